@@ -1,0 +1,1 @@
+"""What the DAGs, the Spark jobs, the training and the plugins share."""

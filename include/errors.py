@@ -1,0 +1,17 @@
+"""The project's own errors: each message names the table or file, the day, what was expected, found, and what to do."""
+
+
+class CtrError(Exception):
+    """Base of every error that a person can act on; its message is shown without a traceback by the command line."""
+
+
+class DataQualityError(CtrError):
+    """A critical check failed: retrying cannot help, the data has to change."""
+
+
+class MissingDataError(CtrError):
+    """A partition, file or model that a step needs is not there."""
+
+
+class InvalidInputError(CtrError):
+    """A setting, an argument or an input file is not of the form that is needed."""

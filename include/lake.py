@@ -1,0 +1,258 @@
+"""The lake: where tables and records lie, and how a stage's tables of a day become visible, all at once.
+
+    {lake}/{table}/dt=2023-07-17/build=4f1c…/…orc       data; a build is never changed once it lies here
+    {lake}/_manifests/{stage}/dt=2023-07-17.json        which build of each table of the stage is published
+    {lake}/_staging/{stage}/dt=2023-07-17/…             what a job wrote and no check has passed yet
+    {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, decision
+
+Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
+them there yet) and then replaces the manifest, which is one file and one rename: readers see the old day or the new one, a
+process killed anywhere leaves one of the two, and calling `publish` again finishes what was begun.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from include.calendar import parse_day
+from include.errors import DataQualityError, MissingDataError
+from include.schemas import TABLES, Stage, stage_of
+from include.settings import settings
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """One table of a published or staged day: its folder under the lake, rows, bytes and hash of its schema."""
+
+    path: str
+    rows: int
+    bytes: int
+    schema: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one stage published for one day, and from what.
+
+    `inputs` maps `stage/day` (or `raw/day`) to the build (or the digest of the raw files) that was read.
+    """
+
+    stage: Stage
+    day: str
+    build: str
+    tables: dict[str, TableVersion]
+    rows_in: int
+    inputs: dict[str, str]
+    code_version: str
+    settings: str
+    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Manifest":
+        """The inverse of `asdict`."""
+        return cls(**{**data, "tables": {name: TableVersion(**table) for name, table in data["tables"].items()}})
+
+
+def new_build() -> str:
+    """A name for a build that no other job picks."""
+    return uuid.uuid4().hex[:12]
+
+
+class Lake:
+    """A lake at a URL: `file://`, `hdfs://`, or any other file system that fsspec knows and that renames atomically."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.fs, self.root = fsspec.core.url_to_fs(self.url)
+
+    def uri(self, path: str) -> str:
+        """The full URL, as Spark wants it, of a path under the lake."""
+        return f"{self.url}/{path}"
+
+    # Staging
+
+    def staging(self, stage: Stage, day: date) -> str:
+        """Path under the lake of a stage's staging folder of a day."""
+        return f"_staging/{stage}/dt={day}"
+
+    def begin_staging(self, stage: Stage, day: date) -> str:
+        """Empties the staging folder and returns its path: leftovers of a killed job are worth nothing."""
+        path = self.staging(stage, day)
+        self._remove(path)
+        self.fs.makedirs(self._full(path), exist_ok=True)
+        return path
+
+    def finish_staging(self, manifest: Manifest, quality: dict[str, Any]) -> None:
+        """Writes `staged.json`, the mark that staging is complete, and the quality record that people see."""
+        day = parse_day(manifest.day)
+        self.write_json(f"{self.staging(manifest.stage, day)}/staged.json", {"manifest": asdict(manifest), "quality": quality})
+        self.write_record(f"quality/{manifest.stage}", day, quality)
+
+    def staged(self, stage: Stage, day: date) -> tuple[Manifest, dict[str, Any]] | None:
+        """The staged manifest and quality record, or None where no job has finished staging."""
+        data = self.read_json(f"{self.staging(stage, day)}/staged.json")
+        return (Manifest.from_json(data["manifest"]), data["quality"]) if data else None
+
+    def publish(self, stage: Stage, day: date) -> Manifest:
+        """Publishes what is staged, if its critical checks passed, and returns the manifest.
+
+        Where nothing is staged and the day is published already (a rerun of the check alone), the published manifest is
+        returned. Raises `DataQualityError` for a failed critical check and `MissingDataError` where there is nothing.
+        """
+        staged = self.staged(stage, day)
+        if staged is None:
+            published = self.manifest(stage, day)
+            if published is None:
+                raise MissingDataError(
+                    f"Nothing is staged for {stage} {day}: expected {self.uri(self.staging(stage, day))}/staged.json. "
+                    f"Run the Spark job of '{stage}' for {day} first."
+                )
+            return published
+        manifest, quality = staged
+        failed = [check for check in quality["checks"] if check["status"] == "fail"]
+        if failed:
+            raise DataQualityError(_failure_message(stage, day, failed))
+        for name, table in manifest.tables.items():
+            source, target = self._full(f"{self.staging(stage, day)}/{name}"), self._full(table.path)
+            if self.fs.exists(source):  # else an interrupted publication moved it already
+                self.fs.makedirs(os.path.dirname(target), exist_ok=True)
+                self._rename(source, target)
+        before = self.manifest(stage, day)
+        self.write_json(self._manifest_path(stage, day), asdict(manifest))
+        self._remove_old_builds(manifest, before)
+        self._remove(self.staging(stage, day))
+        return manifest
+
+    def _remove_old_builds(self, manifest: Manifest, before: Manifest | None) -> None:
+        """Keeps this build and the one before it, which a running reader may still have open."""
+        keep = {manifest.build, before.build if before else manifest.build}
+        for table in manifest.tables:
+            folder = self._full(f"{table}/dt={manifest.day}")
+            for build in self.fs.ls(folder, detail=False):
+                if build.rstrip("/").rsplit("build=", 1)[-1] not in keep:
+                    self.fs.rm(build, recursive=True)
+
+    # Reading
+
+    def manifest(self, stage: Stage, day: date) -> Manifest | None:
+        """The published manifest of a stage's day, or None."""
+        data = self.read_json(self._manifest_path(stage, day))
+        return Manifest.from_json(data) if data else None
+
+    def require(self, stage: Stage, day: date, needed_for: str) -> Manifest:
+        """The published manifest of a stage's day; raises `MissingDataError` saying what needed it."""
+        manifest = self.manifest(stage, day)
+        if manifest is None:
+            raise MissingDataError(
+                f"{needed_for} needs {stage} {day}, which is not published in {self.url}. "
+                f"Run day {day} first (`ctr days` shows what is there)."
+            )
+        return manifest
+
+    def days(self, stage: Stage) -> list[date]:
+        """The published days of a stage, ascending."""
+        return self._json_days(f"_manifests/{stage}")
+
+    def table_uri(self, table: str, day: date, needed_for: str) -> str:
+        """URL of the published build of a table's day; raises `MissingDataError` if there is none."""
+        return self.uri(self.require(stage_of(table), day, needed_for).tables[table].path)
+
+    def table_path(self, table: str, day: date, needed_for: str) -> str:
+        """Path of the published build of a table's day inside `fs`, for readers that do not use Spark."""
+        return self._full(self.require(stage_of(table), day, needed_for).tables[table].path)
+
+    # Records
+
+    def write_record(self, kind: str, day: date, data: dict[str, Any]) -> None:
+        """Replaces the record of a kind and day."""
+        self.write_json(f"_records/{kind}/dt={day}.json", data)
+
+    def record(self, kind: str, day: date) -> dict[str, Any] | None:
+        """The record of a kind and day, or None."""
+        return self.read_json(f"_records/{kind}/dt={day}.json")
+
+    def record_days(self, kind: str) -> list[date]:
+        """The days that have a record of this kind, ascending."""
+        return self._json_days(f"_records/{kind}")
+
+    # Files
+
+    def write_json(self, path: str, data: dict[str, Any]) -> None:
+        """Replaces a JSON file in one rename."""
+        full = self._full(path)
+        self.fs.makedirs(os.path.dirname(full), exist_ok=True)
+        temporary = f"{full}.{new_build()}.tmp"
+        with self.fs.open(temporary, "wb") as out:
+            out.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
+        self._rename(temporary, full)
+
+    def read_json(self, path: str) -> dict[str, Any] | None:
+        """A JSON file's content, or None where there is no file."""
+        try:
+            with self.fs.open(self._full(path), "rb") as file:
+                return json.loads(file.read())
+        except FileNotFoundError:
+            return None
+
+    def size(self, path: str) -> int:
+        """Bytes of the files under a path."""
+        return int(self.fs.du(self._full(path)))
+
+    def _manifest_path(self, stage: Stage, day: date) -> str:
+        return f"_manifests/{stage}/dt={day}.json"
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def _json_days(self, folder: str) -> list[date]:
+        full = self._full(folder)
+        if not self.fs.exists(full):
+            return []
+        return sorted(_days_of(self.fs.ls(full, detail=False)))
+
+    def _remove(self, path: str) -> None:
+        if self.fs.exists(self._full(path)):
+            self.fs.rm(self._full(path), recursive=True)
+
+    def _rename(self, source: str, target: str) -> None:
+        """One atomic rename; a file replaces the file that is there."""
+        if isinstance(self.fs, LocalFileSystem):
+            os.replace(source, target)  # noqa: PTH105
+        elif hasattr(self.fs, "client") and hasattr(self.fs.client, "rename"):  # hdfs-native
+            self.fs.client.rename(source, target, overwrite=True)
+        else:
+            self.fs.mv(source, target, recursive=True)
+
+
+def _days_of(paths: list[str]) -> Iterator[date]:
+    for path in paths:
+        name = path.rstrip("/").rsplit("/", 1)[-1]
+        if name.startswith("dt=") and name.endswith(".json"):
+            yield parse_day(name.removeprefix("dt=").removesuffix(".json"))
+
+
+def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str:
+    lines = [
+        f"- {check['table']}: {check['name']}"
+        + (f" on {check['column']}" if check.get("column") else "")
+        + f": expected {check['expected']}, observed {check['observed']}"
+        for check in failed
+    ]
+    return (
+        f"{len(failed)} critical check(s) failed on {stage} of {day}; nothing was published.\n"
+        + "\n".join(lines)
+        + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day}, "
+        "and clear the Spark task of this stage."
+    )
+
+
+def lake() -> Lake:
+    """The lake of the settings."""
+    return Lake(settings().lake_url)

@@ -1,0 +1,100 @@
+"""One settings object: environment variables with the prefix `CTR_`, or a `.env` file in the working folder."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Everything that differs between a laptop and a cluster, and every threshold that a team may want to move."""
+
+    model_config = SettingsConfigDict(env_prefix="CTR_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(PROJECT / ".ctr", description="Folder of everything local: lake, raw logs, registry, Airflow.")
+    lake: str = Field("", description="URL of the lake; default `file://{home}/lake`.")
+    raw: str = Field("", description="URL of the raw logs; default `file://{home}/raw`.")
+    mlflow_uri: str = Field("", description="MLflow tracking and registry; default SQLite in `home`.")
+    mlflow_artifacts: str = Field("", description="Where MLflow keeps artifacts; default `{home}/mlflow`.")
+    model_name: str = Field("ctr", description="Name of the registered model.")
+
+    scenes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("0", "1", "2", "3", "4"), description="Scenes of the log, comma separated; a row of another is quarantined."
+    )
+    entity_separators: str = Field("|;,；，、", description="Characters that separate entities in the sequence columns.")
+
+    spark_master: str = Field("local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection.")
+    spark_driver_memory: str = Field("3g", description="Driver memory of the Spark jobs.")
+    spark_shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions (`spark.sql.shuffle.partitions`).")
+
+    user_few_impressions: int = Field(5, ge=1, description="A user with 1 to this many impressions so far is 'few'.")
+    item_few_impressions: int = Field(20, ge=1, description="An item with 1 to this many impressions so far is 'few'.")
+    ctr_smoothing: float = Field(20.0, gt=0, description="Weight of the prior CTR, in impressions.")
+    max_field_bytes: int = Field(1_000_000, ge=1, description="A raw row with a longer field is quarantined.")
+
+    max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
+    volume_band: tuple[float, float] = Field((0.3, 3.0), description="Rows of a day over the trailing mean: critical outside.")
+    ctr_band: tuple[float, float] = Field((0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside.")
+    leak_auc: float = Field(0.95, gt=0.5, le=1, description="Critical when one feature alone reaches this AUC in a scene.")
+    sensitive_columns: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("user_id",), description="Columns masked in samples of failing rows."
+    )
+
+    text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
+    llm: str = Field("", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M.")
+    llm_max_texts: int = Field(2000, ge=0, description="Most texts that one run sends to the language model.")
+    llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
+    train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")
+    batch_size: int = Field(2048, ge=1, description="Rows in a training step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
+    seed: int = Field(17, description="Seed of training and bootstrap.")
+
+    gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
+    bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")
+
+    raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
+    approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
+    schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
+
+    @field_validator("scenes", "sensitive_columns", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def lake_url(self) -> str:
+        """URL of the lake."""
+        return self.lake or f"file://{self.home.resolve()}/lake"
+
+    @property
+    def raw_url(self) -> str:
+        """URL of the raw logs, `date=YYYY-MM-DD` folders of CSV files."""
+        return self.raw or f"file://{self.home.resolve()}/raw"
+
+    @property
+    def registry_uri(self) -> str:
+        """MLflow tracking and registry URI."""
+        return self.mlflow_uri or f"sqlite:///{self.home.resolve()}/mlflow.db"
+
+    @property
+    def artifact_root(self) -> str:
+        """Root of MLflow's artifacts."""
+        return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
+
+    def digest(self) -> str:
+        """Short hash of the settings that shape data and models (not of where things lie)."""
+        places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "spark_master", "spark_driver_memory"}
+        text = json.dumps(self.model_dump(mode="json", exclude=places), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@lru_cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Spark jobs: what reads raw logs and tables and stages tables."""
