@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-bad-day ui test lint format lock clean
+SHELL := /bin/bash
+BIN := .venv/bin
+DATA ?= sample
+
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install Java 17 (if missing) and the locked packages into .venv
+	@tools/setup.sh
+
+demo: setup ## Ten days of logs, a history load and three nightly runs through Airflow (DATA=mind BEHAVIORS=F NEWS=F for MIND)
+	@$(BIN)/ctr demo --data $(DATA) $(if $(BEHAVIORS),--behaviors $(BEHAVIORS)) $(if $(NEWS),--news $(NEWS))
+
+demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red check, and what it did not change
+	@$(BIN)/ctr demo --data $(DATA) --bad-day
+
+ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
+	@$(BIN)/ctr ui --data $(DATA)
+
+test: setup lint ## Lint, then every test
+	@$(BIN)/pytest
+
+lint: setup ## ruff, mypy and the import rules between the rooms
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: setup ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: setup ## Pin every package in requirements.txt from pyproject.toml
+	@tools/lock.sh
+
+clean: ## Remove what the demo made (.ctr); keeps .venv
+	rm -rf .ctr

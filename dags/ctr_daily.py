@@ -1,0 +1,158 @@
+"""Every night: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
+
+from datetime import timedelta
+
+import pendulum
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain, task
+
+from include.alerts import notify_failure
+from include.calendar import log_day
+from include.operators import LOG_DAY, RETRY_POLICY, SparkDayOperator, TrainingOperator
+from include.settings import settings
+
+DOC = """
+### Daily CTR retraining
+
+A run works on **log day *d***, the UTC date on which its data interval starts (run ids carry the date *after* it).
+Raw logs of *d* → typed logs → features as of the end of *d* → training rows of *d* (joined to the features of *d*−1) →
+a candidate trained on the days before *d* → evaluation on *d*, which no model has seen → gate → promotion.
+
+**A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that stage was
+published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
+**A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep the champion.
+Backfills never promote unless triggered with `{"promote": "yes"}`.
+"""
+
+
+def may_promote(dag_run: object, choice: str) -> str:
+    """The gate's option for this run: scheduled and manual runs may promote, backfills only when told to."""
+    allowed = choice == "yes" or (choice == "auto" and str(getattr(dag_run, "run_type", "")) != "backfill")
+    return "--may-promote" if allowed else "--no-may-promote"
+
+
+def decision_text(day: str) -> str:
+    """The gate's evidence in Markdown, for the person who decides."""
+    from include.decision import describe
+
+    return describe(log_day(None, day))
+
+
+@task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
+def wait_for_raw(day: str) -> bool:
+    """True as soon as the day's raw folder holds a file; a day that never comes is skipped, not failed."""
+    from include.raw import raw_files
+
+    return bool(raw_files(log_day(None, day)))
+
+
+@task
+def check(stage: str, day: str) -> dict[str, int]:
+    """Publishes what the Spark job staged if its critical checks passed; otherwise fails with what was found."""
+    from include.lake import lake
+
+    manifest = lake().publish(stage, log_day(None, day))
+    return {name: table.rows for name, table in manifest.tables.items()}
+
+
+@task.branch
+def decide(day: str) -> str:
+    """Follows the gate's verdict: promote, ask a person, or keep the champion."""
+    from include.decision import next_step
+
+    return next_step(log_day(None, day))
+
+
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def promote(day: str) -> str:
+    """Moves the champion alias to the day's candidate, and records who decided."""
+    from include.decision import apply_decision
+
+    return apply_decision(log_day(None, day))
+
+
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def keep_champion(day: str) -> str:
+    """Leaves the champion as it is, and records why."""
+    from include.decision import record_refusal
+
+    return record_refusal(log_day(None, day))
+
+
+with DAG(
+    dag_id="ctr_daily",
+    dag_display_name="ctr_daily: retrain the CTR model",
+    description="Logs → features → checks → PLE training → cold-start evaluation → gate, one log day a run.",
+    doc_md=DOC,
+    schedule=CronDataIntervalTimetable(settings().schedule, timezone="UTC"),
+    start_date=pendulum.datetime(2019, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["ctr", "training"],
+    params={
+        "day": Param(None, type=["null", "string"], format="date", description="Log day of a manual run (YYYY-MM-DD)."),
+        "promote": Param("auto", enum=["auto", "yes", "no"], description="auto: backfills do not promote."),
+    },
+    user_defined_macros={"log_day": log_day, "may_promote": may_promote, "decision_text": decision_text},
+    default_args={
+        "owner": "ctr",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": True,
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=30),
+        "on_failure_callback": notify_failure,
+    },
+) as dag:
+    ingest_logs = SparkDayOperator(
+        task_id="ingest_logs", job="ingest", doc_md="CSV of the day → typed ORC and quarantine, staged and audited."
+    )
+    build_features = SparkDayOperator(
+        task_id="build_features", job="features", doc_md="Aggregates of the day and feature snapshots as of its end, staged."
+    )
+    build_training_table = SparkDayOperator(
+        task_id="build_training_table", job="training_table", doc_md="Logs of the day joined to the snapshot of the day before."
+    )
+    embed_texts = TrainingOperator(
+        task_id="embed_texts", command="embed-texts", doc_md="Encoder vectors of texts that no earlier run has seen."
+    )
+    embed_cold = TrainingOperator(
+        task_id="embed_cold", command="embed-cold", doc_md="Language-model vectors of cold and few-shot items and users only."
+    )
+    train = TrainingOperator(task_id="train", command="train", doc_md="Candidate from training rows of the days before.")
+    evaluate = TrainingOperator(
+        task_id="evaluate", command="evaluate", doc_md="Candidate and champion on the day's rows, user × item level × scene."
+    )
+    gate = TrainingOperator(
+        task_id="gate",
+        command="gate",
+        arguments=["{{ may_promote(dag_run, params.promote) }}"],
+        doc_md="Verdict with reasons: promote, hold or reject. Promotes nothing itself.",
+    )
+    ask_a_person = HITLBranchOperator(
+        task_id="ask_a_person",
+        subject="ctr_daily " + LOG_DAY + ": the gate holds the candidate",
+        body="{{ decision_text(log_day(data_interval_start, params.day)) }}",
+        options=["promote", "keep_champion"],
+        defaults="keep_champion",
+        response_timeout=timedelta(seconds=settings().approval_seconds),
+        execution_timeout=None,
+        doc_md="Waits for a person under Required Actions; keeps the champion when nobody answers.",
+    )
+    report = TrainingOperator(
+        task_id="report", command="report", pool="default_pool", doc_md="One HTML page of the day, also of a day that failed."
+    )
+
+    logs_published = check.override(task_id="check_logs")("logs", LOG_DAY)
+    features_published = check.override(task_id="check_features")("features", LOG_DAY)
+    training_published = check.override(task_id="check_training")("training", LOG_DAY)
+    decision = decide(LOG_DAY)
+    outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
+
+    chain(wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
+    chain(features_published, build_training_table, training_published, embed_cold)
+    chain(features_published, embed_texts, embed_cold)
+    chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
+    chain(ask_a_person, outcomes)
+    # A teardown runs whatever happened, and does not make a failed run look green.
+    chain(outcomes, report.as_teardown())

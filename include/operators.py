@@ -1,0 +1,91 @@
+"""The DAG's two operators: a Spark job of one log day, and a training command of one log day.
+
+Both run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing day, a
+wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
+"""
+
+import re
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.exceptions import AirflowException
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
+
+from include.errors import CtrError
+from include.settings import PROJECT, settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
+"""Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
+
+DATA_ERROR_STATUS = 2
+
+
+class UnretryableError(CtrError):
+    """A job ended with an error in the data or the settings; its log says which."""
+
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")]
+)
+
+
+class SparkDayOperator(SparkSubmitOperator):
+    """Submits `spark_jobs/{job}.py --from DAY --to DAY` over the connection `spark_default`."""
+
+    def __init__(self, *, job: str, **kwargs: Any) -> None:
+        super().__init__(
+            application=str(PROJECT / "spark_jobs" / f"{job}.py"),
+            application_args=["--from", LOG_DAY, "--to", LOG_DAY],
+            name=f"ctr-{job}-{LOG_DAY}",
+            driver_memory=settings().spark_driver_memory,
+            env_vars={"PYTHONPATH": str(PROJECT), "PYSPARK_PYTHON": sys.executable},
+            pool="spark",
+            execution_timeout=timedelta(hours=2),
+            **kwargs,
+        )
+
+    def execute(self, context: "Context") -> Any:
+        """Runs the job; raises `UnretryableError` for exit status 2."""
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            if re.search(rf"Error code is: {DATA_ERROR_STATUS}\b", str(error)):
+                raise UnretryableError(
+                    f"The Spark job {self.name} ended with an error that a retry cannot mend: "
+                    "see the lines from 'Error:' on in this task's log."
+                ) from None
+            raise
+
+
+class TrainingOperator(BaseOperator):
+    """Runs `python -m training COMMAND --day DAY` in a process of its own (CUDA does not survive a fork), on the GPU queue."""
+
+    template_fields = ("arguments",)
+
+    def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("pool", "gpu")
+        kwargs.setdefault("queue", "gpu")
+        super().__init__(execution_timeout=timedelta(hours=6), **kwargs)
+        self.arguments = ["--day", LOG_DAY, *(arguments or [])]
+        self.command = command
+        self.hook = SubprocessHook()
+
+    def execute(self, context: "Context") -> str:
+        """Runs the command and returns its last line; raises `UnretryableError` for exit status 2."""
+        command = [sys.executable, "-m", "training", self.command, *self.arguments]
+        result = self.hook.run_command(command, cwd=str(PROJECT))
+        if result.exit_code == DATA_ERROR_STATUS:
+            raise UnretryableError(f"training {self.command}: {result.output}")
+        if result.exit_code:
+            raise AirflowException(f"training {self.command} ended with status {result.exit_code}: {result.output}")
+        return result.output
+
+    def on_kill(self) -> None:
+        """Stops the command when the task is stopped."""
+        self.hook.send_sigterm()
