@@ -186,11 +186,15 @@ class Lake:
 
     def write_json(self, path: str, data: dict[str, Any]) -> None:
         """Replaces a JSON file in one rename."""
+        self.write_bytes(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Replaces a file in one rename; its temporary name ends with `.tmp`, which readers skip."""
         full = self._full(path)
         self.fs.makedirs(os.path.dirname(full), exist_ok=True)
         temporary = f"{full}.{new_build()}.tmp"
         with self.fs.open(temporary, "wb") as out:
-            out.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
+            out.write(data)
         self._rename(temporary, full)
 
     def read_json(self, path: str) -> dict[str, Any] | None:
@@ -204,6 +208,12 @@ class Lake:
     def size(self, path: str) -> int:
         """Bytes of the files under a path."""
         return int(self.fs.du(self._full(path)))
+
+    def files(self, folder: str, suffix: str) -> list[str]:
+        """Paths inside `fs` of the files of a folder under the lake that end with `suffix`, sorted; [] where none."""
+        full = self._full(folder)
+        found = self.fs.ls(full, detail=False) if self.fs.exists(full) else []
+        return sorted(path for path in found if path.endswith(suffix))
 
     def _manifest_path(self, stage: Stage, day: date) -> str:
         return f"_manifests/{stage}/dt={day}.json"
