@@ -1,0 +1,53 @@
+"""What happens to the gate's decision: the candidate is promoted, or a refusal is recorded, with who and when."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from include import registry
+from include.errors import InvalidInputError, MissingDataError
+from include.lake import lake
+
+
+def apply_decision(day: date, by: str) -> dict[str, Any]:
+    """Promotes the candidate of the day's decision and returns the record, completed by `promoted` and `decided_by`.
+
+    A held candidate may be promoted (`by` is then the person who approved it), a rejected one may not, nor one of a run
+    that was not allowed to promote (a backfill): `InvalidInputError`. Applying it twice changes nothing, not even when
+    the version was rolled back in between.
+    """
+    record = _decision(day)
+    if record.get("promoted"):
+        return record
+    if record["verdict"] == "reject":
+        raise InvalidInputError(
+            f"The gate rejected version {record['candidate']} of {day}: {'; '.join(record['reasons'])}. "
+            f"To overrule it: `ctr promote {record['candidate']}`."
+        )
+    if not record["may_promote"]:
+        raise InvalidInputError(
+            f"The run of {day} may not promote (a backfill without 'promote'). "
+            f"To put its candidate in use: `ctr promote {record['candidate']}`."
+        )
+    registry.promote(record["candidate"], reason="; ".join(record["reasons"]), by=by, replacing=record["champion"])
+    return _settle(day, record, by, promoted=True)
+
+
+def record_refusal(day: date, by: str, reason: str) -> dict[str, Any]:
+    """Records that the day's candidate was not promoted (refused, or not answered in time), and returns the record."""
+    return _settle(day, _decision(day), by, promoted=False, refusal=reason)
+
+
+def _decision(day: date) -> dict[str, Any]:
+    record = lake().record("decision", day)
+    if record is None:
+        raise MissingDataError(f"There is no decision for {day}: run `python -m training gate --day {day}` first.")
+    return record
+
+
+def _settle(day: date, record: dict[str, Any], by: str, **outcome: Any) -> dict[str, Any]:
+    if record.get("promoted") == outcome["promoted"]:
+        return record
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    settled = {**record, **outcome, "decided_by": by, "decided_at": now}
+    lake().write_record("decision", day, settled)
+    return settled

@@ -1,0 +1,224 @@
+"""The registry keeps one champion and a history that reruns, rollbacks and concurrent runs cannot break."""
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include import registry
+from include.decision import apply_decision, record_refusal
+from include.errors import InvalidInputError, MissingDataError
+from include.lake import lake
+from include.registry import ModelVersion
+from include.settings import PROJECT, settings
+
+DAY = date(2023, 7, 17)
+# A fresh database runs all of MLflow's migrations, seconds each time: they run once, and every test gets a copy.
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    registry._client_of(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes) -> Path:
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    settings.cache_clear()
+    (tmp_path / "mlflow.db").write_bytes(empty_database)
+    yield tmp_path
+    settings.cache_clear()
+
+
+def register(home: Path, *, day: int = 17, content: str = "a", base: int | None = None) -> ModelVersion:
+    folder = home / f"built-{day}-{content}"
+    folder.mkdir(exist_ok=True)
+    (folder / "weights.safetensors").write_text(content)
+    return registry.register(
+        folder,
+        log_day=date(2023, 7, day),
+        trained_from=date(2023, 7, 1),
+        trained_through=date(2023, 7, day - 1),
+        base_version=base,
+        content_hash=content,
+        metrics={"train.loss": 0.25},
+        params={"rows": "100"},
+    )
+
+
+def promote(version: ModelVersion) -> ModelVersion:
+    return registry.promote(version.version, reason="better", by="gate")
+
+
+def test_an_empty_registry_has_no_versions_and_creates_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    settings.cache_clear()
+    assert registry.versions() == []
+    assert registry.champion() is None
+    assert not (tmp_path / "mlflow.db").exists()
+    settings.cache_clear()
+
+
+def test_a_registered_version_is_described_by_its_tags_and_its_files_can_be_read(home: Path) -> None:
+    version = register(home, base=None)
+    assert version.aliases == ("candidate",)
+    assert (version.log_day, version.trained_through, version.content_hash) == (DAY, date(2023, 7, 16), "a")
+    assert (registry.download(version.version) / "weights.safetensors").read_text() == "a"
+    assert registry.metrics(version.version) == {"train.loss": 0.25}
+
+
+def test_registering_the_same_day_and_content_again_returns_the_same_version(home: Path) -> None:
+    first = register(home)
+    register(home, day=18)
+    again = register(home)
+    assert again.version == first.version
+    assert again.aliases == ("candidate",)
+    assert len(registry.versions()) == 2
+
+
+def test_promotion_moves_the_champion_and_repeating_it_changes_nothing(home: Path) -> None:
+    first = promote(register(home))
+    second = promote(register(home, day=18, base=first.version))
+    assert registry.champion() == second
+    assert registry.promote(second.version, reason="again", by="other") == second
+    assert (second.promoted_by, second.promoted_reason) == ("gate", "better")
+
+
+def test_a_decision_against_an_older_champion_is_out_of_date(home: Path) -> None:
+    first, second, third = (register(home, day=day) for day in (17, 18, 19))
+    promote(first)
+    promote(second)
+    with pytest.raises(InvalidInputError, match="champion is 2 by now"):
+        registry.promote(third.version, reason="better", by="gate", replacing=first.version)
+    assert registry.champion().version == second.version
+
+
+def test_a_run_starts_from_what_was_promoted_on_an_earlier_log_day(home: Path) -> None:
+    for day in (17, 18, 19):
+        promote(register(home, day=day))
+    register(home, day=20)
+    assert registry.promoted_before(date(2023, 7, 17)) is None
+    assert registry.promoted_before(date(2023, 7, 19)).log_day == date(2023, 7, 18)
+    assert registry.promoted_before(date(2023, 7, 21)).log_day == date(2023, 7, 19)
+
+
+def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_taken_back(home: Path) -> None:
+    first, second = promote(register(home)), promote(register(home, day=18))
+    assert registry.rollback(reason="wrong scores", by="ann").version == first.version
+    assert registry.champion().version == first.version
+    assert registry.get(second.version).rolled_back_at is not None
+    assert registry.promoted_before(date(2023, 7, 30)).version == first.version
+    with pytest.raises(MissingDataError, match="no earlier champion"):
+        registry.rollback()
+
+
+def test_rollback_to_a_version_takes_back_everything_promoted_after_it(home: Path) -> None:
+    promoted = [promote(register(home, day=day)) for day in (17, 18, 19)]
+    registry.rollback(promoted[0].version)
+    assert registry.promoted_before(date(2023, 7, 30)).version == promoted[0].version
+    assert registry.rollback(promoted[2].version).version == promoted[2].version, "and forward again"
+    never = register(home, day=20)
+    with pytest.raises(InvalidInputError, match="never promoted"):
+        registry.rollback(never.version)
+
+
+def test_an_unknown_version_is_named_in_the_error(home: Path) -> None:
+    with pytest.raises(MissingDataError, match="no version 7"):
+        registry.get(7)
+
+
+def test_artifacts_and_metrics_are_added_beside_the_model(home: Path) -> None:
+    version = register(home).version
+    report = home / "report"
+    report.mkdir()
+    (report / "report.html").write_text("<html>")
+    registry.log_artifacts(version, report)
+    registry.log_metrics(version, {"auc": 0.7, "pcoc": float("nan")})
+    registry.set_verdict(version, "hold")
+    assert (registry.download(version).parent / "report.html").exists()
+    assert registry.metrics(version)["auc"] == 0.7
+    assert "pcoc" not in registry.metrics(version)
+    assert registry.get(version).verdict == "hold"
+
+
+def decide(candidate: ModelVersion, verdict: str = "promote", *, may_promote: bool = True) -> None:
+    champion = registry.champion()
+    lake().write_record(
+        "decision",
+        DAY,
+        {
+            "verdict": verdict,
+            "reasons": ["because"],
+            "rules": [],
+            "candidate": candidate.version,
+            "champion": champion.version if champion else None,
+            "may_promote": may_promote,
+        },
+    )
+
+
+def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path) -> None:
+    first = promote(register(home, day=16))
+    candidate = register(home)
+    decide(candidate, "hold")
+    record = apply_decision(DAY, "ann")
+    assert (record["promoted"], record["decided_by"]) == (True, "ann")
+    assert registry.champion().version == candidate.version
+    registry.rollback()
+    apply_decision(DAY, "gate")
+    assert registry.champion().version == first.version, "a rerun does not undo a rollback"
+
+
+@pytest.mark.parametrize(("verdict", "may_promote"), [("reject", True), ("promote", False)])
+def test_a_rejected_candidate_or_one_of_a_backfill_is_never_applied(
+    home: Path, verdict: str, may_promote: bool
+) -> None:
+    decide(register(home), verdict, may_promote=may_promote)
+    with pytest.raises(InvalidInputError):
+        apply_decision(DAY, "gate")
+    assert registry.champion() is None
+
+
+def test_a_refusal_is_recorded_with_its_reason(home: Path) -> None:
+    decide(register(home), "hold")
+    record = record_refusal(DAY, "ann", "scene 3 looks wrong")
+    assert (record["promoted"], record["decided_by"], record["refusal"]) == (False, "ann", "scene 3 looks wrong")
+    assert registry.champion() is None
+
+
+WORKER = """
+import sys
+from datetime import date
+from pathlib import Path
+from include import registry
+number = int(sys.argv[1])
+folder = Path(sys.argv[2]) / str(number)
+folder.mkdir()
+(folder / "weights.safetensors").write_text(str(number))
+version = registry.register(folder, log_day=date(2023, 7, 2 + number), trained_from=date(2023, 7, 1),
+    trained_through=date(2023, 7, 1), base_version=None, content_hash="same" if number < 2 else str(number),
+    metrics={}, params={})
+registry.promote(version.version, reason="concurrent", by=str(number))
+"""
+
+
+def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    settings.cache_clear()
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(n), str(tmp_path)], cwd=PROJECT) for n in range(4)]
+    assert [worker.wait(120) for worker in workers] == [0, 0, 0, 0]
+    known = registry.versions()
+    assert sorted(version.version for version in known) == [1, 2, 3, 4]
+    assert all(version.promoted_at for version in known)
+    champions = [version for version in known if "champion" in version.aliases]
+    assert len(champions) == 1
+    assert champions[0].promoted_at == max(version.promoted_at for version in known)
+    settings.cache_clear()
