@@ -1,7 +1,6 @@
 """The registry keeps one champion and a history that reruns, rollbacks and concurrent runs cannot break."""
 
-import subprocess
-import sys
+import multiprocessing
 from datetime import date
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from include.decision import apply_decision, record_refusal
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import lake
 from include.registry import ModelVersion
-from include.settings import PROJECT, settings
+from include.settings import settings
 
 DAY = date(2023, 7, 17)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 # A fresh database runs all of MLflow's migrations, seconds each time: they run once, and every test gets a copy.
 
 
@@ -192,20 +192,8 @@ def test_a_refusal_is_recorded_with_its_reason(home: Path) -> None:
     assert registry.champion() is None
 
 
-WORKER = """
-import sys
-from datetime import date
-from pathlib import Path
-from include import registry
-number = int(sys.argv[1])
-folder = Path(sys.argv[2]) / str(number)
-folder.mkdir()
-(folder / "weights.safetensors").write_text(str(number))
-version = registry.register(folder, log_day=date(2023, 7, 2 + number), trained_from=date(2023, 7, 1),
-    trained_through=date(2023, 7, 1), base_version=None, content_hash="same" if number < 2 else str(number),
-    metrics={}, params={})
-registry.promote(version.version, reason="concurrent", by=str(number))
-"""
+def register_and_promote(home: Path, number: int) -> None:
+    promote(register(home, day=2 + number, content=str(number)))
 
 
 def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_history(
@@ -213,10 +201,15 @@ def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_his
 ) -> None:
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
     settings.cache_clear()
-    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(n), str(tmp_path)], cwd=PROJECT) for n in range(4)]
-    assert [worker.wait(120) for worker in workers] == [0, 0, 0, 0]
+    forks = multiprocessing.get_context("fork")
+    workers = [forks.Process(target=register_and_promote, args=(tmp_path, number)) for number in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * 6
     known = registry.versions()
-    assert sorted(version.version for version in known) == [1, 2, 3, 4]
+    assert sorted(version.version for version in known) == [1, 2, 3, 4, 5, 6]
     assert all(version.promoted_at for version in known)
     champions = [version for version in known if "champion" in version.aliases]
     assert len(champions) == 1
