@@ -1,6 +1,7 @@
 """Every night: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pendulum
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
@@ -10,6 +11,9 @@ from include.alerts import notify_failure
 from include.calendar import log_day
 from include.operators import LOG_DAY, RETRY_POLICY, SparkDayOperator, TrainingOperator
 from include.settings import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
 DOC = """
 ### Daily CTR retraining
@@ -63,20 +67,31 @@ def decide(day: str) -> str:
     return next_step(log_day(None, day))
 
 
+def answered_by(ti: "RuntimeTaskInstance", otherwise: str) -> str:
+    """Who answered `ask_a_person`, or `otherwise` where nobody was asked; `timeout` where nobody answered."""
+    answer = ti.xcom_pull(task_ids="ask_a_person")
+    if not answer:
+        return otherwise
+    return (answer.get("responded_by_user") or {}).get("name") or "timeout"
+
+
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-def promote(day: str) -> str:
+def promote(day: str, ti: "RuntimeTaskInstance" = None) -> str:
     """Moves the champion alias to the day's candidate, and records who decided."""
     from include.decision import apply_decision
 
-    return apply_decision(log_day(None, day))
+    record = apply_decision(log_day(None, day), by=answered_by(ti, "gate"))
+    return f"Version {record['candidate']} is the champion, decided by {record['decided_by']}."
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-def keep_champion(day: str) -> str:
+def keep_champion(day: str, ti: "RuntimeTaskInstance" = None) -> str:
     """Leaves the champion as it is, and records why."""
-    from include.decision import record_refusal
+    from include.decision import record_refusal, why_kept
 
-    return record_refusal(log_day(None, day))
+    reason = why_kept(log_day(None, day))
+    record_refusal(log_day(None, day), by=answered_by(ti, "gate"), reason=reason)
+    return f"The champion stays: {reason}."
 
 
 with DAG(
@@ -140,7 +155,7 @@ with DAG(
         doc_md="Waits for a person under Required Actions; keeps the champion when nobody answers.",
     )
     report = TrainingOperator(
-        task_id="report", command="report", pool="default_pool", doc_md="One HTML page of the day, also of a day that failed."
+        task_id="report", command="report", pool="default_pool", queue="default", doc_md="One HTML page of the day, also of a day that failed."
     )
 
     logs_published = check.override(task_id="check_logs")("logs", LOG_DAY)

@@ -37,6 +37,34 @@ def record_refusal(day: date, by: str, reason: str) -> dict[str, Any]:
     return _settle(day, _decision(day), by, promoted=False, refusal=reason)
 
 
+def next_step(day: date) -> str:
+    """Where the DAG goes after the gate: `promote`, `ask_a_person` or `keep_champion`."""
+    record = _decision(day)
+    if not record["may_promote"]:
+        return "keep_champion"
+    return {"promote": "promote", "hold": "ask_a_person"}.get(record["verdict"], "keep_champion")
+
+
+def why_kept(day: date) -> str:
+    """Why the champion stays, in a sentence."""
+    record = _decision(day)
+    if record["verdict"] == "promote":
+        return "the run was not allowed to promote"
+    if record["verdict"] == "hold":
+        return "held by the gate, and not approved by a person" if record["may_promote"] else "held by the gate"
+    return "rejected by the gate: " + "; ".join(record["reasons"])
+
+
+def describe(day: date) -> str:
+    """The decision and its evidence in Markdown, for the person who is asked."""
+    record = _decision(day)
+    lines = [f"**{record['verdict']}**: version {record['candidate']} against version {record['champion'] or 'none'}", ""]
+    lines += [f"- {reason}" for reason in record["reasons"]]
+    lines += ["", "| rule | verdict | evidence |", "|---|---|---|"]
+    lines += [f"| {rule['name']} | {rule['verdict']} | {rule['sentence']} |" for rule in record["rules"]]
+    return "\n".join(lines)
+
+
 def _decision(day: date) -> dict[str, Any]:
     record = lake().record("decision", day)
     if record is None:

@@ -1,4 +1,4 @@
-"""One settings object: environment variables with the prefix `CTR_`, or a `.env` file in the working folder."""
+"""One settings object, from environment variables with the prefix `CTR_`, else `{home}/settings.env`, else `.env`."""
 
 import hashlib
 import json
@@ -97,4 +97,4 @@ class Settings(BaseSettings):
 @lru_cache
 def settings() -> Settings:
     """The process's settings, read once."""
-    return Settings()
+    return Settings(_env_file=(".env", Settings().home / "settings.env"))  # type: ignore[call-arg]

@@ -1,0 +1,240 @@
+"""A real Airflow on this machine for the demo, `ctr ui` and the tests: SQLite, LocalExecutor, loopback only, a login of its own.
+
+Three processes (api-server, scheduler, dag-processor) in one folder, `{home}/airflow`, with generated secrets that only the
+owner can read. Whoever starts it stops it, by process group.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from include.errors import CtrError
+from include.settings import PROJECT, settings
+
+DAG_ID = "ctr_daily"
+_START_SECONDS = 180
+
+
+class AirflowClient:
+    """The few calls of Airflow's REST API (v2) that the project needs."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self._password = password
+
+    def login(self) -> None:
+        """Gets a token as `admin`."""
+        answer = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
+        answer.raise_for_status()
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """One call of `/api/v2`; raises `CtrError` with Airflow's own words."""
+        answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+        if answer.is_error:
+            raise CtrError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def create_pools(self) -> None:
+        """Creates the pools of include/pools.json that are missing."""
+        existing = {pool["name"] for pool in self.call("GET", "/pools")["pools"]}
+        for name, pool in json.loads((PROJECT / "include/pools.json").read_text()).items():
+            if name not in existing:
+                self.call("POST", "/pools", json={"name": name, **pool})
+
+    def wait_for_dag(self, seconds: int = _START_SECONDS) -> None:
+        """Waits until the DAG is parsed; raises `CtrError` with its import error if it cannot be."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(dag["dag_id"] == DAG_ID for dag in self.call("GET", "/dags", params={"exclude_stale": True})["dags"]):
+                return
+            errors = self.call("GET", "/importErrors")["import_errors"]
+            if errors:
+                raise CtrError(f"{errors[0]['filename']} cannot be imported:\n{errors[0]['stack_trace']}")
+            time.sleep(1)
+        raise CtrError(f"Airflow did not list {DAG_ID} within {seconds} s: see the logs in {airflow_home()}.")
+
+    def unpause(self) -> None:
+        """Lets the DAG's queued runs start."""
+        self.call("PATCH", f"/dags/{DAG_ID}", json={"is_paused": False})
+
+    def backfill(self, first: date, last: date, conf: dict[str, Any]) -> int:
+        """Starts Airflow's own backfill over the log days [first, last], ascending, one at a time; returns its id."""
+        body = {
+            "dag_id": DAG_ID,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "max_active_runs": 1,
+            "reprocess_behavior": "completed",
+            "dag_run_conf": conf,
+        }
+        return int(self.call("POST", "/backfills", json=body)["id"])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The DAG's runs, newest first."""
+        runs = self.call("GET", f"/dags/{DAG_ID}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
+        return list(runs)
+
+    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 100})["task_instances"])
+
+    def log_tail(self, run_id: str, task_id: str, try_number: int, lines: int = 25) -> str:
+        """The end of a task's log, as text."""
+        path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(try_number, 1)}"
+        content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
+        events = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
+        return "\n".join(events[-lines:])
+
+
+def airflow_home() -> Path:
+    """Airflow's folder: metadata database, logs, secrets."""
+    return settings().home.resolve() / "airflow"
+
+
+def environment(port: int) -> dict[str, str]:
+    """Environment of every Airflow process: this checkout's DAGs and plugins, SQLite, a local executor."""
+    home = airflow_home()
+    url = f"http://127.0.0.1:{port}"
+    conf = {
+        "CORE__DAGS_FOLDER": PROJECT / "dags",
+        "CORE__PLUGINS_FOLDER": PROJECT / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": 4,
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
+        "CORE__FERNET_KEY": _secret("fernet_key", fernet=True),
+        "API__HOST": "127.0.0.1",
+        "API__PORT": port,
+        "API__BASE_URL": url,
+        "API__WORKERS": 1,
+        "API__SECRET_KEY": _secret("api_secret_key"),
+        "API_AUTH__JWT_SECRET": _secret("jwt_secret"),
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
+        "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
+        "LOGGING__BASE_LOG_FOLDER": home / "logs",
+    }
+    spark = {"conn_type": "spark", "host": settings().spark_master, "extra": {"deploy-mode": "client"}}
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(PROJECT),
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
+        "GX_ANALYTICS_ENABLED": "false",
+        "NO_PROXY": "127.0.0.1,localhost",
+        **{f"AIRFLOW__{name}": str(value) for name, value in conf.items()},
+    }
+
+
+def _secret(name: str, *, fernet: bool = False) -> str:
+    """A generated secret, kept in a file that only the owner can read."""
+    path = airflow_home() / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if fernet:
+            from cryptography.fernet import Fernet
+
+            value = Fernet.generate_key().decode()
+        else:
+            value = secrets.token_urlsafe(48)
+        path.touch(mode=0o600)
+        path.write_text(value)
+    return path.read_text()
+
+
+def _password() -> str:
+    """Password of `admin`, generated before Airflow starts."""
+    path = airflow_home() / "passwords.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(18)}))
+    return str(json.loads(path.read_text())["admin"])
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(port: int | None = None) -> Iterator[AirflowClient]:
+    """A running Airflow with the pools created and the DAG parsed; stopped, with all its children, at the end."""
+    client = AirflowClient(f"http://127.0.0.1:{port or (port := free_port())}", _password())
+    env = environment(port)
+    logs = airflow_home() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+    try:
+        _migrate(env, logs)
+        for component in ("api-server", "scheduler", "dag-processor"):
+            log = (logs / f"{component}.log").open("ab")
+            command = [sys.executable, "-m", "airflow", component]
+            started.append((subprocess.Popen(command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True), log))
+        _wait_until_up(client, started)
+        client.create_pools()
+        client.wait_for_dag()
+        yield client
+    finally:
+        _stop(started)
+
+
+def _migrate(env: dict[str, str], logs: Path) -> None:
+    with (logs / "migrate.log").open("ab") as log:
+        done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, cwd=PROJECT, stdout=log, stderr=log)
+    if done.returncode:
+        raise CtrError(f"Airflow's database could not be migrated: see {logs / 'migrate.log'}.")
+
+
+def _wait_until_up(client: AirflowClient, started: list[tuple[subprocess.Popen[bytes], IO[bytes]]]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        for process, log in started:
+            if process.poll() is not None:
+                raise CtrError(f"Airflow ended while starting (status {process.returncode}): see {log.name}.")
+        try:
+            client.login()
+            return
+        except (httpx.TransportError, httpx.HTTPStatusError):
+            time.sleep(0.5)
+    raise CtrError(f"Airflow did not answer at {client.url} within {_START_SECONDS} s: see {airflow_home() / 'logs'}.")
+
+
+def _stop(started: list[tuple[subprocess.Popen[bytes], IO[bytes]]]) -> None:
+    """Asks each process group to end, then ends what is left."""
+    for process, _ in started:
+        _signal(process, signal.SIGTERM)
+    for process, log in started:
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            pass
+        _signal(process, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return

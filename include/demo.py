@@ -1,0 +1,180 @@
+"""The demo: real logs, a history load, and the last days run by a real Airflow, with progress a person can watch."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from include import airflow_local
+from include.calendar import log_day
+from include.console import err, out
+from include.errors import CtrError, MissingDataError
+from include.lake import Lake, lake
+from include.settings import PROJECT, settings
+
+FIRST_DAY = date(2023, 7, 10)
+DAYS = 10
+NIGHTLY_DAYS = 3
+ROWS_PER_DAY = 20_000
+
+# What a log of this size needs to differ in from production; written to {home}/settings.env, where every command finds it.
+_SMALL_LOG = {
+    "CTR_GATE_POLICY": str(PROJECT / "include/policies/gate-small.yaml"),
+    "CTR_RAW_WAIT_SECONDS": "0",
+    "CTR_APPROVAL_SECONDS": "60",
+    "CTR_LLM_MAX_TEXTS": "400",
+}
+
+STAGES = {
+    "raw": ["wait_for_raw"],
+    "ingest": ["ingest_logs"],
+    "check": ["check_logs"],
+    "features": ["build_features"],
+    "check ": ["check_features"],
+    "rows": ["build_training_table"],
+    "check  ": ["check_training"],
+    "text": ["embed_texts"],
+    "llm": ["embed_cold"],
+    "train": ["train"],
+    "evaluate": ["evaluate"],
+    "gate": ["gate", "decide"],
+    "promote": ["ask_a_person", "promote", "keep_champion"],
+    "report": ["report"],
+}
+_MARKS = {
+    "success": ("✔", "green"),
+    "failed": ("✘", "bold red"),
+    "upstream_failed": ("–", "red"),
+    "skipped": ("–", "dim"),
+    "running": ("▶", "yellow"),
+    "awaiting_input": ("?", "magenta"),
+    "up_for_retry": ("↻", "yellow"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a nightly run ended: its state, wall-clock seconds and the tasks that failed (task id → end of its log)."""
+
+    state: str
+    seconds: float
+    failures: dict[str, str]
+
+
+def use_small_log_settings(extra: dict[str, str]) -> None:
+    """Writes the home's settings file, once, so that every later command and Airflow see the same settings."""
+    path = settings().home / "settings.env"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name}={value}\n" for name, value in {**_SMALL_LOG, **extra}.items()))
+        settings.cache_clear()
+
+
+def ctr(*arguments: str) -> None:
+    """Runs another `ctr` command as a person would; raises `CtrError` if it fails."""
+    out.print(Text("$ ctr " + " ".join(arguments), style="bold"))
+    command = [sys.executable, "-c", "from include.cli import app; app()", *arguments]
+    if subprocess.run(command, env={**os.environ, "CTR_HOME": str(settings().home)}).returncode:
+        raise CtrError(f"`ctr {' '.join(arguments)}` failed: its message is above.")
+
+
+def load_history(days: list[date]) -> None:
+    """Loads the days that are not published yet, in one Spark submit."""
+    missing = [day for day in days if lake().manifest("training", day) is None]
+    if missing:
+        ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
+
+
+def nightly(days: list[date]) -> dict[date, Outcome]:
+    """Runs the days that have no finished run yet through a real Airflow backfill, and returns how each ended."""
+    out.print(Text(f"Starting Airflow, then the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
+    with airflow_local.running() as airflow:
+        airflow.unpause()
+        airflow.backfill(days[0], days[-1], {"promote": "yes"})
+        return _watch(airflow, days)
+
+
+def _watch(airflow: airflow_local.AirflowClient, days: list[date]) -> dict[date, Outcome]:
+    began = time.monotonic()
+    with Live(console=err, refresh_per_second=2, transient=False) as live:
+        seen: dict[tuple[date, str], str] = {}
+        while True:
+            runs = _runs_by_day(airflow, days)
+            states = {day: _stage_states(airflow, run) for day, run in runs.items()}
+            live.update(_progress(days, states, time.monotonic() - began))
+            if not err.is_terminal:
+                _print_changes(states, seen)
+            if len(runs) == len(days) and all(run["state"] in ("success", "failed") for run in runs.values()):
+                return {day: _outcome(airflow, run) for day, run in runs.items()}
+            time.sleep(2)
+
+
+def _runs_by_day(airflow: airflow_local.AirflowClient, days: list[date]) -> dict[date, dict[str, Any]]:
+    from datetime import datetime
+
+    found = {}
+    for run in airflow.runs():
+        if run["data_interval_start"] and run["run_type"] == "backfill":
+            day = log_day(datetime.fromisoformat(run["data_interval_start"]))
+            if day in days:
+                found[day] = run
+    return found
+
+
+def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> dict[str, str]:
+    """State of each column of the progress table: the one that matters most among its tasks."""
+    by_task = {task["task_id"]: task["state"] or "" for task in airflow.tasks(run["dag_run_id"])}
+    order = ["failed", "running", "awaiting_input", "up_for_retry", "queued", "scheduled", "success", "upstream_failed", "skipped", ""]
+    return {
+        stage: min((by_task.get(task, "") for task in tasks), key=lambda state: order.index(state) if state in order else 5)
+        for stage, tasks in STAGES.items()
+    }
+
+
+def _progress(days: list[date], states: dict[date, dict[str, str]], seconds: float) -> Table:
+    table = Table(title=f"ctr_daily  {int(seconds) // 60}:{int(seconds) % 60:02d}", title_justify="left")
+    table.add_column("log day")
+    for stage in STAGES:
+        table.add_column(stage.strip(), justify="center")
+    for day in days:
+        cells = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for stage in STAGES]
+        table.add_row(str(day), *(Text(mark, style=style) for mark, style in cells))
+    return table
+
+
+def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, str], str]) -> None:
+    """Where there is no terminal: one line for each change."""
+    for day, stages in states.items():
+        for stage, state in stages.items():
+            if state in _MARKS and seen.get((day, stage)) != state:
+                seen[day, stage] = state
+                err.print(Text(f"{day} {STAGES[stage][-1]}: {state}"))
+
+
+def _outcome(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> Outcome:
+    failures = {
+        task["task_id"]: airflow.log_tail(run["dag_run_id"], task["task_id"], task["try_number"])
+        for task in airflow.tasks(run["dag_run_id"])
+        if task["state"] == "failed"
+    }
+    return Outcome(run["state"], float(run["duration"] or 0.0), failures)
+
+
+def finished(store: Lake, day: date) -> bool:
+    """Whether a nightly run of this day has ended with a decision on the tables that are published now."""
+    decision = store.record("decision", day)
+    return bool(decision and "decided_by" in decision)
+
+
+def next_raw_day(days: list[date]) -> date:
+    """The day after the demo's last."""
+    if not days:
+        raise MissingDataError("There are no raw days yet: run `make demo` first.")
+    return days[-1] + timedelta(days=1)

@@ -1,0 +1,80 @@
+"""The DAG parses fast, says what it is for, and behaves as the person on call is told."""
+
+import subprocess
+import sys
+
+import pytest
+
+from include.settings import PROJECT
+
+HEAVY = ("torch", "pyspark", "pandas", "great_expectations", "mlflow", "transformers", "faiss")
+
+
+@pytest.fixture(scope="module")
+def dag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags" / "ctr_daily.py"))
+    assert bag.import_errors == {}
+    return bag.dags["ctr_daily"]
+
+
+def test_parsing_imports_nothing_heavy():
+    code = (
+        "import runpy, sys; runpy.run_path('dags/ctr_daily.py'); "
+        f"sys.exit(','.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_task_has_an_owner_documentation_and_a_policy_that_spares_data_errors(dag):
+    for task in dag.tasks:
+        assert task.owner == "ctr"
+        assert task.doc_md or task.doc, task.task_id
+        assert task.retry_policy is not None, task.task_id
+
+
+def test_a_run_covers_one_utc_day(dag):
+    assert dag.timetable.expression == "0 0 * * *"
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+
+
+def test_training_tasks_go_to_the_gpu_queue_one_at_a_time(dag):
+    for name in ("embed_texts", "embed_cold", "train", "evaluate", "gate"):
+        assert (dag.get_task(name).queue, dag.get_task(name).pool) == ("gpu", "gpu")
+
+
+@pytest.mark.parametrize("stage", ["logs", "features", "training"])
+def test_each_stage_is_checked_before_anything_reads_it(dag, stage):
+    job = {"logs": "ingest_logs", "features": "build_features", "training": "build_training_table"}[stage]
+    check = dag.get_task(f"check_{stage}")
+    assert check.upstream_task_ids == {job}
+    assert dag.get_task(job).downstream_task_ids == {f"check_{stage}"}
+
+
+def test_the_report_runs_whatever_happened_and_hides_no_failure(dag):
+    report = dag.get_task("report")
+    assert report.is_teardown
+    assert not report.on_failure_fail_dagrun
+
+
+@pytest.mark.parametrize(
+    ("run_type", "choice", "option"),
+    [
+        ("scheduled", "auto", "--may-promote"),
+        ("manual", "auto", "--may-promote"),
+        ("backfill", "auto", "--no-may-promote"),
+        ("backfill", "yes", "--may-promote"),
+        ("scheduled", "no", "--no-may-promote"),
+    ],
+)
+def test_backfills_promote_only_when_told_to(dag, run_type, choice, option):
+    from types import SimpleNamespace
+
+    from airflow.utils.types import DagRunType
+
+    run = SimpleNamespace(run_type=DagRunType(run_type))
+    assert dag.user_defined_macros["may_promote"](run, choice) == option
