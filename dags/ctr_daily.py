@@ -22,9 +22,10 @@ A run works on **log day *d***, the UTC date on which its data interval starts (
 Raw logs of *d* → typed logs → features as of the end of *d* → training rows of *d* (joined to the features of *d*−1) →
 a candidate trained on the days before *d* → evaluation on *d*, which no model has seen → gate → promotion.
 
-**A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that stage was
-published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
-**A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep the champion.
+**A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that
+stage was published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
+**A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep
+the champion.
 Backfills never promote unless triggered with `{"promote": "yes"}`.
 """
 
@@ -155,7 +156,11 @@ with DAG(
         doc_md="Waits for a person under Required Actions; keeps the champion when nobody answers.",
     )
     report = TrainingOperator(
-        task_id="report", command="report", pool="default_pool", queue="default", doc_md="One HTML page of the day, also of a day that failed."
+        task_id="report",
+        command="report",
+        pool="default_pool",
+        queue="default",
+        doc_md="One HTML page of the day, also of a day that failed.",
     )
 
     logs_published = check.override(task_id="check_logs")("logs", LOG_DAY)

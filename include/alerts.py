@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 _NEXT = {
     "check": "A check found data that must not be published; yesterday's tables and model stay in use. "
-    "Look: ctr quality --day {day} --failed; ctr quarantine --day {day}. Correct the raw files, then clear the stage's Spark task.",
+    "Look: ctr quality --day {day} --failed; ctr quarantine --day {day}. "
+    "Correct the raw files, then clear the stage's Spark task.",
     "ingest_logs": "Raw files could not be read. Look at the last lines of the task's log, correct the file, clear the task.",
     "build": "A Spark job failed. A missing earlier day is named in the log: run that day first, then clear this task.",
     "embed": "Text embedding failed. What was encoded is cached: clear the task to go on from there.",

@@ -59,6 +59,14 @@ _MARKS = {
 }
 
 
+_RANK = {
+    state: rank
+    for rank, state in enumerate(
+        ["failed", "running", "awaiting_input", "up_for_retry", "queued", "scheduled", "success", "upstream_failed", "skipped"]
+    )
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a nightly run ended: its state, wall-clock seconds and the tasks that failed (task id → end of its log)."""
@@ -131,9 +139,8 @@ def _runs_by_day(airflow: airflow_local.AirflowClient, days: list[date]) -> dict
 def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> dict[str, str]:
     """State of each column of the progress table: the one that matters most among its tasks."""
     by_task = {task["task_id"]: task["state"] or "" for task in airflow.tasks(run["dag_run_id"])}
-    order = ["failed", "running", "awaiting_input", "up_for_retry", "queued", "scheduled", "success", "upstream_failed", "skipped", ""]
     return {
-        stage: min((by_task.get(task, "") for task in tasks), key=lambda state: order.index(state) if state in order else 5)
+        stage: min((by_task.get(task, "") for task in tasks), key=lambda state: _RANK.get(state, len(_RANK)))
         for stage, tasks in STAGES.items()
     }
 

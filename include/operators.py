@@ -76,7 +76,7 @@ class TrainingOperator(BaseOperator):
         self.command = command
         self.hook = SubprocessHook()
 
-    def execute(self, context: "Context") -> str:
+    def execute(self, context: "Context") -> str:  # noqa: ARG002
         """Runs the command and returns its last line; raises `UnretryableError` for exit status 2."""
         command = [sys.executable, "-m", "training", self.command, *self.arguments]
         result = self.hook.run_command(command, cwd=str(PROJECT))

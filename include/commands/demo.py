@@ -113,7 +113,7 @@ def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
     days = raw_days()
     if len(days) <= demo_module.NIGHTLY_DAYS:
         raise InvalidInputError(
-            f"The log has {len(days)} day(s); the demo needs more than {demo_module.NIGHTLY_DAYS}: some history, then nightly runs."
+            f"The log has {len(days)} day(s): the demo needs some history before its {demo_module.NIGHTLY_DAYS} nightly runs."
         )
     return days
 

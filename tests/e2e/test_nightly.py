@@ -1,0 +1,74 @@
+"""A whole nightly run on a real Airflow scheduler: a good day is promoted, a damaged one stops at its check."""
+
+import os
+from datetime import date, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from include import demo, registry
+from include.lake import lake
+from include.settings import settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+FIRST = date(2023, 7, 10)
+HISTORY, GOOD, BAD = 3, FIRST + timedelta(days=3), FIRST + timedelta(days=4)
+ROWS = "3000"
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Three days of history, then a good night and a bad night through Airflow, in a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    before = dict(os.environ)
+    os.environ["CTR_HOME"] = str(home)
+    settings.cache_clear()
+    try:
+        demo.use_small_log_settings({"CTR_LLM_MAX_TEXTS": "40"})
+        demo.ctr("sample", "--from", str(FIRST), "--days", "4", "--rows-per-day", ROWS)
+        demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
+        demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
+        outcomes = demo.nightly([GOOD, BAD])
+        yield SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        settings.cache_clear()
+
+
+def test_the_good_night_is_green(nights):
+    assert nights.good.failures == {}
+    assert nights.good.state == "success"
+
+
+def test_rows_are_conserved_from_raw_to_training(nights):
+    logs = lake().manifest("logs", GOOD)
+    assert logs.rows_in == logs.tables["logs"].rows + logs.tables["quarantine"].rows == int(ROWS)
+    assert lake().manifest("training", GOOD).tables["training"].rows == logs.tables["logs"].rows
+
+
+def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(nights):
+    champion = registry.champion()
+    assert champion.log_day == GOOD
+    assert champion.trained_through == GOOD - timedelta(days=1)
+    decision = lake().record("decision", GOOD)
+    assert (decision["verdict"], decision["promoted"]) == ("promote", True)
+
+
+def test_the_bad_night_stops_at_its_check_and_says_why(nights):
+    assert nights.bad.state == "failed"
+    assert list(nights.bad.failures) == ["check_logs"]
+    assert "nothing was published" in nights.bad.failures["check_logs"]
+    assert str(BAD) in nights.bad.failures["check_logs"]
+
+
+def test_the_bad_night_publishes_nothing_and_leaves_the_champion(nights):
+    assert lake().manifest("logs", BAD) is None
+    assert lake().record("decision", BAD) is None
+    assert registry.champion().log_day == GOOD
+
+
+def test_both_nights_have_a_report(nights):
+    for day in (GOOD, BAD):
+        assert "<html" in lake().fs.cat_file(f"{lake().root}/_reports/dt={day}.html").decode()
