@@ -2,6 +2,9 @@
 
 import typer
 
+from include.commands import sample
+
 
 def register(cli: typer.Typer) -> None:
     """Adds every command to the command line."""
+    sample.register(cli)
