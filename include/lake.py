@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from include.calendar import parse_day
@@ -232,13 +233,17 @@ class Lake:
             self.fs.rm(self._full(path), recursive=True)
 
     def _rename(self, source: str, target: str) -> None:
-        """One atomic rename; a file replaces the file that is there."""
-        if isinstance(self.fs, LocalFileSystem):
-            os.replace(source, target)  # noqa: PTH105
-        elif hasattr(self.fs, "client") and hasattr(self.fs.client, "rename"):  # hdfs-native
-            self.fs.client.rename(source, target, overwrite=True)
-        else:
-            self.fs.mv(source, target, recursive=True)
+        rename(self.fs, source, target)
+
+
+def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
+    """One atomic rename; a file replaces the file that is there."""
+    if isinstance(fs, LocalFileSystem):
+        os.replace(source, target)  # noqa: PTH105
+    elif hasattr(fs, "client") and hasattr(fs.client, "rename"):  # hdfs-native
+        fs.client.rename(source, target, overwrite=True)
+    else:
+        fs.mv(source, target, recursive=True)
 
 
 def _days_of(paths: list[str]) -> Iterator[date]:
