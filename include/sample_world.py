@@ -27,7 +27,7 @@ EPOCH = date(2023, 7, 1)
 
 SCENE_SHARES = (0.06, 0.26, 0.48, 0.12, 0.08)
 """AntM2C's volume shares; another number of scenes repeats them, scaled to 1."""
-SCENE_CTR = (0.24, 0.11, 0.06, 0.15, 0.09)
+SCENE_CTR = (0.25, 0.11, 0.07, 0.16, 0.2)
 """Mean CTR of each scene, around which it drifts."""
 
 USER_LIFE_DAYS = 20
@@ -144,10 +144,10 @@ class World:
         return shares / shares.sum()
 
     def base_ctr(self, day: date) -> Array:
-        """[scenes] mean CTR of a day: a slow wave, at most about 1 % a day."""
+        """[scenes] mean CTR of a day: a slow wave, at most about half a percent a day."""
         period, phase = self.tastes().base.T
         wave = np.sin(2 * np.pi * (day - EPOCH).days / period + phase)
-        return np.resize(SCENE_CTR, len(self.scenes)) * np.exp(0.08 * wave)
+        return np.resize(SCENE_CTR, len(self.scenes)) * np.exp(0.04 * wave)
 
     def trend(self, day: date) -> Array:
         """[topics] popularity of each topic on a day, added to the logit and to the share of impressions."""

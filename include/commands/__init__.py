@@ -2,9 +2,10 @@
 
 import typer
 
-from include.commands import sample
+from include.commands import imports, sample
 
 
 def register(cli: typer.Typer) -> None:
     """Adds every command to the command line."""
     sample.register(cli)
+    imports.register(cli)
