@@ -24,7 +24,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError
-from include.schemas import TABLES, Stage, stage_of
+from include.features import TABLES  # completed there
+from include.schemas import Stage, stage_of
 from include.settings import settings
 
 
@@ -43,6 +44,7 @@ class Manifest:
     """What one stage published for one day, and from what.
 
     `inputs` maps `stage/day` (or `raw/day`) to the build (or the digest of the raw files) that was read.
+    `profile` of `logs` holds `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with.
     """
 
     stage: Stage
@@ -54,6 +56,7 @@ class Manifest:
     code_version: str
     settings: str
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    profile: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Manifest":
@@ -215,6 +218,17 @@ class Lake:
         full = self._full(folder)
         found = self.fs.ls(full, detail=False) if self.fs.exists(full) else []
         return sorted(path for path in found if path.endswith(suffix))
+
+    def orc_rows(self, path: str) -> int:
+        """Rows of all ORC files under a path, from their footers: what was written, whatever the writer says."""
+        from pyarrow import orc
+
+        total = 0
+        for name in self.fs.find(self._full(path)):
+            if name.endswith(".orc"):
+                with self.fs.open(name, "rb") as file:
+                    total += orc.ORCFile(file).nrows
+        return total
 
     def _manifest_path(self, stage: Stage, day: date) -> str:
         return f"_manifests/{stage}/dt={day}.json"

@@ -1,0 +1,153 @@
+"""Is the form of a day's raw files right? Checked before Spark reads a single row.
+
+A raw file is UTF-8 (a byte-order mark is fine), comma separated, with quotes doubled inside quotes, `.csv` or `.csv.gz`.
+"""
+
+import csv
+import difflib
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import IO, cast
+
+from include.errors import InvalidInputError, MissingDataError
+from include.raw import Raw, day_folder
+from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
+
+_CHUNK = 4 << 20
+_HEADER_BYTES = 1 << 16
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file whose form was checked.
+
+    `name` is relative to the raw root and is the stable part of every `event_id`; `columns` are in the file's order;
+    `records` is the number of data records, counted here and not by Spark.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    records: int
+
+
+def raw_digest(day: date) -> str:
+    """Short hash of the names, sizes and times of change of the day's raw files: it moves when a file is replaced."""
+    raw, seen = Raw(), []
+    for name in raw.day_files(day):
+        info = raw.fs.info(raw.full(f"{day_folder(day)}/{name}"))
+        changed = next((info[key] for key in ("mtime", "LastModified", "modificationTime", "ETag") if key in info), "")
+        seen.append(f"{name} {info['size']} {changed}")
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
+
+
+def check_raw_day(day: date) -> list[RawFile]:
+    """Checks every file of a day; raises `MissingDataError` without a file, `InvalidInputError` for one of the wrong form."""
+    raw, folder = Raw(), day_folder(day)
+    names = raw.day_files(day)
+    if not names:
+        raise MissingDataError(
+            f"No raw log of {day}: expected at least one *.csv or *.csv.gz file in {raw.url}/{folder}, found none. "
+            "Deliver the files there, or write some with `ctr sample` or `ctr import`."
+        )
+    return [_check_file(raw, f"{folder}/{name}", day) for name in names]
+
+
+def _check_file(raw: Raw, path: str, day: date) -> RawFile:
+    label = f"Raw file {path.rsplit('/', 1)[-1]} of {day} ({raw.url}/{path})"
+    if raw.fs.size(raw.full(path)) == 0:
+        raise InvalidInputError(f"{label} is empty: expected a header and records, found 0 bytes. Deliver it again.")
+    try:
+        columns = _header(raw, path, label)
+        records = max(_count_records(raw, path) - 1, 0)
+    except (EOFError, OSError, zlib.error) as error:
+        kind = "gzip" if path.endswith(".gz") else "CSV"
+        raise InvalidInputError(
+            f"{label} cannot be read to its end: expected a complete {kind} file, found: {error}. Deliver it again."
+        ) from error
+    if problem := header_problem(columns):
+        raise InvalidInputError(
+            f"{label} has a wrong header: {problem}. "
+            "Correct the file, or map its columns with `ctr import csv --mapping FILE`, and run the day again."
+        )
+    return RawFile(path, columns, records)
+
+
+def header_problem(columns: tuple[str, ...]) -> str | None:
+    """What is wrong with a raw header, in words, or None.
+
+    An unknown column is an error, not a warning: a renamed optional column would otherwise read as null, unseen.
+    """
+    missing = [name for name in RAW_COLUMNS if name not in columns and name not in OPTIONAL_RAW_COLUMNS]
+    absent = [name for name in RAW_COLUMNS if name not in columns]
+    problems = [f"expected column '{name}', which is missing" for name in missing]
+    for name in columns:
+        if name not in RAW_COLUMNS:
+            close = difflib.get_close_matches(name.strip().lower(), absent or RAW_COLUMNS, n=1, cutoff=0.5)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            problems.append(f"found the unknown column '{name}'{hint}")
+    problems += [
+        f"found column '{name}' more than once" for name in sorted({n for n in columns if columns.count(n) > 1})
+    ]
+    return "; ".join(problems) or None
+
+
+def recount(file: RawFile) -> int:
+    """Data records of a file as Python's CSV reader sees them: slow, and exact about stray quotes."""
+    raw = Raw()
+    csv.field_size_limit(1 << 30)
+    with _open(raw, file.name) as binary, io.TextIOWrapper(binary, "utf-8-sig", errors="replace", newline="") as text:
+        return sum(1 for row in csv.reader(text) if row) - 1
+
+
+def _open(raw: Raw, path: str) -> IO[bytes]:
+    compression = "gzip" if path.endswith(".gz") else None
+    return cast(IO[bytes], raw.fs.open(raw.full(path), "rb", compression=compression))
+
+
+def _header(raw: Raw, path: str, label: str) -> tuple[str, ...]:
+    with _open(raw, path) as file:
+        head = file.read(_HEADER_BYTES).removeprefix(_BOM)
+    for row in csv.reader(io.StringIO(head.decode("utf-8", errors="replace"), newline="")):
+        if row:
+            return tuple(row)
+    raise InvalidInputError(f"{label} has no header: expected {', '.join(RAW_COLUMNS[:4])}, …, found blank lines only.")
+
+
+def _count_records(raw: Raw, path: str) -> int:
+    """Records of a file, header included: runs of line ends outside quotes.
+
+    Fast, and independent of Spark; a quote inside an unquoted field misleads it, and then `recount` settles it.
+    """
+    count, quoted, begun = 0, False, False
+    with _open(raw, path) as file:
+        for chunk in _chunks(file):
+            for n, part in enumerate(chunk.split(b'"')):
+                if n:
+                    quoted, begun = not quoted, True
+                if not quoted and part:
+                    ends, begun = _record_ends(part, begun)
+                    count += ends
+    return count + begun
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    first = True
+    while chunk := file.read(_CHUNK):
+        yield chunk.removeprefix(_BOM) if first else chunk
+        first = False
+
+
+def _record_ends(part: bytes, begun: bool) -> tuple[int, bool]:
+    """How many records end in a piece of text outside quotes, and whether another has begun at its end."""
+    ends = len(_LINE_ENDS.findall(part))
+    if not ends:
+        return 0, True
+    blank_first = part[:1] in b"\r\n" and not begun
+    return ends - blank_first, part[-1:] not in b"\r\n"

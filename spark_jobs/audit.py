@@ -1,0 +1,302 @@
+"""Audits what a job staged: Great Expectations suites on each table, then the checks across tables and days.
+
+Run inside the Spark job, on the staged ORC files themselves. Great Expectations is asked for the Boolean result of all
+expectations at once, and for details only of those that failed.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from include.calendar import parse_day
+from include.features import table_ddl
+from include.lake import Lake, Manifest
+from include.settings import settings
+from include.suites import GX_TABLES, LEAK_SAMPLE_ROWS, UNIQUE_KEYS, Expectation, RowCheck, Suite, suite
+from spark_jobs import checks
+from spark_jobs.checks import Record, record
+from spark_jobs.leakage import SUSPECTS, leak_checks
+from spark_jobs.session import read_uri
+
+SAMPLE_ROWS = 10
+LONGEST_TEXT = 120
+
+
+def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
+    """The manifest with its profile, and the quality record of a stage's staged day."""
+    day = parse_day(manifest.day)
+    staging = store.staging(manifest.stage, day)
+    staged = {table: read_uri(spark, table, store.uri(f"{staging}/{table}")) for table in manifest.tables}
+    with _plain_execution(spark):
+        records = [schema_check(spark, store, f"{staging}/{table}", table) for table in manifest.tables]
+        profile, found = _STAGES[manifest.stage](store, manifest, staged)
+        prior = _prior(spark, store, manifest, staged)
+        for table in GX_TABLES[manifest.stage]:
+            records += run_suite(staged[table], suite(table, day, prior))
+    records += found
+    quality = {
+        "stage": manifest.stage,
+        "day": manifest.day,
+        "build": manifest.build,
+        "rows": manifest.tables[_MAIN[manifest.stage]].rows,
+        "status": checks.worst(records),
+        "checks": records,
+    }
+    return replace(manifest, profile=profile), quality
+
+
+_MAIN = {"logs": "logs", "features": "features_user", "training": "training"}
+
+
+class _plain_execution:
+    """Without adaptive execution a small aggregate is one Spark job instead of two."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._conf, self._key = spark.conf, "spark.sql.adaptive.enabled"
+
+    def __enter__(self) -> None:
+        self._before = self._conf.get(self._key)
+        self._conf.set(self._key, "false")
+
+    def __exit__(self, *_: object) -> None:
+        self._conf.set(self._key, str(self._before))
+
+
+# Checks of each stage across tables and days: (profile, records)
+
+
+def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
+    day, rows = parse_day(manifest.day), {name: table.rows for name, table in manifest.tables.items()}
+    per_scene = [
+        part
+        for scene in settings().scenes
+        for part in (
+            F.count_if(F.col("scene") == scene).alias(f"rows {scene}"),
+            F.coalesce(F.sum(F.when(F.col("scene") == scene, F.col("label").cast("bigint"))), F.lit(0)).alias(
+                f"clicks {scene}"
+            ),
+        )
+    ]
+    sums = _first(staged["logs"].agg(_distinct("event_id").alias("distinct"), *per_scene))
+    scenes = {scene: {"rows": sums[f"rows {scene}"], "clicks": sums[f"clicks {scene}"]} for scene in settings().scenes}
+    profile: dict[str, Any] = {
+        "rows": rows["logs"],
+        "clicks": sum(scene["clicks"] for scene in scenes.values()),
+        "scenes": scenes,
+        "quarantined": _reasons(staged["quarantine"]) if rows["quarantine"] else {},
+    }
+    return profile, [
+        checks.conservation("logs", rows, manifest.rows_in, "the raw files"),
+        checks.unique("logs", UNIQUE_KEYS["logs"]["logs"], rows["logs"], sums["distinct"]),
+        checks.quarantine_rate(rows["quarantine"], manifest.rows_in),
+        *checks.against_trailing(profile, checks.trailing(store, day)),
+    ]
+
+
+def _reasons(quarantine: DataFrame) -> dict[str, int]:
+    counts = quarantine.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    return {row["reason"]: row["count"] for row in sorted(counts)}
+
+
+def _audit_features(
+    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
+) -> tuple[dict[str, Any], list[Record]]:
+    facts: DataFrame | None = None
+    for table, key in UNIQUE_KEYS["features"].items():
+        shown = F.sum("impressions") if table.startswith("agg_") else F.lit(None).cast("bigint")
+        fact = (
+            staged[table]
+            .agg(_distinct(*key).alias("distinct"), shown.alias("shown"))
+            .select(F.lit(table).alias("table"), "*")
+        )
+        facts = fact if facts is None else facts.unionByName(fact)
+    assert facts is not None
+    found = {row["table"]: row for row in facts.collect()}
+    records = []
+    for table, key in UNIQUE_KEYS["features"].items():
+        records.append(checks.unique(table, key, manifest.tables[table].rows, found[table]["distinct"]))
+        if table.startswith("agg_"):
+            counted = {"impressions": found[table]["shown"] or 0}
+            records.append(checks.conservation(table, counted, manifest.rows_in, f"logs {manifest.day}"))
+    scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
+    right = set(scenes) == set(settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
+    told = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
+    records.append(
+        record("features_scene", "expect_every_scene", right, "each scene once, 0 < CTR < 1", told, column="scene")
+    )
+    return {}, records
+
+
+def _audit_training(
+    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
+) -> tuple[dict[str, Any], list[Record]]:
+    frame, rows = staged["training"], manifest.tables["training"].rows
+    known = {who: F.count_if(F.col(f"{who}_level") != "zero").alias(who) for who in ("user", "item")}
+    sums = _first(frame.agg(_distinct("event_id").alias("distinct"), *known.values()))
+    sample = leak_sample(frame, rows).toPandas()
+    has_snapshot = any(key.startswith("features/") for key in manifest.inputs)
+    return {}, [
+        checks.conservation("training", {"training": rows}, manifest.rows_in, f"logs {manifest.day}"),
+        checks.unique("training", UNIQUE_KEYS["training"]["training"], rows, sums["distinct"]),
+        *checks.found_shares(rows, {who: sums[who] for who in known}, has_snapshot),
+        *checks.lineage(store, manifest),
+        *leak_checks(sample),
+    ]
+
+
+_STAGES = {"logs": _audit_logs, "features": _audit_features, "training": _audit_training}
+
+
+def leak_sample(training: DataFrame, rows: int) -> DataFrame:
+    """About `LEAK_SAMPLE_ROWS` rows, the same ones every time: chosen by a hash of the event id."""
+    one_in = max(1, rows // LEAK_SAMPLE_ROWS)
+    chosen = training if one_in == 1 else training.where(F.pmod(F.xxhash64("event_id"), F.lit(one_in)) == 0)
+    return chosen.select("label", "scene", *SUSPECTS)
+
+
+def _distinct(*key: str) -> Any:
+    return F.count_distinct(F.col(key[0]) if key == ("text_key",) else F.xxhash64(*key))
+
+
+def _first(frame: DataFrame) -> Row:
+    row = frame.first()
+    assert row is not None
+    return row
+
+
+def _prior(spark: SparkSession, store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> float | None:
+    """The prior CTR that the staged rates lean on: of this snapshot, or of the one that training rows were joined to."""
+    if manifest.stage == "features":
+        scenes = staged["features_scene"]
+    elif key := next(
+        (key for key in manifest.inputs if manifest.stage == "training" and key.startswith("features/")), None
+    ):
+        before = parse_day(key.split("/")[1])
+        scenes = read_uri(
+            spark, "features_scene", store.table_uri("features_scene", before, f"audit of training {manifest.day}")
+        )
+    else:
+        return None
+    return float(_first(scenes)["prior_ctr"])
+
+
+def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Record:
+    """Names and types in the written files are the declared ones, in order."""
+    declared = {field.name: field.dataType.simpleString() for field in StructType.fromDDL(table_ddl(table))}
+    if store.orc_rows(path) == 0:
+        return record(table, "expect_declared_schema", True, f"{len(declared)} declared columns", "no rows")
+    written = {field.name: field.dataType.simpleString() for field in spark.read.orc(store.uri(path)).schema}
+    wrong = [
+        f"{name} {declared.get(name, 'missing')} <> {written.get(name, 'missing')}" for name in {**declared, **written}
+    ]
+    wrong = [each for each in wrong if len(set(each.split(" ", 1)[1].split(" <> "))) > 1]
+    return record(
+        table,
+        "expect_declared_schema",
+        not wrong,
+        f"{len(declared)} declared columns",
+        "; ".join(wrong) or f"{len(written)} columns",
+    )
+
+
+# Great Expectations
+
+
+def run_suite(frame: DataFrame, declared: Suite) -> list[Record]:
+    """A record for each expectation and row check of a suite: Boolean results first, details of what failed."""
+    flags = {_flag(n): F.expr(f"coalesce({check.holds}, false)") for n, check in enumerate(declared.row_checks)}
+    checked = frame.withColumns(flags) if flags else frame
+    items: list[Expectation | RowCheck] = [*declared.expectations, *declared.row_checks]
+    configurations = [_gx(item, declared) for item in items]
+    passed = _validate(checked, configurations, {"result_format": "BOOLEAN_ONLY"})
+    failed = [n for n, result in enumerate(passed) if not result["success"]]
+    details: dict[int, Any] = {}
+    if failed:
+        results = []
+        for n in failed:
+            shown = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE_ROWS}
+            shown["unexpected_index_column_names"] = [*declared.key, *_shows(items[n])]
+            results += _validate(checked, [configurations[n]], shown)
+        details = dict(zip(failed, results, strict=True))
+    return [_record(declared, item, details.get(n)) for n, item in enumerate(items)]
+
+
+def _flag(number: int) -> str:
+    return f"row_check_{number}"
+
+
+def _shows(item: Expectation | RowCheck) -> list[str]:
+    return list(item.shows) if isinstance(item, RowCheck) else []
+
+
+def _gx(item: Expectation | RowCheck, declared: Suite) -> Any:
+    import great_expectations.expectations as gxe
+
+    if isinstance(item, RowCheck):
+        flag = _flag(declared.row_checks.index(item))
+        return gxe.ExpectColumnValuesToBeInSet(column=flag, value_set=[True])
+    kind = "".join(part.capitalize() for part in item.type.split("_"))
+    arguments = {**item.arguments, **({"column": item.column} if item.column else {})}
+    return getattr(gxe, kind)(**arguments)
+
+
+def _validate(frame: DataFrame, configurations: list[Any], result_format: dict[str, Any]) -> list[dict[str, Any]]:
+    """GX results in the order of `configurations`."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_spark("staged", persist=False)
+    batch = (
+        source.add_dataframe_asset("table").add_batch_definition_whole_dataframe("day").get_batch({"dataframe": frame})
+    )
+    result = batch.validate(gx.ExpectationSuite(name="suite", expectations=configurations), result_format=result_format)
+    told = [each.to_json_dict() for each in result.results]
+    order = {_identity(each["expectation_config"]): each for each in told}
+    return [
+        order[_identity({"type": each.expectation_type, "kwargs": each.configuration.kwargs})]
+        for each in configurations
+    ]
+
+
+def _identity(configuration: dict[str, Any]) -> str:
+    kwargs = {key: value for key, value in configuration["kwargs"].items() if key != "batch_id"}
+    return json.dumps([configuration["type"], kwargs], sort_keys=True, default=str)
+
+
+def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, Any] | None) -> Record:
+    name = item.name if isinstance(item, RowCheck) else item.type
+    common: dict[str, Any] = {"column": item.column, "severity": item.severity}
+    if failure is None:
+        return record(declared.table, name, True, item.expected, "as expected", **common)
+    result = failure["result"]
+    if not result:
+        told = "; ".join(
+            str(each.get("exception_message")) for each in failure["exception_info"].values() if isinstance(each, dict)
+        )
+        return record(declared.table, name, False, item.expected, f"the check could not run: {told}", **common)
+    wrong, rows = result["unexpected_count"], result["element_count"]
+    observed = f"{wrong:,} of {rows:,} rows"
+    found = record(declared.table, name, False, item.expected, observed, failing_rows=wrong, **common)
+    found["sample"] = [_masked(row) for row in result.get("partial_unexpected_index_list") or []]
+    return found
+
+
+def _masked(row: dict[str, Any]) -> dict[str, Any]:
+    """A sample row that may be shown: sensitive columns as a short hash, long text folded, flags of row checks left out."""
+    return {name: _shown(name, value) for name, value in row.items() if not name.startswith("row_check_")}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in settings().sensitive_columns:
+        return f"masked {hashlib.sha256(str(value).encode()).hexdigest()[:8]}"
+    text = str(value)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"

@@ -1,0 +1,201 @@
+"""Checks that compare a staged day with its inputs, with other tables or with other days; the rest is in the suites.
+
+Each returns records of the form that `docs/architecture.md` tells.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+from include.calendar import WINDOW_DAYS, parse_day, previous, window
+from include.lake import Lake, Manifest
+from include.settings import settings
+from include.suites import ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND, Severity
+
+Record = dict[str, Any]
+Profile = dict[str, Any]
+
+
+def record(
+    table: str,
+    name: str,
+    ok: bool,
+    expected: str,
+    observed: str,
+    *,
+    column: str | None = None,
+    severity: Severity = "critical",
+    failing_rows: int = 0,
+) -> Record:
+    """One check's record; `ok` false gives `fail` for a critical check and `warning` for another."""
+    status = "pass" if ok else "fail" if severity == "critical" else "warning"
+    return {
+        "table": table,
+        "name": name,
+        "column": column,
+        "severity": severity,
+        "status": status,
+        "expected": expected,
+        "observed": observed,
+        "failing_rows": 0 if ok else failing_rows,
+    }
+
+
+def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -> Record:
+    """Rows in = rows out, summed over the tables that share them."""
+    out = sum(parts.values())
+    told = " + ".join(f"{rows:,} {name}" for name, rows in parts.items())
+    return record(
+        table,
+        "expect_rows_conserved",
+        out == rows_in,
+        f"{rows_in:,} rows, as in {source}",
+        f"{told} = {out:,}" if len(parts) > 1 else f"{out:,}",
+        failing_rows=abs(out - rows_in),
+    )
+
+
+def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record:
+    """No two rows of a table have the same key."""
+    twice = rows - distinct
+    told = ", ".join(key)
+    return record(
+        table, "expect_unique_key", twice == 0, f"{told} unique", f"{twice:,} repeated", column=told, failing_rows=twice
+    )
+
+
+def quarantine_rate(rejected: int, rows_in: int) -> Record:
+    """The share of rejected rows is not above the setting."""
+    rate, limit = rejected / max(rows_in, 1), settings().max_quarantine_rate
+    told = f"{rate:.2%} ({rejected:,} of {rows_in:,})"
+    return record(
+        "quarantine",
+        "expect_quarantine_rate_at_most",
+        rate <= limit,
+        f"at most {limit:.2%} of raw rows rejected",
+        told,
+        failing_rows=rejected,
+    )
+
+
+def trailing(store: Lake, day: date) -> list[Profile]:
+    """Profiles of the published logs of the seven days before."""
+    manifests = (store.manifest("logs", past) for past in window(previous(day), WINDOW_DAYS))
+    return [manifest.profile for manifest in manifests if manifest and manifest.profile]
+
+
+def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
+    """Volume, CTR and scene mix of a day against the seven days before it."""
+    yield record("logs", "expect_rows", today["rows"] > 0, "at least 1 row", f"{today['rows']:,} rows")
+    yield _volume("logs", today["rows"], [profile["rows"] for profile in past], "critical")
+    yield _ctr("logs", today, past, "critical")
+    for scene in settings().scenes:
+        then = [profile["scenes"].get(scene, {"rows": 0, "clicks": 0}) for profile in past]
+        now = today["scenes"].get(scene, {"rows": 0, "clicks": 0})
+        yield _volume(f"scene {scene}", now["rows"], [profile["rows"] for profile in then], "warning")
+        yield _ctr(f"scene {scene}", now, then, "warning")
+    yield _mix(today, past)
+
+
+def _volume(what: str, rows: int, past: list[int], severity: Severity) -> Record:
+    mean = sum(past) / max(len(past), 1)
+    low, high = settings().volume_band
+    if mean < ENOUGH_ROWS:
+        ok, expected = True, _too_little(len(past))
+    else:
+        ok, expected = (
+            low * mean <= rows <= high * mean,
+            f"{low:g} to {high:g} times the trailing mean of {mean:,.0f} rows",
+        )
+    return record("logs", "expect_usual_volume", ok, expected, f"{rows:,} rows", column=_scene(what), severity=severity)
+
+
+def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> Record:
+    rows, clicks = (sum(profile[name] for profile in past) for name in ("rows", "clicks"))
+    low, high = settings().ctr_band
+    now = today["clicks"] / max(today["rows"], 1)
+    if rows < ENOUGH_ROWS or clicks < ENOUGH_ROWS / 10 or today["rows"] < ENOUGH_ROWS:
+        ok, expected = True, _too_little(len(past))
+    else:
+        ok, expected = (
+            low * clicks / rows <= now <= high * clicks / rows,
+            f"{low:g} to {high:g} times the trailing {clicks / rows:.4f}",
+        )
+    return record("logs", "expect_usual_ctr", ok, expected, f"CTR {now:.4f}", column=_scene(what), severity=severity)
+
+
+def _mix(today: Profile, past: list[Profile]) -> Record:
+    rows = sum(profile["rows"] for profile in past)
+    if rows < ENOUGH_ROWS or today["rows"] < ENOUGH_ROWS:
+        return record(
+            "logs", "expect_usual_scene_mix", True, _too_little(len(past)), "not compared", severity="warning"
+        )
+    shift = 0.0
+    for scene in settings().scenes:
+        then = sum(profile["scenes"].get(scene, {"rows": 0})["rows"] for profile in past) / rows
+        shift += abs(today["scenes"].get(scene, {"rows": 0})["rows"] / today["rows"] - then) / 2
+    return record(
+        "logs",
+        "expect_usual_scene_mix",
+        shift <= MAX_MIX_SHIFT,
+        f"at most {MAX_MIX_SHIFT:.0%} of rows moved between scenes",
+        f"{shift:.1%}",
+        column="scene",
+        severity="warning",
+    )
+
+
+def _scene(what: str) -> str | None:
+    return what if what.startswith("scene ") else None
+
+
+def _too_little(days: int) -> str:
+    return "no earlier day to compare with" if days == 0 else "too few rows to compare"
+
+
+def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
+    """Features of a training row come from before its day: by the inputs of this manifest, and by the inputs of those."""
+    day = parse_day(manifest.day)
+    used = [key for key in manifest.inputs if key.startswith("features/")]
+    newest = max((parse_day(key.split("/")[1]) for key in used), default=None)
+    told = "no features" if newest is None else f"features of {newest}"
+    yield record(
+        "training", "expect_features_before_the_day", newest is None or newest < day, f"features before {day}", told
+    )
+    for key in used:
+        past = parse_day(key.split("/")[1])
+        source = store.manifest("features", past)
+        later = _newest_input(source)
+        yield record(
+            "training",
+            "expect_inputs_of_features_before_the_day",
+            later is not None and later < day,
+            f"{key} made from days before {day}",
+            f"newest input {later or 'unknown'}",
+        )
+
+
+def _newest_input(manifest: Manifest | None) -> date | None:
+    return max((parse_day(key.split("/")[1]) for key in manifest.inputs), default=None) if manifest else None
+
+
+def found_shares(rows: int, found: dict[str, int], has_snapshot: bool) -> Iterator[Record]:
+    """How many training rows found their user and item in the snapshot of the day before."""
+    for who, count in found.items():
+        share = count / max(rows, 1)
+        least = MIN_FOUND[who]
+        yield record(
+            "training",
+            f"expect_{who}s_found",
+            not has_snapshot or share >= least,
+            f"at least {least:.0%} of rows" if has_snapshot else "no day before",
+            f"{share:.1%}",
+            column=f"{who}_id",
+            severity="warning",
+        )
+
+
+def worst(records: Iterable[Record]) -> str:
+    """`fail`, `warning` or `pass`: the worst status among records."""
+    seen = {each["status"] for each in records}
+    return next((status for status in ("fail", "warning") if status in seen), "pass")

@@ -1,0 +1,71 @@
+"""The Spark session of every job, and how jobs read and write tables of the lake."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from include.features import table_ddl
+from include.lake import Lake
+from include.settings import settings
+
+ROWS_PER_FILE = 1_000_000
+
+
+def get_session(name: str) -> SparkSession:
+    """The session: UTC, ANSI, ORC; master and memory come from spark-submit where it set them."""
+    builder = SparkSession.builder.appName(f"ctr {name}")
+    options = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.sources.default": "orc",
+        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+        "spark.sql.shuffle.partitions": str(settings().spark_shuffle_partitions),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Staging is invisible until it is complete, so the slower two-step commit of files buys nothing.
+        "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
+        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+    }
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    # ORC files keep the writer's time zone: the driver's is the machine's unless told otherwise.
+    java = spark.sparkContext._jvm.java  # type: ignore[union-attr]
+    java.util.TimeZone.setDefault(java.util.TimeZone.getTimeZone("UTC"))
+    return spark
+
+
+def read_uri(spark: SparkSession, table: str, uri: str) -> DataFrame:
+    """A build of a table with its declared schema; the `scene` folder of `logs` comes back as a string."""
+    return spark.read.schema(table_ddl(table)).orc(uri)
+
+
+def read_table(spark: SparkSession, lake: Lake, table: str, day: date, needed_for: str) -> DataFrame:
+    """The published build of a table's day; raises `MissingDataError` if there is none."""
+    return read_uri(spark, table, lake.table_uri(table, day, needed_for))
+
+
+def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["scene"] | None = None) -> None:
+    """Writes a table with its declared columns and types, in files of about `ROWS_PER_FILE` rows (`rows`: an estimate)."""
+    declared = frame.to(StructType.fromDDL(table_ddl(table)))
+    writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
+    (writer.partitionBy(by) if by else writer).orc(uri)
+
+
+@contextmanager
+def one_file_a_task(spark: SparkSession) -> Iterator[None]:
+    """Scans planned inside put every file into a task of its own, so that rows of a file are numbered from zero."""
+    key = "spark.sql.files.maxPartitionBytes"
+    before = spark.conf.get(key)
+    spark.conf.set(key, "1")
+    try:
+        yield
+    finally:
+        spark.conf.set(key, before)

@@ -1,0 +1,140 @@
+"""What every job does with a day: stage the tables, audit them, write the manifest and, when told to, publish.
+
+Progress is one JSON line an event on standard output:
+`{"event": "stage", "stage": "logs", "day": "2023-07-17", "state": "start|staged|published", "rows": 20000, "seconds": 3.1}`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from include.calendar import days_between, parse_day
+from include.errors import CtrError, InvalidInputError
+from include.features import table_ddl
+from include.lake import Lake, Manifest, TableVersion, lake, new_build
+from include.schemas import TABLES, Stage, schema_hash
+from include.settings import settings
+from include.version import code_version
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What a build function read: the number of rows that came in, and the versions of its inputs."""
+
+    rows_in: int
+    inputs: dict[str, str]
+
+
+Build = Callable[[SparkSession, Lake, date, str], Staged]
+"""Writes the tables of a stage's day below a staging folder (path under the lake)."""
+
+
+def stage_day(
+    spark: SparkSession, store: Lake, stage: Stage, day: date, build: Build, *, publish: bool
+) -> dict[str, Any]:
+    """Stages and audits a day, publishes it if asked, and returns the quality record.
+
+    Raises `DataQualityError` when asked to publish what failed a critical check; nothing is published then.
+    """
+    from spark_jobs.audit import audit
+
+    started = time.monotonic()
+    emit(stage, day, "start")
+    staging = store.begin_staging(stage, day)
+    staged = build(spark, store, day, staging)
+    name = new_build()
+    tables = {
+        table: TableVersion(
+            path=f"{table}/dt={day}/build={name}",
+            rows=store.orc_rows(f"{staging}/{table}"),
+            bytes=store.size(f"{staging}/{table}"),
+            schema=schema_hash(table_ddl(table)),
+        )
+        for table in TABLES[stage]
+    }
+    built = time.monotonic()
+    manifest = Manifest(
+        stage=stage,
+        day=str(day),
+        build=name,
+        tables=tables,
+        rows_in=staged.rows_in,
+        inputs=staged.inputs,
+        code_version=code_version(),
+        settings=settings().digest(),
+    )
+    manifest, quality = audit(spark, store, manifest)
+    now = time.monotonic()
+    quality["seconds"] = {"build": round(built - started, 2), "audit": round(now - built, 2)}
+    store.finish_staging(manifest, quality)
+    emit(stage, day, "staged", rows=quality["rows"], status=quality["status"], seconds=round(now - started, 2))
+    if publish:
+        store.publish(stage, day)
+        emit(
+            stage,
+            day,
+            "published",
+            rows=quality["rows"],
+            status=quality["status"],
+            seconds=round(time.monotonic() - started, 2),
+        )
+    return quality
+
+
+def emit(stage: str, day: date, state: str, **details: Any) -> None:
+    """Prints one progress event."""
+    print(json.dumps({"event": "stage", "stage": stage, "day": str(day), "state": state, **details}), flush=True)
+
+
+def day_range(argv: Sequence[str] | None, description: str, *, publishes: bool = False) -> tuple[list[date], bool]:
+    """The days and whether to publish, from `--from D --to D [--publish]`.
+
+    Raises `InvalidInputError` for a range of several days without `--publish`, in which day d could not read day d-1.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--from", dest="first", required=True, help="first log day, YYYY-MM-DD")
+    parser.add_argument("--to", dest="last", required=True, help="last log day, included")
+    if not publishes:
+        parser.add_argument(
+            "--publish", action="store_true", help="publish each day as soon as it is staged and checked"
+        )
+    arguments = parser.parse_args(argv)
+    days = list(days_between(parse_day(arguments.first), parse_day(arguments.last)))
+    publish = publishes or arguments.publish
+    if len(days) > 1 and not publish:
+        raise InvalidInputError(
+            f"{days[0]}..{days[-1]} are {len(days)} days, and a day may need the day before it published: "
+            "add --publish, or give one day (`--from D --to D`)."
+        )
+    return days, publish
+
+
+def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
+    """A job's command line for one stage: `--from D --to D [--publish]`, days ascending.
+
+    Without `--publish` a failed critical check leaves exit status 0: `lake.publish`, a task of its own, tells it.
+    """
+    from spark_jobs.session import get_session
+
+    days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
+    spark = get_session(f"{stage} {days[0]}..{days[-1]}")
+    store = lake()
+    for day in days:
+        stage_day(spark, store, stage, day, build, publish=publish)
+
+
+def exit_clearly(main: Callable[[], None]) -> None:
+    """Runs a job's `main`; an error that a person can act on ends it with its own words and status 2, without a traceback."""
+    try:
+        main()
+    except CtrError as error:
+        print(json.dumps({"event": "error", "kind": type(error).__name__, "message": str(error)}), flush=True)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
