@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import fsspec
 from fsspec.compression import compr
@@ -162,7 +162,7 @@ class DayFiles:
 def csv_writer(stack: ExitStack, delivery: Delivery, path: str) -> Callable[[Sequence[Any]], Any]:
     """A function that writes one CSV row to a file of the delivery, which closes with the stack."""
     file = stack.enter_context(delivery.open(path))
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+    text = io.TextIOWrapper(io.BufferedWriter(cast(io.RawIOBase, file), 1 << 18), encoding="utf-8", newline="")
     stack.callback(text.flush)
     return csv.writer(_ShortLineEnds(text), lineterminator="\r\n").writerow
 

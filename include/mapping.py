@@ -4,6 +4,7 @@ Rows stream through, so that memory does not grow with the file. Every row that 
 to `_rejects/` with its reason; both are counted and must add up. Blank lines are no rows.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -42,6 +44,7 @@ MAX_FIELD_CHARACTERS = 32 << 20
 REJECT_COLUMNS = ("source_row", "line", "reason", "record")
 _OWN = re.compile(r"csv-.*\.csv\.gz")
 _TIME, _LABEL, _SCENE = (RAW_COLUMNS.index(name) for name in ("log_time", "label", "scene"))
+_ISO = "%Y-%m-%d %H:%M:%S"
 _EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
 
 
@@ -104,7 +107,7 @@ class Mapping(BaseModel):
     @classmethod
     def _codec(cls, encoding: str) -> str:
         try:
-            b"".decode(encoding)
+            codecs.lookup(encoding)
         except LookupError:
             raise ValueError(f"'{encoding}' is no encoding: write one such as utf-8 or gb18030") from None
         # A byte order mark is not part of the first name.
@@ -266,7 +269,7 @@ class _Reader:
         self._path = path
         self._mapping = mapping
         self._width = 0
-        self._places: list[int] = []
+        self._pick: Callable[[list[str]], tuple[str, ...]] = tuple
         self._constants: list[str] = []
         self._time = time_parser(mapping.time)
         self._scenes = frozenset(mapping.scenes.values())
@@ -301,13 +304,17 @@ class _Reader:
         if first is None:
             return
         names = [name.strip() for name in first]
-        is_header = self._mapping.header == "true" or (
-            self._mapping.header == "auto" and set(self._mapping.sources()) <= set(names)
-        )
+        is_header = self._is_header(names)
         self._settle(names if is_header else self._mapping.names, names)
         if not is_header:
             yield first
         yield from records
+
+    def _is_header(self, first: list[str]) -> bool:
+        """Whether the first record is a header; with `auto`, if it holds two of the names: a renamed one makes it no data."""
+        if self._mapping.header != "auto":
+            return self._mapping.header == "true"
+        return not self._mapping.names or len(set(self._mapping.sources()) & set(first)) > 1
 
     def _settle(self, names: list[str], found: list[str]) -> None:
         missing = sorted(set(self._mapping.sources()) - set(names))
@@ -330,7 +337,8 @@ class _Reader:
         targets = [self._mapping.columns.get(name, Constant(constant="")) for name in RAW_COLUMNS]
         self._constants = [target.constant for target in targets if isinstance(target, Constant)]
         constants = iter(range(self._width, self._width + len(self._constants)))
-        self._places = [next(constants) if isinstance(target, Constant) else names.index(target) for target in targets]
+        places = [next(constants) if isinstance(target, Constant) else names.index(target) for target in targets]
+        self._pick = itemgetter(*places)
 
     def is_other_scene(self, scene: str) -> bool:
         """Whether the mapping names scenes and this is none of them."""
@@ -342,8 +350,7 @@ class _Reader:
             raise RowError("another number of fields", f"expected {self._width} fields, found {len(record)}")
         if not _encodable(record):
             raise RowError("not of the encoding", f"bytes that are not {self._mapping.encoding}")
-        fields = record + self._constants
-        row = [fields[place] for place in self._places]
+        row = list(self._pick(record + self._constants))
         time = self._time(row[_TIME])
         if time is None:
             raise RowError(
@@ -383,5 +390,7 @@ def time_parser(times: Times) -> Callable[[str], str | None]:
 def _moment(text: str, pattern: str, zone: ZoneInfo) -> datetime:
     if pattern in _EPOCHS:
         return datetime.fromtimestamp(float(text) / _EPOCHS[pattern], UTC)
-    moment = datetime.strptime(text, pattern)
+    # Much faster than strptime, and the same for the commonest format.
+    is_iso = pattern == _ISO and len(text) == 19 and text[10] == " "
+    moment = datetime.fromisoformat(text) if is_iso else datetime.strptime(text, pattern)
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -11,7 +11,6 @@ during the renames is finished by the next delivery.
 """
 
 import gzip
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -133,8 +132,7 @@ class Delivery:
         self.raw.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
         with self.raw.fs.open(full, "wb") as file:
             if not path.endswith(".gz"):
-                with io.BufferedWriter(file, 1 << 20) as buffered:
-                    yield buffered
+                yield file
                 return
             # No name and no time in the header: the same rows give the same bytes.
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped:
