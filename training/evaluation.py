@@ -1,0 +1,296 @@
+"""Evaluates candidate and champion on the rows of the day, which neither has seen, and records every metric.
+
+An *estimate* in the record is `{value, low, high}` (95 % interval, bootstrap clustered by user), or `{value: null, note}`
+where the group cannot tell.
+"""
+
+import time
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from include import registry
+from include.errors import CtrError, MissingDataError
+from include.lake import Lake
+from include.registry import ModelVersion
+from include.schemas import LEVELS
+from include.settings import Settings
+from training import metrics, oracle, predictions
+from training.bootstrap import METRICS, GroupMetrics, Scored, interval, point, reflected, resample
+from training.groups import Group, reported_groups
+from training.predictions import EvaluationRows, usable
+from training.tables import read_day
+
+Estimate = dict[str, Any]
+
+MIN_CLASS = 10
+"""AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
+MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
+RANKING = ("auc", "gauc")
+CHANGES = ("auc", "gauc", "log_loss", "ece")
+"""Metrics of which the difference candidate - champion is reported; of PCOC, nearer to 1 is better, not higher."""
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Predicts the training rows of `day` with both models; writes and returns the record `evaluation`."""
+    started = time.monotonic()
+    lake = Lake(settings.lake_url)
+    train = lake.record("train", day)
+    if train is None:
+        raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
+    candidate, champion = registry.get(train["version"]), registry.champion()
+    status = champion_status(champion, candidate, day)
+    table = _predicted(lake, day, candidate, champion if status == "unseen" else None)
+    predictions.write(lake, day, table)
+    rows = EvaluationRows.of(table)
+    record = {
+        "day": str(day),
+        "candidate": _describe(candidate),
+        "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
+        **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
+        "oracle": _oracle(rows, day, settings),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    record["seconds"] = round(time.monotonic() - started, 2)
+    lake.write_record("evaluation", day, record)
+    registry.log_metrics(candidate.version, logged_metrics(record))
+    return record
+
+
+_NOTES = {
+    "unseen": "has not seen this day",
+    "same": "is the candidate itself: this day was run before",
+    "seen": "was trained on this day or by a later run, so an honest comparison is not possible",
+}
+
+
+def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day: date) -> str:
+    """`none`, `same` (as the candidate), `seen` (it knows the day, so it must not be compared on it) or `unseen`."""
+    if champion is None:
+        return "none"
+    if champion.version == candidate.version or champion.content_hash == candidate.content_hash:
+        return "same"
+    return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
+
+
+def evaluate(rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...]) -> dict[str, Any]:
+    """All metrics of a day's predictions: `headline`, `groups`, `alpha`, `calibration`.
+
+    A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
+    """
+    groups = reported_groups(rows.scene, rows.user_level, rows.item_level, scenes)
+    given = {"candidate": rows.candidate} | ({} if rows.champion is None else {"champion": rows.champion})
+    scored = {name: Scored(rows.label, value, rows.user) for name, value in given.items() if usable(value)}
+    sample = _Sample(rows, groups, scored, resamples, seed)
+    return {
+        "rows": len(rows.label),
+        "clicks": int(rows.label.sum()),
+        "users": int(rows.user.max(initial=-1)) + 1,
+        "resamples": resamples,
+        "unusable": {
+            name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in given.items()
+        },
+        "headline": sample.headline(),
+        "groups": [sample.entry(group) for group in groups],
+        "alpha": _alpha(rows),
+        "calibration": _calibration(rows, scored, scenes),
+    }
+
+
+class _Sample:
+    """Points and resamples of each model, and the estimates that they give."""
+
+    def __init__(
+        self,
+        rows: EvaluationRows,
+        groups: list[Group],
+        scored: dict[str, Scored],
+        resamples: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.rows, self.groups = rows, groups
+        self.models = list(scored)
+        self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
+        members = [group.members for group in groups if len(group.members)]
+        models = [GroupMetrics(one, members) for one in scored.values()]
+        self.pairs = models[0].pairs if models else np.zeros(len(members), np.int64)
+        self.points = {name: point(model) for name, model in zip(scored, models, strict=True)}
+        for name, one in scored.items():
+            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in members])
+        draws = resample(models, resamples, seed) if models else []
+        self.draws = dict(zip(scored, draws, strict=True))
+
+    def entry(self, group: Group) -> dict[str, Any]:
+        """A group's line of the record."""
+        clicks = int(self.rows.label[group.members].sum())
+        entry: dict[str, Any] = {
+            "by": group.by,
+            "scene": group.scene,
+            "user_level": group.user_level,
+            "item_level": group.item_level,
+            "n": len(group.members),
+            "clicks": clicks,
+            "ctr": self.estimate(group, self.models[0], "ctr") if self.models else _unknown("no usable predictions"),
+            "alpha": _rounded(self.rows.alpha[group.members].mean()) if len(group.members) else None,
+        }
+        for name in ("candidate", "champion"):
+            used = name in self.models
+            entry[name] = {metric: self.estimate(group, name, metric) for metric in METRICS[1:]} if used else None
+        entry["change"] = {metric: self.change(group, metric) for metric in CHANGES} if len(self.models) == 2 else None
+        return entry
+
+    def estimate(self, group: Group, model: str, metric: str) -> Estimate:
+        """A metric of a model in a group."""
+        note = self.lacks(group, metric)
+        if note:
+            return _unknown(note)
+        n = self.present[id(group)]
+        return _estimate(self.points[model][metric][n], self.draws[model][metric][n], metric)
+
+    def change(self, group: Group, metric: str) -> Estimate:
+        """Candidate - champion of a metric in a group, paired."""
+        note = self.lacks(group, metric)
+        if note:
+            return _unknown(note)
+        n = self.present[id(group)]
+        candidate, champion = (self.points[model][metric][n] for model in ("candidate", "champion"))
+        draws = self.draws["candidate"][metric][n] - self.draws["champion"][metric][n]
+        return _estimate(candidate - champion, draws, "change")
+
+    def lacks(self, group: Group, metric: str) -> str | None:
+        """What a group lacks for a metric to be told, or None."""
+        rows, clicks = len(group.members), int(self.rows.label[group.members].sum())
+        if not rows:
+            return "no impressions"
+        pairs = int(self.pairs[self.present[id(group)]])
+        enough = {
+            "auc": min(clicks, rows - clicks) >= MIN_CLASS,
+            "gauc": pairs >= MIN_CLASS,
+            "pcoc": clicks >= MIN_CLASS,
+        }.get(metric, rows >= MIN_ROWS.get(metric, 1))
+        if enough:
+            return None
+        counted = f"{clicks} clicks, {rows - clicks} non-clicks"
+        return f"insufficient: {counted}" + (f", {pairs} users with both" if metric == "gauc" else "")
+
+    def headline(self) -> dict[str, Any]:
+        """The figures to look at first: each model's overall metrics and means over scenes, and their change."""
+        whole = self.groups[0]
+        headline: dict[str, Any] = {"candidate": None, "champion": None, "change": None}
+        for model in self.models:
+            of_all = {metric: self.estimate(whole, model, metric) for metric in METRICS[1:]}
+            headline[model] = of_all | {f"scene_mean_{m}": self.scene_mean((model,), m) for m in RANKING}
+        if len(self.models) == 2:
+            of_all = {metric: self.change(whole, metric) for metric in CHANGES}
+            headline["change"] = of_all | {
+                f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING
+            }
+        return headline
+
+    def scene_mean(self, models: tuple[str, ...], metric: str) -> Estimate:
+        """Unweighted mean over the scenes that can tell; of two models, the first minus the second."""
+        scenes = [group for group in self.groups if group.by == "scene" and not self.lacks(group, metric)]
+        if not scenes:
+            return _unknown("insufficient: no scene has enough clicks")
+        at = [self.present[id(group)] for group in scenes]
+        signs = (1, -1)
+        value = sum(sign * self.points[model][metric][at].mean() for sign, model in zip(signs, models, strict=False))
+        draws = sum(
+            sign * self.draws[model][metric][at].mean(axis=0) for sign, model in zip(signs, models, strict=False)
+        )
+        return _estimate(value, draws, metric) | {"scenes": [group.scene for group in scenes]}
+
+
+def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
+    """The headline as flat metrics of the model version."""
+    headline = record["headline"]["candidate"] or {}
+    flat = {name: estimate["value"] for name, estimate in headline.items()}
+    best = record["oracle"] or {}
+    flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None) -> pa.Table:
+    """The training rows of the day, in the order of their events, with both models' predictions."""
+    from training import artifact
+
+    published = lake.require("training", day, "Evaluation").tables["training"].rows
+    table = read_day(lake, "training", day, "Evaluation").sort_by("event_id")
+    if table.num_rows != published or not published:
+        raise CtrError(
+            f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
+            "the table must be whole and not empty. Clear build_training_table of that day."
+        )
+    of_candidate = artifact.load(registry.download(candidate.version)).predict(table)
+    of_champion = artifact.load(registry.download(champion.version)).predict(table).probability if champion else None
+    for name, values in (
+        ("candidate", of_candidate.probability),
+        ("champion", of_champion),
+        ("alpha", of_candidate.alpha),
+    ):
+        column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
+        table = table.append_column(name, column)
+    return table.select(predictions.SCHEMA.names)
+
+
+def _describe(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "log_day": str(version.log_day),
+        "trained_from": str(version.trained_from),
+        "trained_through": str(version.trained_through),
+        "content_hash": version.content_hash,
+    }
+
+
+def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> dict[str, Any] | None:
+    known = oracle.truth(day, settings)
+    return oracle.best_auc(rows, known) if known is not None else None
+
+
+def _alpha(rows: EvaluationRows) -> dict[str, Any]:
+    """Mean trust in text by user level and item level, None where there is no row."""
+    levels: dict[str, Any] = {"all": _mean(rows.alpha)}
+    levels["user_level"] = {level: _mean(rows.alpha[rows.user_level == level]) for level in LEVELS}
+    levels["item_level"] = {level: _mean(rows.alpha[rows.item_level == level]) for level in LEVELS}
+    levels["cell"] = {
+        f"{of_user}/{of_item}": _mean(rows.alpha[(rows.user_level == of_user) & (rows.item_level == of_item)])
+        for of_user in LEVELS
+        for of_item in LEVELS
+    }
+    return levels
+
+
+def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]) -> dict[str, Any]:
+    """Calibration curves of each model: `all` and by scene."""
+    curves: dict[str, Any] = {}
+    for name, one in scored.items():
+        chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
+        curves[name] = {
+            key: metrics.calibration_curve(one.label[mask], one.probability[mask])
+            for key, mask in chosen.items()
+            if mask.any()
+        }
+    return curves
+
+
+def _estimate(value: float, draws: metrics.Floats, metric: str) -> Estimate:
+    bounds = interval(draws)
+    if bounds is None or not np.isfinite(value):
+        return _unknown("insufficient: too many resamples without a click")
+    low, high = reflected(value, bounds) if metric == "ece" else bounds
+    return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
+
+
+def _unknown(note: str) -> Estimate:
+    return {"value": None, "note": note}
+
+
+def _mean(values: metrics.Floats) -> float | None:
+    return _rounded(values.mean()) if len(values) and np.isfinite(values).all() else None
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None

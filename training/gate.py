@@ -1,0 +1,226 @@
+"""The promotion gate: a verdict on the day's candidate, with its reasons and the evidence of every rule.
+
+It decides and records; what promotes is `include.decision.apply_decision`.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
+
+from include import registry
+from include.errors import InvalidInputError, MissingDataError
+from include.lake import Lake
+from include.registry import ModelVersion
+from include.settings import Settings
+from training import predictions
+from training.comparison import ColdPool, Comparison, cold_pools
+from training.evaluation import champion_status
+from training.gate_policy import Policy, load_policy
+from training.gate_rules import Rule, Verdict, auc_is_sane, non_inferior, within_band
+from training.predictions import EvaluationRows, usable
+
+HEADLINE = "scene mean gauc"
+_SEVERITY: list[Verdict] = ["pass", "note", "hold", "reject"]
+
+
+def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
+    """Judges the candidate of `day` by the policy of the settings; writes and returns the record `decision`."""
+    lake = Lake(settings.lake_url)
+    policy = load_policy(settings.gate_policy)
+    candidate, champion = _models(lake, day)
+    status = champion_status(champion, candidate, day)
+    rules = lineage_rules(candidate, champion, status, day, policy)
+    power = None
+    if status != "same":
+        rows = predictions.read(lake, day)
+        judged, power = judge(
+            rows, policy, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())
+        )
+        rules += judged
+    verdict = verdict_of(rules)
+    record = {
+        "day": str(day),
+        "verdict": verdict,
+        "reasons": reasons_of(rules, verdict),
+        "rules": [asdict(rule) for rule in rules],
+        "candidate": candidate.version,
+        "champion": champion.version if champion else None,
+        "may_promote": may_promote,
+        "policy": policy.model_dump(),
+        "power": power,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    lake.write_record("decision", day, record)
+    registry.set_verdict(candidate.version, verdict)
+    return record
+
+
+def _models(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None]:
+    """Candidate and champion; raises where the evaluation is not of these two."""
+    train, evaluation = lake.record("train", day), lake.record("evaluation", day)
+    if train is None or evaluation is None:
+        raise MissingDataError(f"The gate of {day} needs a candidate and its evaluation: run train and evaluate first.")
+    candidate, champion = registry.get(train["version"]), registry.champion()
+    evaluated = evaluation["candidate"]["version"], (evaluation["champion"] or {}).get("version")
+    current = candidate.version, champion.version if champion else None
+    if evaluated != current:
+        raise InvalidInputError(
+            f"The evaluation of {day} compares versions {evaluated[0]} and {evaluated[1]}, but candidate and champion are "
+            f"{current[0]} and {current[1]} by now. Clear the evaluate task of that day."
+        )
+    return candidate, champion
+
+
+def lineage_rules(
+    candidate: ModelVersion, champion: ModelVersion | None, status: str, day: date, policy: Policy
+) -> list[Rule]:
+    """Whether the models may be judged on this day at all, by what they were trained on."""
+    rules = [_unseen_by_candidate(candidate, day)]
+    if status == "same":
+        rules.append(Rule("champion", "pass", "The candidate is the champion already: nothing changes.", {}))
+        return rules
+    if candidate.rolled_back_at:
+        rules.append(
+            Rule(
+                "rolled back",
+                "hold",
+                f"Version {candidate.version} was champion and was rolled back at {candidate.rolled_back_at}: a person decides.",
+                {"rolled_back_at": candidate.rolled_back_at},
+            )
+        )
+    if champion is None:
+        rules.append(Rule("champion", "pass", "There is no champion yet: absolute checks only.", {}))
+    elif status == "seen":
+        evidence = {"trained_through": str(champion.trained_through), "log_day": str(champion.log_day)}
+        sentence = (
+            f"Champion {champion.version} was trained through {champion.trained_through} by the run of {champion.log_day}, "
+            f"so it cannot be compared honestly on {day}. To return to an older model: `ctr rollback --to VERSION`."
+        )
+        rules.append(Rule("champion", policy.champion_has_seen_day, sentence, evidence))
+    return rules
+
+
+def _unseen_by_candidate(candidate: ModelVersion, day: date) -> Rule:
+    """The candidate, and every version that its weights come from, was trained on earlier days only."""
+    known = {version.version: version for version in registry.versions()}
+    chain: list[ModelVersion] = []
+    link: ModelVersion | None = candidate
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = known.get(link.base_version) if link.base_version is not None else None
+    latest = max(chain, key=lambda version: version.trained_through)
+    evidence = {"trained_through": str(latest.trained_through), "versions": [version.version for version in chain]}
+    if latest.trained_through < day:
+        return Rule("lineage", "pass", f"Trained through {latest.trained_through}, before the evaluated day.", evidence)
+    sentence = f"Version {latest.version} in its line was trained through {latest.trained_through}: it has seen {day}."
+    return Rule("lineage", "reject", sentence, evidence)
+
+
+def judge(
+    rows: EvaluationRows, policy: Policy, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...]
+) -> tuple[list[Rule], dict[str, Any] | None]:
+    """All rules on a day's predictions, and the power of the comparison (None without a champion)."""
+    finite = _finite(rows)
+    if finite.verdict == "reject":
+        return [finite], None
+    champion_usable = rows.champion is None or usable(rows.champion)
+    if not champion_usable:
+        rows = EvaluationRows(**{**vars(rows), "champion": None})
+    pools = cold_pools(rows, scenes, policy.cold_auc)
+    comparison = Comparison(rows, scenes, pools, resamples, seed)
+    rules = [finite, *_absolute(comparison, policy)]
+    if not champion_usable:
+        sentence = "The champion predicts values that are no probabilities: look at it before anything is promoted."
+        return [*rules, Rule("champion", "hold", sentence, {})], None
+    if not comparison.paired:
+        return rules, None
+    relative, power = _relative(comparison, pools, policy)
+    return rules + relative, power
+
+
+def verdict_of(rules: list[Rule]) -> str:
+    """The most severe of the rules' verdicts: promote, hold or reject."""
+    worst = max((rule.verdict for rule in rules), key=_SEVERITY.index)
+    return worst if worst in ("hold", "reject") else "promote"
+
+
+def reasons_of(rules: list[Rule], verdict: str) -> list[str]:
+    """The sentences that explain a verdict: what stands in the way, or else what speaks for promotion."""
+    if verdict == "promote":
+        telling = [rule for rule in rules if rule.name in (HEADLINE, "champion")]
+        return [rule.sentence for rule in telling] or ["Every rule is met."]
+    blocking = [rule for rule in rules if rule.verdict in ("hold", "reject")]
+    return [rule.sentence for rule in sorted(blocking, key=lambda rule: -_SEVERITY.index(rule.verdict))]
+
+
+def _finite(rows: EvaluationRows) -> Rule:
+    if usable(rows.candidate):
+        return Rule("finite", "pass", f"All {len(rows.candidate):,} predictions are numbers in [0, 1].", {})
+    wrong = int((~((rows.candidate >= 0) & (rows.candidate <= 1))).sum())
+    sentence = f"{wrong:,} of {len(rows.candidate):,} predictions are not numbers in [0, 1]."
+    return Rule("finite", "reject", sentence, {"wrong": wrong, "rows": len(rows.candidate)})
+
+
+def _absolute(comparison: Comparison, policy: Policy) -> list[Rule]:
+    auc, bounds = comparison.auc()
+    if bounds is None:
+        sentence = "The day has too few clicks or non-clicks for an AUC."
+        return [Rule("auc above chance", "hold", sentence, {})]
+    rules = auc_is_sane(auc, bounds, policy.sanity)
+    scenes = [scene for scene in comparison.scenes if comparison.clicks[scene] >= policy.scene_pcoc.min_clicks]
+    for group in ["all", *scenes]:
+        whole = group == "all"
+        # Each scene gets its share of the 5 % in which an interval misses the truth.
+        level = 0.95 if whole else 1 - 0.05 / len(scenes)
+        value, interval, other = comparison.pcoc(group, level)
+        name, what = ("pcoc", "PCOC") if whole else (f"pcoc of scene {group}", f"PCOC of scene {group}")
+        if interval is not None:
+            rules.append(within_band(name, what, value, interval, policy.pcoc if whole else policy.scene_pcoc, other))
+    return rules
+
+
+def _relative(
+    comparison: Comparison, pools: list[ColdPool], policy: Policy
+) -> tuple[list[Rule], dict[str, Any] | None]:
+    alpha = policy.alpha
+    mean = comparison.scene_mean_gauc(alpha)
+    if mean is None:
+        sentence = "No scene has enough users with a click and a non-click to compare the models by GAUC."
+        return [Rule(HEADLINE, "hold", sentence, {})], None
+    rules = [non_inferior(HEADLINE, "Per-scene mean GAUC", mean, policy.scene_mean_gauc)]
+    for scene in comparison.scenes:
+        name = f"gauc of scene {scene}"
+        change = comparison.scene_gauc(scene, alpha) if scene in comparison.judged_scenes() else None
+        rules.append(
+            non_inferior(name, f"GAUC of scene {scene}", change, policy.scene_gauc)
+            if change
+            else Rule(
+                name,
+                "note",
+                f"Scene {scene} is insufficient: {comparison.users_with_both[scene]} users with both classes.",
+                {},
+            )
+        )
+    rules += [_cold(comparison, pool, policy, len(pools)) for pool in pools]
+    calibration = comparison.ece(alpha)
+    if calibration:
+        rules.append(non_inferior("ece", "ECE, sign reversed,", calibration, policy.ece))
+    margin = policy.scene_mean_gauc.margin
+    return rules, {
+        "metric": HEADLINE,
+        "standard_error": round(mean.se, 6),
+        "smallest_detectable": round(mean.detectable, 6),
+        "margin": margin,
+        "passes_if_equal": round(mean.passes_if_equal(margin, alpha), 4),
+    }
+
+
+def _cold(comparison: Comparison, pool: ColdPool, policy: Policy, comparisons: int) -> Rule:
+    rule = policy.cold_auc
+    evidence = {"levels": list(pool.levels), "clicks": pool.clicks, "non_clicks": pool.non_clicks}
+    change = comparison.cold_auc(pool.name, policy.alpha, comparisons) if pool.enough(rule) else None
+    if change is None:
+        sentence = f"The {pool.name} are insufficient: {pool.clicks} clicks and {pool.non_clicks} non-clicks."
+        return Rule(pool.name, "note", sentence, evidence)
+    judged = non_inferior(pool.name, f"AUC of {pool.name} ({' and '.join(pool.levels)})", change, rule)
+    return Rule(judged.name, judged.verdict, judged.sentence, {**judged.evidence, **evidence})

@@ -1,0 +1,94 @@
+"""The evaluated rows of a day: labels, levels and what candidate and champion predict, in one file of the lake."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.orc as orc
+
+from include.errors import MissingDataError
+from include.lake import Lake
+from training.groups import Names
+from training.metrics import Floats, Integers
+
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("scene", pa.string()),
+        ("user_level", pa.string()),
+        ("item_level", pa.string()),
+        ("label", pa.int8()),
+        ("candidate", pa.float64()),
+        ("champion", pa.float64()),
+        ("alpha", pa.float64()),
+    ]
+)
+"""`champion` is null where there is no champion to compare with; `alpha` is the candidate's trust in text."""
+
+
+@dataclass(frozen=True)
+class EvaluationRows:
+    """`predictions.orc` as arrays `[rows]`; `user` numbers the users from 0."""
+
+    event_id: pa.Array
+    user: Integers
+    scene: Names
+    user_level: Names
+    item_level: Names
+    label: Integers
+    candidate: Floats
+    champion: Floats | None
+    alpha: Floats
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "EvaluationRows":
+        """From a table of `SCHEMA`."""
+        champion = table["champion"]
+        return cls(
+            event_id=table["event_id"].combine_chunks(),
+            user=table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64),
+            scene=_names(table, "scene"),
+            user_level=_names(table, "user_level"),
+            item_level=_names(table, "item_level"),
+            label=table["label"].to_numpy().astype(np.int64),
+            candidate=table["candidate"].to_numpy(),
+            champion=None if champion.null_count == len(champion) else champion.to_numpy(),
+            alpha=table["alpha"].to_numpy(),
+        )
+
+
+def usable(probability: Floats | None) -> bool:
+    """Whether every prediction is a number in [0, 1]."""
+    return probability is not None and bool(
+        np.isfinite(probability).all() and ((probability >= 0) & (probability <= 1)).all()
+    )
+
+
+def write(lake: Lake, day: date, table: pa.Table) -> str:
+    """Writes the day's predictions and returns their path under the lake."""
+    sink = pa.BufferOutputStream()
+    orc.write_table(table.select(SCHEMA.names).cast(SCHEMA), sink, compression="zstd")
+    lake.write_bytes(_path(day), sink.getvalue().to_pybytes())
+    return _path(day)
+
+
+def read(lake: Lake, day: date) -> EvaluationRows:
+    """The day's predictions; raises `MissingDataError` where the day was not evaluated."""
+    try:
+        with lake.fs.open(f"{lake.root}/{_path(day)}", "rb") as file:
+            return EvaluationRows.of(orc.read_table(pa.BufferReader(file.read())))
+    except FileNotFoundError:
+        raise MissingDataError(
+            f"There are no predictions for {day} ({lake.uri(_path(day))}): run `python -m training evaluate --day {day}`."
+        ) from None
+
+
+def _path(day: date) -> str:
+    return f"_evaluation/dt={day}/predictions.orc"
+
+
+def _names(table: pa.Table, column: str) -> Names:
+    return np.asarray(table[column].to_pylist(), dtype=np.str_)
