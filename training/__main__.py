@@ -1,0 +1,89 @@
+"""The command line of what runs on a GPU or CPU: `python -m training COMMAND --day 2023-07-17`."""
+
+from typing import Annotated
+
+import typer
+
+from include.calendar import parse_day
+from include.console import err, show_json
+from include.errors import CtrError
+from include.settings import settings
+
+cli = typer.Typer(
+    help="Embeds texts, trains, evaluates and gates the model of a log day.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+Day = Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]
+
+
+@cli.command("embed-texts")
+def embed_texts(day: Day) -> None:
+    """Gives every distinct text of the training window its encoder vector (cached)."""
+    from training import embed_texts as job
+
+    show_json(job.run(parse_day(day), settings()))
+
+
+@cli.command("embed-cold")
+def embed_cold(day: Day) -> None:
+    """Gives the texts of cold and few-shot items and users their language-model vector (cached)."""
+    from training import embed_cold as job
+
+    show_json(job.run(parse_day(day), settings()))
+
+
+@cli.command()
+def train(
+    day: Day,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="Start from nothing instead of the promoted version.")
+    ] = False,
+) -> None:
+    """Trains the candidate of the day on the days before it and registers it."""
+    from training import train as job
+
+    show_json(job.run(parse_day(day), settings(), scratch=scratch))
+
+
+@cli.command()
+def evaluate(day: Day) -> None:
+    """Evaluates candidate and champion on the rows of the day, which neither has seen."""
+    from training import evaluation as job
+
+    show_json(job.run(parse_day(day), settings()))
+
+
+@cli.command()
+def gate(
+    day: Day,
+    may_promote: Annotated[
+        bool, typer.Option("--may-promote/--no-promote", help="Whether this run may promote.")
+    ] = True,
+) -> None:
+    """Decides whether the candidate is promoted, held for a person, or rejected."""
+    from training import gate as job
+
+    show_json(job.run(parse_day(day), may_promote, settings()))
+
+
+@cli.command()
+def report(day: Day) -> None:
+    """Writes the report of the day."""
+    from training import report as job
+
+    show_json(job.run(parse_day(day), settings()))
+
+
+def main() -> None:
+    """Runs a command; an error that a person can act on is told in its own words, with exit status 2."""
+    try:
+        cli()
+    except CtrError as error:
+        err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
+        err.print(str(error), markup=False, highlight=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""A model version as a folder of plain files, never pickle, that loads without Airflow and without Spark.
+
+weights.safetensors       the network; `model.json` is its shape and where its texts' vectors come from
+vocabulary/*.parquet      ids in the order of their embedding rows
+state.safetensors         standardisation, whitening, and what is remembered of users and items (the neighbours' index)
+calibration.json          Platt slope and offset by scene
+feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_curve.png: for people and audits
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+
+from include.errors import MissingDataError
+from include.lake import Lake, lake
+from training.cache import VectorCache
+from training.calibration import Calibration
+from training.dense import INPUTS, NAMES, Standardiser
+from training.device import device
+from training.loop import predict
+from training.memory import ItemMemory
+from training.models.content import TextLookup
+from training.models.fused import FusedModel, Widths
+from training.rows import build_rows
+from training.state import ModelConfig, State
+from training.text_table import TextTable, keys_in
+from training.vocabulary import Vocabulary
+from training.whitening import Whitening
+
+HASHED = (
+    "weights.safetensors",
+    "state.safetensors",
+    "vocabulary/users.parquet",
+    "vocabulary/items.parquet",
+    "calibration.json",
+    "model.json",
+)
+"""The files that predictions depend on, in the order in which they are hashed."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of rows in their order: calibrated `probability [n] float64`, `alpha [n]`, and the `backbone [n]` and `content
+    [n]` logits; `missing_texts` is the number of distinct texts that had no cached vector and read as no text."""
+
+    probability: npt.NDArray[np.float64]
+    alpha: npt.NDArray[np.float64]
+    backbone: npt.NDArray[np.float64]
+    content: npt.NDArray[np.float64]
+    missing_texts: int
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model, ready to predict rows of the `training` table."""
+
+    model: FusedModel
+    state: State
+    calibration: Calibration
+
+    def texts_of(self, rows: pa.Table, store: Lake | None = None) -> TextTable:
+        """The text vectors that the rows need, from the lake's caches."""
+        return load_texts(self.state, keys_in(rows), store or lake())
+
+    def predict(self, rows: pa.Table, store: Lake | None = None) -> Predictions:
+        """Click probabilities of the rows; text vectors come from the lake's caches."""
+        texts = self.texts_of(rows, store)
+        built = build_rows(rows, self.state, texts)
+        out = predict(self.model, built, text_lookup(texts, self.model.gate_bias.device.type))
+        probability = self.calibration.apply(out.logit, built.scene.numpy())
+        return Predictions(probability, out.alpha, out.backbone, out.content, texts.missing)
+
+
+def load_texts(state: State, keys: npt.NDArray[np.int64], store: Lake) -> TextTable:
+    """The vectors of text keys in the state's whitened spaces."""
+    caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
+    return TextTable.load(keys, *caches, state.whiten_text, state.whiten_llm)
+
+
+def text_lookup(texts: TextTable, where: str) -> TextLookup:
+    """The tables as a module on a device."""
+    tensors = [torch.from_numpy(array) for array in (texts.text, texts.llm, texts.has_llm)]
+    return TextLookup(*tensors).to(where)
+
+
+def build_model(state: State) -> FusedModel:
+    """A network of the state's size, with fresh weights."""
+    widths = Widths(len(state.users), len(state.items), len(NAMES), state.whiten_text.dim, state.whiten_llm.dim)
+    return FusedModel(state.config, widths)
+
+
+def save(folder: Path, predictor: Predictor, extra: dict[str, Any]) -> str:
+    """Writes a version and returns its content hash; `extra` holds what goes into further JSON files, by name."""
+    (folder / "vocabulary").mkdir(parents=True, exist_ok=True)
+    state = predictor.state
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in predictor.model.state_dict().items()}
+    save_tensors(weights, folder / "weights.safetensors")
+    save_file(_state_arrays(state), folder / "state.safetensors")
+    for name, vocabulary in (("users", state.users), ("items", state.items)):
+        pq.write_table(pa.table({"id": vocabulary.ids}), folder / f"vocabulary/{name}.parquet")
+    content = {
+        "calibration": predictor.calibration.as_json(state.config.scenes),
+        "model": state.config.as_json(),
+        "feature_meta": feature_meta(state),
+        **extra,
+    }
+    for name, data in content.items():
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    return content_hash(folder)
+
+
+def load(folder: Path) -> Predictor:
+    """The version in a folder; raises `MissingDataError` where it is not whole."""
+    lacking = [name for name in HASHED if not (folder / name).is_file()]
+    if lacking:
+        raise MissingDataError(
+            f"The model folder {folder} lacks {', '.join(lacking)}. Retrain its day, or roll back to another version."
+        )
+    state = _load_state(folder)
+    model = build_model(state)
+    model.load_state_dict(load_tensors(folder / "weights.safetensors"))
+    calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
+    return Predictor(model.to(device()).eval(), state, calibration)
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the files that predictions depend on."""
+    digest = hashlib.sha256()
+    for name in HASHED:
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def feature_meta(state: State) -> list[dict[str, Any]]:
+    """What each dense input is, and how it was transformed and standardised."""
+    meaning = {feature.name: feature for feature in INPUTS}
+    rows = []
+    for name, mean, scale in zip(NAMES, state.standardiser.mean, state.standardiser.scale, strict=True):
+        feature = meaning.get(name)
+        rows.append(
+            {
+                "name": name,
+                "grain": feature.grain if feature else "row",
+                "transform": feature.transform if feature else "identity",
+                "unit": feature.unit if feature else "as logged",
+                "mean": float(mean),
+                "scale": float(scale),
+            }
+        )
+    return rows
+
+
+def _state_arrays(state: State) -> dict[str, np.ndarray]:
+    return {
+        "standardiser.mean": state.standardiser.mean,
+        "standardiser.scale": state.standardiser.scale,
+        "whiten_text.mean": state.whiten_text.mean,
+        "whiten_text.weight": np.ascontiguousarray(state.whiten_text.weight),
+        "whiten_llm.mean": state.whiten_llm.mean,
+        "whiten_llm.weight": np.ascontiguousarray(state.whiten_llm.weight),
+        "users.impressions": state.user_impressions,
+        "items.impressions": state.memory.impressions,
+        "items.clicks": state.memory.clicks,
+        "items.expected": state.memory.expected,
+        "items.vectors": state.memory.vectors,
+    }
+
+
+def _load_state(folder: Path) -> State:
+    arrays = load_file(folder / "state.safetensors")
+    users, items = (
+        Vocabulary(pq.read_table(folder / f"vocabulary/{name}.parquet")["id"].combine_chunks())
+        for name in ("users", "items")
+    )
+    return State(
+        config=ModelConfig.from_json(_json(folder / "model.json")),
+        users=users,
+        items=items,
+        standardiser=Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]),
+        whiten_text=Whitening(arrays["whiten_text.mean"], arrays["whiten_text.weight"]),
+        whiten_llm=Whitening(arrays["whiten_llm.mean"], arrays["whiten_llm.weight"]),
+        user_impressions=arrays["users.impressions"],
+        memory=ItemMemory(*(arrays[f"items.{name}"] for name in ("impressions", "clicks", "expected", "vectors"))),
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,73 @@
+"""Vectors of texts, computed once for each distinct text and model.
+
+    {lake}/embeddings/model={slug}/part-….orc      text_key bigint, vector list<float>
+
+A part appears in one rename and never changes, so a killed run leaves whole parts and the next one goes on from there.
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.orc as orc
+
+from include.lake import Lake
+
+Keys = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+class VectorCache:
+    """The cached vectors of one model."""
+
+    def __init__(self, lake: Lake, slug: str) -> None:
+        self.slug = slug
+        self._lake = lake
+        self._folder = f"embeddings/model={slug}"
+
+    def keys(self) -> Keys:
+        """Every cached text key, sorted and distinct."""
+        parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self._parts()]
+        return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+    def lookup(self, keys: Keys) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        """Vectors `[keys, dim] float32` (zero where missing; dim is 0 for an empty cache) and which keys were found.
+
+        `keys` must be sorted and distinct. Parts are read one by one, so memory grows with `keys` and not with the cache.
+        """
+        found = np.zeros(len(keys), bool)
+        vectors = np.zeros((len(keys), 0), np.float32)
+        for path in self._parts():
+            part = self._read(path, ["text_key", "vector"])
+            part_keys = part["text_key"].to_numpy()
+            rows = np.flatnonzero(np.isin(part_keys, keys))
+            values = _matrix(part["vector"], part.num_rows)
+            if vectors.shape[1] == 0:
+                vectors = np.zeros((len(keys), values.shape[1]), np.float32)
+            places = np.searchsorted(keys, part_keys[rows])
+            vectors[places] = values[rows]
+            found[places] = True
+        return vectors, found
+
+    def append(self, keys: Keys, vectors: Vectors) -> None:
+        """Adds one part; nothing of it is visible before all of it is."""
+        values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+        offsets = pa.array(np.arange(len(keys) + 1, dtype=np.int32) * vectors.shape[1])
+        table = pa.table({"text_key": pa.array(keys, pa.int64()), "vector": pa.ListArray.from_arrays(offsets, values)})
+        sink = pa.BufferOutputStream()
+        orc.write_table(table, sink, compression="uncompressed")  # float noise does not compress
+        name = hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()[:16]
+        self._lake.write_bytes(f"{self._folder}/part-{name}.orc", sink.getvalue().to_pybytes())
+
+    def _parts(self) -> list[str]:
+        return self._lake.files(self._folder, ".orc")
+
+    def _read(self, path: str, columns: list[str]) -> pa.Table:
+        with self._lake.fs.open(path, "rb") as file:
+            return orc.read_table(file, columns=columns)
+
+
+def _matrix(column: pa.ChunkedArray, rows: int) -> Vectors:
+    values = column.combine_chunks().flatten().to_numpy()
+    return values.reshape(rows, -1).astype(np.float32, copy=False)

@@ -1,0 +1,101 @@
+"""Dense features: transformed as `include.features` declares, then standardised with statistics of the training window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from include.features import FEATURES
+from include.schemas import DEEP_FEATURES
+
+Matrix = npt.NDArray[np.float32]
+LEFT_OUT = ("day_of_week",)
+"""Inputs that a window of few weeks cannot teach: each weekday would name a handful of days."""
+INPUTS = tuple(feature for feature in FEATURES if feature.name not in LEFT_OUT)
+NAMES = tuple(feature.name for feature in INPUTS) + DEEP_FEATURES
+_CLIP = 6.0
+_RATE_FLOOR = 1e-4
+
+
+def logit(rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """log(p / (1 − p)), with rates held inside [1e-4, 1 − 1e-4]."""
+    held = np.clip(rate, _RATE_FLOOR, 1 - _RATE_FLOOR)
+    return np.log(held / (1 - held))
+
+
+def transformed(rows: pa.Table) -> npt.NDArray[np.float64]:
+    """Transformed features `[rows, len(NAMES)] float64`, NaN where a value is missing."""
+    columns = [_transform(_numbers(rows, feature.name), feature.transform) for feature in INPUTS]
+    return np.stack([*columns, *(_numbers(rows, name) for name in DEEP_FEATURES)], axis=1)
+
+
+def _transform(values: npt.NDArray[np.float64], how: str) -> npt.NDArray[np.float64]:
+    if how == "log1p":
+        return np.log1p(np.maximum(values, 0))
+    return logit(values) if how == "logit" else values
+
+
+def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    return rows[name].cast(pa.float64()).to_numpy()
+
+
+class Moments:
+    """Running count, mean and variance of each feature; missing values do not count."""
+
+    def __init__(self) -> None:
+        self._count = np.zeros(len(NAMES))
+        self._sum = np.zeros(len(NAMES))
+        self._squares = np.zeros(len(NAMES))
+
+    def add(self, values: npt.NDArray[np.float64]) -> None:
+        """Takes in `[rows, len(NAMES)]` transformed values."""
+        self._count += np.isfinite(values).sum(axis=0)
+        self._sum += np.nansum(values, axis=0)
+        self._squares += np.nansum(values**2, axis=0)
+
+    def standardiser(self) -> "Standardiser":
+        """What standardises to zero mean and unit variance; a constant feature becomes 0."""
+        count = np.maximum(self._count, 1)
+        mean = self._sum / count
+        deviation = np.sqrt(np.maximum(self._squares / count - mean**2, 0))
+        scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        return Standardiser(mean.astype(np.float32), scale.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """`mean [features] float32`, `scale [features] float32` (one over the deviation), in the order of `NAMES`."""
+
+    mean: Matrix
+    scale: Matrix
+
+    def apply(self, values: npt.NDArray[np.float64]) -> Matrix:
+        """Standardised values `[rows, features] float32`, clipped to ±6; missing ones are 0, the training mean."""
+        standard = np.nan_to_num((values - self.mean) * self.scale, nan=0.0)
+        return np.clip(standard, -_CLIP, _CLIP).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ColdValues:
+    """What the columns of a grain hold for a key that the snapshot does not know: a constant, or the scene's prior CTR.
+
+    `constants [features]` are standardised defaults; where `is_prior [features]` the row's own prior takes their place.
+    """
+
+    columns: npt.NDArray[np.int64]
+    constants: Matrix
+    is_prior: npt.NDArray[np.bool_]
+
+
+def cold_values(grains: Sequence[str], standardiser: Standardiser) -> ColdValues:
+    """The cold values of every feature of the grains, so that a row can be made to look as if its key was never seen."""
+    places = np.array([place for place, feature in enumerate(INPUTS) if feature.grain in grains], np.int64)
+    raw = np.full((1, len(NAMES)), np.nan)
+    for place in places:
+        default = INPUTS[place].default
+        if default is not None:
+            raw[0, place] = _transform(np.array([float(default)]), INPUTS[place].transform)[0]
+    is_prior = np.array([INPUTS[place].default is None for place in places], bool)
+    return ColdValues(places, standardiser.apply(raw)[0, places], is_prior)

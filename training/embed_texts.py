@@ -1,0 +1,80 @@
+"""`embed-texts`: every distinct text of the training window gets its encoder vector, once."""
+
+import time
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from include.console import err
+from include.lake import Lake, lake
+from include.settings import Settings
+from training.cache import VectorCache
+from training.encoders import Encoder, encoder_place, text_encoder
+from training.progress import progress
+from training.tables import published_days
+from training.texts import Texts, distinct_texts
+
+BATCH, PART = 64, 8192
+MAX_UNKNOWN_SHARE = 0.05
+UNKNOWN_SAMPLE = 2000
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Encodes what the cache lacks of the texts of the training window up to `day`, and returns the record it writes."""
+    started = time.monotonic()
+    store = lake()
+    store.require("features", day, "Embedding texts")
+    texts = distinct_texts(store, published_days(store, "texts", day, settings.train_days), "Embedding texts")
+    place = encoder_place(settings)
+    missing = without_cached(texts, VectorCache(store, place.slug))
+    unknown = 0.0
+    if missing.texts:
+        encoder = text_encoder(settings)
+        unknown = encoder.unknown_share(_sample(missing.texts, settings.seed))
+        warn_unknown(unknown, place.slug)
+        encode_into(store, encoder, missing, batch_size=BATCH, title="Embedding texts")
+    record = {
+        "day": str(day),
+        "model": place.slug,
+        "texts": len(texts.texts),
+        "cached": len(texts.texts) - len(missing.texts),
+        "encoded": len(missing.texts),
+        "skipped": 0,
+        "unknown_share": round(unknown, 5),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    store.write_record("embed_texts", day, record)
+    return record
+
+
+def without_cached(texts: Texts, cache: VectorCache) -> Texts:
+    """The texts that the cache has no vector for."""
+    rows = np.flatnonzero(~np.isin(texts.keys, cache.keys()))
+    return Texts(texts.keys[rows], [texts.texts[row] for row in rows])
+
+
+def encode_into(store: Lake, encoder: Encoder, texts: Texts, *, batch_size: int, title: str) -> None:
+    """Encodes texts into the encoder's cache, part by part, with a progress bar."""
+    cache = VectorCache(store, encoder.slug)
+    with progress() as bar:
+        task = bar.add_task(title, total=len(texts.texts))
+        for start in range(0, len(texts.texts), PART):
+            part = slice(start, start + PART)
+            vectors = encoder.encode(texts.texts[part], batch_size, lambda rows: bar.advance(task, rows))
+            cache.append(texts.keys[part], vectors)
+
+
+def warn_unknown(share: float, slug: str) -> None:
+    """Tells a person when the encoder cannot read the language of the texts."""
+    if share > MAX_UNKNOWN_SHARE:
+        err.print(
+            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so these texts mean little to it. "
+            "Set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
+        )
+
+
+def _sample(texts: list[str], seed: int) -> list[str]:
+    if len(texts) <= UNKNOWN_SAMPLE:
+        return texts
+    return [texts[row] for row in np.random.default_rng(seed).choice(len(texts), UNKNOWN_SAMPLE, replace=False)]

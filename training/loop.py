@@ -1,0 +1,139 @@
+"""The training loop: one pass over the days in order, each day predicted before it is learnt from."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor, nn
+
+from include.errors import CtrError
+from include.settings import Settings
+from training.cold import ColdSimulation
+from training.device import device
+from training.models.content import TextLookup
+from training.models.fused import FusedModel, Output, sort_by_scene
+from training.rows import Rows
+
+EMBEDDING_RATE = 0.05
+WARM_UP_STEPS = 20
+AUXILIARY = 0.2
+"""Weight of the losses of backbone and content alone, which keep both readable and neither idle."""
+PREDICT_BATCH = 8192
+
+
+class TrainingDivergedError(CtrError):
+    """The loss is not a number any more."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Outputs for rows in their own order, `[n] float64` each; `logit` is not calibrated."""
+
+    logit: npt.NDArray[np.float64]
+    alpha: npt.NDArray[np.float64]
+    backbone: npt.NDArray[np.float64]
+    content: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One day of the learning curve: out-of-sample AUC and log loss before the day was learnt from."""
+
+    day: str
+    rows: int
+    clicks: int
+    auc: float | None
+    log_loss: float
+    train_loss: float
+    seconds: float
+
+
+class Trainer:
+    """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
+
+    def __init__(self, model: FusedModel, cold: ColdSimulation, settings: Settings) -> None:
+        self.device = device()
+        self.model = model.to(self.device)
+        self._cold, self._settings, self._steps = cold, settings, 0
+        tables = [model.users.weight, model.items.weight]
+        rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
+        self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4)
+        self._sparse = torch.optim.Adagrad(tables, lr=EMBEDDING_RATE, initial_accumulator_value=0.1)
+
+    def learn(self, rows: Rows, texts: TextLookup, day: date, advance: Callable[[int], None]) -> float:
+        """One pass over a day's rows in the seed's order; returns the mean loss."""
+        self.model.train()
+        generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + day.toordinal())
+        total = 0.0
+        for picks in torch.randperm(len(rows), generator=generator).split(self._settings.batch_size):
+            batch, _ = sort_by_scene(self._cold(rows.take(picks), generator))
+            total += self._step(batch.to(self.device), texts, day) * len(batch)
+            advance(len(batch))
+        return total / max(len(rows), 1)
+
+    def _step(self, batch: Rows, texts: TextLookup, day: date) -> float:
+        self._steps += 1
+        for group in self._dense.param_groups:
+            group["lr"] = self._settings.learning_rate * min(1.0, self._steps / WARM_UP_STEPS)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            out = self.model(batch, texts(batch))
+        main = _bce(out.logit, batch.label)
+        loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(
+                f"The loss became {float(loss)} on day {day}, step {self._steps}: nothing was registered. "
+                "Look at the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
+            )
+        self._dense.zero_grad()
+        self._sparse.zero_grad()
+        loss.backward()
+        self._dense.step()
+        self._sparse.step()
+        return float(main.detach())
+
+
+def predict(model: FusedModel, rows: Rows, texts: TextLookup) -> Predicted:
+    """Outputs for rows, without calibration."""
+    model.eval()
+    device = model.gate_bias.device.type
+    parts = [_predict_batch(model, rows.take(picks).to(device), texts) for picks in _chunks(len(rows))]
+    if not parts:
+        return Predicted(*(np.empty(0) for _ in range(4)))
+    return Predicted(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
+
+
+@torch.inference_mode()
+def _predict_batch(model: FusedModel, rows: Rows, texts: TextLookup) -> list[npt.NDArray[np.float64]]:
+    batch, order = sort_by_scene(rows)
+    out: Output = model(batch, texts(batch))
+    back = torch.argsort(order)
+    return [values[back].double().cpu().numpy() for values in (out.logit, out.alpha, out.backbone, out.content)]
+
+
+def _chunks(rows: int) -> Iterator[Tensor]:
+    return iter(torch.arange(rows).split(PREDICT_BATCH)) if rows else iter(())
+
+
+def curve_point(day: date, rows: Rows, before: Predicted, train_loss: float, started: float) -> CurvePoint:
+    """The learning curve's point of a day that was predicted `before` it was learnt from."""
+    labels = rows.label.numpy()
+    both = 0 < labels.sum() < len(labels)
+    probability = 1 / (1 + np.exp(-before.logit))
+    return CurvePoint(
+        day=str(day),
+        rows=len(rows),
+        clicks=int(labels.sum()),
+        auc=round(float(roc_auc_score(labels, before.logit)), 5) if both else None,
+        log_loss=round(float(log_loss(labels, probability, labels=[0, 1])), 5),
+        train_loss=round(train_loss, 5),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _bce(logit: Tensor, label: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(logit.float(), label)

@@ -1,0 +1,47 @@
+"""Layers for rows grouped by scene: a row pays only for its own scene's part."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ExpertBank(nn.Module):
+    """Several experts of one input in one matrix product: Linear, LayerNorm, SiLU.
+
+    LayerNorm keeps an expert from dying or from drowning the others; SiLU has a gradient everywhere.
+    """
+
+    def __init__(self, inputs: int, experts: int, outputs: int) -> None:
+        super().__init__()
+        self.experts, self.outputs = experts, outputs
+        self.linear = nn.Linear(inputs, experts * outputs)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, inputs]` to `[B, experts, outputs]`."""
+        hidden = self.linear(x).view(len(x), self.experts, self.outputs)
+        return nn.functional.silu(self.norm(hidden))
+
+
+class PerScene(nn.Module):
+    """One copy of a module for each scene, each run on its scene's rows alone."""
+
+    def __init__(self, copies: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.copies = nn.ModuleList(copies)
+
+    def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """`[B, …]`, sorted by scene with `sizes` rows each, through each scene's copy, in the same order."""
+        parts = [copy(part) for copy, part in zip(self.copies, x.split(sizes), strict=True) if len(part)]
+        return torch.cat(parts)
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, SiLU, Linear."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def mix(gate: Tensor, experts: Tensor) -> Tensor:
+    """Experts `[B, experts, dim]` weighted by the softmax of `gate [B, experts]`: `[B, dim]`."""
+    return torch.bmm(gate.softmax(-1).unsqueeze(1), experts).squeeze(1)

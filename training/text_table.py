@@ -1,0 +1,93 @@
+"""The text vectors that some rows need, in memory: one table, addressed by row numbers; row 0 is a missing text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.cache import Keys, VectorCache
+from training.whitening import Whitening
+
+BAGS = ("item_entity_keys", "query_entity_keys", "service_entity_keys", "bill_entity_keys")
+BAG_LENGTH = 24
+"""At most this many entities of a sequence are read, the last ones."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Whitened vectors by text key.
+
+    `keys [n] int64` sorted; `text [n + 1, dim] float32` of the encoder and `llm [n + 1, dim] float32` of the language
+    model, zero where missing; `has_text`, `has_llm [n + 1] bool`.
+    """
+
+    keys: Keys
+    text: npt.NDArray[np.float32]
+    llm: npt.NDArray[np.float32]
+    has_text: npt.NDArray[np.bool_]
+    has_llm: npt.NDArray[np.bool_]
+
+    @classmethod
+    def load(
+        cls, keys: Keys, text: VectorCache, llm: VectorCache, whiten_text: Whitening, whiten_llm: Whitening
+    ) -> "TextTable":
+        """The vectors of sorted, distinct keys from both caches."""
+        vectors, has_text = _whitened(keys, text, whiten_text)
+        llm_vectors, has_llm = _whitened(keys, llm, whiten_llm)
+        return cls(keys, vectors, llm_vectors, has_text, has_llm)
+
+    @property
+    def missing(self) -> int:
+        """Texts that the encoder's cache has no vector for: they read as no text."""
+        return int((~self.has_text[1:]).sum())
+
+    def places(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each key in the table `[…] int64`; 0 where there is none or the encoder has no vector for it."""
+        if len(self.keys) == 0:
+            return np.zeros(keys.shape, np.int64)
+        found = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return np.where((self.keys[found] == keys) & self.has_text[found + 1], found + 1, 0)
+
+    def bag(self, column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """Rows of the table for lists of keys `[rows, longest list] int64`, padded with 0."""
+        lists = column.combine_chunks()
+        lengths = np.minimum(
+            pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), BAG_LENGTH
+        ).astype(np.int64)
+        width = max(int(lengths.max(initial=0)), 1)
+        ends = lists.offsets.to_numpy()[1:].astype(np.int64)
+        values = np.append(lists.values.fill_null(0).to_numpy(zero_copy_only=False), 0)
+        steps = np.arange(width)
+        picks = (ends - lengths)[:, None] + steps
+        inside = steps < lengths[:, None]
+        return np.where(inside, self.places(values[np.where(inside, picks, -1)]), 0)
+
+    def item_vectors(self, title: npt.NDArray[np.int64], entities: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Items' text at length one `[n, dim]`, from their title's row `[n]` and entities' rows `[n, …]`; zero without."""
+        count = np.maximum((entities > 0).sum(axis=1, keepdims=True), 1)
+        vectors = self.text[title] + self.text[entities].sum(axis=1) / count
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def keys_in(rows: pa.Table, columns: Sequence[str] = ("title_key", *BAGS)) -> Keys:
+    """Distinct text keys of the rows, sorted."""
+    parts = []
+    for name in columns:
+        column = rows[name]
+        values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        parts.append(pc.unique(values.drop_null()).to_numpy())
+    return np.unique(np.concatenate(parts)).astype(np.int64)
+
+
+def _whitened(
+    keys: Keys, cache: VectorCache, whitening: Whitening
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Row 0 is zero and missing; a text without a vector is zero, the mean of the whitened space."""
+    vectors, found = cache.lookup(keys)
+    table = np.zeros((len(keys) + 1, whitening.dim), np.float32)
+    if found.any():
+        table[1:][found] = whitening.apply(vectors[found])
+    return table, np.concatenate([[False], found])

@@ -1,0 +1,246 @@
+"""`train`: the candidate of log day *d*, from the training rows of days before *d*.
+
+It starts from the newest version promoted on an earlier day and learns the days since that one was trained; where there
+is none it starts from nothing, on the training window. Nothing of day *d* or later is read.
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from include import registry
+from include.calendar import previous
+from include.console import err
+from include.errors import MissingDataError
+from include.lake import Lake, lake
+from include.settings import Settings
+from training.artifact import Predictor, build_model, load, load_texts, save, text_lookup
+from training.cache import Keys, VectorCache
+from training.calibration import Calibration
+from training.cold import ColdSimulation
+from training.curve import write_curve
+from training.dense import Moments, transformed
+from training.device import steady_threads
+from training.encoders import encoder_place, llm_place
+from training.loop import CurvePoint, Predicted, Trainer, curve_point, predict
+from training.memory import ItemMemory
+from training.models.fused import FusedModel
+from training.progress import progress
+from training.rows import Rows, build_rows, state_after
+from training.state import ModelConfig, State
+from training.tables import published_days, read_day
+from training.text_table import BAGS, keys_in
+from training.vocabulary import Vocabulary
+from training.whitening import Whitening
+
+NEEDED_FOR = "Training"
+LLM_DIM = 64
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass over the days finds: their ids, feature moments, text keys and rows."""
+
+    users: Vocabulary
+    items: Vocabulary
+    moments: Moments
+    keys: Keys
+    item_keys: Keys
+    rows: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and its learning curve."""
+
+    predictor: Predictor
+    curve: list[CurvePoint]
+    rows: int
+
+
+def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, Any]:
+    """Trains and registers the candidate of `day`, and returns the record that it writes."""
+    started = time.monotonic()
+    store = lake()
+    base = None if scratch else registry.promoted_before(day)
+    days = days_to_learn(store, day, settings, base.trained_through if base else None)
+    if not days and base is None:
+        raise MissingDataError(
+            f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
+            f"and found none in {store.url}. Load history first (`ctr history`)."
+        )
+    if not days and base is not None:
+        err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
+        return _record(store, day, base, days, None, started)
+    before = load(registry.download(base.version)) if base else None
+    trained = fit(store, days, settings, before)
+    with tempfile.TemporaryDirectory() as folder:
+        digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
+        write_curve(Path(folder), trained.curve)
+        version = registry.register(
+            Path(folder),
+            log_day=day,
+            trained_from=base.trained_from if base else days[0],
+            trained_through=days[-1],
+            base_version=base.version if base else None,
+            content_hash=digest,
+            metrics=_metrics(trained),
+            params={
+                "days": str(len(days)),
+                "base_version": str(base.version if base else ""),
+                "settings": settings.digest(),
+            },
+        )
+    return _record(store, day, version, days, trained, started)
+
+
+def days_to_learn(store: Lake, day: date, settings: Settings, trained_through: date | None) -> list[date]:
+    """The published days that the candidate of `day` learns from: before `day`, in the window, after the base's last."""
+    days = published_days(store, "training", previous(day), settings.train_days)
+    return [each for each in days if trained_through is None or each > trained_through]
+
+
+def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor | None) -> Trained:
+    """Learns the days in order, from `base` or from nothing. The same input and seed give the same weights on a CPU."""
+    steady_threads()
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    found = survey(store, days, base)
+    state = grown(base.state, found) if base else fresh_state(store, found, settings)
+    model = build_model(state)
+    if base:
+        _take_over(model, base.model)
+    texts = load_texts(state, found.keys, store)
+    if texts.missing:
+        err.print(
+            f"{texts.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
+        )
+    trainer = Trainer(
+        model, ColdSimulation(state.standardiser, state.config.user_cold_rate, state.config.item_cold_rate), settings
+    )
+    lookup = text_lookup(texts, trainer.device)
+    curve: list[CurvePoint] = []
+    last: tuple[Rows, Predicted] | None = None
+    with progress() as bar:
+        task = bar.add_task("Training", total=found.rows)
+        for day in days:
+            started = time.monotonic()
+            rows = build_rows(read_day(store, "training", day, NEEDED_FOR), state, texts)
+            unseen = predict(model, rows, lookup)
+            loss = trainer.learn(rows, lookup, day, lambda count: bar.advance(task, count))
+            curve.append(curve_point(day, rows, unseen, loss, started))
+            state = state_after(state, rows, texts)
+            last = (rows, unseen)
+    assert last is not None
+    rows, unseen = last
+    calibration = Calibration.fit(
+        unseen.logit, rows.label.numpy().astype(np.float64), rows.scene.numpy(), len(state.config.scenes)
+    )
+    return Trained(Predictor(model.eval(), state, calibration), curve, found.rows)
+
+
+def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
+    """One pass over the days, one at a time, for what has to be known before the first step."""
+    users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
+    moments, rows = Moments(), 0
+    keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
+    for day in days:
+        table = read_day(store, "training", day, NEEDED_FOR)
+        users, items = users.extended(table["user_id"]), items.extended(table["item_id"])
+        moments.add(transformed(table))
+        keys = np.union1d(keys, keys_in(table))
+        item_keys = np.union1d(item_keys, keys_in(table, ("title_key", BAGS[0])))
+        rows += len(table)
+    return Survey(users, items, moments, keys, item_keys, rows)
+
+
+def fresh_state(store: Lake, found: Survey, settings: Settings) -> State:
+    """The state before the first day of a model that starts from nothing: statistics are the window's."""
+    config = ModelConfig(
+        scenes=settings.scenes,
+        encoder=encoder_place(settings).slug,
+        llm=llm_place(settings).slug,
+        item_few_impressions=settings.item_few_impressions,
+        ctr_smoothing=settings.ctr_smoothing,
+    )
+    vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
+    whitening = Whitening.fit(vectors[has_vector])
+    return State(
+        config=config,
+        users=found.users,
+        items=found.items,
+        standardiser=found.moments.standardiser(),
+        whiten_text=whitening,
+        whiten_llm=_llm_whitening(store, config.llm, found.keys),
+        user_impressions=np.zeros(len(found.users), np.float32),
+        memory=ItemMemory.empty(len(found.items), whitening.dim),
+    )
+
+
+def grown(state: State, found: Survey) -> State:
+    """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them."""
+    return state.extended(found.users, found.items)
+
+
+def _llm_whitening(store: Lake, slug: str, keys: Keys) -> Whitening:
+    """Whitening of the cached cold texts; of no width at its input while there are none."""
+    vectors, found = VectorCache(store, slug).lookup(keys)
+    if found.sum() < 2:
+        return Whitening(np.zeros(0, np.float32), np.zeros((0, LLM_DIM), np.float32))
+    return Whitening.fit(vectors[found], LLM_DIM)
+
+
+@torch.no_grad()
+def _take_over(model: FusedModel, base: FusedModel) -> None:
+    """Copies the base's weights; new ids keep their fresh rows."""
+    old = base.state_dict()
+    for name, weight in model.state_dict().items():
+        weight[: len(old[name])].copy_(old[name]) if weight.dim() else weight.copy_(old[name])
+
+
+def _provenance(
+    store: Lake, days: Sequence[date], settings: Settings, base: registry.ModelVersion | None
+) -> dict[str, Any]:
+    manifests = {str(day): asdict(store.require("training", day, NEEDED_FOR)) for day in days}
+    places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
+    return {
+        "manifests": {"base_version": base.version if base else None, "training": manifests},
+        "settings": settings.model_dump(mode="json", exclude=places),
+    }
+
+
+def _metrics(trained: Trained) -> dict[str, float]:
+    last = trained.curve[-1]
+    metrics = {"rows": float(trained.rows), "progressive_log_loss": last.log_loss, "train_loss": last.train_loss}
+    return metrics | ({"progressive_auc": last.auc} if last.auc is not None else {})
+
+
+def _record(
+    store: Lake,
+    day: date,
+    version: registry.ModelVersion,
+    days: Sequence[date],
+    trained: Trained | None,
+    started: float,
+) -> dict[str, Any]:
+    record = {
+        "day": str(day),
+        "version": version.version,
+        "base_version": version.base_version,
+        "trained_from": str(version.trained_from),
+        "trained_through": str(version.trained_through),
+        "days": len(days),
+        "rows": trained.rows if trained else 0,
+        "seconds": round(time.monotonic() - started, 2),
+        "content_hash": version.content_hash,
+        "learning_curve": [asdict(point) for point in trained.curve] if trained else [],
+    }
+    store.write_record("train", day, record)
+    return record

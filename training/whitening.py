@@ -1,0 +1,50 @@
+"""BERT-Whitening (Su et al., 2021): x ↦ (x − μ) W with W = (U Λ^-½)[:, :dim], so that the output is isotropic.
+
+Fitted once on distinct texts, then frozen with the model: a refit would rotate the space under the trained weights.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from include.errors import InvalidInputError
+
+WHITENED_DIM = 128
+SMALLEST_EIGENVALUE = 1e-3
+"""Eigenvalues below this share of the largest are raised to it: directions without variance must not be blown up."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """`mean [in] float32` and `weight [in, out] float32`."""
+
+    mean: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, vectors: npt.NDArray[np.float32], dim: int = WHITENED_DIM) -> "Whitening":
+        """Fits on distinct vectors `[n, in]`; `dim` is reduced to `in` where the encoder is narrower."""
+        if len(vectors) < 2:
+            raise InvalidInputError(
+                f"Whitening needs at least 2 distinct item texts with vectors, found {len(vectors)}. "
+                "Run `python -m training embed-texts` for the day first."
+            )
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        centred = vectors.astype(np.float64) - mean
+        values, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
+        order = np.argsort(values)[::-1][:dim]
+        kept = np.maximum(values[order], values[order[0]] * SMALLEST_EIGENVALUE)
+        # The sign of an eigenvector is arbitrary: fix it, so that the same data gives the same space everywhere.
+        signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])[order]
+        weight = directions[:, order] * signs / np.sqrt(kept)
+        return cls(mean.astype(np.float32), weight.astype(np.float32))
+
+    @property
+    def dim(self) -> int:
+        """Width of the whitened space."""
+        return int(self.weight.shape[1])
+
+    def apply(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Whitened vectors `[n, out] float32`: on the fitted texts, uncorrelated and of unit variance."""
+        return ((vectors - self.mean) @ self.weight).astype(np.float32)
