@@ -4,6 +4,7 @@ The truth goes to `{home}/oracle`, which no stage of the pipeline reads; evaluat
 comes to the best possible AUC. The world is told in `include.sample_world`, a day of it in `include.sample_day`.
 """
 
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -161,11 +162,12 @@ def _write_oracle(path: Path, log: DayLog, parts: Sequence[tuple[str, int, int]]
         "source_row": np.array([str(row) for _, row in places], dtype=object),
         "probability": np.array([f"{value:.5f}" for value in log.probability], dtype=object),
     }
-    folder = Raw(f"file://{path.parent.resolve()}")
-    with Delivery(folder) as delivery, delivery.open(path.name) as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped:
         for chunk in _csv(columns, 0, len(places)):
-            file.write(chunk)
-    (path.parent / "_incoming").rmdir()
+            zipped.write(chunk)
+    unfinished.replace(path)
 
 
 def _auc(label: Array, probability: Array) -> float | None:

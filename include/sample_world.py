@@ -144,10 +144,10 @@ class World:
         return shares / shares.sum()
 
     def base_ctr(self, day: date) -> Array:
-        """[scenes] mean CTR of a day: a slow wave, at most about half a percent a day."""
+        """[scenes] mean CTR of a day: a slow wave, at most about 0.4 % a day."""
         period, phase = self.tastes().base.T
         wave = np.sin(2 * np.pi * (day - EPOCH).days / period + phase)
-        return np.resize(SCENE_CTR, len(self.scenes)) * np.exp(0.04 * wave)
+        return np.resize(SCENE_CTR, len(self.scenes)) * np.exp(0.025 * wave)
 
     def trend(self, day: date) -> Array:
         """[topics] popularity of each topic on a day, added to the logit and to the share of impressions."""

@@ -1,7 +1,7 @@
 """`ctr sample`: generated logs."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,9 +45,7 @@ def sample(
     if as_json:
         show_json(report)
         return
-    for day in report["days"]:
-        day["files"], day["faults"] = len(day["files"]), ", ".join(day["faults"]) or None
-    show_rows(report["days"], title="Days", as_json=False, empty="")
+    show_rows([_shown(day) for day in report["days"]], title="Days", as_json=False, empty="")
     show_rows(report["scenes"], title="Scenes", as_json=False, empty="")
     out.print(
         f"{report['rows']:,} rows, {report['clicks']:,} clicks, CTR {report['ctr']:.4f}, oracle AUC {report['oracle_auc']:.4f}, "
@@ -58,3 +56,8 @@ def sample(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _shown(day: dict[str, Any]) -> dict[str, Any]:
+    """A day as a row of the table."""
+    return {**day, "files": len(day["files"]), "faults": ", ".join(day["faults"]) or None}
