@@ -7,7 +7,7 @@ import numpy as np
 
 from training import metrics
 from training.bootstrap import GroupMetrics, Scored, interval, point, resample
-from training.gate_policy import ColdMargin
+from training.gate_policy import ClickMargin
 from training.gate_rules import Change
 from training.metrics import Floats, Integers
 from training.predictions import EvaluationRows
@@ -26,12 +26,12 @@ class ColdPool:
     clicks: int
     non_clicks: int
 
-    def enough(self, rule: ColdMargin) -> bool:
+    def enough(self, rule: ClickMargin) -> bool:
         """Whether it is large enough to be judged."""
         return self.clicks >= rule.min_clicks and self.non_clicks >= rule.min_non_clicks
 
 
-def cold_pools(rows: EvaluationRows, scenes: Sequence[str], rule: ColdMargin) -> list[ColdPool]:
+def cold_pools(rows: EvaluationRows, scenes: Sequence[str], rule: ClickMargin) -> list[ColdPool]:
     """Rows of unknown items, and of unknown users; with the barely known ones too where those alone are too few."""
     pools = []
     for side, level in (("items", rows.item_level), ("users", rows.user_level)):
@@ -81,6 +81,7 @@ class Comparison:
             )
             members += list(pool.members.values())
         self.clicks = {name: int(rows.label[members[at]].sum()) for name, at in self._at.items()}
+        self.non_clicks = {name: len(members[at]) - self.clicks[name] for name, at in self._at.items()}
         self._label, self._whole = rows.label, rows.candidate
         models = [
             GroupMetrics(Scored(rows.label, probability, rows.user), members)
@@ -102,22 +103,30 @@ class Comparison:
         other = float(self._points[1]["pcoc"][at]) if self.paired else None
         return float(self._points[0]["pcoc"][at]), interval(self._draws[0]["pcoc"][at], level), other
 
-    def judged_scenes(self) -> list[str]:
-        """The scenes with enough users who clicked and did not click."""
-        return [scene for scene in self.scenes if self.users_with_both[scene] >= MIN_CLASS]
+    def scenes_by_users(self, least: int) -> list[str]:
+        """The scenes with at least this many users who clicked and did not click."""
+        return [scene for scene in self.scenes if self.users_with_both[scene] >= least]
 
-    def scene_mean_gauc(self, alpha: float) -> Change | None:
-        """Change of the unweighted mean over the judged scenes."""
-        at = [self._at[scene] for scene in self.judged_scenes()]
+    def scenes_by_clicks(self, rule: ClickMargin) -> list[str]:
+        """The scenes with the clicks and non-clicks that a rule asks for."""
+        return [
+            scene
+            for scene in self.scenes
+            if self.clicks[scene] >= rule.min_clicks and self.non_clicks[scene] >= rule.min_non_clicks
+        ]
+
+    def scene_mean_gauc(self, alpha: float, comparisons: int) -> Change | None:
+        """Change of the unweighted mean over the scenes that have `MIN_CLASS` users with both classes."""
+        at = [self._at[scene] for scene in self.scenes_by_users(MIN_CLASS)]
         if not at:
             return None
         points, draws = self._paired("gauc", at)
-        return Change.of(points.mean(), draws.mean(axis=0), alpha)
+        return Change.of(points.mean(), draws.mean(axis=0), alpha, comparisons)
 
-    def scene_gauc(self, scene: str, alpha: float) -> Change | None:
-        """Change in one of the judged scenes."""
-        points, draws = self._paired("gauc", [self._at[scene]])
-        return Change.of(points[0], draws[0], alpha, comparisons=len(self.judged_scenes()))
+    def scene_change(self, metric: str, scene: str, alpha: float, comparisons: int) -> Change | None:
+        """Change of a metric in one scene."""
+        points, draws = self._paired(metric, [self._at[scene]])
+        return Change.of(points[0], draws[0], alpha, comparisons)
 
     def cold_auc(self, pool: str, alpha: float, comparisons: int) -> Change | None:
         """Change of AUC in a pool, as the mean of its scenes weighted by clicks: base rates of scenes play no part."""
@@ -125,10 +134,10 @@ class Comparison:
         weight = self._pool_weight[pool] / self._pool_weight[pool].sum()
         return Change.of(weight @ points, weight @ draws, alpha, comparisons)
 
-    def ece(self, alpha: float) -> Change | None:
+    def ece(self, alpha: float, comparisons: int) -> Change | None:
         """Change of ECE over all rows with its sign reversed, so that higher is better here too."""
         points, draws = self._paired("ece", [0])
-        return Change.of(-points[0], -draws[0], alpha)
+        return Change.of(-points[0], -draws[0], alpha, comparisons)
 
     def _paired(self, metric: str, at: list[int]) -> tuple[Floats, Floats]:
         points = self._points[0][metric][at] - self._points[1][metric][at]

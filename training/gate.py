@@ -15,8 +15,8 @@ from include.settings import Settings
 from training import predictions
 from training.comparison import ColdPool, Comparison, cold_pools
 from training.evaluation import champion_status
-from training.gate_policy import Policy, load_policy
-from training.gate_rules import Rule, Verdict, auc_is_sane, non_inferior, within_band
+from training.gate_policy import Margin, Policy, load_policy
+from training.gate_rules import Change, Rule, Verdict, auc_is_sane, non_inferior, within_band
 from training.predictions import EvaluationRows, usable
 
 HEADLINE = "scene mean gauc"
@@ -183,28 +183,29 @@ def _relative(
     comparison: Comparison, pools: list[ColdPool], policy: Policy
 ) -> tuple[list[Rule], dict[str, Any] | None]:
     alpha = policy.alpha
-    mean = comparison.scene_mean_gauc(alpha)
+    by_gauc = comparison.scenes_by_users(policy.scene_gauc.min_users)
+    by_auc = comparison.scenes_by_clicks(policy.scene_auc)
+    judged_pools = [pool for pool in pools if pool.enough(policy.cold_auc)]
+    # Every comparison that can reject: each gets its share of the rate at which chance may reject an equal candidate.
+    count = len(by_gauc) + len(by_auc) + len(judged_pools) + 2
+    mean = comparison.scene_mean_gauc(alpha, count)
     if mean is None:
         sentence = "No scene has enough users with a click and a non-click to compare the models by GAUC."
         return [Rule(HEADLINE, "hold", sentence, {})], None
     rules = [non_inferior(HEADLINE, "Per-scene mean GAUC", mean, policy.scene_mean_gauc)]
     for scene in comparison.scenes:
-        name = f"gauc of scene {scene}"
-        change = comparison.scene_gauc(scene, alpha) if scene in comparison.judged_scenes() else None
-        rules.append(
-            non_inferior(name, f"GAUC of scene {scene}", change, policy.scene_gauc)
-            if change
-            else Rule(
-                name,
-                "note",
-                f"Scene {scene} is insufficient: {comparison.users_with_both[scene]} users with both classes.",
-                {},
-            )
-        )
-    rules += [_cold(comparison, pool, policy, len(pools)) for pool in pools]
-    calibration = comparison.ece(alpha)
-    if calibration:
-        rules.append(non_inferior("ece", "ECE, sign reversed,", calibration, policy.ece))
+        change = comparison.scene_change("gauc", scene, alpha, count) if scene in by_gauc else None
+        lacks = f"{comparison.users_with_both[scene]} users with both classes"
+        rules.append(_judged(f"gauc of scene {scene}", f"GAUC of scene {scene}", change, policy.scene_gauc, lacks))
+    for scene in comparison.scenes:
+        change = comparison.scene_change("auc", scene, alpha, count) if scene in by_auc else None
+        lacks = _counted(comparison.clicks[scene], comparison.non_clicks[scene])
+        rules.append(_judged(f"auc of scene {scene}", f"AUC of scene {scene}", change, policy.scene_auc, lacks))
+    for pool in pools:
+        change = comparison.cold_auc(pool.name, alpha, count) if pool in judged_pools else None
+        what = f"AUC of {pool.name} ({' and '.join(pool.levels)})"
+        rules.append(_judged(pool.name, what, change, policy.cold_auc, _counted(pool.clicks, pool.non_clicks)))
+    rules.append(_judged("ece", "ECE, sign reversed,", comparison.ece(alpha, count), policy.ece, "too few rows"))
     margin = policy.scene_mean_gauc.margin
     return rules, {
         "metric": HEADLINE,
@@ -215,12 +216,12 @@ def _relative(
     }
 
 
-def _cold(comparison: Comparison, pool: ColdPool, policy: Policy, comparisons: int) -> Rule:
-    rule = policy.cold_auc
-    evidence = {"levels": list(pool.levels), "clicks": pool.clicks, "non_clicks": pool.non_clicks}
-    change = comparison.cold_auc(pool.name, policy.alpha, comparisons) if pool.enough(rule) else None
+def _judged(name: str, what: str, change: Change | None, margin: Margin, lacks: str) -> Rule:
+    """The margin rule, or a note where the data is insufficient."""
     if change is None:
-        sentence = f"The {pool.name} are insufficient: {pool.clicks} clicks and {pool.non_clicks} non-clicks."
-        return Rule(pool.name, "note", sentence, evidence)
-    judged = non_inferior(pool.name, f"AUC of {pool.name} ({' and '.join(pool.levels)})", change, rule)
-    return Rule(judged.name, judged.verdict, judged.sentence, {**judged.evidence, **evidence})
+        return Rule(name, "note", f"{what} is insufficient to compare: {lacks}.", {"insufficient": lacks})
+    return non_inferior(name, what, change, margin)
+
+
+def _counted(clicks: int, non_clicks: int) -> str:
+    return f"{clicks} clicks and {non_clicks} non-clicks"

@@ -24,8 +24,14 @@ class Margin(_Section):
     uncertain: Uncertain
 
 
-class ColdMargin(Margin):
-    """As `Margin`, for pools of cold rows, which are judged from these sizes on."""
+class UserMargin(Margin):
+    """As `Margin`, judged from this many users with a click and a non-click on."""
+
+    min_users: int = Field(ge=10)
+
+
+class ClickMargin(Margin):
+    """As `Margin`, judged from this many clicks and non-clicks on."""
 
     min_clicks: int = Field(ge=10)
     min_non_clicks: int = Field(ge=10)
@@ -54,8 +60,9 @@ class Policy(_Section):
     champion_has_seen_day: Literal["hold", "reject"]
     sanity: Sanity
     scene_mean_gauc: Margin
-    scene_gauc: Margin
-    cold_auc: ColdMargin
+    scene_gauc: UserMargin
+    scene_auc: ClickMargin
+    cold_auc: ClickMargin
     pcoc: Band
     scene_pcoc: Band
     ece: Margin

@@ -30,10 +30,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Change:
-    """A paired change of a metric, higher being better: its one-sided bounds and standard error.
+    """A paired change of a metric, higher being better, with one-sided bounds from its bootstrap standard error.
 
-    `lower` is at alpha, `upper` at alpha over the number of comparisons; `detectable` is the smallest loss that the data
-    would have shown (`lower` side) with 80 % power.
+    `lower` is at alpha, `upper` at alpha over the number of comparisons that could reject; `detectable` is the smallest
+    loss that the data would have shown with 80 % power.
     """
 
     change: float
@@ -44,22 +44,23 @@ class Change:
 
     @classmethod
     def of(cls, change: float, draws: Floats, alpha: float, comparisons: int = 1) -> "Change | None":
-        """From the sample's change and its resamples; None where too few resamples are defined."""
+        """From the sample's change and its resamples; None where too few resamples are defined.
+
+        Normal bounds, as a thousand resamples say little of the tail that many comparisons need.
+        """
         draws = draws[np.isfinite(draws)]
         if not np.isfinite(change) or len(draws) < 100:
             return None
-        lower, upper = np.quantile(draws, [alpha, 1 - alpha / comparisons])
         se = float(draws.std())
-        normal = NormalDist()
-        detectable = se * (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER))
-        return cls(float(change), float(lower), float(upper), se, float(detectable))
+        lower = change - se * _quantile(1 - alpha)
+        upper = change + se * _quantile(1 - alpha / comparisons)
+        return cls(float(change), float(lower), float(upper), se, se * (_quantile(1 - alpha) + _quantile(POWER)))
 
     def passes_if_equal(self, margin: float, alpha: float) -> float:
         """Chance that a candidate which equals the champion passes with this margin, on such a day."""
         if self.se == 0:
             return 1.0
-        normal = NormalDist()
-        return normal.cdf(margin / self.se - normal.inv_cdf(1 - alpha))
+        return NormalDist().cdf(margin / self.se - _quantile(1 - alpha))
 
 
 def non_inferior(name: str, what: str, change: Change, rule: Margin) -> Rule:
@@ -123,6 +124,10 @@ def auc_is_sane(auc: float, bounds: tuple[float, float], rule: Sanity) -> list[R
             evidence,
         ),
     ]
+
+
+def _quantile(probability: float) -> float:
+    return NormalDist().inv_cdf(probability)
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
