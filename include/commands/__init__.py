@@ -2,10 +2,11 @@
 
 import typer
 
-from include.commands import imports, sample
+from include.commands import imports, models, sample
 
 
 def register(cli: typer.Typer) -> None:
     """Adds every command to the command line."""
     sample.register(cli)
     imports.register(cli)
+    models.register(cli)

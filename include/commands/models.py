@@ -1,0 +1,85 @@
+"""`ctr models`, `ctr promote` and `ctr rollback`: which model serves, and which did."""
+
+import getpass
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from include.console import JsonFlag, out, show_json, show_rows
+from include.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from include.registry import ModelVersion
+
+Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds the commands of the registry."""
+    cli.command("models")(models)
+    cli.command("promote")(promote)
+    cli.command("rollback")(rollback)
+
+
+def models(
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest versions.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """Lists the model versions: what each was trained on, how it did on the next day, and which one serves."""
+    from include import registry
+
+    rows = [_row(version, registry.metrics(version.version)) for version in registry.versions()[:last]]
+    show_rows(rows, title="Models", as_json=as_json, empty="No model yet: run `make demo`, or the DAG ctr_daily.")
+
+
+def promote(
+    version: Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")],
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
+) -> None:
+    """Makes a version the champion, whatever the gate said of it."""
+    from include import registry
+
+    chosen, current = registry.get(version), registry.champion()
+    if current is not None and chosen.log_day < current.log_day:
+        raise InvalidInputError(
+            f"Version {version} is of {chosen.log_day}, older than champion {current.version} of {current.log_day}. "
+            f"To return to it, so that later runs start from it too: `ctr rollback --to {version}`."
+        )
+    _say(registry.promote(version, reason=reason, by=getpass.getuser()), as_json)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="A version that was champion; default the one before.")] = None,
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
+) -> None:
+    """Returns to the champion before this one; the next run starts from it."""
+    from include import registry
+
+    _say(registry.rollback(to, reason=reason, by=getpass.getuser()), as_json)
+
+
+def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "log_day": str(version.log_day),
+        "trained_through": str(version.trained_through),
+        "rows": int(metrics["rows"]) if "rows" in metrics else None,
+        "auc": metrics.get("auc"),
+        "scene_mean_auc": metrics.get("scene_mean_auc"),
+        "verdict": version.verdict,
+        "alias": ", ".join(version.aliases) or None,
+        "promoted_at": version.promoted_at and version.promoted_at[:19],
+        "promoted_by": version.promoted_by,
+        "rolled_back_at": version.rolled_back_at and version.rolled_back_at[:19],
+    }
+
+
+def _say(champion: "ModelVersion", as_json: bool) -> None:
+    if as_json:
+        show_json(asdict(champion))
+        return
+    trained = f"trained through {champion.trained_through}"
+    out.print(f"Champion is version {champion.version} of {champion.log_day}, {trained}.", highlight=False)
