@@ -15,23 +15,6 @@ from include.settings import settings
 
 DAY = date(2023, 7, 17)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-# A fresh database runs all of MLflow's migrations, seconds each time: they run once, and every test gets a copy.
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    registry._client_of(f"sqlite:///{path}")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes) -> Path:
-    monkeypatch.setenv("CTR_HOME", str(tmp_path))
-    settings.cache_clear()
-    (tmp_path / "mlflow.db").write_bytes(empty_database)
-    yield tmp_path
-    settings.cache_clear()
 
 
 def register(home: Path, *, day: int = 17, content: str = "a", base: int | None = None) -> ModelVersion:

@@ -1,0 +1,156 @@
+"""Evaluation reports every group with intervals, says where it cannot tell, and compares only with who has not seen the day."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published_day import DAY, NamedModels, publish, register, trained
+from scored_days import SCENES, make_day, model, sigmoid
+
+from include import registry
+from include.decision import apply_decision
+from include.errors import CtrError, InvalidInputError, MissingDataError
+from include.settings import PROJECT, settings
+from training import evaluation, gate, metrics, predictions
+from training.evaluation import evaluate
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+ROWS = 3_000
+POINTS = make_day(ROWS, 8)
+GOOD, OTHER = model(POINTS, 1), model(POINTS, 2, noise=3.0)
+
+
+@pytest.fixture
+def ready(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
+    monkeypatch.setenv("CTR_GATE_POLICY", str(PROJECT / "include/policies/gate-small.yaml"))
+    settings.cache_clear()
+    monkeypatch.setitem(sys.modules, "training.artifact", NamedModels(good=GOOD, other=OTHER))
+    monkeypatch.setattr("training.artifact", sys.modules["training.artifact"], raising=False)
+    publish(POINTS)
+    return home
+
+
+@pytest.fixture(scope="module")
+def record() -> dict:
+    return evaluate(POINTS.rows(GOOD, OTHER), SCENES, 100, (1,))
+
+
+def group(record: dict, by: str, **names: str) -> dict:
+    return next(g for g in record["groups"] if g["by"] == by and all(g[name] == value for name, value in names.items()))
+
+
+def test_every_group_is_reported_with_its_counts(record: dict) -> None:
+    assert len(record["groups"]) == 1 + 5 + 3 + 3 + 45
+    for by in ("scene", "user_level", "item_level", "cell"):
+        assert sum(g["n"] for g in record["groups"] if g["by"] == by) == ROWS
+        assert sum(g["clicks"] for g in record["groups"] if g["by"] == by) == POINTS.label.sum()
+
+
+def test_points_are_the_plain_metrics_and_lie_in_their_intervals(record: dict) -> None:
+    chosen = POINTS.scene == "2"
+    entry = group(record, "scene", scene="2")
+    assert entry["candidate"]["auc"]["value"] == pytest.approx(
+        metrics.auc(POINTS.label[chosen], GOOD[chosen]), abs=1e-6
+    )
+    expected = metrics.gauc(POINTS.label[chosen], GOOD[chosen], POINTS.user[chosen])
+    assert entry["candidate"]["gauc"]["value"] == pytest.approx(expected, abs=1e-6)
+    for name in ("auc", "gauc", "log_loss", "pcoc"):
+        estimate = entry["champion"][name]
+        assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_the_headline_is_the_plain_mean_over_scenes(record: dict) -> None:
+    by_scene = [group(record, "scene", scene=scene)["candidate"]["auc"]["value"] for scene in SCENES]
+    assert record["headline"]["candidate"]["scene_mean_auc"]["value"] == pytest.approx(np.mean(by_scene), abs=1e-5)
+
+
+def test_a_cell_that_cannot_tell_says_so_and_is_neither_zero_nor_nan() -> None:
+    alone = POINTS.scene == "0"
+    label = np.where(alone, 0, POINTS.label)
+    rows = POINTS.rows(GOOD)
+    rows = type(rows)(**{**vars(rows), "label": label})
+    entry = group(evaluate(rows, (*SCENES, "9"), 100, (1,)), "scene", scene="0")
+    assert entry["candidate"]["auc"] == {"value": None, "note": f"insufficient: 0 clicks, {alone.sum()} non-clicks"}
+    assert entry["candidate"]["log_loss"]["value"] is not None
+    empty = group(evaluate(rows, (*SCENES, "9"), 100, (1,)), "scene", scene="9")
+    assert empty["candidate"]["auc"]["note"] == "no impressions"
+
+
+def test_a_model_with_predictions_that_are_no_numbers_has_no_metrics_but_a_count() -> None:
+    broken = GOOD.copy()
+    broken[3] = np.nan
+    record = evaluate(POINTS.rows(broken, OTHER), SCENES, 100, (1,))
+    assert record["unusable"] == {"candidate": 1, "champion": 0}
+    assert record["headline"]["candidate"] is None
+    assert record["headline"]["champion"]["auc"]["value"] is not None
+
+
+def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path) -> None:
+    first = register(ready, "other", on=DAY.replace(day=16))
+    registry.promote(first.version, reason="first", by="test")
+    trained(register(ready, "good"))
+    record = evaluation.run(DAY, settings())
+    assert record["champion"]["status"] == "unseen"
+    assert record["headline"]["change"]["scene_mean_gauc"]["value"] is not None
+    assert registry.metrics(record["candidate"]["version"])["auc"] == record["headline"]["candidate"]["auc"]["value"]
+    decision = gate.run(DAY, True, settings())
+    assert (decision["verdict"], decision["candidate"], decision["champion"]) == ("promote", 2, 1)
+    assert registry.get(2).verdict == "promote"
+    apply_decision(DAY, "gate")
+    assert registry.champion().version == 2
+
+    again = evaluation.run(DAY, settings())
+    assert again["champion"]["status"] == "same"
+    assert again["headline"]["champion"] is None
+    assert gate.run(DAY, True, settings())["verdict"] == "promote"
+    apply_decision(DAY, "gate")
+    assert registry.champion().version == 2
+
+
+def test_a_champion_that_has_seen_the_day_is_not_compared(ready: Path) -> None:
+    trained(register(ready, "good"))
+    later = register(ready, "other", on=DAY.replace(day=19))
+    registry.promote(later.version, reason="later", by="test")
+    record = evaluation.run(DAY, settings())
+    assert record["champion"]["status"] == "seen"
+    assert "honest comparison is not possible" in record["champion"]["note"]
+    assert record["headline"]["change"] is None
+    assert predictions.read(evaluation.Lake(settings().lake_url), DAY).champion is None
+    assert gate.run(DAY, True, settings())["verdict"] == "reject"
+
+
+def test_an_evaluation_against_an_older_champion_is_refused_by_the_gate(ready: Path) -> None:
+    trained(register(ready, "good"))
+    evaluation.run(DAY, settings())
+    registry.promote(register(ready, "other", on=DAY.replace(day=16)).version, reason="by hand", by="test")
+    with pytest.raises(InvalidInputError, match="Clear the evaluate task"):
+        gate.run(DAY, True, settings())
+
+
+def test_the_oracle_gives_the_best_possible_auc_where_the_truth_is_known(ready: Path) -> None:
+    trained(register(ready, "good"))
+    folder = ready / f"oracle/date={DAY}"
+    folder.mkdir(parents=True)
+    truth = sigmoid(POINTS.logit)
+    lines = ["user_id,item_id,log_time,source_file,source_row,probability"]
+    lines += [f"u,i,t,part.csv,{n},{value:.9f}" for n, value in enumerate(truth)]
+    (folder / "oracle.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    best = evaluation.run(DAY, settings())["oracle"]
+    assert best["auc"] == pytest.approx(metrics.auc(POINTS.label, truth), abs=1e-5)
+    assert best["rows"] == ROWS
+    assert set(best["scenes"]) == set(SCENES)
+
+
+def test_without_a_candidate_or_with_rows_missing_evaluation_says_what_to_do(ready: Path) -> None:
+    with pytest.raises(MissingDataError, match="train --day"):
+        evaluation.run(DAY, settings())
+    trained(register(ready, "good"))
+    store = publish(POINTS)
+    manifest = store.read_json(f"_manifests/training/dt={DAY}.json")
+    manifest["tables"]["training"]["rows"] = ROWS + 1
+    store.write_json(f"_manifests/training/dt={DAY}.json", manifest)
+    with pytest.raises(CtrError, match=f"read {ROWS} rows"):
+        evaluation.run(DAY, settings())
