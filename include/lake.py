@@ -230,6 +230,10 @@ class Lake:
                     total += orc.ORCFile(file).nrows
         return total
 
+    def path(self, path: str) -> str:
+        """The path inside `fs` of a path under the lake."""
+        return self._full(path)
+
     def _manifest_path(self, stage: Stage, day: date) -> str:
         return f"_manifests/{stage}/dt={day}.json"
 

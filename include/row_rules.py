@@ -1,16 +1,16 @@
-"""Why a raw row goes to quarantine: one declared list, evaluated in one Spark pass over the raw columns (all text)."""
+"""Why a raw row goes to quarantine: one declared list, evaluated in one Spark pass over the raw columns ."""
 
 from dataclasses import dataclass
 
-from include.schemas import DEEP_FEATURES, RAW_COLUMNS
+from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
 
 
 @dataclass(frozen=True)
 class RowRule:
     """A reason to reject a row.
 
-    `rejects` is a SQL condition over the raw text columns and `log_ts`; `{day}`, `{scenes}` and `{max_field_bytes}` are
-    filled in with the day and the settings.
+    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{day}`, `{scenes}` and
+    `{max_field_bytes}` are filled in with the day and the settings.
     """
 
     name: str
@@ -22,18 +22,13 @@ def _blank(column: str) -> str:
     return f"coalesce(trim({column}), '') = ''"
 
 
-def _bad_number(column: str) -> str:
-    number = f"try_cast({column} AS double)"
-    return f"({column} IS NOT NULL AND ({number} IS NULL OR isnan({number}) OR abs({number}) = double('infinity')))"
-
+_DEEP_SUM = " + ".join(f"coalesce({name}, 0D)" for name in DEEP_FEATURES)  # NaN or infinite as soon as one of them is
 
 MALFORMED = "malformed_record"
 DUPLICATE = "duplicate_event"
 
 ROW_RULES: tuple[RowRule, ...] = (
-    RowRule(
-        MALFORMED, "_corrupt_record IS NOT NULL", "not as many fields as the header; no other rule is applied to it"
-    ),
+    RowRule(MALFORMED, "malformed", "not as many fields as the header; no other rule is applied to it"),
     RowRule("missing_user_id", _blank("user_id"), "no user"),
     RowRule("missing_item_id", _blank("item_id"), "no item"),
     RowRule("missing_log_time", _blank("log_time"), "no time"),
@@ -45,13 +40,19 @@ ROW_RULES: tuple[RowRule, ...] = (
     RowRule("timestamp_of_another_day", "to_date(log_ts) <> DATE'{day}'", "the impression belongs to another day"),
     RowRule(
         "field_too_long",
-        f"greatest({', '.join(f'coalesce(octet_length({name}), 0)' for name in RAW_COLUMNS)}) > {{max_field_bytes}}",
-        "a field has more bytes than the settings allow",
+        f"greatest({', '.join(f'octet_length({name})' for name in RAW_TEXT_COLUMNS)}) > {{max_field_bytes}}",
+        "a text field has more bytes than the settings allow",
     ),
     RowRule(
         "deep_feature_not_a_number",
-        " OR ".join(map(_bad_number, DEEP_FEATURES)),
+        f"_corrupt_record IS NOT NULL OR NOT coalesce(abs({_DEEP_SUM}) < double('infinity'), false)",
         "a deep feature is not a finite number",
     ),
 )
 """Rules of one row by itself. `duplicate_event` is added afterwards: all columns equal those of an earlier row of the day."""
+
+MEANINGS = {
+    **{rule.name: rule.meaning for rule in ROW_RULES},
+    DUPLICATE: "every column equals that of an earlier row of the day",
+}
+"""What each reason in `quarantine` means."""

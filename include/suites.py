@@ -73,7 +73,7 @@ def suite(table: str, day: date, prior_ctr: float | None = None) -> Suite:
         return _snapshot(table, day, prior_ctr)
     if table == "features_user_item":
         key = ("user_id", "item_id")
-        return Suite(table, key, tuple(map(_not_null, key)), _counts(table))
+        return Suite(table, key, tuple(map(_not_null, key)), _counts())
     if table == "training":
         return _training(day, prior_ctr)
     raise KeyError(table)
@@ -147,7 +147,7 @@ def _logs(day: date) -> Suite:
     )
 
 
-def _counts(table: str) -> tuple[RowCheck, ...]:
+def _counts() -> tuple[RowCheck, ...]:
     counts = ("impressions_7d", "clicks_7d", "impressions_total", "clicks_total")
     return (
         RowCheck(
@@ -179,7 +179,7 @@ def _snapshot(table: str, day: date, prior_ctr: float | None) -> Suite:
     few = settings().user_few_impressions if who == "user" else settings().item_few_impressions
     pivot = scene_columns(settings().scenes)
     checks = [
-        *_counts(table),
+        *_counts(),
         RowCheck(
             "expect_rate_inside_0_1",
             "ctr_7d",

@@ -4,7 +4,6 @@ Run inside the Spark job, on the staged ORC files themselves. Great Expectations
 expectations at once, and for details only of those that failed.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pyspark.sql.types import StructType
 from include.calendar import parse_day
 from include.features import table_ddl
 from include.lake import Lake, Manifest
+from include.privacy import shown
 from include.settings import settings
 from include.suites import GX_TABLES, LEAK_SAMPLE_ROWS, UNIQUE_KEYS, Expectation, RowCheck, Suite, suite
 from spark_jobs import checks
@@ -25,7 +25,6 @@ from spark_jobs.leakage import SUSPECTS, leak_checks
 from spark_jobs.session import read_uri
 
 SAMPLE_ROWS = 10
-LONGEST_TEXT = 120
 
 
 def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
@@ -104,25 +103,21 @@ def _reasons(quarantine: DataFrame) -> dict[str, int]:
     return {row["reason"]: row["count"] for row in sorted(counts)}
 
 
-def _audit_features(
-    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
-) -> tuple[dict[str, Any], list[Record]]:
-    facts: DataFrame | None = None
+def _audit_features(_: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
+    keys: DataFrame | None = None
     for table, key in UNIQUE_KEYS["features"].items():
-        shown = F.sum("impressions") if table.startswith("agg_") else F.lit(None).cast("bigint")
-        fact = (
-            staged[table]
-            .agg(_distinct(*key).alias("distinct"), shown.alias("shown"))
-            .select(F.lit(table).alias("table"), "*")
-        )
-        facts = fact if facts is None else facts.unionByName(fact)
-    assert facts is not None
-    found = {row["table"]: row for row in facts.collect()}
+        shown = F.col("impressions") if table.startswith("agg_") else F.lit(0).cast("bigint")
+        part = staged[table].select(F.lit(table).alias("table"), F.xxhash64(*key).alias("key"), shown.alias("shown"))
+        keys = part if keys is None else keys.unionByName(part)
+    assert keys is not None
+    facts = keys.groupBy("table").agg(F.count_distinct("key").alias("distinct"), F.sum("shown").alias("shown"))
+    found = {row["table"]: (row["distinct"], row["shown"]) for row in facts.collect()}
     records = []
     for table, key in UNIQUE_KEYS["features"].items():
-        records.append(checks.unique(table, key, manifest.tables[table].rows, found[table]["distinct"]))
+        distinct, impressions = found.get(table, (0, 0))
+        records.append(checks.unique(table, key, manifest.tables[table].rows, distinct))
         if table.startswith("agg_"):
-            counted = {"impressions": found[table]["shown"] or 0}
+            counted = {"impressions": impressions}
             records.append(checks.conservation(table, counted, manifest.rows_in, f"logs {manifest.day}"))
     scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
     right = set(scenes) == set(settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
@@ -161,7 +156,7 @@ def leak_sample(training: DataFrame, rows: int) -> DataFrame:
 
 
 def _distinct(*key: str) -> Any:
-    return F.count_distinct(F.col(key[0]) if key == ("text_key",) else F.xxhash64(*key))
+    return F.count_distinct(F.xxhash64(*key))
 
 
 def _first(frame: DataFrame) -> Row:
@@ -292,11 +287,4 @@ def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, An
 
 def _masked(row: dict[str, Any]) -> dict[str, Any]:
     """A sample row that may be shown: sensitive columns as a short hash, long text folded, flags of row checks left out."""
-    return {name: _shown(name, value) for name, value in row.items() if not name.startswith("row_check_")}
-
-
-def _shown(name: str, value: Any) -> Any:
-    if name in settings().sensitive_columns:
-        return f"masked {hashlib.sha256(str(value).encode()).hexdigest()[:8]}"
-    text = str(value)
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
+    return {name: shown(name, value) for name, value in row.items() if not name.startswith("row_check_")}

@@ -18,7 +18,7 @@ from include.errors import MissingDataError
 from include.features import NEUTRAL_CTR, level_of, smoothed_ctr
 from include.lake import Lake, Manifest
 from include.settings import settings
-from spark_jobs.session import read_table, read_uri, write_table
+from spark_jobs.session import few_rows, read_table, read_uri, together, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
 _COUNTS = ("impressions", "clicks")
@@ -40,9 +40,15 @@ class Day:
         """A table of this day that was written to staging already."""
         return read_uri(self.spark, table, self.lake.uri(f"{self.staging}/{table}"))
 
-    def published(self, table: str, day: date) -> DataFrame:
-        """A published table of an earlier day."""
-        return read_table(self.spark, self.lake, table, day, f"features {self.day}")
+    def published(self, table: str, *days: date) -> DataFrame:
+        """A published table of earlier days, in one scan."""
+        uris = [self.lake.table_uri(table, day, f"features {self.day}") for day in days]
+        return read_uri(self.spark, table, *uris)
+
+    def window(self, table: str, shape: Callable[[DataFrame, bool], DataFrame]) -> list[DataFrame]:
+        """The aggregates of the seven days up to today, each part through `shape(frame, is_today)`."""
+        past = [shape(self.published(table, *self.earlier), False)] if self.earlier else []
+        return [*past, shape(self.staged(table), True)]
 
     def write(self, frame: DataFrame, table: str) -> None:
         """Writes a table to staging; a snapshot is at least as large as the one before."""
@@ -86,12 +92,14 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     today = Day(spark, lake, day, staging, logs.tables["logs"].rows, earlier, previous(day) if before else None)
     log = read_table(spark, lake, "logs", day, purpose)
     _write_aggregates(today, log)
-    priors = _write_scenes(today)
-    for who, few in (("user", settings().user_few_impressions), ("item", settings().item_few_impressions)):
-        today.write(_snapshot(today, who, few, priors), f"features_{who}")
-    today.write(_user_item(today), "features_user_item")
-    today.write(_items(today, log), "items")
-    today.write(_texts(log), "texts")
+    prior = _write_scenes(today)
+    together(
+        lambda: today.write(_snapshot(today, "user", settings().user_few_impressions, prior), "features_user"),
+        lambda: today.write(_snapshot(today, "item", settings().item_few_impressions, prior), "features_item"),
+        lambda: today.write(_user_item(today), "features_user_item"),
+        lambda: today.write(_items(today, log), "items"),
+        lambda: today.write(_texts(log), "texts"),
+    )
     return Staged(rows_in=today.rows, inputs=inputs)
 
 
@@ -100,18 +108,14 @@ def _write_aggregates(today: Day, log: DataFrame) -> None:
         F.count(F.lit(1)).alias("impressions"), F.sum(F.col("label").cast("bigint")).alias("clicks")
     )
     today.write(pairs, "agg_user_item")
-    for who in ("user", "item"):
-        today.write(_total(today.staged("agg_user_item"), f"{who}_id", "scene"), f"agg_{who}")
+    together(
+        lambda: today.write(_total(today.staged("agg_user_item"), "user_id", "scene"), "agg_user"),
+        lambda: today.write(_total(today.staged("agg_user_item"), "item_id", "scene"), "agg_item"),
+    )
 
 
 def _total(frame: DataFrame, *keys: str) -> DataFrame:
     return frame.groupBy(*keys).agg(*(F.sum(count).alias(count) for count in _COUNTS))
-
-
-def _week(today: Day, table: str, shape: Callable[[DataFrame, bool], DataFrame]) -> list[DataFrame]:
-    """The aggregates of the window's days, today's last, each through `shape(frame, is_today)`."""
-    past = [shape(today.published(table, day), False) for day in today.earlier]
-    return [*past, shape(today.staged(table), True)]
 
 
 def _union(frames: list[DataFrame]) -> DataFrame:
@@ -120,7 +124,7 @@ def _union(frames: list[DataFrame]) -> DataFrame:
 
 def _write_scenes(today: Day) -> float:
     """Writes `features_scene`, a row for every scene of the settings, and returns the prior CTR of all scenes together."""
-    week = _union(_week(today, "agg_item", lambda frame, _: frame.select("scene", *_COUNTS)))
+    week = _union(today.window("agg_item", lambda frame, _: frame.select("scene", *_COUNTS)))
     counts = {row["scene"]: (row["impressions"], row["clicks"]) for row in _total(week, "scene").collect()}
     k = settings().ctr_smoothing
     impressions, clicks = (sum(pair[n] for pair in counts.values()) for n in (0, 1))
@@ -129,8 +133,7 @@ def _write_scenes(today: Day) -> float:
     for scene in settings().scenes:
         shown, clicked = counts.get(scene, (0, 0))
         rows.append((scene, shown, clicked, (clicked + k * prior) / (shown + k), prior))
-    names = "scene string, impressions_7d bigint, clicks_7d bigint, ctr_7d double, prior_ctr double"
-    today.write(today.spark.createDataFrame(rows, names), "features_scene")
+    today.write(few_rows(today.spark, "features_scene", rows), "features_scene")
     return prior
 
 
@@ -149,7 +152,7 @@ def _snapshot(today: Day, who: str, few: int, prior: float) -> DataFrame:
             seen.alias("last_seen"),
         )
 
-    parts = _week(today, f"agg_{who}", part)
+    parts = today.window(f"agg_{who}", part)
     if today.before:
         zero = F.lit(0).cast("bigint")
         parts.append(
@@ -192,7 +195,7 @@ def _user_item(today: Day) -> DataFrame:
             (F.lit(today.day) if is_today else never).alias("last_seen"),
         )
 
-    parts = _week(today, "agg_user_item", part)
+    parts = today.window("agg_user_item", part)
     if today.before:
         zero = F.lit(0).cast("bigint")
         parts.append(

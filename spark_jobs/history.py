@@ -11,7 +11,7 @@ from include.lake import lake
 from include.schemas import Stage
 from spark_jobs import features, ingest, training_table
 from spark_jobs.session import get_session
-from spark_jobs.stage import Build, day_range, exit_clearly, stage_day
+from spark_jobs.stage import Build, day_range, exit_clearly, prepare_audit, stage_day
 
 STEPS: tuple[tuple[Stage, Build], ...] = (
     ("logs", ingest.build),
@@ -23,6 +23,7 @@ STEPS: tuple[tuple[Stage, Build], ...] = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Stages, audits and publishes every stage of `--from D --to D`, in order."""
     days, _ = day_range(argv, "Loads a history: logs, features and training rows of each day.", publishes=True)
+    prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
     store = lake()
     for day in days:

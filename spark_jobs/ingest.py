@@ -52,9 +52,11 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
 
 
 def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
-    """All raw columns as text, nulls for optional ones that a file lacks, `_corrupt_record`, `source_file`, `source_row`.
+    """All raw columns, nulls for optional ones that a file lacks, `_corrupt_record`, `source_file` and `source_row`.
 
-    Files with the same header are read together; `source_row` counts a file's data records from 0.
+    Text columns come as text, deep features as numbers. `_corrupt_record` is the raw record where the number of fields
+    differs from the header's, or where a deep feature is no number; `malformed` tells the first from the second. Files with
+    the same header are read together; `source_row` counts a file's data records from 0.
     """
     groups = defaultdict(list)
     for file in files:
@@ -62,7 +64,7 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
     frame: DataFrame | None = None
     for columns, urls in groups.items():
         read = (
-            spark.read.schema(", ".join(f"`{name}` string" for name in (*columns, _CORRUPT)))
+            spark.read.schema(", ".join(f"`{name}` {_raw_type(name)}" for name in (*columns, _CORRUPT)))
             .options(header=True, multiLine=True, quote='"', escape='"', encoding="UTF-8", mode="PERMISSIVE")
             .option("columnNameOfCorruptRecord", _CORRUPT)
             .csv(urls)
@@ -71,12 +73,33 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
             F.concat(F.lit(f"date={day}/"), F.col("_metadata.file_name")).alias("source_file"),
             F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1)).alias("source_row"),
             _CORRUPT,
-            *((F.col(name) if name in columns else F.lit(None).cast("string").alias(name)) for name in RAW_COLUMNS),
+            F.when(F.col(_CORRUPT).isNotNull(), _fields_differ(columns)).otherwise(F.lit(False)).alias("malformed"),
+            *(
+                (F.col(name) if name in columns else F.lit(None).cast(_raw_type(name)).alias(name))
+                for name in RAW_COLUMNS
+            ),
         )
         frame = group if frame is None else frame.unionByName(group)
     if frame is None:
         raise InvalidInputError(f"No raw file of {day} to read.")
     return frame
+
+
+def _raw_type(name: str) -> str:
+    return "double" if name in DEEP_FEATURES else "string"
+
+
+def _fields_differ(columns: tuple[str, ...]) -> Column:
+    """Whether a corrupt record has another number of fields than its header: all that can be wrong once it is read as text."""
+    schema = ", ".join(f"`{name}` string" for name in (*columns, "_wrong"))
+    options = {
+        "quote": '"',
+        "escape": '"',
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": "_wrong",
+        "multiLine": "true",
+    }
+    return F.from_csv(F.col(_CORRUPT), schema, options)["_wrong"].isNotNull()
 
 
 def tag_rows(raw: DataFrame, day: date) -> DataFrame:
@@ -89,11 +112,12 @@ def tag_rows(raw: DataFrame, day: date) -> DataFrame:
     broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in ROW_RULES if rule.name != MALFORMED]
     times = [F.try_to_timestamp(F.trim("log_time"), F.lit(pattern)) for pattern in TIMESTAMP_FORMATS]
     everything = [F.col(name) for name in (*RAW_COLUMNS, _CORRUPT)]
-    malformed = F.array(F.lit(MALFORMED))
     return raw.withColumn("log_ts", F.coalesce(*times)).select(
         "*",
         F.struct(F.xxhash64(*everything), F.hash(*everything)).alias("fingerprint"),
-        F.when(F.col(_CORRUPT).isNotNull(), malformed).otherwise(F.array_compact(F.array(*broken))).alias("reasons"),
+        F.when(F.col("malformed"), F.array(F.lit(MALFORMED)))
+        .otherwise(F.array_compact(F.array(*broken)))
+        .alias("reasons"),
     )
 
 
@@ -126,7 +150,7 @@ def typed(rows: DataFrame) -> DataFrame:
         F.trim("scene").alias("scene"),
         *(split_entities(F.col(raw)).alias(name) for name, raw in _ENTITIES.items()),
         F.nullif(F.trim("item_title"), F.lit("")).alias("item_title"),
-        *(F.col(name).cast("double") for name in DEEP_FEATURES),
+        *DEEP_FEATURES,
     )
 
 

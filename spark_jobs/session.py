@@ -1,6 +1,7 @@
 """The Spark session of every job, and how jobs read and write tables of the lake."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from typing import Literal
@@ -42,9 +43,14 @@ def get_session(name: str) -> SparkSession:
     return spark
 
 
-def read_uri(spark: SparkSession, table: str, uri: str) -> DataFrame:
-    """A build of a table with its declared schema; the `scene` folder of `logs` comes back as a string."""
-    return spark.read.schema(table_ddl(table)).orc(uri)
+def plan_adaptively(spark: SparkSession, adaptively: bool) -> None:
+    """Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs."""
+    spark.conf.set("spark.sql.adaptive.enabled", str(adaptively).lower())
+
+
+def read_uri(spark: SparkSession, table: str, *uris: str) -> DataFrame:
+    """Builds of a table with its declared schema; the `scene` folder of `logs` comes back as a string."""
+    return spark.read.schema(table_ddl(table)).orc(list(uris))
 
 
 def read_table(spark: SparkSession, lake: Lake, table: str, day: date, needed_for: str) -> DataFrame:
@@ -57,6 +63,37 @@ def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["
     declared = frame.to(StructType.fromDDL(table_ddl(table)))
     writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
     (writer.partitionBy(by) if by else writer).orc(uri)
+
+
+def few_rows(spark: SparkSession, table: str, rows: list[tuple[str | int | float, ...]]) -> DataFrame:
+    """A few rows of a table as constants of the plan: unlike `createDataFrame`, it starts no Python worker."""
+    fields = StructType.fromDDL(table_ddl(table)).fields
+    values = [
+        [
+            f"CAST({_literal(value)} AS {field.dataType.simpleString()})"
+            for value, field in zip(row, fields, strict=True)
+        ]
+        for row in rows
+    ]
+    nothing = [f"CAST(NULL AS {field.dataType.simpleString()})" for field in fields]
+    names = ", ".join(field.name for field in fields)
+    listed = ", ".join(f"({', '.join(row)})" for row in values or [nothing])
+    frame = spark.sql(f"SELECT * FROM VALUES {listed} AS t({names})")  # noqa: S608
+    return frame if rows else frame.limit(0)
+
+
+def _literal(value: str | int | float) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if isinstance(value, str) else repr(value)
+
+
+def together(*steps: Callable[[], None]) -> None:
+    """Runs steps that do not need each other at the same time; raises the first error once all have ended.
+
+    Planning and committing small tables is the driver's work, done by one thread a step: two steps use two cores.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done in [pool.submit(step) for step in steps]:
+            done.result()
 
 
 @contextmanager

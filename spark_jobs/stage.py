@@ -5,8 +5,11 @@ Progress is one JSON line an event on standard output:
 """
 
 import argparse
+import importlib
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +24,9 @@ from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
 from include.schemas import TABLES, Stage, schema_hash
 from include.settings import settings
+from include.spark_submit import SMALL_DAY_BYTES, raw_bytes
 from include.version import code_version
+from spark_jobs.session import get_session, plan_adaptively
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ def stage_day(
 
     started = time.monotonic()
     emit(stage, day, "start")
+    plan_adaptively(spark, _input_bytes(store, stage, day) > SMALL_DAY_BYTES)
     staging = store.begin_staging(stage, day)
     staged = build(spark, store, day, staging)
     name = new_build()
@@ -88,6 +94,17 @@ def stage_day(
     return quality
 
 
+def _input_bytes(store: Lake, stage: Stage, day: date) -> int:
+    logs = None if stage == "logs" else store.manifest("logs", day)
+    return sum(table.bytes for table in logs.tables.values()) if logs else raw_bytes(day)
+
+
+def prepare_audit() -> None:
+    """Imports Great Expectations, which takes seconds, while the session starts."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    threading.Thread(target=importlib.import_module, args=["great_expectations.expectations"], daemon=True).start()
+
+
 def emit(stage: str, day: date, state: str, **details: Any) -> None:
     """Prints one progress event."""
     print(json.dumps({"event": "stage", "stage": stage, "day": str(day), "state": state, **details}), flush=True)
@@ -121,9 +138,8 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
 
     Without `--publish` a failed critical check leaves exit status 0: `lake.publish`, a task of its own, tells it.
     """
-    from spark_jobs.session import get_session
-
     days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
+    prepare_audit()
     spark = get_session(f"{stage} {days[0]}..{days[-1]}")
     store = lake()
     for day in days:

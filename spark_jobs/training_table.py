@@ -11,12 +11,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import previous
-from include.features import FEATURES, NEUTRAL_CTR, Feature, smoothed_ctr, table_ddl
+from include.features import FEATURES, NEUTRAL_CTR, Feature, smoothed_ctr
 from include.lake import Lake
 from include.schemas import DEEP_FEATURES
 from include.settings import settings
 from spark_jobs.features import previous_snapshot
-from spark_jobs.session import read_table, read_uri, write_table
+from spark_jobs.session import few_rows, read_table, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
 _SNAPSHOTS = {
@@ -38,12 +38,12 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
         if before:
             snapshots[table] = read_uri(spark, table, lake.uri(before.tables[table].path))
         else:
-            snapshots[table] = spark.createDataFrame([], table_ddl(table))
+            snapshots[table] = few_rows(spark, table, [])
     if before:
         inputs[f"features/{previous(day)}"] = before.build
     else:
         scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR) for scene in settings().scenes]
-        snapshots["features_scene"] = spark.createDataFrame(scenes, table_ddl("features_scene"))
+        snapshots["features_scene"] = few_rows(spark, "features_scene", scenes)
     log = read_table(spark, lake, "logs", day, purpose)
     rows = logs.tables["logs"].rows
     write_table(join_features(log, snapshots, day), "training", lake.uri(f"{staging}/training"), rows)

@@ -2,7 +2,7 @@
 
 import typer
 
-from include.commands import imports, models, sample
+from include.commands import days, history, imports, models, quality, sample
 
 
 def register(cli: typer.Typer) -> None:
@@ -10,3 +10,6 @@ def register(cli: typer.Typer) -> None:
     sample.register(cli)
     imports.register(cli)
     models.register(cli)
+    history.register(cli)
+    days.register(cli)
+    quality.register(cli)

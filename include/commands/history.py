@@ -1,0 +1,54 @@
+"""`ctr history`: many days at once, in one Spark submit."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from include.calendar import days_between, parse_day
+from include.console import JsonFlag, err, out, show_json
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds `ctr history`."""
+    cli.command("history")(history)
+
+
+def history(
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="Last day, included.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Loads logs, features and training rows of every day of a range, audited and published day by day."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from include.schemas import STAGES
+    from include.spark_submit import submit
+
+    days = list(days_between(parse_day(first), parse_day(last)))
+    began, done = time.monotonic(), []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=as_json) as progress:
+        bar = progress.add_task("Starting Spark", total=len(days) * len(STAGES))
+        for event in submit("history", days[0], days[-1]):
+            told = f"{event['day']} {event['stage']}"
+            if event["state"] == "start":
+                progress.update(bar, description=told)
+            elif event["state"] == "published":
+                done.append(event)
+                progress.advance(bar)
+                if not as_json:
+                    progress.console.print(
+                        f"{told:<20} {event['rows']:>10,} rows  {event['seconds']:>6.1f} s  checks: {event['status']}",
+                        highlight=False,
+                    )
+    seconds = round(time.monotonic() - began, 1)
+    if as_json:
+        show_json({"days": len(days), "seconds": seconds, "stages": done})
+    else:
+        out.print(f"{len(days)} day(s) in {seconds} s. `ctr days` shows them.", highlight=False)
