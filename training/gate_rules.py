@@ -67,7 +67,8 @@ def non_inferior(name: str, what: str, change: Change, rule: Margin) -> Rule:
     """Not worse than the champion by more than the margin."""
     verdict: Verdict
     if change.lower >= -rule.margin:
-        verdict, says = "pass", f"the loss, if any, is within the margin {rule.margin:g}"
+        verdict = "pass"
+        says = "better" if change.lower > 0 else f"the loss, if any, is within the margin {rule.margin:g}"
     elif change.upper < 0 and change.change < -rule.margin:
         verdict, says = "reject", f"it is worse, and by more than the margin {rule.margin:g}"
     else:

@@ -30,6 +30,8 @@ def models(
     from include import registry
 
     rows = [_row(version, registry.metrics(version.version)) for version in registry.versions()[:last]]
+    if not as_json:
+        rows = [_short(row) for row in rows]
     show_rows(rows, title="Models", as_json=as_json, empty="No model yet: run `make demo`, or the DAG ctr_daily.")
 
 
@@ -71,10 +73,20 @@ def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
         "scene_mean_auc": metrics.get("scene_mean_auc"),
         "verdict": version.verdict,
         "alias": ", ".join(version.aliases) or None,
-        "promoted_at": version.promoted_at and version.promoted_at[:19],
+        "promoted_at": version.promoted_at,
         "promoted_by": version.promoted_by,
-        "rolled_back_at": version.rolled_back_at and version.rolled_back_at[:19],
+        "rolled_back_at": version.rolled_back_at,
     }
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its history in one column, for a terminal."""
+    history = f"{row['promoted_at'][:16]} by {row['promoted_by']}" if row["promoted_at"] else None
+    if row["rolled_back_at"]:
+        history = f"rolled back {row['rolled_back_at'][:16]}"
+    narrow = {"trained_through": "through", "scene_mean_auc": "scene_auc"}
+    kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
+    return kept | {"promoted": history and history.replace("T", " ")}
 
 
 def _say(champion: "ModelVersion", as_json: bool) -> None:

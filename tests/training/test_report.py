@@ -1,0 +1,155 @@
+"""The report says what there is, and says what is missing; it is one page that needs nothing else."""
+
+import csv
+import json
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from published_day import DAY, NamedModels, publish, register, trained
+from scored_days import make_day, model
+
+from include import registry
+from include.lake import lake
+from include.settings import PROJECT, settings
+from training import evaluation, gate, report
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+ROWS = 3_000
+
+
+def quality(stage: str, status: str = "pass", observed: str = "as expected") -> dict:
+    check = {
+        "table": stage,
+        "name": "expect_column_values_to_be_in_set",
+        "column": "label",
+        "severity": "critical",
+        "status": status,
+        "expected": "one of 0, 1",
+        "observed": observed,
+        "failing_rows": 0,
+    }
+    seconds = {"build": 2.0, "audit": 1.0}
+    return {
+        "stage": stage,
+        "day": str(DAY),
+        "build": "b",
+        "rows": 3000,
+        "status": status,
+        "checks": [check],
+        "seconds": seconds,
+    }
+
+
+class Page(HTMLParser):
+    """Text of a page, and what it would load."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.loads, self.open = "", [], []
+        self.feed(html)
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += " " + data
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        self.open.append(tag)
+        self.loads += [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+
+def written() -> Page:
+    made = report.run(DAY, settings())
+    return Page(Path(made["report"].removeprefix("file://")).read_text())
+
+
+@pytest.fixture
+def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
+    monkeypatch.setenv("CTR_GATE_POLICY", str(PROJECT / "include/policies/gate-small.yaml"))
+    settings.cache_clear()
+    day = make_day(ROWS, 8)
+    models = NamedModels(good=model(day, 1), other=model(day, 2, noise=3.0))
+    monkeypatch.setitem(sys.modules, "training.artifact", models)
+    monkeypatch.setattr("training.artifact", models, raising=False)
+    publish(day)
+    registry.promote(register(home, "other", on=DAY.replace(day=16)).version, reason="first", by="test")
+    version = register(home, "good")
+    trained(version)
+    point = {
+        "day": "2023-07-16",
+        "rows": 9,
+        "clicks": 3,
+        "auc": None,
+        "log_loss": 0.4,
+        "train_loss": 0.3,
+        "seconds": 1.0,
+    }
+    span = {"days": 1, "base_version": 1, "trained_from": "2023-07-16", "trained_through": "2023-07-16"}
+    lake().write_record("train", DAY, {**lake().record("train", DAY), **span, "learning_curve": [point]})
+    lake().write_record("quality/training", DAY, quality("training"))
+    evaluation.run(DAY, settings())
+    gate.run(DAY, True, settings())
+    return home
+
+
+def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(evaluated: Path) -> None:
+    page = written()
+    decision = lake().record("decision", DAY)
+    assert page.loads == []
+    assert page.text.index("Promote") < page.text.index("Rules of the gate")
+    for sentence in decision["reasons"]:
+        assert sentence in page.text
+    auc = lake().record("evaluation", DAY)["headline"]["candidate"]["auc"]["value"]
+    assert f"{auc:.4f}" in page.text
+    assert "2023-07-16" in page.text
+    assert "There is no record" not in page.text
+
+
+def test_the_page_and_its_tables_are_kept_with_the_version(evaluated: Path) -> None:
+    written()
+    folder = registry.download(2).parent
+    assert (folder / "report.html").exists()
+    rows = list(csv.DictReader((folder / "cold_report_long.csv").open()))
+    whole = next(r for r in rows if (r["by"], r["model"], r["metric"]) == ("all", "candidate", "auc"))
+    assert json.loads((folder / "val_metrics.json").read_text())["auc"] == float(whole["value"])
+    pivot = list(csv.reader((folder / "cold_report_pivot.csv").open()))
+    assert pivot[0] == ["scene", "user_level", "item_zero", "item_few", "item_warm"]
+    assert len(pivot) == 1 + 5 * 3
+
+
+def test_a_day_that_failed_its_checks_is_told_from_the_quality_records_alone(home: Path) -> None:
+    lake().write_record("quality/logs", DAY, quality("logs", "fail", "<b>7</b> values outside"))
+    page = written()
+    assert "Data quality failed in logs" in page.text
+    assert "observed <b>7</b> values outside" in page.text, "text of the data is escaped"
+    assert f"There is no record evaluation of {DAY}".replace(" ", "") in page.text.replace(" ", "")
+
+
+def test_a_day_of_which_nothing_is_known_still_has_a_page(home: Path) -> None:
+    page = written()
+    assert "No decision" in page.text
+    assert "not run on this day" in page.text
+
+
+def test_a_refused_candidate_says_who_refused_and_why(evaluated: Path) -> None:
+    record = lake().record("decision", DAY)
+    refused = {"promoted": False, "decided_by": "ann", "refusal": "scene 3 looks wrong"}
+    lake().write_record("decision", DAY, {**record, **refused})
+    assert "decided by ann (scene 3 looks wrong)" in " ".join(written().text.split())
+
+
+def test_a_candidate_whose_predictions_are_no_numbers_is_shown_as_such(evaluated: Path) -> None:
+    day = make_day(ROWS, 8)
+    broken = model(day, 1)
+    broken[0] = float("nan")
+    sys.modules["training.artifact"].predictions["good"] = broken
+    evaluation.run(DAY, settings())
+    gate.run(DAY, True, settings())
+    assert "1 predictions of the candidate are not numbers" in written().text

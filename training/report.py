@@ -1,0 +1,161 @@
+"""The report of a day: one self-contained HTML page, made of whatever records the day has, also of a day that failed."""
+
+import tempfile
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from include import registry
+from include.lake import Lake
+from include.schemas import LEVELS, STAGES
+from include.settings import Settings
+from training import charts
+from training.report_tables import write_tables
+
+RECORDS = ("embed_texts", "embed_cold", "train", "evaluation", "decision")
+FIGURES = {
+    "scene_mean_gauc": "Per-scene mean GAUC",
+    "scene_mean_auc": "Per-scene mean AUC",
+    "auc": "AUC, all rows",
+    "log_loss": "Log loss",
+    "pcoc": "PCOC",
+    "ece": "ECE",
+}
+"""Figures of the headline, with the names that people read."""
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Writes `{lake}/_reports/dt=DAY.html`, adds it and its tables to the candidate's artifacts, and says where it is."""
+    lake = Lake(settings.lake_url)
+    data = gather(lake, day)
+    path = f"_reports/dt={day}.html"
+    page = render(data)
+    lake.write_bytes(path, page.encode())
+    version = (data["records"]["train"] or {}).get("version")
+    if version is not None:
+        _attach(version, page, data["records"]["evaluation"])
+    return {"day": str(day), "report": lake.uri(path), "version": version}
+
+
+def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "report.html").write_text(page)
+        if evaluation:
+            write_tables(folder, evaluation)
+        registry.log_artifacts(version, folder)
+
+
+def gather(lake: Lake, day: date) -> dict[str, Any]:
+    """Everything that the lake knows of a day; None for what it does not."""
+    manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
+    return {
+        "day": str(day),
+        "quality": {stage: lake.record(f"quality/{stage}", day) for stage in STAGES},
+        "records": {kind: lake.record(kind, day) for kind in RECORDS},
+        "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
+    }
+
+
+def render(data: dict[str, Any]) -> str:
+    """The page of what `gather` found."""
+    folder = Path(__file__).parent / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"fixed": _fixed, "signed": _signed, "percent": _percent, "count": _count, "heat": _heat}
+    evaluation, train = data["records"]["evaluation"], data["records"]["train"]
+    curves = evaluation["calibration"] if evaluation else {}
+    learning = (train or {}).get("learning_curve") or []
+    return environment.get_template("report.html.j2").render(
+        **data,
+        **data["records"],
+        banner=banner(data),
+        figures=FIGURES,
+        levels=LEVELS,
+        cells=_cells(evaluation),
+        times=times(data),
+        calibration_svg=Markup(charts.calibration(curves)) if curves else None,  # noqa: S704, our own drawing
+        learning_svg=Markup(charts.learning_curve(learning)) if learning else None,  # noqa: S704
+    )
+
+
+def banner(data: dict[str, Any]) -> dict[str, Any]:
+    """What the page says first: `kind`, `title` and `reasons`."""
+    failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
+    decision = data["records"]["decision"]
+    if failed:
+        checks = [check for check in data["quality"][failed[0]]["checks"] if check["status"] == "fail"]
+        reasons = [
+            f"{check['table']}: {check['name']}{' on ' + check['column'] if check['column'] else ''}: "
+            f"expected {check['expected']}, observed {check['observed']}."
+            for check in checks
+        ]
+        return {"kind": "reject", "title": f"Data quality failed in {failed[0]}", "reasons": reasons}
+    if not decision:
+        missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
+        return {
+            "kind": "none",
+            "title": "No decision",
+            "reasons": [f"The run has no record '{missing}': it ended before."],
+        }
+    titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
+    return {"kind": decision["verdict"], "title": titles[decision["verdict"]], "reasons": decision["reasons"]}
+
+
+def times(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows and seconds of every stage and training task that has a record."""
+    lines = []
+    for stage, quality in data["quality"].items():
+        if quality:
+            seconds = quality.get("seconds")
+            lines.append(
+                {"task": stage, "rows": quality["rows"], "seconds": _total(seconds), "detail": _parts(seconds)}
+            )
+    for kind, record in data["records"].items():
+        if record and "seconds" in record:
+            rows = record.get("rows", record.get("encoded"))
+            lines.append({"task": kind, "rows": rows, "seconds": record["seconds"], "detail": ""})
+    return lines
+
+
+def _total(seconds: Any) -> float | None:
+    return sum(seconds.values()) if isinstance(seconds, dict) else seconds
+
+
+def _parts(seconds: Any) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()) if isinstance(seconds, dict) else ""
+
+
+def _cells(evaluation: dict[str, Any] | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+    """The cells of each scene by user level and item level."""
+    cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for group in (evaluation or {}).get("groups", []):
+        if group["by"] == "cell":
+            cells.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = group
+    return cells
+
+
+def _fixed(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{int(value):,}"
+
+
+def _heat(value: float | None, low: float = 0.5, high: float = 0.9) -> int:
+    """Percentage of the accent colour for a value between `low` and `high`."""
+    return 0 if value is None else round(100 * min(1.0, max(0.0, (value - low) / (high - low))))
