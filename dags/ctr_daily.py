@@ -46,9 +46,9 @@ def decision_text(day: str) -> str:
 @task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
 def wait_for_raw(day: str) -> bool:
     """True as soon as the day's raw folder holds a file; a day that never comes is skipped, not failed."""
-    from include.raw import raw_files
+    from include.raw import Raw
 
-    return bool(raw_files(log_day(None, day)))
+    return bool(Raw().day_files(day))
 
 
 @task

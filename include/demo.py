@@ -17,6 +17,7 @@ from include.calendar import log_day
 from include.console import err, out
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
+from include.schemas import STAGES
 from include.settings import PROJECT, settings
 
 FIRST_DAY = date(2023, 7, 10)
@@ -29,10 +30,10 @@ _SMALL_LOG = {
     "CTR_GATE_POLICY": str(PROJECT / "include/policies/gate-small.yaml"),
     "CTR_RAW_WAIT_SECONDS": "0",
     "CTR_APPROVAL_SECONDS": "60",
-    "CTR_LLM_MAX_TEXTS": "400",
+    "CTR_LLM_MAX_TEXTS": "200",
 }
 
-STAGES = {
+PROGRESS = {
     "raw": ["wait_for_raw"],
     "ingest": ["ingest_logs"],
     "check": ["check_logs"],
@@ -141,17 +142,17 @@ def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> 
     by_task = {task["task_id"]: task["state"] or "" for task in airflow.tasks(run["dag_run_id"])}
     return {
         stage: min((by_task.get(task, "") for task in tasks), key=lambda state: _RANK.get(state, len(_RANK)))
-        for stage, tasks in STAGES.items()
+        for stage, tasks in PROGRESS.items()
     }
 
 
 def _progress(days: list[date], states: dict[date, dict[str, str]], seconds: float) -> Table:
     table = Table(title=f"ctr_daily  {int(seconds) // 60}:{int(seconds) % 60:02d}", title_justify="left")
     table.add_column("log day")
-    for stage in STAGES:
+    for stage in PROGRESS:
         table.add_column(stage.strip(), justify="center")
     for day in days:
-        cells = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for stage in STAGES]
+        cells = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for stage in PROGRESS]
         table.add_row(str(day), *(Text(mark, style=style) for mark, style in cells))
     return table
 
@@ -162,7 +163,7 @@ def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, st
         for stage, state in stages.items():
             if state in _MARKS and seen.get((day, stage)) != state:
                 seen[day, stage] = state
-                err.print(Text(f"{day} {STAGES[stage][-1]}: {state}"))
+                err.print(Text(f"{day} {PROGRESS[stage][-1]}: {state}"))
 
 
 def _outcome(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> Outcome:
@@ -178,6 +179,59 @@ def finished(store: Lake, day: date) -> bool:
     """Whether a nightly run of this day has ended with a decision on the tables that are published now."""
     decision = store.record("decision", day)
     return bool(decision and "decided_by" in decision)
+
+
+def result(store: Lake, day: date) -> dict[str, Any]:
+    """A nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
+    logs = store.manifest("logs", day)
+    rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
+    evaluation = store.record("evaluation", day) or {}
+    metrics = (evaluation.get("headline") or {}).get("candidate") or {}
+    best = evaluation.get("oracle") or {}
+    decision = store.record("decision", day) or {}
+    return {
+        "log_day": str(day),
+        "rows": rows.get("logs"),
+        "quarantined": rows.get("quarantine"),
+        "checks_passed": _passed(store, day),
+        "auc": _value(metrics, "auc"),
+        "best_possible": best.get("auc"),
+        "scene_mean_auc": _value(metrics, "scene_mean_auc"),
+        "best_possible_": best.get("scene_mean_auc"),
+        "new_item_auc": _new_item_auc(evaluation),
+        "cold_cells_told": _cold_cells(evaluation),
+        "verdict": decision.get("verdict"),
+        "promoted": decision.get("promoted"),
+        "seconds": (store.record("run", day) or {}).get("seconds"),
+    }
+
+
+def _value(metrics: dict[str, Any], name: str) -> float | None:
+    return (metrics.get(name) or {}).get("value")
+
+
+def _passed(store: Lake, day: date) -> str:
+    records = [store.record(f"quality/{stage}", day) for stage in STAGES]
+    checks = [check["status"] for record in records if record for check in record["checks"]]
+    return f"{checks.count('pass')} of {len(checks)}"
+
+
+def _new_item_auc(evaluation: dict[str, Any]) -> float | None:
+    for group in evaluation.get("groups", []):
+        if group["by"] == "item_level" and group["item_level"] == "zero" and group["candidate"]:
+            return _value(group["candidate"], "auc")
+    return None
+
+
+def _cold_cells(evaluation: dict[str, Any]) -> str:
+    """How many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
+    cold = [
+        group
+        for group in evaluation.get("groups", [])
+        if group["by"] == "cell" and (group["user_level"], group["item_level"]) != ("warm", "warm")
+    ]
+    told = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]
+    return f"{len(told)} of {len(cold)}"
 
 
 def next_raw_day(days: list[date]) -> date:

@@ -14,8 +14,10 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
 
+from include.calendar import parse_day
 from include.errors import CtrError
 from include.settings import PROJECT, settings
+from include.spark_submit import driver_java_options, raw_bytes
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,6 +54,8 @@ class SparkDayOperator(SparkSubmitOperator):
 
     def execute(self, context: "Context") -> Any:
         """Runs the job; raises `UnretryableError` for exit status 2."""
+        day = parse_day(self.application_args[1])
+        self.conf = {"spark.driver.extraJavaOptions": driver_java_options(raw_bytes(day)), "spark.log.level": "ERROR"}
         try:
             return super().execute(context)
         except AirflowException as error:

@@ -2,7 +2,7 @@
 
 import typer
 
-from include.commands import days, history, imports, models, quality, sample
+from include.commands import days, demo, history, imports, models, quality, sample
 
 
 def register(cli: typer.Typer) -> None:
@@ -13,3 +13,4 @@ def register(cli: typer.Typer) -> None:
     history.register(cli)
     days.register(cli)
     quality.register(cli)
+    demo.register(cli)

@@ -90,10 +90,10 @@ def choose_home(data: Data) -> None:
 def generated_days() -> list[date]:
     """The demo's generated days; generates those that are missing."""
     from include import demo as demo_module
-    from include.raw import raw_files
+    from include.raw import Raw
 
     days = [demo_module.FIRST_DAY + timedelta(days=n) for n in range(demo_module.DAYS)]
-    if not all(raw_files(day) for day in days):
+    if not all(Raw().day_files(day) for day in days):
         rows = str(demo_module.ROWS_PER_DAY)
         demo_module.ctr("sample", "--from", str(days[0]), "--days", str(len(days)), "--rows-per-day", rows)
     return days
@@ -102,15 +102,15 @@ def generated_days() -> list[date]:
 def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
     """The days of a MIND-layout log; imports it unless that is done."""
     from include import demo as demo_module
-    from include.raw import raw_days
+    from include.raw import Raw
 
-    if not raw_days():
+    if not Raw().days():
         if behaviors is None or news is None:
             raise InvalidInputError(
                 "DATA=mind needs the log's two files: make demo DATA=mind BEHAVIORS=path/behaviors.tsv.gz NEWS=path/news.tsv.gz"
             )
         demo_module.ctr("import", "mind", "--behaviors", str(behaviors), "--news", str(news))
-    days = raw_days()
+    days = Raw().days()
     if len(days) <= demo_module.NIGHTLY_DAYS:
         raise InvalidInputError(
             f"The log has {len(days)} day(s): the demo needs some history before its {demo_module.NIGHTLY_DAYS} nightly runs."
@@ -138,10 +138,10 @@ def run_nightly(days: list[date]) -> str:
 def show_results(days: list[date], as_json: bool, seconds: float) -> None:
     """The table at the end, and where everything lies."""
     from include import airflow_local
+    from include.demo import result
     from include.lake import lake
-    from include.summary import day_summary
 
-    show_rows([day_summary(lake(), day) for day in days], title="Nightly runs", as_json=as_json, empty="No day was run.")
+    show_rows([result(lake(), day) for day in days], title="Nightly runs", as_json=as_json, empty="No day was run.")
     if as_json:
         return
     home = "" if "CTR_HOME" not in os.environ else f"CTR_HOME={os.environ['CTR_HOME']} "

@@ -21,7 +21,9 @@ def run_exit(monkeypatch, tmp_path):
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
-        return SparkDayOperator(task_id="job", job="ingest")
+        operator = SparkDayOperator(task_id="job", job="ingest")
+        operator.application_args = ["--from", "2023-07-17", "--to", "2023-07-17"]
+        return operator
 
     return use
 
