@@ -1,7 +1,7 @@
 """The report of a day: one self-contained HTML page, made of whatever records the day has, also of a day that failed."""
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,18 @@ def render(data: dict[str, Any]) -> str:
     )
 
 
-def banner(data: dict[str, Any]) -> dict[str, Any]:
-    """What the page says first: `kind`, `title` and `reasons`."""
+@dataclass(frozen=True)
+class Banner:
+    """What the page says first; `kind` is a verdict or `none`, `failed` whether a data-quality check failed."""
+
+    kind: str
+    title: str
+    reasons: list[str]
+    failed: bool = False
+
+
+def banner(data: dict[str, Any]) -> Banner:
+    """A failed check first, else the decision, else how far the run came."""
     failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
     decision = data["records"]["decision"]
     if failed:
@@ -95,16 +105,12 @@ def banner(data: dict[str, Any]) -> dict[str, Any]:
             f"expected {check['expected']}, observed {check['observed']}."
             for check in checks
         ]
-        return {"kind": "reject", "title": f"Data quality failed in {failed[0]}", "reasons": reasons}
+        return Banner("reject", f"Data quality failed in {failed[0]}", reasons, failed=True)
     if not decision:
         missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
-        return {
-            "kind": "none",
-            "title": "No decision",
-            "reasons": [f"The run has no record '{missing}': it ended before."],
-        }
+        return Banner("none", "No decision", [f"The run has no record '{missing}': it ended before."])
     titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
-    return {"kind": decision["verdict"], "title": titles[decision["verdict"]], "reasons": decision["reasons"]}
+    return Banner(decision["verdict"], titles[decision["verdict"]], decision["reasons"])
 
 
 def times(data: dict[str, Any]) -> list[dict[str, Any]]:
