@@ -15,6 +15,8 @@ from include.settings import settings
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
+    from include.schemas import Stage
+
 DOC = """
 ### Daily CTR retraining
 
@@ -52,7 +54,7 @@ def wait_for_raw(day: str) -> bool:
 
 
 @task
-def check(stage: str, day: str) -> dict[str, int]:
+def check(stage: "Stage", day: str) -> dict[str, int]:
     """Publishes what the Spark job staged if its critical checks passed; otherwise fails with what was found."""
     from include.lake import lake
 
@@ -68,16 +70,16 @@ def decide(day: str) -> str:
     return next_step(log_day(None, day))
 
 
-def answered_by(ti: "RuntimeTaskInstance", otherwise: str) -> str:
+def answered_by(ti: "RuntimeTaskInstance | None", otherwise: str) -> str:
     """Who answered `ask_a_person`, or `otherwise` where nobody was asked; `timeout` where nobody answered."""
-    answer = ti.xcom_pull(task_ids="ask_a_person")
+    answer = ti.xcom_pull(task_ids="ask_a_person") if ti else None
     if not answer:
         return otherwise
     return (answer.get("responded_by_user") or {}).get("name") or "timeout"
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-def promote(day: str, ti: "RuntimeTaskInstance" = None) -> str:
+def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Moves the champion alias to the day's candidate, and records who decided."""
     from include.decision import apply_decision
 
@@ -86,7 +88,7 @@ def promote(day: str, ti: "RuntimeTaskInstance" = None) -> str:
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-def keep_champion(day: str, ti: "RuntimeTaskInstance" = None) -> str:
+def keep_champion(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Leaves the champion as it is, and records why."""
     from include.decision import record_refusal, why_kept
 

@@ -49,6 +49,7 @@ PROGRESS = {
     "promote": ["ask_a_person", "promote", "keep_champion"],
     "report": ["report"],
 }
+_TASK_NAMES = {stage: "promotion" if stage == "promote" else tasks[0] for stage, tasks in PROGRESS.items()}
 _MARKS = {
     "success": ("✔", "green"),
     "failed": ("✘", "bold red"),
@@ -163,7 +164,7 @@ def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, st
         for stage, state in stages.items():
             if state in _MARKS and seen.get((day, stage)) != state:
                 seen[day, stage] = state
-                err.print(Text(f"{day} {PROGRESS[stage][-1]}: {state}"))
+                err.print(Text(f"{day} {_TASK_NAMES[stage]}: {state}"))
 
 
 def _outcome(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> Outcome:
