@@ -126,20 +126,30 @@ with DAG(
         task_id="ingest_logs", job="ingest", doc_md="CSV of the day → typed ORC and quarantine, staged and audited."
     )
     build_features = SparkDayOperator(
-        task_id="build_features", job="features", doc_md="Aggregates of the day and feature snapshots as of its end, staged."
+        task_id="build_features",
+        job="features",
+        doc_md="Aggregates of the day and feature snapshots as of its end, staged.",
     )
     build_training_table = SparkDayOperator(
-        task_id="build_training_table", job="training_table", doc_md="Logs of the day joined to the snapshot of the day before."
+        task_id="build_training_table",
+        job="training_table",
+        doc_md="Logs of the day joined to the snapshot of the day before.",
     )
     embed_texts = TrainingOperator(
         task_id="embed_texts", command="embed-texts", doc_md="Encoder vectors of texts that no earlier run has seen."
     )
     embed_cold = TrainingOperator(
-        task_id="embed_cold", command="embed-cold", doc_md="Language-model vectors of cold and few-shot items and users only."
+        task_id="embed_cold",
+        command="embed-cold",
+        doc_md="Language-model vectors of cold and few-shot items and users only.",
     )
-    train = TrainingOperator(task_id="train", command="train", doc_md="Candidate from training rows of the days before.")
+    train = TrainingOperator(
+        task_id="train", command="train", doc_md="Candidate from training rows of the days before."
+    )
     evaluate = TrainingOperator(
-        task_id="evaluate", command="evaluate", doc_md="Candidate and champion on the day's rows, user × item level × scene."
+        task_id="evaluate",
+        command="evaluate",
+        doc_md="Candidate and champion on the day's rows, user × item level × scene.",
     )
     gate = TrainingOperator(
         task_id="gate",

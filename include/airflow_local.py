@@ -59,7 +59,9 @@ class AirflowClient:
         """Waits until the DAG is parsed; raises `CtrError` with its import error if it cannot be."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if any(dag["dag_id"] == DAG_ID for dag in self.call("GET", "/dags", params={"exclude_stale": True})["dags"]):
+            if any(
+                dag["dag_id"] == DAG_ID for dag in self.call("GET", "/dags", params={"exclude_stale": True})["dags"]
+            ):
                 return
             errors = self.call("GET", "/importErrors")["import_errors"]
             if errors:
@@ -90,7 +92,9 @@ class AirflowClient:
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 100})["task_instances"])
+        return list(
+            self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 100})["task_instances"]
+        )
 
     def log_tail(self, run_id: str, task_id: str, try_number: int, lines: int = 25) -> str:
         """The end of a task's log, as text."""
@@ -179,7 +183,8 @@ def free_port() -> int:
 @contextmanager
 def running(port: int | None = None) -> Iterator[AirflowClient]:
     """A running Airflow with the pools created and the DAG parsed; stopped, with all its children, at the end."""
-    client = AirflowClient(f"http://127.0.0.1:{port or (port := free_port())}", _password())
+    port = port or free_port()
+    client = AirflowClient(f"http://127.0.0.1:{port}", _password())
     env = environment(port)
     logs = airflow_home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -189,7 +194,9 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
         for component in ("api-server", "scheduler", "dag-processor"):
             log = (logs / f"{component}.log").open("ab")
             command = [sys.executable, "-m", "airflow", component]
-            started.append((subprocess.Popen(command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True), log))
+            started.append(
+                (subprocess.Popen(command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True), log)
+            )
         _wait_until_up(client, started)
         client.create_pools()
         client.wait_for_dag()
@@ -200,7 +207,9 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
 
 def _migrate(env: dict[str, str], logs: Path) -> None:
     with (logs / "migrate.log").open("ab") as log:
-        done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, cwd=PROJECT, stdout=log, stderr=log)
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"], env=env, cwd=PROJECT, stdout=log, stderr=log
+        )
     if done.returncode:
         raise CtrError(f"Airflow's database could not be migrated: see {logs / 'migrate.log'}.")
 

@@ -32,5 +32,7 @@ def notify_failure(context: "Context") -> None:
         day = str(log_day(context.get("data_interval_start"), (context.get("params") or {}).get("day")))
     except InvalidInputError:
         day = "an unknown day"
-    advice = next((text for start, text in _NEXT.items() if task.startswith(start)), "Look at the last lines of its log.")
+    advice = next(
+        (text for start, text in _NEXT.items() if task.startswith(start)), "Look at the last lines of its log."
+    )
     log.error("ctr_daily %s: %s failed: %s\n%s", day, task, context.get("exception"), advice.format(day=day))

@@ -58,7 +58,10 @@ def why_kept(day: date) -> str:
 def describe(day: date) -> str:
     """The decision and its evidence in Markdown, for the person who is asked."""
     record = _decision(day)
-    lines = [f"**{record['verdict']}**: version {record['candidate']} against version {record['champion'] or 'none'}", ""]
+    lines = [
+        f"**{record['verdict']}**: version {record['candidate']} against version {record['champion'] or 'none'}",
+        "",
+    ]
     lines += [f"- {reason}" for reason in record["reasons"]]
     lines += ["", "| rule | verdict | evidence |", "|---|---|---|"]
     lines += [f"| {rule['name']} | {rule['verdict']} | {rule['sentence']} |" for rule in record["rules"]]

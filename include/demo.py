@@ -64,7 +64,17 @@ _MARKS = {
 _RANK = {
     state: rank
     for rank, state in enumerate(
-        ["failed", "running", "awaiting_input", "up_for_retry", "queued", "scheduled", "success", "upstream_failed", "skipped"]
+        [
+            "failed",
+            "running",
+            "awaiting_input",
+            "up_for_retry",
+            "queued",
+            "scheduled",
+            "success",
+            "upstream_failed",
+            "skipped",
+        ]
     )
 }
 

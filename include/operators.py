@@ -33,7 +33,9 @@ class UnretryableError(CtrError):
 
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")]
+    rules=[
+        RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")
+    ]
 )
 
 
@@ -54,7 +56,7 @@ class SparkDayOperator(SparkSubmitOperator):
 
     def execute(self, context: "Context") -> Any:
         """Runs the job; raises `UnretryableError` for exit status 2."""
-        day = parse_day(self.application_args[1])
+        day = parse_day(str((self.application_args or [])[1]))  # rendered: --from DAY --to DAY
         self.conf = {"spark.driver.extraJavaOptions": driver_java_options(raw_bytes(day)), "spark.log.level": "ERROR"}
         try:
             return super().execute(context)

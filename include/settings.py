@@ -27,9 +27,13 @@ class Settings(BaseSettings):
     scenes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("0", "1", "2", "3", "4"), description="Scenes of the log, comma separated; a row of another is quarantined."
     )
-    entity_separators: str = Field("|;,；，、", description="Characters that separate entities in the sequence columns.")
+    entity_separators: str = Field(
+        "|;,；，、", description="Characters that separate entities in the sequence columns."
+    )
 
-    spark_master: str = Field("local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection.")
+    spark_master: str = Field(
+        "local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection."
+    )
     spark_driver_memory: str = Field("3g", description="Driver memory of the Spark jobs.")
     spark_shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions (`spark.sql.shuffle.partitions`).")
 
@@ -39,15 +43,23 @@ class Settings(BaseSettings):
     max_field_bytes: int = Field(1_000_000, ge=1, description="A raw row with a longer field is quarantined.")
 
     max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
-    volume_band: tuple[float, float] = Field((0.3, 3.0), description="Rows of a day over the trailing mean: critical outside.")
-    ctr_band: tuple[float, float] = Field((0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside.")
-    leak_auc: float = Field(0.95, gt=0.5, le=1, description="Critical when one feature alone reaches this AUC in a scene.")
+    volume_band: tuple[float, float] = Field(
+        (0.3, 3.0), description="Rows of a day over the trailing mean: critical outside."
+    )
+    ctr_band: tuple[float, float] = Field(
+        (0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside."
+    )
+    leak_auc: float = Field(
+        0.95, gt=0.5, le=1, description="Critical when one feature alone reaches this AUC in a scene."
+    )
     sensitive_columns: Annotated[tuple[str, ...], NoDecode] = Field(
         ("user_id",), description="Columns masked in samples of failing rows."
     )
 
     text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
-    llm: str = Field("", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M.")
+    llm: str = Field(
+        "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."
+    )
     llm_max_texts: int = Field(2000, ge=0, description="Most texts that one run sends to the language model.")
     llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
     train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")

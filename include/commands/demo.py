@@ -64,7 +64,9 @@ def ui(
 
     choose_home(data)
     with airflow_local.running(port) as airflow:
-        out.print(Text(f"Airflow: {airflow.url}  user admin, password in {airflow_local.airflow_home() / 'passwords.json'}"))
+        out.print(
+            Text(f"Airflow: {airflow.url}  user admin, password in {airflow_local.airflow_home() / 'passwords.json'}")
+        )
         out.print("Ctrl-C stops it.")
         try:
             while True:
@@ -148,7 +150,9 @@ def show_results(days: list[date], as_json: bool, seconds: float) -> None:
     out.print(Text(f"Report      {lake().uri(f'_reports/dt={days[-1]}.html')}"))
     out.print(Text(f"Model       {home}ctr models   (registry {settings().registry_uri})"))
     out.print(Text(f"Days        {home}ctr days   {home}ctr quality --day {days[-1]}"))
-    out.print(Text(f"Airflow UI  make ui   (user admin, password in {airflow_local.airflow_home() / 'passwords.json'})"))
+    out.print(
+        Text(f"Airflow UI  make ui   (user admin, password in {airflow_local.airflow_home() / 'passwords.json'})")
+    )
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 
@@ -185,7 +189,12 @@ def _tell_bad_day(day: date, failures: dict[str, str], published: bool, champion
 
     record: dict[str, Any] = lake().record("quality/logs", day) or {"checks": []}
     rows = [
-        {"check": check["name"], "column": check["column"], "expected": check["expected"], "observed": check["observed"]}
+        {
+            "check": check["name"],
+            "column": check["column"],
+            "expected": check["expected"],
+            "observed": check["observed"],
+        }
         for check in record["checks"]
         if check["status"] == "fail"
     ]
