@@ -22,9 +22,9 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+import include.features  # noqa: F401  completes the tables that `stage_of` knows
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError
-from include.features import TABLES  # completed there
 from include.schemas import Stage, stage_of
 from include.settings import settings
 
@@ -96,7 +96,9 @@ class Lake:
     def finish_staging(self, manifest: Manifest, quality: dict[str, Any]) -> None:
         """Writes `staged.json`, the mark that staging is complete, and the quality record that people see."""
         day = parse_day(manifest.day)
-        self.write_json(f"{self.staging(manifest.stage, day)}/staged.json", {"manifest": asdict(manifest), "quality": quality})
+        self.write_json(
+            f"{self.staging(manifest.stage, day)}/staged.json", {"manifest": asdict(manifest), "quality": quality}
+        )
         self.write_record(f"quality/{manifest.stage}", day, quality)
 
     def staged(self, stage: Stage, day: date) -> tuple[Manifest, dict[str, Any]] | None:
@@ -126,7 +128,7 @@ class Lake:
         for name, table in manifest.tables.items():
             source, target = self._full(f"{self.staging(stage, day)}/{name}"), self._full(table.path)
             if self.fs.exists(source):  # else an interrupted publication moved it already
-                self.fs.makedirs(os.path.dirname(target), exist_ok=True)
+                self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._rename(source, target)
         before = self.manifest(stage, day)
         self.write_json(self._manifest_path(stage, day), asdict(manifest))
@@ -195,7 +197,7 @@ class Lake:
     def write_bytes(self, path: str, data: bytes) -> None:
         """Replaces a file in one rename; its temporary name ends with `.tmp`, which readers skip."""
         full = self._full(path)
-        self.fs.makedirs(os.path.dirname(full), exist_ok=True)
+        self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
         temporary = f"{full}.{new_build()}.tmp"
         with self.fs.open(temporary, "wb") as out:
             out.write(data)

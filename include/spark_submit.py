@@ -16,7 +16,7 @@ from include.raw import Raw, day_folder
 from include.settings import PROJECT, settings
 
 SMALL_DAY_BYTES = 200 << 20
-_QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:MetaspaceSize=300m"
 
 
 def raw_bytes(day: date) -> int:

@@ -73,7 +73,7 @@ def suite(table: str, day: date, prior_ctr: float | None = None) -> Suite:
         return _snapshot(table, day, prior_ctr)
     if table == "features_user_item":
         key = ("user_id", "item_id")
-        return Suite(table, key, tuple(map(_not_null, key)), _counts())
+        return Suite(table, key, row_checks=(_keys_there(key), *_counts()))
     if table == "training":
         return _training(day, prior_ctr)
     raise KeyError(table)
@@ -82,26 +82,26 @@ def suite(table: str, day: date, prior_ctr: float | None = None) -> Suite:
 GX_TABLES = {"logs": ("logs",), "features": (*PIVOTED, "features_user_item"), "training": ("training",)}
 """Tables of each stage that have a suite."""
 
-UNIQUE_KEYS = {
+UNIQUE_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     "logs": {"logs": ("event_id",)},
     "features": {
-        "agg_user_item": ("user_id", "item_id", "scene"),
-        "agg_user": ("user_id", "scene"),
-        "agg_item": ("item_id", "scene"),
         "features_user": ("user_id",),
         "features_item": ("item_id",),
         "features_user_item": ("user_id", "item_id"),
-        "features_scene": ("scene",),
         "items": ("item_id",),
-        "texts": ("text_key", "kind"),
     },
     "training": {"training": ("event_id",)},
 }
-"""Columns that identify a row of a table: checked to be unique. `texts` by its 64-bit key: a collision would show here."""
+"""Columns that identify a row of a table that others join to: checked to be unique."""
 
 
 def _not_null(column: str) -> Expectation:
     return Expectation("expect_column_values_to_not_be_null", column, "no nulls")
+
+
+def _keys_there(key: tuple[str, ...]) -> RowCheck:
+    holds = " AND ".join(f"{column} IS NOT NULL" for column in key)
+    return RowCheck("expect_column_values_to_not_be_null", ", ".join(key), holds, "no nulls")
 
 
 def _mostly_there(column: str, share: float) -> Expectation:
@@ -179,6 +179,7 @@ def _snapshot(table: str, day: date, prior_ctr: float | None) -> Suite:
     few = settings().user_few_impressions if who == "user" else settings().item_few_impressions
     pivot = scene_columns(settings().scenes)
     checks = [
+        _keys_there((f"{who}_id",)),
         *_counts(),
         RowCheck(
             "expect_rate_inside_0_1",
@@ -211,7 +212,7 @@ def _snapshot(table: str, day: date, prior_ctr: float | None) -> Suite:
     ]
     if prior_ctr is not None:
         checks.append(_rate_of_counts("ctr_7d", "clicks_7d", "impressions_7d", prior_ctr))
-    return Suite(table, (f"{who}_id",), (_not_null(f"{who}_id"),), tuple(checks))
+    return Suite(table, (f"{who}_id",), row_checks=tuple(checks))
 
 
 def _rate_of_counts(rate: str, clicks: str, impressions: str, prior_ctr: float, when: str = "true") -> RowCheck:

@@ -6,15 +6,15 @@ expectations at once, and for details only of those that failed.
 
 import json
 import os
+import threading
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from include.calendar import parse_day
-from include.features import table_ddl
 from include.lake import Lake, Manifest
 from include.privacy import shown
 from include.settings import settings
@@ -22,9 +22,11 @@ from include.suites import GX_TABLES, LEAK_SAMPLE_ROWS, UNIQUE_KEYS, Expectation
 from spark_jobs import checks
 from spark_jobs.checks import Record, record
 from spark_jobs.leakage import SUSPECTS, leak_checks
-from spark_jobs.session import read_uri
+from spark_jobs.session import declared_schema, read_uri
 
 SAMPLE_ROWS = 10
+_FLAG = "row_check_"
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
@@ -36,8 +38,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         records = [schema_check(spark, store, f"{staging}/{table}", table) for table in manifest.tables]
         profile, found = _STAGES[manifest.stage](store, manifest, staged)
         prior = _prior(spark, store, manifest, staged)
-        for table in GX_TABLES[manifest.stage]:
-            records += run_suite(staged[table], suite(table, day, prior))
+        suites = [suite(table, day, prior) for table in GX_TABLES[manifest.stage]]
+        records += run_suites(staged, suites)
     records += found
     quality = {
         "stage": manifest.stage,
@@ -104,21 +106,27 @@ def _reasons(quarantine: DataFrame) -> dict[str, int]:
 
 
 def _audit_features(_: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
-    keys: DataFrame | None = None
-    for table, key in UNIQUE_KEYS["features"].items():
-        shown = F.col("impressions") if table.startswith("agg_") else F.lit(0).cast("bigint")
-        part = staged[table].select(F.lit(table).alias("table"), F.xxhash64(*key).alias("key"), shown.alias("shown"))
-        keys = part if keys is None else keys.unionByName(part)
-    assert keys is not None
-    facts = keys.groupBy("table").agg(F.count_distinct("key").alias("distinct"), F.sum("shown").alias("shown"))
-    found = {row["table"]: (row["distinct"], row["shown"]) for row in facts.collect()}
-    records = []
-    for table, key in UNIQUE_KEYS["features"].items():
-        distinct, impressions = found.get(table, (0, 0))
-        records.append(checks.unique(table, key, manifest.tables[table].rows, distinct))
-        if table.startswith("agg_"):
-            counted = {"impressions": impressions}
-            records.append(checks.conservation(table, counted, manifest.rows_in, f"logs {manifest.day}"))
+    unique, counted = UNIQUE_KEYS["features"], ("agg_user_item", "agg_user", "agg_item")
+    parts = []
+    for table in (*unique, *counted):
+        key = F.xxhash64(*unique[table]) if table in unique else F.lit(None).cast("bigint")
+        shown = F.col("impressions") if table in counted else F.lit(0).cast("bigint")
+        parts.append(staged[table].select(F.lit(table).alias("table"), key.alias("key"), shown.alias("shown")))
+    facts = (
+        reduce(DataFrame.unionByName, parts)
+        .groupBy("table")
+        .agg(F.count_distinct("key").alias("distinct"), F.sum("shown").alias("shown"))
+    )
+    found = {row["table"]: row for row in facts.collect()}
+    records = [
+        checks.unique(table, key, manifest.tables[table].rows, found[table]["distinct"] if table in found else 0)
+        for table, key in unique.items()
+    ]
+    for table in counted:
+        impressions = found[table]["shown"] if table in found else 0
+        records.append(
+            checks.conservation(table, {"impressions": impressions}, manifest.rows_in, f"logs {manifest.day}")
+        )
     scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
     right = set(scenes) == set(settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
     told = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
@@ -183,7 +191,7 @@ def _prior(spark: SparkSession, store: Lake, manifest: Manifest, staged: dict[st
 
 def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Record:
     """Names and types in the written files are the declared ones, in order."""
-    declared = {field.name: field.dataType.simpleString() for field in StructType.fromDDL(table_ddl(table))}
+    declared = {field.name: field.dataType.simpleString() for field in declared_schema(table)}
     if store.orc_rows(path) == 0:
         return record(table, "expect_declared_schema", True, f"{len(declared)} declared columns", "no rows")
     written = {field.name: field.dataType.simpleString() for field in spark.read.orc(store.uri(path)).schema}
@@ -203,27 +211,54 @@ def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Rec
 # Great Expectations
 
 
-def run_suite(frame: DataFrame, declared: Suite) -> list[Record]:
-    """A record for each expectation and row check of a suite: Boolean results first, details of what failed."""
-    flags = {_flag(n): F.expr(f"coalesce({check.holds}, false)") for n, check in enumerate(declared.row_checks)}
-    checked = frame.withColumns(flags) if flags else frame
-    items: list[Expectation | RowCheck] = [*declared.expectations, *declared.row_checks]
-    configurations = [_gx(item, declared) for item in items]
-    passed = _validate(checked, configurations, {"result_format": "BOOLEAN_ONLY"})
-    failed = [n for n, result in enumerate(passed) if not result["success"]]
-    details: dict[int, Any] = {}
-    if failed:
-        results = []
-        for n in failed:
-            shown = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE_ROWS}
-            shown["unexpected_index_column_names"] = [*declared.key, *_shows(items[n])]
-            results += _validate(checked, [configurations[n]], shown)
-        details = dict(zip(failed, results, strict=True))
-    return [_record(declared, item, details.get(n)) for n, item in enumerate(items)]
+def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Record]:
+    """A record for each expectation and row check of the suites of a stage's tables (`frames` by table name).
+
+    Boolean results first, of all suites in one batch; details afterwards, of what failed alone.
+    """
+    checked = {each.table: frames[each.table].withColumns(_flags(each)) for each in suites}
+    everything = checked[suites[0].table] if len(suites) == 1 else _flags_of_all(checked, suites)
+    items: list[tuple[Suite, Expectation | RowCheck]] = []
+    for each in suites:
+        items += [(each, expectation) for expectation in each.expectations]
+        items += [(each, check) for check in each.row_checks]
+    asked = [_gx(item, each) for each, item in items]
+    results = _validate(everything, asked, {"result_format": "BOOLEAN_ONLY"})
+    records = []
+    for (declared, item), expectation, result in zip(items, asked, results, strict=True):
+        failure = None if result["success"] else _details(checked[declared.table], declared, item, expectation)
+        records.append(_record(declared, item, failure))
+    return records
 
 
-def _flag(number: int) -> str:
-    return f"row_check_{number}"
+def _flags(declared: Suite) -> dict[str, Column]:
+    """Whether each row check holds, as a Boolean column that is never null."""
+    return {_flag(declared, check): F.expr(f"coalesce({check.holds}, false)") for check in declared.row_checks}
+
+
+def _flag(declared: Suite, check: RowCheck) -> str:
+    return f"{_FLAG}{declared.table}_{declared.row_checks.index(check)}"
+
+
+def _flags_of_all(checked: dict[str, DataFrame], suites: list[Suite]) -> DataFrame:
+    """The row checks of several tables side by side, so that one batch answers for all; such suites have nothing else."""
+    assert not any(each.expectations for each in suites)
+    names = [_flag(each, check) for each in suites for check in each.row_checks]
+    parts = []
+    for table, frame in checked.items():
+        own = {name for name in names if name.startswith(f"{_FLAG}{table}_") and name in frame.columns}
+        parts.append(frame.select(*(F.col(name) if name in own else F.lit(True).alias(name) for name in names)))
+    return reduce(DataFrame.unionByName, parts)
+
+
+def _details(checked: DataFrame, declared: Suite, item: Expectation | RowCheck, expectation: Any) -> dict[str, Any]:
+    """The GX result of one failed expectation, with a sample of its rows."""
+    result_format = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": SAMPLE_ROWS,
+        "unexpected_index_column_names": [*declared.key, *_shows(item)],
+    }
+    return _validate(checked, [expectation], result_format)[0]
 
 
 def _shows(item: Expectation | RowCheck) -> list[str]:
@@ -234,8 +269,7 @@ def _gx(item: Expectation | RowCheck, declared: Suite) -> Any:
     import great_expectations.expectations as gxe
 
     if isinstance(item, RowCheck):
-        flag = _flag(declared.row_checks.index(item))
-        return gxe.ExpectColumnValuesToBeInSet(column=flag, value_set=[True])
+        return gxe.ExpectColumnValuesToBeInSet(column=_flag(declared, item), value_set=[True])
     kind = "".join(part.capitalize() for part in item.type.split("_"))
     arguments = {**item.arguments, **({"column": item.column} if item.column else {})}
     return getattr(gxe, kind)(**arguments)
@@ -243,6 +277,11 @@ def _gx(item: Expectation | RowCheck, declared: Suite) -> Any:
 
 def _validate(frame: DataFrame, configurations: list[Any], result_format: dict[str, Any]) -> list[dict[str, Any]]:
     """GX results in the order of `configurations`."""
+    with _ONE_AT_A_TIME:  # a GX context is global to the process
+        return _validate_alone(frame, configurations, result_format)
+
+
+def _validate_alone(frame: DataFrame, configurations: list[Any], result_format: dict[str, Any]) -> list[dict[str, Any]]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -254,7 +293,7 @@ def _validate(frame: DataFrame, configurations: list[Any], result_format: dict[s
         source.add_dataframe_asset("table").add_batch_definition_whole_dataframe("day").get_batch({"dataframe": frame})
     )
     result = batch.validate(gx.ExpectationSuite(name="suite", expectations=configurations), result_format=result_format)
-    told = [each.to_json_dict() for each in result.results]
+    told: list[dict[str, Any]] = [each.to_json_dict() for each in result.results]
     order = {_identity(each["expectation_config"]): each for each in told}
     return [
         order[_identity({"type": each.expectation_type, "kwargs": each.configuration.kwargs})]
@@ -287,4 +326,4 @@ def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, An
 
 def _masked(row: dict[str, Any]) -> dict[str, Any]:
     """A sample row that may be shown: sensitive columns as a short hash, long text folded, flags of row checks left out."""
-    return {name: shown(name, value) for name, value in row.items() if not name.startswith("row_check_")}
+    return {name: shown(name, value) for name, value in row.items() if not name.startswith(_FLAG)}

@@ -2,11 +2,15 @@
 
     spark-submit spark_jobs/history.py --from 2023-07-10 --to 2023-07-16
 
-Each day is staged, audited and published before the next one; a critical failure stops the run at that day.
+Each stage of a day is audited and published before the next one reads it; two steps run at a time, for example the logs of
+one day beside the features of the day before. A critical failure stops the run at that day.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import date
 
+from include.calendar import previous
 from include.lake import lake
 from include.schemas import Stage
 from spark_jobs import features, ingest, training_table
@@ -19,16 +23,53 @@ STEPS: tuple[tuple[Stage, Build], ...] = (
     ("training", training_table.build),
 )
 
+Step = tuple[Stage, date]
+
+
+def needs(stage: Stage, day: date) -> list[Step]:
+    """What has to be published before a stage's day, in a range; what lies before the range is in the lake."""
+    before = previous(day)
+    wanted: dict[Stage, list[Step]] = {
+        "logs": [("logs", before)],  # its volume and CTR are compared with those of the days before
+        "features": [("logs", day), ("features", before)],
+        "training": [("logs", day), ("features", before)],
+    }
+    return wanted[stage]
+
+
+def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: int = 2) -> None:
+    """Calls `work` for every stage and day, in an order that respects `needs`, several at a time.
+
+    When a step fails, what does not need it is finished for the days before it, and its error is raised.
+    """
+    waiting = [(stage, day) for day in days for stage, _ in STEPS]
+    running: dict[Future[object], Step] = {}
+    failed: dict[Step, BaseException] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        while True:
+            limit = min((day for _, day in failed), default=date.max)
+            wanted = {*waiting, *running.values(), *failed}
+            for step in [step for step in waiting if step[1] <= limit]:
+                if len(running) < workers and wanted.isdisjoint(needs(*step)):
+                    waiting.remove(step)
+                    running[pool.submit(work, *step)] = step
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                step = running.pop(future)
+                if error := future.exception():
+                    failed[step] = error
+    if failed:
+        raise failed[min(failed, key=lambda step: step[1])]
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Stages, audits and publishes every stage of `--from D --to D`, in order."""
     days, _ = day_range(argv, "Loads a history: logs, features and training rows of each day.", publishes=True)
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
-    store = lake()
-    for day in days:
-        for stage, build in STEPS:
-            stage_day(spark, store, stage, day, build, publish=True)
+    store, builds = lake(), dict(STEPS)
+    run(days, lambda stage, day: stage_day(spark, store, stage, day, builds[stage], publish=True))
 
 
 if __name__ == "__main__":

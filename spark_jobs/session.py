@@ -1,10 +1,10 @@
 """The Spark session of every job, and how jobs read and write tables of the lake."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
-from typing import Literal
+from typing import Literal, cast
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -16,36 +16,55 @@ from include.settings import settings
 ROWS_PER_FILE = 1_000_000
 
 
+_SQL = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.sources.default": "orc",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+_CONTEXT = {
+    # Staging is invisible until it is complete, so the slower two-step commit of files buys nothing.
+    "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    # ORC files keep the time zone of their writer.
+    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+}
+
+
 def get_session(name: str) -> SparkSession:
     """The session: UTC, ANSI, ORC; master and memory come from spark-submit where it set them."""
     builder = SparkSession.builder.appName(f"ctr {name}")
-    options = {
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.ansi.enabled": "true",
-        "spark.sql.sources.default": "orc",
-        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.sql.shuffle.partitions": str(settings().spark_shuffle_partitions),
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        # Staging is invisible until it is complete, so the slower two-step commit of files buys nothing.
-        "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
-        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
-    }
-    for key, value in options.items():
+    for key, value in {**_SQL, **_CONTEXT}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    # ORC files keep the writer's time zone: the driver's is the machine's unless told otherwise.
     java = spark.sparkContext._jvm.java  # type: ignore[union-attr]
     java.util.TimeZone.setDefault(java.util.TimeZone.getTimeZone("UTC"))
     return spark
 
 
-def plan_adaptively(spark: SparkSession, adaptively: bool) -> None:
-    """Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs."""
-    spark.conf.set("spark.sql.adaptive.enabled", str(adaptively).lower())
+def own_session(spark: SparkSession, *, adaptive: bool) -> SparkSession:
+    """A session with settings of its own, so that days may be worked on at the same time.
+
+    Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs.
+    """
+    own = spark.newSession()
+    options = {
+        **_SQL,
+        "spark.sql.shuffle.partitions": str(settings().spark_shuffle_partitions),
+        "spark.sql.adaptive.enabled": str(adaptive).lower(),
+    }
+    for key, value in options.items():
+        own.conf.set(key, value)
+    return own
+
+
+def declared_schema(table: str) -> StructType:
+    """The declared columns and types of a table."""
+    return cast(StructType, StructType.fromDDL(table_ddl(table)))
 
 
 def read_uri(spark: SparkSession, table: str, *uris: str) -> DataFrame:
@@ -60,14 +79,14 @@ def read_table(spark: SparkSession, lake: Lake, table: str, day: date, needed_fo
 
 def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["scene"] | None = None) -> None:
     """Writes a table with its declared columns and types, in files of about `ROWS_PER_FILE` rows (`rows`: an estimate)."""
-    declared = frame.to(StructType.fromDDL(table_ddl(table)))
+    declared = frame.to(declared_schema(table))
     writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
     (writer.partitionBy(by) if by else writer).orc(uri)
 
 
-def few_rows(spark: SparkSession, table: str, rows: list[tuple[str | int | float, ...]]) -> DataFrame:
+def few_rows(spark: SparkSession, table: str, rows: Sequence[tuple[str | int | float, ...]]) -> DataFrame:
     """A few rows of a table as constants of the plan: unlike `createDataFrame`, it starts no Python worker."""
-    fields = StructType.fromDDL(table_ddl(table)).fields
+    fields = declared_schema(table).fields
     values = [
         [
             f"CAST({_literal(value)} AS {field.dataType.simpleString()})"
@@ -100,7 +119,7 @@ def together(*steps: Callable[[], None]) -> None:
 def one_file_a_task(spark: SparkSession) -> Iterator[None]:
     """Scans planned inside put every file into a task of its own, so that rows of a file are numbered from zero."""
     key = "spark.sql.files.maxPartitionBytes"
-    before = spark.conf.get(key)
+    before = str(spark.conf.get(key))
     spark.conf.set(key, "1")
     try:
         yield

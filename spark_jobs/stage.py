@@ -26,7 +26,7 @@ from include.schemas import TABLES, Stage, schema_hash
 from include.settings import settings
 from include.spark_submit import SMALL_DAY_BYTES, raw_bytes
 from include.version import code_version
-from spark_jobs.session import get_session, plan_adaptively
+from spark_jobs.session import get_session, own_session
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def stage_day(
 
     started = time.monotonic()
     emit(stage, day, "start")
-    plan_adaptively(spark, _input_bytes(store, stage, day) > SMALL_DAY_BYTES)
+    spark = own_session(spark, adaptive=_input_bytes(store, stage, day) > SMALL_DAY_BYTES)
     staging = store.begin_staging(stage, day)
     staged = build(spark, store, day, staging)
     name = new_build()

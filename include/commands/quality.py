@@ -54,7 +54,7 @@ def quarantine(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show of each reason.")] = 3,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rejected raw rows of a day: how many by reason, and some of them; of what is staged and not yet published, if there is anything."""
+    """Rejected raw rows of a day: how many by reason, and some of them; of staged data first, where a day waits for its check."""
     from include.privacy import shown_raw
 
     found = rejected_rows(parse_day(day), reason)
