@@ -1,18 +1,20 @@
 """How every `ctr` command speaks: a rich table for people, JSON for scripts, errors on standard error."""
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
 
@@ -29,12 +31,36 @@ def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empt
     if not rows:
         out.print(Text(empty))
         return
+    table = _table(rows, title)
+    natural = Measurement.get(out, out.options.update(width=_WIDEST), table).maximum
+    if natural > out.width and len(rows) <= _FEW_ROWS:
+        table = _table_by_column(rows, title)  # few rows stand side by side where they are too wide to stand in lines
+    out.print(table)
+
+
+_WIDEST = 1000
+_FEW_ROWS = 5
+
+
+def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
+        justify: Literal["left", "right"] = "right" if isinstance(value, int | float) else "left"
+        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=not table.columns)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    out.print(table)
+    return table
+
+
+def _table_by_column(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    first, *names = rows[0]
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column(first.replace("_", " "))
+    for row in rows:
+        table.add_column(str(row[first]), justify="right")
+    for name in names:
+        table.add_row(name.replace("_", " "), *(_cell(row[name]) for row in rows))
+    return table
 
 
 def _cell(value: Any) -> Text:
@@ -46,4 +72,6 @@ def _cell(value: Any) -> Text:
         return Text(f"{value:,}")
     if isinstance(value, float):
         return Text(f"{value:.4f}")
-    return Text(str(value), style={"fail": "red", "reject": "red", "promote": "green", "pass": "green"}.get(str(value), ""))
+    return Text(
+        str(value), style={"fail": "red", "reject": "red", "promote": "green", "pass": "green"}.get(str(value), "")
+    )

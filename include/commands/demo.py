@@ -132,7 +132,7 @@ def run_nightly(days: list[date]) -> str:
     outcomes = demo_module.nightly(open_days)
     messages = []
     for day, outcome in sorted(outcomes.items()):
-        lake().write_record("run", day, {"state": outcome.state, "seconds": round(outcome.seconds, 1)})
+        lake().write_record("run", day, {"state": outcome.state, "seconds": round(outcome.seconds)})
         messages += [f"{day} {task} failed; the end of its log:\n{log}" for task, log in outcome.failures.items()]
     return "\n\n".join(messages)
 
