@@ -25,6 +25,7 @@ from include.settings import PROJECT, settings
 
 DAG_ID = "ctr_daily"
 _START_SECONDS = 180
+_BUSY_TRIES = 30
 
 
 class AirflowClient:
@@ -42,8 +43,15 @@ class AirflowClient:
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """One call of `/api/v2`; raises `CtrError` with Airflow's own words."""
-        answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+        """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
+
+        Status 503 is SQLite's lock, held by the scheduler for a moment: the call is tried again for a minute.
+        """
+        for _ in range(_BUSY_TRIES):
+            answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(2)
         if answer.is_error:
             raise CtrError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None

@@ -116,8 +116,8 @@ def nightly(days: list[date]) -> dict[date, Outcome]:
     """Runs the days that have no finished run yet through a real Airflow backfill, and returns how each ended."""
     out.print(Text(f"Starting Airflow, then the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
     with airflow_local.running() as airflow:
-        airflow.unpause()
         airflow.backfill(days[0], days[-1], {"promote": "yes"})
+        airflow.unpause()
         return _watch(airflow, days)
 
 
