@@ -34,22 +34,21 @@ _SMALL_LOG = {
 }
 
 PROGRESS = {
-    "raw": ["wait_for_raw"],
-    "ingest": ["ingest_logs"],
-    "check": ["check_logs"],
-    "features": ["build_features"],
-    "check ": ["check_features"],
-    "rows": ["build_training_table"],
-    "check  ": ["check_training"],
-    "text": ["embed_texts"],
-    "llm": ["embed_cold"],
+    "wait for raw logs": ["wait_for_raw"],
+    "ingest logs": ["ingest_logs"],
+    "check logs": ["check_logs"],
+    "build features": ["build_features"],
+    "check features": ["check_features"],
+    "build training table": ["build_training_table"],
+    "check training table": ["check_training"],
+    "embed texts": ["embed_texts"],
+    "embed cold items": ["embed_cold"],
     "train": ["train"],
     "evaluate": ["evaluate"],
     "gate": ["gate", "decide"],
-    "promote": ["ask_a_person", "promote", "keep_champion"],
+    "promotion": ["ask_a_person", "promote", "keep_champion"],
     "report": ["report"],
 }
-_TASK_NAMES = {stage: "promotion" if stage == "promote" else tasks[0] for stage, tasks in PROGRESS.items()}
 _MARKS = {
     "success": ("✔", "green"),
     "failed": ("✘", "bold red"),
@@ -159,12 +158,12 @@ def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> 
 
 def _progress(days: list[date], states: dict[date, dict[str, str]], seconds: float) -> Table:
     table = Table(title=f"ctr_daily  {int(seconds) // 60}:{int(seconds) % 60:02d}", title_justify="left")
-    table.add_column("log day")
-    for stage in PROGRESS:
-        table.add_column(stage.strip(), justify="center")
+    table.add_column("stage")
     for day in days:
-        cells = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for stage in PROGRESS]
-        table.add_row(str(day), *(Text(mark, style=style) for mark, style in cells))
+        table.add_column(str(day), justify="center")
+    for stage in PROGRESS:
+        marks = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for day in days]
+        table.add_row(stage, *(Text(mark, style=style) for mark, style in marks))
     return table
 
 
@@ -174,7 +173,7 @@ def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, st
         for stage, state in stages.items():
             if state in _MARKS and seen.get((day, stage)) != state:
                 seen[day, stage] = state
-                err.print(Text(f"{day} {_TASK_NAMES[stage]}: {state}"))
+                err.print(Text(f"{day} {stage}: {state}"))
 
 
 def _outcome(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> Outcome:
