@@ -70,7 +70,7 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
             .csv(urls)
         )
         group = read.select(
-            F.concat(F.lit(f"date={day}/"), F.col("_metadata.file_name")).alias("source_file"),
+            F.concat(F.lit(f"date={day}/"), _plain(F.col("_metadata.file_name"))).alias("source_file"),
             F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1)).alias("source_row"),
             _CORRUPT,
             F.when(F.col(_CORRUPT).isNotNull(), _fields_differ(columns)).otherwise(F.lit(False)).alias("malformed"),
@@ -83,6 +83,11 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
     if frame is None:
         raise InvalidInputError(f"No raw file of {day} to read.")
     return frame
+
+
+def _plain(file_name: Column) -> Column:
+    """A file's name as it is written: Spark gives it as in a URL, where only a plus sign stands for itself."""
+    return F.url_decode(F.replace(file_name, F.lit("+"), F.lit("%2B")))
 
 
 def _raw_type(name: str) -> str:
@@ -157,7 +162,7 @@ def typed(rows: DataFrame) -> DataFrame:
 def split_entities(sequence: Column) -> Column:
     """The trimmed, non-empty entities of a sequence, in order; an empty array where there are none."""
     separators = "[" + "".join(re.escape(character) for character in settings().entity_separators) + "]"
-    entities = F.transform(F.split(F.coalesce(sequence, F.lit("")), separators), F.trim)
+    entities = F.transform(F.split(F.coalesce(sequence, F.lit("")), separators), lambda entity: F.trim(entity))
     return F.filter(entities, lambda entity: entity != "")
 
 

@@ -1,0 +1,51 @@
+"""One local Spark session for all tests of this room, and a lake of its own for each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from include.lake import Lake, lake
+from include.settings import settings
+
+_SETTINGS = {"CTR_SPARK_SHUFFLE_PARTITIONS": "2", "CTR_MAX_QUARANTINE_RATE": "1", "CTR_MAX_FIELD_BYTES": "1000000"}
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    os.environ["PYSPARK_SUBMIT_ARGS"] = (
+        "--master local[2] --driver-memory 2g --conf spark.log.level=ERROR "
+        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1' pyspark-shell"
+    )
+    from spark_jobs.session import get_session
+    from spark_jobs.stage import prepare_audit
+
+    prepare_audit()
+    session = get_session("tests")
+    yield session
+    session.stop()
+
+
+def _use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.setenv("CTR_HOME", str(folder))
+    for name, value in _SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    return lake()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """An empty lake, its raw logs beside it."""
+    yield _use(tmp_path, monkeypatch)
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def module_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake that the tests of a module share: only for tests that read."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _use(tmp_path_factory.mktemp("lake"), monkeypatch)
+    settings.cache_clear()

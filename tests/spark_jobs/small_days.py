@@ -1,0 +1,135 @@
+"""Small log days for tests: raw files with any flaw, logs published without Spark, stages run and tables read back."""
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import orc
+
+from include.lake import Lake, Manifest, TableVersion, new_build
+from include.schemas import DEEP_FEATURES, RAW_COLUMNS, Stage
+from include.settings import settings
+
+DAY = date(2023, 7, 10)
+
+
+def raw_row(n: int = 0, **changes: str) -> dict[str, str]:
+    """A raw row that no rule rejects; different for every `n`."""
+    row = dict.fromkeys(RAW_COLUMNS, "") | {
+        "user_id": f"u{n % 7}",
+        "item_id": f"i{n % 5}",
+        "log_time": f"{DAY} {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}",
+        "label": str(int(n % 4 == 0)),
+        "query_entity_seq": "tea| green tea ||cup",
+        "item_entity_names": "cup",
+        "item_title": f"A cup, no. {n % 5}",
+        "scene": str(n % 5),
+    }
+    return row | {name: f"0.{k}" for k, name in enumerate(DEEP_FEATURES[:20])} | changes
+
+
+def csv_text(rows: Sequence[dict[str, str]], columns: Sequence[str] = RAW_COLUMNS, end: str = "\n") -> str:
+    """The rows as CSV with a header."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator=end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write_raw(content: str | bytes, name: str = "part-0.csv", day: date = DAY) -> Path:
+    """Writes a raw file of a day, gzipped if its name says so."""
+    data = content.encode() if isinstance(content, str) else content
+    path = settings().home / "raw" / f"date={day}" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def run_stage(spark: Any, store: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> dict[str, Any]:
+    """Runs a stage's job for a day in this process; returns its quality record."""
+    from spark_jobs.history import STEPS
+    from spark_jobs.stage import stage_day
+
+    return stage_day(spark, store, stage, day, dict(STEPS)[stage], publish=publish)
+
+
+def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
+    """Builds and publishes a stage's day without its audit: for tests of what the tables hold."""
+    from spark_jobs.history import STEPS
+    from spark_jobs.session import own_session
+
+    staging = store.begin_staging(stage, day)
+    staged = dict(STEPS)[stage](own_session(spark, adaptive=False), store, day, staging)
+    publish_staged(store, stage, day, staged.inputs)
+
+
+def publish_staged(store: Lake, stage: Stage, day: date, inputs: dict[str, str]) -> None:
+    """Publishes what lies in staging with a manifest and no checks."""
+    from include.schemas import TABLES
+
+    build, staging = new_build(), store.staging(stage, day)
+    tables = {
+        name: TableVersion(f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, "")
+        for name in TABLES[stage]
+    }
+    manifest = Manifest(stage, str(day), build, tables, 0, inputs, "test", "test")
+    store.finish_staging(manifest, {"checks": []})
+    store.publish(stage, day)
+
+
+def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
+    """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, second`."""
+    staging = Path(store.path(store.begin_staging("logs", day)))
+    (staging / "quarantine").mkdir()
+    (staging / "logs").mkdir()
+    start = datetime(day.year, day.month, day.day)
+    second = events["second"] if "second" in events else np.arange(len(events)) % 86_400
+    frame = events.assign(
+        event_id=[f"date={day}/part-0.csv#{n}" for n in range(len(events))],
+        log_ts=[start + timedelta(seconds=int(value)) for value in second],
+        item_title=events["item_title"] if "item_title" in events else "title of " + events["item_id"],
+    )
+    lists = pa.list_(pa.string())
+    for scene, rows in frame.groupby("scene"):
+        columns = {name: pa.array(rows[name], pa.string()) for name in ("event_id", "user_id", "item_id")}
+        columns["log_ts"] = pa.array(rows["log_ts"], pa.timestamp("ns"))
+        columns["label"] = pa.array(rows["label"], pa.int8())
+        for name in ("bill", "service", "query"):
+            columns[f"{name}_entities"] = pa.array([[]] * len(rows), lists)
+        columns["item_entities"] = pa.array([["entity"]] * len(rows), lists)
+        columns["item_title"] = pa.array(rows["item_title"], pa.string())
+        columns |= {name: pa.array([0.5] * len(rows), pa.float64()) for name in DEEP_FEATURES}
+        (staging / "logs" / f"scene={scene}").mkdir()
+        orc.write_table(pa.table(columns), str(staging / "logs" / f"scene={scene}" / "part-0.orc"))
+    publish_staged(store, "logs", day, {})
+
+
+def read_folder(folder: Path) -> pd.DataFrame:
+    """All rows of the ORC files under a folder; `scene=` folders become a column."""
+    parts = []
+    for path in sorted(folder.rglob("*.orc")):
+        part = orc.ORCFile(str(path)).read().to_pandas()
+        if path.parent.name.startswith("scene="):
+            part["scene"] = unquote(path.parent.name.removeprefix("scene="))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def read(store: Lake, table: str, day: date = DAY) -> pd.DataFrame:
+    """A published table of a day."""
+    return read_folder(Path(store.table_path(table, day, "a test")))
+
+
+def contents(store: Lake, table: str, day: date = DAY) -> list[str]:
+    """A published table of a day as sorted text rows: equal for equal sets of rows."""
+    frame = read(store, table, day)
+    return sorted(frame[sorted(frame.columns)].astype(str).agg("\t".join, axis=1)) if len(frame) else []
