@@ -16,6 +16,7 @@ from include.settings import settings
 Severity = Literal["critical", "warning"]
 
 ENOUGH_ROWS = 500
+ENOUGH_CLICKS = 100
 """Trailing rows a day (or clicks: a tenth) below which volume, CTR and mix are not compared: chance would decide."""
 MAX_MIX_SHIFT = 0.2
 """Warning above this total variation distance between the day's scene shares and the trailing ones."""

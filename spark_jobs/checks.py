@@ -10,7 +10,7 @@ from typing import Any
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
 from include.lake import Lake, Manifest
 from include.settings import settings
-from include.suites import ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND, Severity
+from include.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND, Severity
 
 Record = dict[str, Any]
 Profile = dict[str, Any]
@@ -93,7 +93,9 @@ def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
         then = [profile["scenes"].get(scene, {"rows": 0, "clicks": 0}) for profile in past]
         now = today["scenes"].get(scene, {"rows": 0, "clicks": 0})
         yield _volume(f"scene {scene}", now["rows"], [profile["rows"] for profile in then], "warning")
-        yield _ctr(f"scene {scene}", now, then, "warning")
+        yield _ctr(
+            f"scene {scene}", now, then, "critical" if _expected_clicks(now, then) >= ENOUGH_CLICKS else "warning"
+        )
     yield _mix(today, past)
 
 
@@ -108,6 +110,12 @@ def _volume(what: str, rows: int, past: list[int], severity: Severity) -> Record
             f"{low:g} to {high:g} times the trailing mean of {mean:,.0f} rows",
         )
     return record("logs", "expect_usual_volume", ok, expected, f"{rows:,} rows", column=_scene(what), severity=severity)
+
+
+def _expected_clicks(today: Profile, past: list[Profile]) -> float:
+    """Clicks that a scene's rows of today would have at its trailing CTR: with many, a halved CTR is no chance."""
+    rows, clicks = (sum(profile[name] for profile in past) for name in ("rows", "clicks"))
+    return float(today["rows"] * clicks / max(rows, 1))
 
 
 def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> Record:
