@@ -16,8 +16,9 @@ from include.settings import settings
 Severity = Literal["critical", "warning"]
 
 ENOUGH_ROWS = 500
-ENOUGH_CLICKS = 100
 """Trailing rows a day (or clicks: a tenth) below which volume, CTR and mix are not compared: chance would decide."""
+ENOUGH_CLICKS = 100
+"""Clicks that a scene's rows should have had from which an unusual CTR of that scene is critical."""
 MAX_MIX_SHIFT = 0.2
 """Warning above this total variation distance between the day's scene shares and the trailing ones."""
 MIN_FOUND = {"user": 0.05, "item": 0.05}
