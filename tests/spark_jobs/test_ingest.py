@@ -6,10 +6,10 @@ from datetime import date
 
 import pandas as pd
 import pytest
+from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
 from include.schemas import RAW_COLUMNS
-from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
 pytestmark = pytest.mark.spark
 
@@ -55,7 +55,7 @@ def test_every_rejected_row_has_its_reason_and_all_that_came_in(day):
     store, _ = day
     quarantine = read(store, "quarantine")
     assert Counter(reason for reasons in quarantine["reasons"] for reason in reasons) == Counter(
-        {name: 1 for name in BAD} | {"deep_feature_not_a_number": 3, "malformed_record": 3}
+        dict.fromkeys(BAD, 1) | {"deep_feature_not_a_number": 3, "malformed_record": 3}
     )
     raw = defaultdict(list)
     for reasons, text in zip(quarantine["reasons"], quarantine["raw"], strict=True):
@@ -138,7 +138,7 @@ def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_buil
 
     settings.cache_clear()
     write_raw(csv_text([row | {"label": "clicked"} for row in GOOD]))
-    with pytest.raises(DataQualityError, match="expect_quarantine_rate_at_most.*2.00%.*100.00%"):
+    with pytest.raises(DataQualityError, match=r"expect_quarantine_rate_at_most.*2\.00%.*100\.00%"):
         run_stage(spark, store, "logs")
     assert (store.manifest("logs", DAY).build, contents(store, "logs")) == (build, rows)
     assert store.record("quality/logs", DAY)["status"] == "fail"
@@ -155,7 +155,9 @@ def test_a_stray_quote_that_swallows_the_rest_of_a_file_loses_nothing(spark, sto
 
 
 def test_quotes_inside_unquoted_fields_are_counted_right(spark, store):
-    write_raw(csv_text(GOOD[:3]).rstrip("\n").replace("A cup", 'A 5" cup').replace('"A 5" cup, no. 0"', 'A 5" cup') + "\n")
+    write_raw(
+        csv_text(GOOD[:3]).rstrip("\n").replace("A cup", 'A 5" cup').replace('"A 5" cup, no. 0"', 'A 5" cup') + "\n"
+    )
     run_stage(spark, store, "logs")
     manifest = store.manifest("logs", DAY)
     assert manifest.rows_in == manifest.tables["logs"].rows + manifest.tables["quarantine"].rows

@@ -1,0 +1,140 @@
+"""Write, audit, publish: readers see the old day or the new one, wherever a process dies."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import include.lake
+from include.errors import DataQualityError, MissingDataError
+from include.features import TABLES, scene_columns, table_ddl
+from include.lake import Lake, Manifest, TableVersion, new_build
+from include.schemas import stage_of
+from include.settings import settings
+
+DAY = date(2023, 7, 10)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Lake(f"file://{tmp_path}/lake")
+
+
+def stage(store: Lake, content: str, *, status: str = "pass", build: str | None = None) -> Manifest:
+    """Stages a day of logs whose two tables hold `content`."""
+    build = build or new_build()
+    folder = Path(store.path(store.begin_staging("logs", DAY)))
+    tables = {}
+    for name in TABLES["logs"]:
+        (folder / name).mkdir()
+        (folder / name / "part").write_text(content)
+        tables[name] = TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash")
+    manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
+    check = {"table": "logs", "name": "a_check", "column": "label", "severity": "critical", "status": status}
+    store.finish_staging(manifest, {"checks": [check | {"expected": "0 or 1", "observed": "7"}]})
+    return manifest
+
+
+def seen(store: Lake) -> str | None:
+    """What a reader of the day sees in both tables, which must agree."""
+    if store.manifest("logs", DAY) is None:
+        return None
+    (content,) = {(Path(store.table_path(name, DAY, "a test")) / "part").read_text() for name in TABLES["logs"]}
+    return content
+
+
+def test_nothing_is_seen_before_publication(store):
+    stage(store, "new")
+    assert seen(store) is None
+    store.publish("logs", DAY)
+    assert seen(store) == "new"
+    assert store.days("logs") == [DAY]
+
+
+def test_a_critical_failure_publishes_nothing_and_says_all(store):
+    stage(store, "old")
+    store.publish("logs", DAY)
+    stage(store, "bad", status="fail")
+    with pytest.raises(
+        DataQualityError, match=r"logs of 2023-07-10.*\n- logs: a_check on label: expected 0 or 1, observed 7"
+    ):
+        store.publish("logs", DAY)
+    assert seen(store) == "old"
+
+
+def test_a_warning_is_published(store):
+    stage(store, "new", status="warning")
+    store.publish("logs", DAY)
+    assert seen(store) == "new"
+
+
+@pytest.mark.parametrize("deaths", range(1, 7))
+def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_by_the_next(store, monkeypatch, deaths):
+    stage(store, "old")
+    store.publish("logs", DAY)
+    stage(store, "new")
+    steps = {"left": deaths}
+
+    def die_at(function):
+        def step(*arguments, **options):
+            steps["left"] -= 1
+            if steps["left"] == 0:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(include.lake, "rename", die_at(include.lake.rename))
+        patch.setattr(type(store.fs), "rm", die_at(type(store.fs).rm))
+        try:
+            store.publish("logs", DAY)
+        except KeyboardInterrupt:
+            assert seen(store) in ("old", "new")
+    store.publish("logs", DAY)
+    assert seen(store) == "new"
+    assert store.staged("logs", DAY) is None
+
+
+def test_the_build_before_stays_for_its_readers_and_older_ones_go(store):
+    builds = []
+    for content in ("first", "second", "third"):
+        builds.append(stage(store, content).build)
+        store.publish("logs", DAY)
+    kept = {path.name for path in Path(store.path(f"logs/dt={DAY}")).iterdir()}
+    assert kept == {f"build={build}" for build in builds[1:]}
+
+
+def test_leftovers_of_a_killed_job_are_emptied(store):
+    folder = Path(store.path(store.begin_staging("logs", DAY)))
+    (folder / "leftover").write_text("x")
+    store.begin_staging("logs", DAY)
+    assert list(folder.iterdir()) == []
+    with pytest.raises(MissingDataError, match="Nothing is staged for logs 2023-07-10"):
+        store.publish("logs", DAY)
+
+
+def test_a_failed_rename_leaves_the_old_json(store, monkeypatch):
+    store.write_record("train", DAY, {"version": "1"})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        store.write_record("train", DAY, {"version": "2"})
+    assert store.record("train", DAY) == {"version": "1"}
+    assert store.record_days("train") == [DAY]
+
+
+def test_missing_data_says_what_needed_it(store):
+    with pytest.raises(MissingDataError, match="training 2023-07-11 needs features 2023-07-10, which is not published"):
+        store.table_uri("items", DAY, "training 2023-07-11")
+
+
+def test_every_table_has_a_stage_and_a_complete_schema(monkeypatch):
+    monkeypatch.setenv("CTR_SCENES", "a,b,c")
+    settings.cache_clear()
+    try:
+        assert {stage_of(table) for tables in TABLES.values() for table in tables} == {"logs", "features", "training"}
+        assert table_ddl("features_item").count("impressions_7d_scene_") == 3
+        assert scene_columns(("a", "b"))[-1] == "clicks_7d_scene_1"
+    finally:
+        settings.cache_clear()

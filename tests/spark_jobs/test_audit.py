@@ -1,0 +1,151 @@
+"""The audit catches planted faults and leaks, publishes nothing then, and says what is wrong."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+from small_days import DAY, build_only, contents, csv_text, publish_logs, raw_row, run_stage, write_raw
+
+from include.errors import DataQualityError
+from spark_jobs import audit, features, training_table
+
+pytestmark = pytest.mark.spark
+
+NEXT = DAY + timedelta(days=1)
+
+
+def events(seed: int, rows: int = 1500) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "user_id": [f"u{value}" for value in random.integers(900, size=rows)],
+            "item_id": [f"i{value}" for value in random.integers(60, size=rows)],
+            "scene": [str(value) for value in random.integers(2, size=rows)],
+            "label": (random.random(rows) < 0.2).astype(int),
+        }
+    )
+
+
+@pytest.fixture
+def two_days(spark, store):
+    """Two published days of logs, the features of both, and an honest training table of the second."""
+    for n, day in enumerate((DAY, NEXT)):
+        publish_logs(store, day, events(n))
+        build_only(spark, store, "features", day)
+    return store, run_stage(spark, store, "training", NEXT)
+
+
+def count_jobs(spark, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on, every audit adds the number of its Spark jobs to the list."""
+    jobs, honest = [], audit.audit
+
+    def counted(*arguments):
+        group = spark.sparkContext.statusTracker().getJobIdsForGroup
+        before = len(group(None))
+        result = honest(*arguments)
+        jobs.append(len(group(None)) - before)
+        return result
+
+    monkeypatch.setattr(audit, "audit", counted)
+    return jobs
+
+
+def test_an_honest_audit_takes_few_spark_jobs(spark, store, monkeypatch):
+    """Two jobs for all expectations of a stage, the rest for what compares tables and days."""
+    jobs = count_jobs(spark, monkeypatch)
+    publish_logs(store, DAY, events(0))
+    qualities = [run_stage(spark, store, stage) for stage in ("features", "training")]
+    assert [failed(quality) for quality in qualities] == [{}, {}]
+    assert max(jobs) <= 5
+
+
+def failed(quality: dict) -> dict[str, dict]:
+    return {
+        f"{check['table']} {check['name']} {check['column']}": check
+        for check in quality["checks"]
+        if check["status"] == "fail"
+    }
+
+
+def refuse(spark, store, match: str) -> dict[str, dict]:
+    """The training stage of the second day fails its check, and what was published stays."""
+    build, rows = store.manifest("training", NEXT).build, contents(store, "training", NEXT)
+    with pytest.raises(DataQualityError, match=match):
+        run_stage(spark, store, "training", NEXT)
+    assert (store.manifest("training", NEXT).build, contents(store, "training", NEXT)) == (build, rows)
+    return failed(store.record("quality/training", NEXT))
+
+
+def test_honest_days_pass_and_planted_leaks_do_not(spark, two_days, monkeypatch):
+    store, quality = two_days
+    assert failed(quality) == {}
+    json.dumps(quality, allow_nan=False)
+    names = {check["name"] for check in quality["checks"]}
+    assert {"expect_no_leak", "expect_features_before_the_day", "expect_rows_conserved", "expect_unique_key"} <= names
+    honest = training_table.join_features
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_table, "previous_snapshot", lambda lake, day, _: lake.manifest("features", day))
+        patch.setattr(training_table, "previous", lambda day: day)
+        found = refuse(spark, store, "expect_features_before_the_day")
+        assert "features of 2023-07-11" in found["training expect_features_before_the_day None"]["observed"]
+
+    def with_own_click(log, snapshots, day):
+        rows = honest(log, snapshots, day)
+        own = (F.col("user_clicks_7d") + F.col("label")) / (F.col("user_impressions_7d") + 1.0001)
+        return rows.withColumn("user_ctr_7d", F.greatest(own, F.lit(0.01)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_table, "join_features", with_own_click)
+        found = refuse(spark, store, "expect_rate_of_its_counts")
+        check = found["training expect_rate_of_its_counts user_ctr_7d"]
+        assert check["failing_rows"] > 100
+        assert {"event_id", "user_ctr_7d", "user_clicks_7d"} <= set(check["sample"][0])
+
+    with monkeypatch.context() as patch:
+        copied = lambda log, snapshots, day: honest(log, snapshots, day).withColumn(  # noqa: E731
+            "deep_features_5", F.col("label") + F.rand(1) * 0.5
+        )
+        patch.setattr(training_table, "join_features", copied)
+        found = refuse(spark, store, "expect_no_leak")
+        assert "deep_features_5 1.000" in found["training expect_no_leak scene 0"]["observed"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_table, "join_features", lambda *a: (rows := honest(*a)).unionByName(rows.limit(3)))
+        found = refuse(spark, store, "expect_rows_conserved")
+        assert found["training expect_unique_key event_id"]["failing_rows"] == 3
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_table, "join_features", lambda *a: honest(*a).withColumn("user_level", F.lit("warm")))
+        found = refuse(spark, store, "expect_level_of_impressions on user_level")
+        assert found["training expect_level_of_impressions user_level"]["failing_rows"] > 100
+
+
+def test_a_wrong_snapshot_is_not_published(spark, store, monkeypatch):
+    publish_logs(store, DAY, events(0, 200))
+    honest = features._snapshot
+    monkeypatch.setattr(
+        features, "_snapshot", lambda *a: honest(*a).withColumn("clicks_7d", F.col("impressions_7d") + 1)
+    )
+    with pytest.raises(DataQualityError, match="features_user: expect_clicks_within_impressions"):
+        run_stage(spark, store, "features")
+    assert store.manifest("features", DAY) is None
+    check = failed(store.record("quality/features", DAY))["features_user expect_clicks_within_impressions clicks"]
+    assert check["sample"][0]["user_id"].startswith("masked ")
+
+
+def test_a_day_unlike_the_days_before_is_refused(spark, store):
+    write_raw(csv_text([raw_row(n) for n in range(2000)]))
+    run_stage(spark, store, "logs")
+    write_raw(
+        csv_text([raw_row(n, log_time=f"{NEXT} 00:00:00", label="1", item_id=f"i{n}") for n in range(550)]), day=NEXT
+    )
+    with pytest.raises(DataQualityError) as error:
+        run_stage(spark, store, "logs", NEXT)
+    message = str(error.value)
+    assert "expect_usual_volume: expected 0.3 to 3 times the trailing mean of 2,000 rows, observed 550 rows" in message
+    assert "expect_usual_ctr: expected 0.5 to 2 times the trailing 0.2500, observed CTR 1.0000" in message
+    assert store.manifest("logs", NEXT) is None

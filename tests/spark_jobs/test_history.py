@@ -1,0 +1,85 @@
+"""The order in which a history is loaded, without Spark; and a job killed in the middle, with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
+
+from include.lake import Lake
+from include.settings import PROJECT, settings
+from spark_jobs.history import needs, run
+
+DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
+
+
+def test_every_step_comes_after_what_it_needs():
+    began, ended, lock = [], [], threading.Lock()
+
+    def work(stage, day):
+        with lock:
+            assert all(step in ended for step in needs(stage, day) if step[1] >= DAYS[0])
+            began.append((stage, day))
+        with lock:
+            ended.append((stage, day))
+
+    run(DAYS, work)
+    assert sorted(began) == sorted((stage, day) for day in DAYS for stage in ("logs", "features", "training"))
+
+
+def test_a_failure_stops_at_its_day_and_finishes_the_days_before():
+    ended = []
+
+    def work(stage, day):
+        if (stage, day) == ("logs", DAYS[2]):
+            raise ValueError("bad day")
+        ended.append((stage, day))
+
+    with pytest.raises(ValueError, match="bad day"):
+        run(DAYS, work, workers=1)
+    assert sorted(ended) == sorted((stage, day) for day in DAYS[:2] for stage in ("logs", "features", "training"))
+
+
+@pytest.mark.spark
+def test_a_killed_job_leaves_the_published_day_and_a_rerun_mends_it(spark, store: Lake):
+    write_raw(csv_text([raw_row(n) for n in range(300)]))
+    run_stage(spark, store, "logs")
+    manifest, rows = store.manifest("logs", DAY), contents(store, "logs")
+    staging = Path(store.path(store.staging("logs", DAY)))
+    command = [
+        str(Path(sys.executable).parent / "spark-submit"),
+        "--master",
+        "local[1]",
+        "--conf",
+        "spark.log.level=ERROR",
+    ]
+    job = subprocess.Popen(
+        [*command, str(PROJECT / "spark_jobs/ingest.py"), "--from", str(DAY), "--to", str(DAY), "--publish"],
+        env={
+            **os.environ,
+            "CTR_HOME": str(settings().home),
+            "PYTHONPATH": str(PROJECT),
+            "PYSPARK_PYTHON": sys.executable,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 120
+        while not (staging / "logs").exists() and job.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        assert (staging / "logs").exists()
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+    assert (store.manifest("logs", DAY), contents(store, "logs")) == (manifest, rows)
+    assert store.staged("logs", DAY) is None
+    run_stage(spark, store, "logs")
+    assert contents(store, "logs") == rows

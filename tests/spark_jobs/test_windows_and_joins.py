@@ -1,0 +1,162 @@
+"""Incremental snapshots and training rows equal a plain full recompute, over random histories; and know nothing of their day."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+import recompute
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from small_days import DAY, build_only, contents, publish_logs, read, run_stage
+
+from include.errors import MissingDataError
+from include.features import FEATURES
+from include.settings import settings
+
+pytestmark = pytest.mark.spark
+
+HISTORIES, DAYS = 30, 9
+
+
+def random_logs(seed: int) -> recompute.Logs:
+    """Many small random histories at once: keys carry the number of their history, so that each stands alone.
+
+    Some histories are dense, some have idle weeks, some begin late; no history is there on every day.
+    """
+    random, logs = np.random.default_rng(seed), {}
+    dense = random.uniform(0.1, 1.0, HISTORIES)
+    for n in range(DAYS):
+        rows = []
+        for history in np.flatnonzero(random.random(HISTORIES) < dense):
+            for _ in range(random.integers(1, 8)):
+                user, item, scene = random.integers(3), random.integers(3), random.integers(4)
+                rows.append((f"h{history}u{user}", f"h{history}i{item}", str(scene), int(random.random() < 0.3)))
+        rows.append(("always", "there", "4", 0))
+        frame = pd.DataFrame(rows, columns=["user_id", "item_id", "scene", "label"])
+        frame["item_title"] = [f"title {value}" for value in random.integers(4, size=len(frame))]
+        logs[DAY + timedelta(days=n)] = frame
+    return logs
+
+
+def load(spark, store, logs: recompute.Logs) -> None:
+    for day, events in logs.items():
+        publish_logs(store, day, events)
+        build_only(spark, store, "features", day)
+
+
+def same_snapshot(store, logs: recompute.Logs, day: date, table: str, keys: list[str]) -> None:
+    found, expected = (
+        read(store, table, day).set_index(keys).sort_index(),
+        recompute.snapshot(logs, day, keys).sort_index(),
+    )
+    assert found.index.equals(expected.index)
+    for column in set(expected) & set(found):
+        assert found[column].tolist() == expected[column].tolist(), (table, day, column)
+
+
+@given(st.integers(0, 2**32 - 1))
+@hypothesis_settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_tables_equal_a_full_recompute(spark, store, seed):
+    clear(store)
+    logs = random_logs(seed)
+    load(spark, store, logs)
+    for day in (DAY, DAY + timedelta(days=3), DAY + timedelta(days=DAYS - 1)):
+        for who in ("user", "item"):
+            same_snapshot(store, logs, day, f"features_{who}", [f"{who}_id"])
+        same_snapshot(store, logs, day, "features_user_item", ["user_id", "item_id"])
+        found, expected = read(store, "features_scene", day).set_index("scene"), recompute.scenes(logs, day)
+        pd.testing.assert_frame_equal(found.sort_index(), expected.sort_index(), check_dtype=False, check_exact=True)
+        build_only(spark, store, "training", day)
+        rows = read(store, "training", day)
+        rows = rows.assign(row=rows["event_id"].str.split("#").str[1].astype(int)).sort_values("row", ignore_index=True)
+        expected = recompute.training(logs, day)
+        assert rows["row"].tolist() == [*range(len(logs[day]))]
+        pd.testing.assert_frame_equal(rows[expected.columns], expected, check_dtype=False, rtol=1e-13)
+    items = read(store, "items", day).set_index("item_id")["item_title"]
+    last = pd.concat(logs.values()).groupby("item_id")["item_title"].last()
+    assert items.sort_index().to_dict() == last.sort_index().to_dict()
+
+
+def clear(store) -> None:
+    for folder in store.fs.ls(store.root, detail=False) if store.fs.exists(store.root) else []:
+        store.fs.rm(folder, recursive=True)
+
+
+def test_a_day_knows_nothing_of_its_own_labels(spark, store):
+    """Change every label of day d: no column of day d's training rows moves but the label; a rerun changes nothing."""
+    logs = dict(list(random_logs(7).items())[:3])
+    day = DAY + timedelta(days=2)
+    load(spark, store, logs)
+    build_only(spark, store, "training", day)
+    before, snapshots = read(store, "training", day), {name: contents(store, name, day) for name in SNAPSHOTS}
+
+    build_only(spark, store, "features", day)
+    build_only(spark, store, "training", day)
+    assert {name: contents(store, name, day) for name in SNAPSHOTS} == snapshots
+    assert sorted(before["event_id"]) == sorted(read(store, "training", day)["event_id"])
+
+    publish_logs(store, day, logs[day].assign(label=1 - logs[day]["label"]))
+    build_only(spark, store, "features", day)
+    build_only(spark, store, "training", day)
+    after = read(store, "training", day).set_index("event_id").sort_index()
+    before = before.set_index("event_id").sort_index()
+    assert (after["label"] == 1 - before["label"]).all()
+    assert contents(store, "features_user", day) != snapshots["features_user"]
+    pd.testing.assert_frame_equal(after.drop(columns="label"), before.drop(columns="label"))
+    assert {feature.name for feature in FEATURES} <= set(before.columns)
+
+
+SNAPSHOTS = (
+    "features_user",
+    "features_item",
+    "features_user_item",
+    "features_scene",
+    "items",
+    "texts",
+    "agg_user_item",
+)
+
+
+def test_a_gap_in_the_logs_is_named(spark, store):
+    logs = random_logs(3)
+    for n in (0, 2):
+        publish_logs(store, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
+    build_only(spark, store, "features", DAY)
+    with pytest.raises(MissingDataError, match=r"needs the logs of 2023-07-11, which are missing.*2023-07-10"):
+        build_only(spark, store, "features", DAY + timedelta(days=2))
+
+
+def test_features_of_the_day_before_are_required(spark, store):
+    logs = random_logs(3)
+    for n in (0, 1):
+        publish_logs(store, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
+    for stage in ("features", "training"):
+        with pytest.raises(
+            MissingDataError, match=rf"{stage} 2023-07-11 needs features 2023-07-10, which is not published"
+        ):
+            run_stage(spark, store, stage, DAY + timedelta(days=1))
+
+
+def test_training_needs_the_logs_of_its_day(spark, store):
+    with pytest.raises(MissingDataError, match="training 2023-07-10 needs logs 2023-07-10"):
+        run_stage(spark, store, "training")
+
+
+def test_text_keys_are_those_of_python(spark, store):
+    from include.text_key import text_key
+
+    publish_logs(
+        store,
+        DAY,
+        pd.DataFrame({"user_id": ["u"], "item_id": ["i"], "scene": ["0"], "label": [1], "item_title": ["龙井茶"]}),
+    )
+    build_only(spark, store, "features", DAY)
+    build_only(spark, store, "training", DAY)
+    texts = read(store, "texts").set_index("kind")
+    assert texts.loc["title"].to_dict() == {"text_key": text_key("龙井茶"), "text": "龙井茶"}
+    row = read(store, "training").iloc[0]
+    assert (row["title_key"], list(row["item_entity_keys"])) == (text_key("龙井茶"), [text_key("entity")])
+    assert row["user_ctr_7d"] == row["scene_ctr_7d"] == 0.1
+    assert settings().scenes == ("0", "1", "2", "3", "4")
