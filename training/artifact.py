@@ -9,7 +9,7 @@ feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_c
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ from training.calibration import Calibration
 from training.dense import INPUTS, NAMES, Standardiser
 from training.device import device
 from training.loop import predict
-from training.memory import ItemMemory
+from training.memory import Memory
 from training.models.content import TextLookup
 from training.models.fused import FusedModel, Widths
 from training.rows import build_rows
 from training.state import ModelConfig, State
 from training.text_table import TextTable, keys_in
+from training.topics import Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
@@ -47,6 +48,8 @@ HASHED = (
     "model.json",
 )
 """The files that predictions depend on, in the order in which they are hashed."""
+
+MEMORY = tuple(field.name for field in fields(Memory))
 
 
 @dataclass(frozen=True)
@@ -167,13 +170,12 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
         "standardiser.scale": state.standardiser.scale,
         "whiten_text.mean": state.whiten_text.mean,
         "whiten_text.weight": np.ascontiguousarray(state.whiten_text.weight),
+        "whiten_text.deviation": state.whiten_text.deviation,
+        "whiten_llm.deviation": state.whiten_llm.deviation,
         "whiten_llm.mean": state.whiten_llm.mean,
         "whiten_llm.weight": np.ascontiguousarray(state.whiten_llm.weight),
-        "users.impressions": state.user_impressions,
-        "items.impressions": state.memory.impressions,
-        "items.clicks": state.memory.clicks,
-        "items.expected": state.memory.expected,
-        "items.vectors": state.memory.vectors,
+        "topics.centres": state.topics.centres,
+        **{f"memory.{name}": getattr(state.memory, name) for name in MEMORY},
     }
 
 
@@ -188,10 +190,10 @@ def _load_state(folder: Path) -> State:
         users=users,
         items=items,
         standardiser=Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]),
-        whiten_text=Whitening(arrays["whiten_text.mean"], arrays["whiten_text.weight"]),
-        whiten_llm=Whitening(arrays["whiten_llm.mean"], arrays["whiten_llm.weight"]),
-        user_impressions=arrays["users.impressions"],
-        memory=ItemMemory(*(arrays[f"items.{name}"] for name in ("impressions", "clicks", "expected", "vectors"))),
+        whiten_text=Whitening(*(arrays[f"whiten_text.{name}"] for name in ("mean", "weight", "deviation"))),
+        whiten_llm=Whitening(*(arrays[f"whiten_llm.{name}"] for name in ("mean", "weight", "deviation"))),
+        topics=Topics(arrays["topics.centres"]),
+        memory=Memory(*(arrays[f"memory.{name}"] for name in MEMORY)),
     )
 
 

@@ -30,6 +30,12 @@ class Calibration:
         fitted = np.array([_platt(logits[scene == place], labels[scene == place]) for place in range(scenes)])
         return cls(fitted[:, 0], fitted[:, 1])
 
+    def towards(self, other: "Calibration", share: float) -> "Calibration":
+        """Part of the way to another calibration; `share` in [0, 1]."""
+        return Calibration(
+            self.slope + share * (other.slope - self.slope), self.offset + share * (other.offset - self.offset)
+        )
+
     def apply(self, logits: Doubles, scene: npt.NDArray[np.int64]) -> Doubles:
         """Calibrated probabilities `[n] float64`."""
         return sigmoid(self.slope[scene] * logits + self.offset[scene])

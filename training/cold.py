@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from training.dense import ColdValues, Standardiser, cold_values
+from training.dense import DEEP, ColdValues, Standardiser, cold_values
 from training.rows import Rows
 
 NEW_RATE = 0.5
@@ -30,6 +30,10 @@ class ColdSimulation:
         return replace(
             rows,
             dense=dense,
+            own=rows.own * ~torch.stack([item, user], dim=1),
+            always=torch.where(user[:, None], rows.today, rows.always),
+            habits=torch.where(user[:, None], rows.dense[:, DEEP], rows.habits),
+            taste=rows.taste.masked_fill(user[:, None], 0.0),
             user_cold=user | (rows.user_cold & (draw[2] < NEW_RATE)),
             item_cold=item | (rows.item_cold & (draw[3] < NEW_RATE)),
             user_level=rows.user_level.masked_fill(user, 0),

@@ -11,10 +11,13 @@ from include.features import FEATURES
 from include.schemas import DEEP_FEATURES
 
 Matrix = npt.NDArray[np.float32]
-LEFT_OUT = ("day_of_week",)
-"""Inputs that a window of few weeks cannot teach: each weekday would name a handful of days."""
+LEFT_OUT = ("day_of_week", "hour_of_day")
+"""Not inputs as they are: a weekday would name a handful of days, and the hour goes round (`CLOCK`)."""
 INPUTS = tuple(feature for feature in FEATURES if feature.name not in LEFT_OUT)
-NAMES = tuple(feature.name for feature in INPUTS) + DEEP_FEATURES
+CLOCK = ("hour_sine", "hour_cosine")
+NAMES = tuple(feature.name for feature in INPUTS) + CLOCK + DEEP_FEATURES
+DEEP = slice(-len(DEEP_FEATURES), None)
+"""Columns of the deep features in a dense matrix."""
 _CLIP = 6.0
 _RATE_FLOOR = 1e-4
 
@@ -28,7 +31,8 @@ def logit(rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def transformed(rows: pa.Table) -> npt.NDArray[np.float64]:
     """Transformed features `[rows, len(NAMES)] float64`, NaN where a value is missing."""
     columns = [_transform(_numbers(rows, feature.name), feature.transform) for feature in INPUTS]
-    return np.stack([*columns, *(_numbers(rows, name) for name in DEEP_FEATURES)], axis=1)
+    angle = _numbers(rows, "hour_of_day") * (2 * np.pi / 24)
+    return np.stack([*columns, np.sin(angle), np.cos(angle), *(_numbers(rows, name) for name in DEEP_FEATURES)], axis=1)
 
 
 def _transform(values: npt.NDArray[np.float64], how: str) -> npt.NDArray[np.float64]:

@@ -22,7 +22,7 @@ from training.encoders import language_model, llm_place
 from training.tables import published_days, read_day
 from training.texts import distinct_texts
 
-BATCH = 32
+BATCH = 16
 ITEM_KEYS = ("title_key", "item_entity_keys")
 USER_KEYS = ("query_entity_keys", "service_entity_keys", "bill_entity_keys")
 

@@ -69,7 +69,7 @@ def warn_unknown(share: float, slug: str) -> None:
     """Tells a person when the encoder cannot read the language of the texts."""
     if share > MAX_UNKNOWN_SHARE:
         err.print(
-            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so these texts mean little to it. "
+            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so it misreads these texts. "
             "Set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
         )
 

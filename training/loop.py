@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,6 +22,8 @@ from training.rows import Rows
 
 EMBEDDING_RATE = 0.05
 WARM_UP_STEPS = 20
+AVERAGE_DECAY = 0.99
+"""Of the moving average of the dense weights (Polyak), which looks back about a hundred steps."""
 AUXILIARY = 0.2
 """Weight of the losses of backbone and content alone, which keep both readable and neither idle."""
 PREDICT_BATCH = 8192
@@ -59,10 +62,13 @@ class Trainer:
     def __init__(self, model: FusedModel, cold: ColdSimulation, settings: Settings) -> None:
         self.device = device()
         self.model = model.to(self.device)
+        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
         self._cold, self._settings, self._steps = cold, settings, 0
         tables = [model.users.weight, model.items.weight]
         rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
-        self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4)
+        self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
+        self._trained = rest
+        self._average = [weight.detach().clone() for weight in rest]
         self._sparse = torch.optim.Adagrad(tables, lr=EMBEDDING_RATE, initial_accumulator_value=0.1)
 
     def learn(self, rows: Rows, texts: TextLookup, day: date, advance: Callable[[int], None]) -> float:
@@ -75,6 +81,25 @@ class Trainer:
             total += self._step(batch.to(self.device), texts, day) * len(batch)
             advance(len(batch))
         return total / max(len(rows), 1)
+
+    @contextmanager
+    def averaged(self) -> Iterator[FusedModel]:
+        """The model with averaged weights, which is what predicts: the last steps' noise is not in it."""
+        steady = [weight.detach().clone() for weight in self._trained]
+        self._set(self._average)
+        try:
+            yield self.model
+        finally:
+            self._set(steady)
+
+    def finish(self) -> FusedModel:
+        """The model with averaged weights, for good."""
+        self._set(self._average)
+        return self.model.eval()
+
+    @torch.no_grad()
+    def _set(self, weights: list[Tensor]) -> None:
+        torch._foreach_copy_(list[Tensor](self._trained), weights)
 
     def _step(self, batch: Rows, texts: TextLookup, day: date) -> float:
         self._steps += 1
@@ -94,6 +119,8 @@ class Trainer:
         loss.backward()
         self._dense.step()
         self._sparse.step()
+        decay = min(AVERAGE_DECAY, (1 + self._steps) / (10 + self._steps))
+        torch._foreach_lerp_(self._average, [weight.detach() for weight in self._trained], 1 - decay)
         return float(main.detach())
 
 

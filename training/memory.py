@@ -1,14 +1,19 @@
-"""What the model remembers of the items it was trained on, and FAISS over the warm ones.
+"""What the model remembers of the users and items it was trained on, and FAISS over the warm items.
 
-A cold item has no id embedding and no clicks of its own: the mean embedding and the smoothed CTR of its nearest warm
-neighbours by text stand in for them.
+A cold item has no id embedding and no clicks of its own: the mean embedding and the lift of its nearest warm neighbours by
+text stand in for them. *Expected* clicks are those that the model itself foresaw before it learnt from the day, so that
+what is remembered is what the model did not know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from include.schemas import DEEP_FEATURES
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -18,9 +23,94 @@ TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
+class Day:
+    """What a day's rows add to the memory: `users`, `items [n] int64`, `labels`, `expected [n]` clicks, the item's topics
+    `[n, topics]`, the topics of the user's intents `intents [n, topics]`, the standardised deep features `deep [n,
+    features]`; of the distinct items `seen [m]` the text `texts [m, dim]` at length one."""
+
+    users: Places
+    items: Places
+    labels: Floats
+    expected: Floats
+    topics: Floats
+    intents: Floats
+    deep: Floats
+    seen: Places
+    texts: Floats
+
+
+@dataclass(frozen=True)
+class Memory:
+    """By row of the vocabularies, float32; row 0, what is out of the vocabulary, stays zero.
+
+    `user_counts`, `item_counts [n, 3]`: impressions, clicks, expected clicks. `tastes [users, topics]`: sum over the
+    user's impressions of (click − expected) · the item's topics. `intents [users, topics]`: sum over days of the topics of
+    the user's intents. `habits [users, features]`: sum over impressions of the deep features. `texts [items, dim]`: the
+    item's text at length one.
+    """
+
+    user_counts: Floats
+    item_counts: Floats
+    tastes: Floats
+    intents: Floats
+    habits: Floats
+    texts: Floats
+
+    @classmethod
+    def empty(cls, users: int, items: int, topics: int, dim: int) -> "Memory":
+        """A memory of nothing."""
+        shapes = ((users, 3), (items, 3), (users, topics), (users, topics), (users, len(DEEP_FEATURES)), (items, dim))
+        return cls(*(np.zeros(shape, np.float32) for shape in shapes))
+
+    def extended(self, users: int, items: int) -> "Memory":
+        """The same memory with room for larger vocabularies."""
+        more = Memory.empty(
+            users - len(self.user_counts), items - len(self.item_counts), self.tastes.shape[1], self.texts.shape[1]
+        )
+        return Memory(
+            *(np.concatenate([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
+        )
+
+    def after(self, day: Day) -> "Memory":
+        """The memory when a day is over."""
+        surprise = (day.labels - day.expected).astype(np.float32)
+        rows = np.bincount(day.users, minlength=len(self.user_counts))
+        texts = self.texts.copy()
+        texts[day.seen] = day.texts
+        new = Memory(
+            user_counts=self.user_counts + _counts(day.users, day, len(self.user_counts)),
+            item_counts=self.item_counts + _counts(day.items, day, len(self.item_counts)),
+            tastes=self.tastes + _sums(day.users, surprise, day.topics, len(self.tastes)),
+            intents=self.intents + _sums(day.users, 1 / rows[day.users], day.intents, len(self.intents)),
+            habits=self.habits + _sums(day.users, np.ones_like(surprise), day.deep, len(self.habits)),
+            texts=texts,
+        )
+        for field in fields(new):
+            getattr(new, field.name)[0] = 0.0
+        return new
+
+
+def lift(counts: Floats, smoothing: float) -> Floats:
+    """Smoothed log(clicks / expected clicks) `[n]` of counts `[n, 3]`, 0 for the unknown; `smoothing` in impressions."""
+    impressions, clicks, expected = counts.T
+    prior = smoothing * expected.sum() / max(impressions.sum(), 1.0) + 1e-6
+    return np.log((clicks + prior) / (expected + prior)).astype(np.float32)
+
+
+def _counts(places: Places, day: Day, size: int) -> Floats:
+    columns = [np.bincount(places, weights, minlength=size) for weights in (None, day.labels, day.expected)]
+    return np.asarray(np.stack(columns, axis=1), np.float32)
+
+
+def _sums(places: Places, weights: npt.NDArray[np.floating[Any]], values: Floats, size: int) -> Floats:
+    """Weighted sums of rows `values [n, k]` by place `[size, k]`."""
+    return (csr_matrix((weights, (places, np.arange(len(places)))), (size, len(places))) @ values).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Hits:
     """Nearest warm items: `places [n, k] int64` (0 where none), `weights [n, k] float32` (sum 1, or 0 where none),
-    their smoothed `lift [n] float32` (log of clicks over expected clicks) and the best `similarity [n] float32`."""
+    their `lift [n] float32` and the best `similarity [n] float32`."""
 
     places: Places
     weights: Floats
@@ -28,68 +118,24 @@ class Hits:
     similarity: Floats
 
 
-@dataclass(frozen=True)
-class ItemMemory:
-    """By row of the item vocabulary: `impressions`, `clicks`, `expected [items] float32` (clicks that the scenes' prior
-    CTRs would give), and `vectors [items, dim] float32`, the item's whitened text at length one (or zero)."""
-
-    impressions: Floats
-    clicks: Floats
-    expected: Floats
-    vectors: Floats
-
-    @classmethod
-    def empty(cls, items: int, dim: int) -> "ItemMemory":
-        """A memory of nothing."""
-        zeros = [np.zeros(items, np.float32) for _ in range(3)]
-        return cls(*zeros, np.zeros((items, dim), np.float32))
-
-    def extended(self, items: int) -> "ItemMemory":
-        """The same memory with room for a larger vocabulary."""
-        more = ItemMemory.empty(items - len(self.impressions), self.vectors.shape[1])
-        return ItemMemory(
-            np.concatenate([self.impressions, more.impressions]),
-            np.concatenate([self.clicks, more.clicks]),
-            np.concatenate([self.expected, more.expected]),
-            np.concatenate([self.vectors, more.vectors]),
-        )
-
-    def after(self, items: Places, labels: Floats, prior: Floats, known: Places, vectors: Floats) -> "ItemMemory":
-        """With a day added: `items [n]`, their `labels [n]` and scenes' `prior [n]` CTR; `known [m]` items' `vectors`."""
-        size = len(self.impressions)
-        impressions = self.impressions + np.bincount(items, minlength=size).astype(np.float32)
-        clicks = self.clicks + np.bincount(items, labels, minlength=size).astype(np.float32)
-        expected = self.expected + np.bincount(items, prior, minlength=size).astype(np.float32)
-        texts = self.vectors.copy()
-        texts[known] = vectors
-        for array in (impressions, clicks, expected, texts):
-            array[0] = 0.0  # ids out of the vocabulary are many items
-        return ItemMemory(impressions, clicks, expected, texts)
-
-    def lift(self, smoothing: float) -> Floats:
-        """Smoothed log(clicks / expected clicks) `[items]`, 0 for an unknown item; `smoothing` is in impressions."""
-        prior = smoothing * self.expected.sum() / max(self.impressions.sum(), 1.0) + 1e-6
-        return np.log((self.clicks + prior) / (self.expected + prior)).astype(np.float32)
-
-
 class WarmIndex:
-    """Exact inner-product search over the items with more than `threshold` impressions."""
+    """Exact inner-product search over the items with more than `threshold` impressions; `lifts [items]` are theirs."""
 
-    def __init__(self, memory: ItemMemory, threshold: int, smoothing: float) -> None:
-        self.places = np.flatnonzero((memory.impressions > threshold) & memory.vectors.any(axis=1))
-        self._lift = memory.lift(smoothing)
-        self._index = faiss.IndexFlatIP(memory.vectors.shape[1])
-        self._index.add(memory.vectors[self.places])
+    def __init__(self, memory: Memory, lifts: Floats, threshold: int) -> None:
+        self.places = np.flatnonzero((memory.item_counts[:, 0] > threshold) & memory.texts.any(axis=1))
+        self._lifts = lifts
+        self._index = faiss.IndexFlatIP(memory.texts.shape[1])
+        self._index.add(memory.texts[self.places])
 
-    def search(self, vectors: Floats, own: Places) -> Hits:
-        """Neighbours of `vectors [n, dim]`; an item is never its own neighbour (`own [n]`: its row, 0 if unknown)."""
-        count, wanted = len(vectors), NEIGHBOURS + 1
+    def search(self, texts: Floats, own: Places) -> Hits:
+        """Neighbours of `texts [n, dim]`; an item is never its own neighbour (`own [n]`: its row, 0 if unknown)."""
+        count, wanted = len(texts), NEIGHBOURS + 1
         places = np.zeros((count, wanted), np.int64)
         scores = np.full((count, wanted), -np.inf, np.float32)
         reach = min(wanted, len(self.places))
         if reach:
-            found, rows = self._index.search(np.ascontiguousarray(vectors), reach)
-            places[:, :reach], scores[:, :reach] = self.places[rows], found
+            nearness, rows = self._index.search(np.ascontiguousarray(texts), reach)
+            places[:, :reach], scores[:, :reach] = self.places[rows], nearness
         scores[(places == own[:, None]) | (scores <= 0)] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS]
         places, scores = np.take_along_axis(places, order, 1), np.take_along_axis(scores, order, 1)
@@ -97,5 +143,9 @@ class WarmIndex:
         weights = np.exp((scores - best[:, None]) / TEMPERATURE)
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
         places[~np.isfinite(scores)] = 0
-        lift = (weights * self._lift[places]).sum(axis=1)
-        return Hits(places, weights.astype(np.float32), lift.astype(np.float32), best.astype(np.float32))
+        return Hits(
+            places=places,
+            weights=weights.astype(np.float32),
+            lift=(weights * self._lifts[places]).sum(axis=1).astype(np.float32),
+            similarity=best.astype(np.float32),
+        )

@@ -1,6 +1,6 @@
 """A day's training rows as tensors: columnar from Arrow, no Python per row."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,12 @@ from torch import Tensor
 
 from include.errors import InvalidInputError
 from include.schemas import LEVELS
-from training.dense import logit, transformed
+from training.dense import DEEP, logit, transformed
+from training.matching import match
+from training.memory import Day
 from training.state import State
 from training.text_table import BAGS, TextTable
+from training.topics import share, total
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class Rows:
     `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
     `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
     `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `kin [n, 2] float32`: their
-    smoothed lift and the similarity of the nearest.
+    lift and the similarity of the nearest.
+    `own [n, 2] float32`: the lift of the item and of the user.
+    `match [n, 3 · MATCH_WIDTH] float32`: how the item's texts fit query, service and bill.
+    `topics [n, topics] float32`: the item's; `today`, `always`: those of the row's intents, and of all of the user's so
+    far; `taste`: topics that the user clicked more than foreseen.
+    `habits [n, deep features] float32`: their mean over the user's impressions so far and this one.
     `label [n] float32`: 1 for a click (0 where labels are unknown).
     """
 
@@ -46,6 +54,13 @@ class Rows:
     neighbours: Tensor
     weights: Tensor
     kin: Tensor
+    own: Tensor
+    match: Tensor
+    topics: Tensor
+    today: Tensor
+    always: Tensor
+    taste: Tensor
+    habits: Tensor
     label: Tensor
 
     def __len__(self) -> int:
@@ -63,32 +78,51 @@ class Rows:
 def build_rows(table: pa.Table, state: State, texts: TextTable) -> Rows:
     """Rows `[n]` of a day from its training table, as the state knows the world when that day begins."""
     users, items = state.users.encode(table["user_id"]), state.items.encode(table["item_id"])
-    title = texts.places(table["title_key"].fill_null(0).to_numpy())
-    bags = {name: texts.bag(table[name]) for name in BAGS}
-    first, back = np.unique(_codes(table["item_id"]), return_index=True, return_inverse=True)[1:]
-    hits = state.index.search(texts.item_vectors(title[first], bags["item_entity_keys"][first]), items[first])
+    dense, memory = state.standardiser.apply(transformed(table)), state.memory
     label = table["label"].fill_null(0).to_numpy() if "label" in table.column_names else np.zeros(len(users))
     arrays = {
         "scene": _places(table["scene"], state.config.scenes, "scene"),
         "user": users,
         "item": items,
-        "user_cold": state.user_impressions[users] == 0,
-        "item_cold": state.memory.impressions[items] == 0,
+        "user_cold": memory.user_counts[users, 0] == 0,
+        "item_cold": memory.item_counts[items, 0] == 0,
         "user_level": _places(table["user_level"], LEVELS, "user_level"),
         "item_level": _places(table["item_level"], LEVELS, "item_level"),
-        "dense": state.standardiser.apply(transformed(table)),
+        "dense": dense,
         "prior": logit(table["scene_ctr_7d"].to_numpy()).astype(np.float32),
+        "habits": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
+        "own": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
+        "label": label.astype(np.float32),
+        **_text_arrays(table, state, texts, users, items),
+    }
+    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+
+
+def _text_arrays(
+    table: pa.Table, state: State, texts: TextTable, users: np.ndarray, items: np.ndarray
+) -> dict[str, np.ndarray]:
+    title = texts.places(table["title_key"].fill_null(0).to_numpy())
+    entities, query, service, bill = (texts.bag(table[name]) for name in BAGS)
+    first, back = np.unique(_codes(table["item_id"]), return_index=True, return_inverse=True)[1:]
+    hits = state.index.search(texts.item_vectors(title[first], entities[first]), items[first])
+    item_texts = np.concatenate([title[:, None], entities], axis=1)
+    members, memory = state.topics.of(texts), state.memory
+    today = total(np.concatenate([query, service, bill], axis=1), members)
+    return {
         "title": title,
-        "entities": bags["item_entity_keys"],
-        "query": bags["query_entity_keys"],
-        "service": bags["service_entity_keys"],
-        "bill": bags["bill_entity_keys"],
+        "entities": entities,
+        "query": query,
+        "service": service,
+        "bill": bill,
         "neighbours": hits.places[back],
         "weights": hits.weights[back],
         "kin": np.stack([hits.lift, hits.similarity], axis=1)[back],
-        "label": label.astype(np.float32),
+        "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
+        "topics": share(total(item_texts[first], members))[back],
+        "today": share(today),
+        "always": share(today + memory.intents[users]),
+        "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
     }
-    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -106,10 +140,23 @@ def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.nd
     return places.to_numpy().astype(np.int64)
 
 
-def state_after(state: State, rows: Rows, texts: TextTable) -> State:
-    """The state when the day of these labelled rows is over."""
-    items = rows.item.numpy()
-    known, first = np.unique(items, return_index=True)
-    vectors = texts.item_vectors(rows.title.numpy()[first], rows.entities.numpy()[first])
-    prior = rows.prior.sigmoid().numpy()
-    return state.after(rows.user.numpy(), state.memory.after(items, rows.label.numpy(), prior, known, vectors))
+def state_after(state: State, rows: Rows, texts: TextTable, logit: np.ndarray) -> State:
+    """The state when the day of these labelled rows is over; `logit [n]` is what the model foresaw before it."""
+    seen, first = np.unique(rows.item.numpy(), return_index=True)
+    day = Day(
+        users=rows.user.numpy(),
+        items=rows.item.numpy(),
+        labels=rows.label.numpy(),
+        expected=(1 / (1 + np.exp(-logit))).astype(np.float32),
+        seen=seen,
+        texts=texts.item_vectors(rows.title.numpy()[first], rows.entities.numpy()[first]),
+        topics=rows.topics.numpy(),
+        intents=total(intents_of(rows), state.topics.of(texts)),
+        deep=rows.dense[:, DEEP].numpy(),
+    )
+    return replace(state, memory=state.memory.after(day))
+
+
+def intents_of(rows: Rows) -> np.ndarray:
+    """Query, service and bill as one bag `[n, …]`."""
+    return torch.cat([rows.query, rows.service, rows.bill], dim=1).numpy()

@@ -4,11 +4,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from training.dense import Standardiser
-from training.memory import ItemMemory, WarmIndex
+from training.memory import Floats, Memory, WarmIndex, lift
+from training.topics import Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
@@ -43,10 +41,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class State:
-    """The world as the model knows it when a day begins.
-
-    `user_impressions [users] float32` counts training rows by row of the user vocabulary; `memory` is the items'.
-    """
+    """The world as the model knows it when a day begins."""
 
     config: ModelConfig
     users: Vocabulary
@@ -54,26 +49,24 @@ class State:
     standardiser: Standardiser
     whiten_text: Whitening
     whiten_llm: Whitening
-    user_impressions: npt.NDArray[np.float32]
-    memory: ItemMemory
+    topics: Topics
+    memory: Memory
 
     @cached_property
     def index(self) -> WarmIndex:
         """Search over the items that are warm when the day begins."""
-        return WarmIndex(self.memory, self.config.item_few_impressions, self.config.ctr_smoothing)
+        return WarmIndex(self.memory, self.item_lift, self.config.item_few_impressions)
+
+    @cached_property
+    def user_lift(self) -> Floats:
+        """Smoothed log(clicks / expected clicks) by row of the user vocabulary."""
+        return lift(self.memory.user_counts, self.config.ctr_smoothing)
+
+    @cached_property
+    def item_lift(self) -> Floats:
+        """Smoothed log(clicks / expected clicks) by row of the item vocabulary."""
+        return lift(self.memory.item_counts, self.config.ctr_smoothing)
 
     def extended(self, users: Vocabulary, items: Vocabulary) -> "State":
         """The same state with larger vocabularies, whose new ids have not been seen."""
-        room = np.zeros(len(users) - len(self.user_impressions), np.float32)
-        return replace(
-            self,
-            users=users,
-            items=items,
-            user_impressions=np.concatenate([self.user_impressions, room]),
-            memory=self.memory.extended(len(items)),
-        )
-
-    def after(self, users: npt.NDArray[np.int64], memory: ItemMemory) -> "State":
-        """The state when a day is over that showed something to `users [n]` and left this memory of the items."""
-        seen = np.bincount(users, minlength=len(self.users)).astype(np.float32)
-        return replace(self, user_impressions=self.user_impressions + seen, memory=memory)
+        return replace(self, users=users, items=items, memory=self.memory.extended(len(users), len(items)))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.cache import Keys, VectorCache
-from training.whitening import Whitening
+from training.whitening import Whitening, unit
 
 BAGS = ("item_entity_keys", "query_entity_keys", "service_entity_keys", "bill_entity_keys")
 BAG_LENGTH = 24
@@ -20,13 +20,15 @@ BAG_LENGTH = 24
 class TextTable:
     """Whitened vectors by text key.
 
-    `keys [n] int64` sorted; `text [n + 1, dim] float32` of the encoder and `llm [n + 1, dim] float32` of the language
-    model, zero where missing; `has_text`, `has_llm [n + 1] bool`.
+    `keys [n] int64` sorted; by row, zero where missing: `text [n + 1, dim] float32` of the encoder and `llm [n + 1, dim]
+    float32` of the language model, whitened, and `unit [n + 1, dim] float32`, the encoder's at length one for cosines;
+    `has_text`, `has_llm [n + 1] bool`.
     """
 
     keys: Keys
     text: npt.NDArray[np.float32]
     llm: npt.NDArray[np.float32]
+    unit: npt.NDArray[np.float32]
     has_text: npt.NDArray[np.bool_]
     has_llm: npt.NDArray[np.bool_]
 
@@ -37,7 +39,7 @@ class TextTable:
         """The vectors of sorted, distinct keys from both caches."""
         vectors, has_text = _whitened(keys, text, whiten_text)
         llm_vectors, has_llm = _whitened(keys, llm, whiten_llm)
-        return cls(keys, vectors, llm_vectors, has_text, has_llm)
+        return cls(keys, vectors, llm_vectors, whiten_text.directions(vectors), has_text, has_llm)
 
     @property
     def missing(self) -> int:
@@ -66,10 +68,12 @@ class TextTable:
         return np.where(inside, self.places(values[np.where(inside, picks, -1)]), 0)
 
     def item_vectors(self, title: npt.NDArray[np.int64], entities: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Items' text at length one `[n, dim]`, from their title's row `[n]` and entities' rows `[n, …]`; zero without."""
+        """Items' text at length one, for cosines, from their title's row `[n]` and their entities' rows `[n, …]`.
+
+        `[n, dim] float32`; zero for an item without text.
+        """
         count = np.maximum((entities > 0).sum(axis=1, keepdims=True), 1)
-        vectors = self.text[title] + self.text[entities].sum(axis=1) / count
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+        return unit(self.unit[title] + self.unit[entities].sum(axis=1) / count)
 
 
 def keys_in(rows: pa.Table, columns: Sequence[str] = ("title_key", *BAGS)) -> Keys:

@@ -30,18 +30,20 @@ from training.dense import Moments, transformed
 from training.device import steady_threads
 from training.encoders import encoder_place, llm_place
 from training.loop import CurvePoint, Predicted, Trainer, curve_point, predict
-from training.memory import ItemMemory
+from training.memory import Memory
 from training.models.fused import FusedModel
 from training.progress import progress
 from training.rows import Rows, build_rows, state_after
 from training.state import ModelConfig, State
 from training.tables import published_days, read_day
 from training.text_table import BAGS, keys_in
+from training.topics import TOPICS, Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
 NEEDED_FOR = "Training"
 LLM_DIM = 64
+CALIBRATION_DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -127,23 +129,31 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
     )
     lookup = text_lookup(texts, trainer.device)
     curve: list[CurvePoint] = []
-    last: tuple[Rows, Predicted] | None = None
+    unseen_days: list[tuple[Rows, Predicted]] = []
     with progress() as bar:
         task = bar.add_task("Training", total=found.rows)
         for day in days:
             started = time.monotonic()
             rows = build_rows(read_day(store, "training", day, NEEDED_FOR), state, texts)
-            unseen = predict(model, rows, lookup)
+            with trainer.averaged() as steady:
+                unseen = predict(steady, rows, lookup)
             loss = trainer.learn(rows, lookup, day, lambda count: bar.advance(task, count))
             curve.append(curve_point(day, rows, unseen, loss, started))
-            state = state_after(state, rows, texts)
-            last = (rows, unseen)
-    assert last is not None
-    rows, unseen = last
-    calibration = Calibration.fit(
-        unseen.logit, rows.label.numpy().astype(np.float64), rows.scene.numpy(), len(state.config.scenes)
+            state = state_after(state, rows, texts, unseen.logit)
+            unseen_days = [*unseen_days, (rows, unseen)][-CALIBRATION_DAYS:]
+    calibration = _calibration(
+        unseen_days, base.calibration if base else Calibration.identity(len(state.config.scenes))
     )
-    return Trained(Predictor(model.eval(), state, calibration), curve, found.rows)
+    return Trained(Predictor(trainer.finish(), state, calibration), curve, found.rows)
+
+
+def _calibration(days: Sequence[tuple[Rows, Predicted]], before: Calibration) -> Calibration:
+    """Fitted on days as predicted before they were learnt from; with fewer than three, the rest of the way is `before`."""
+    logits = np.concatenate([predicted.logit for _, predicted in days])
+    labels = np.concatenate([rows.label.numpy() for rows, _ in days]).astype(np.float64)
+    scene = np.concatenate([rows.scene.numpy() for rows, _ in days])
+    fitted = Calibration.fit(logits, labels, scene, len(before.slope))
+    return before.towards(fitted, len(days) / CALIBRATION_DAYS)
 
 
 def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
@@ -179,8 +189,8 @@ def fresh_state(store: Lake, found: Survey, settings: Settings) -> State:
         standardiser=found.moments.standardiser(),
         whiten_text=whitening,
         whiten_llm=_llm_whitening(store, config.llm, found.keys),
-        user_impressions=np.zeros(len(found.users), np.float32),
-        memory=ItemMemory.empty(len(found.items), whitening.dim),
+        topics=Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), settings.seed),
+        memory=Memory.empty(len(found.users), len(found.items), TOPICS, whitening.dim),
     )
 
 
@@ -193,7 +203,7 @@ def _llm_whitening(store: Lake, slug: str, keys: Keys) -> Whitening:
     """Whitening of the cached cold texts; of no width at its input while there are none."""
     vectors, found = VectorCache(store, slug).lookup(keys)
     if found.sum() < 2:
-        return Whitening(np.zeros(0, np.float32), np.zeros((0, LLM_DIM), np.float32))
+        return Whitening(np.zeros(0, np.float32), np.zeros((0, LLM_DIM), np.float32), np.zeros(LLM_DIM, np.float32))
     return Whitening.fit(vectors[found], LLM_DIM)
 
 

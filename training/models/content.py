@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from include.schemas import LEVELS
+from training.matching import MATCH_WIDTH
 from training.models.layers import PerScene, mlp
 from training.rows import Rows
+from training.topics import TOPICS
 
 INTENTS = ("query", "service", "bill")
 WARM = LEVELS.index("warm")
@@ -84,20 +86,21 @@ class ContentTower(nn.Module):
         self.llm = nn.Linear(llm_dim, dim // 2)
         inputs = 5 * text_dim
         self.shared = nn.Linear(inputs, 2 * dim)
-        self.own = PerScene([nn.Linear(inputs, 2 * dim, bias=False) for _ in range(scenes)])
-        for copy in self.own.copies:
-            nn.init.zeros_(copy.weight)
-        rest = self.similarity.outputs + 2 * (dim // 2) + 2 + 5
+        own = [nn.Linear(inputs, 2 * dim, bias=False) for _ in range(scenes)]
+        for projection in own:
+            nn.init.zeros_(projection.weight)
+        self.own = PerScene(own)
+        rest = self.similarity.outputs + 3 * TOPICS + 3 + 3 * MATCH_WIDTH + 2 * (dim // 2) + 2 + 5
         self.towers = PerScene([mlp(2 * dim + rest, 2 * dim, 1) for _ in range(scenes)])
 
-    def forward(self, text: TextInputs, sizes: list[int]) -> Tensor:
-        """Logit `[B]` of rows sorted by scene."""
+    def forward(self, text: TextInputs, fit: Tensor, match: Tensor, sizes: list[int]) -> Tensor:
+        """Logit `[B]` of rows sorted by scene, whose texts fit the intents as `match [B, …]` says."""
         flat = text.vectors.flatten(1)
         projected = nn.functional.silu(self.shared(flat) + self.own(flat, sizes))
         llm = nn.functional.silu(self.llm(text.llm)).flatten(1) * text.llm_mask.repeat_interleave(
             self.llm.out_features, 1
         )
-        inputs = [projected, self.similarity(text.vectors), llm, text.llm_mask, text.present]
+        inputs = [projected, self.similarity(text.vectors), fit, match, llm, text.llm_mask, text.present]
         return self.towers(torch.cat(inputs, dim=1), sizes).squeeze(-1)
 
 

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from include.schemas import LEVELS
+from include.schemas import DEEP_FEATURES, LEVELS
+from training.matching import MATCH_WIDTH
 from training.models.content import ContentTower, Similarity, TextInputs
 from training.models.layers import mlp
 from training.models.ple import Ple
 from training.rows import Rows
 from training.state import ModelConfig
+from training.topics import TOPICS
+
+GATE_START = -1.5
+"""Of the gate's logit: text begins with a small say, as a mean of both ways at odds would blunt the better one."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,14 @@ class FusedModel(nn.Module):
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=0.01)
         self.taste = nn.Linear(2 * widths.text, config.id_dim)
+        self.habit = nn.Linear(len(DEEP_FEATURES) + 3 * widths.text, config.id_dim)
         self.similarity = Similarity(widths.text, config.text_dim)
-        known = widths.dense + 2 + 2 * len(LEVELS) + 5  # dense, kin, levels, present
+        known = (
+            widths.dense + len(DEEP_FEATURES) + 2 + 2 + 3 * MATCH_WIDTH + 2 * len(LEVELS) + 5
+        )  # dense, habits, kin, own, match, levels, present
         scenes = len(config.scenes)
         self.backbone = Ple(
-            4 * config.id_dim + self.similarity.outputs + known,
+            5 * config.id_dim + self.similarity.outputs + known + 3 * TOPICS + 3,
             scenes,
             levels=config.levels,
             shared=config.shared_experts,
@@ -58,28 +66,30 @@ class FusedModel(nn.Module):
         )
         self.content = ContentTower(scenes, widths.text, widths.llm, config.text_dim)
         self.gate = mlp(known + 2, 16, 1)
-        self.gate_bias = nn.Parameter(torch.zeros(scenes))
+        self.gate_bias = nn.Parameter(torch.full((scenes,), GATE_START))
 
     def forward(self, rows: Rows, text: TextInputs) -> Output:
         """Outputs of rows sorted by scene."""
         sizes = torch.bincount(rows.scene, minlength=len(self.gate_bias)).tolist()
-        known = torch.cat(
-            [rows.dense, rows.kin, _levels(rows.user_level), _levels(rows.item_level), text.present], dim=1
-        )
+        levels = [_levels(rows.user_level), _levels(rows.item_level)]
+        known = torch.cat([rows.dense, rows.habits, rows.kin, rows.own, rows.match, *levels, text.present], dim=1)
         ids = self._ids(rows, text)
-        backbone = rows.prior + self.backbone(torch.cat([ids, self.similarity(text.vectors), known], dim=1), sizes)
-        content = rows.prior + self.content(text, sizes)
+        backbone = rows.prior + self.backbone(
+            torch.cat([ids, self.similarity(text.vectors), known, _fit(rows)], dim=1), sizes
+        )
+        content = rows.prior + self.content(text, _fit(rows), rows.match, sizes)
         gate = self.gate(torch.cat([known, text.llm_mask], dim=1)).squeeze(-1)
         alpha = torch.sigmoid(gate + self.gate_bias[rows.scene])
         return Output((1 - alpha) * backbone + alpha * content, alpha, backbone, content)
 
     def _ids(self, rows: Rows, text: TextInputs) -> Tensor:
-        """`[B, 4 · id_dim]`: user, item, their product, and the user's with the item's text."""
+        """`[B, 5 · id_dim]`: user, item, their product, and the item's text with the user and with the user's habits."""
         user = self.users(rows.user.masked_fill(rows.user_cold, 0))
         own = self.items(rows.item.masked_fill(rows.item_cold, 0))
         item = torch.where(rows.item_cold[:, None], own + self._stand_in(rows), own)
         taste = self.taste(text.vectors[:, :2].flatten(1))
-        return torch.cat([user, item, user * item, user * taste], dim=1)
+        habit = self.habit(torch.cat([rows.habits, text.vectors[:, 2:].flatten(1)], dim=1))
+        return torch.cat([user, item, user * item, user * taste, habit * taste], dim=1)
 
     def _stand_in(self, rows: Rows) -> Tensor:
         """Mean id embedding `[B, id_dim]` of the warm neighbours, which a cold row must not move."""
@@ -92,6 +102,18 @@ def sort_by_scene(rows: Rows) -> tuple[Rows, Tensor]:
     """The rows in the order that the model wants, and the order itself."""
     order = torch.argsort(rows.scene, stable=True)
     return rows.take(order), order
+
+
+def _fit(rows: Rows) -> Tensor:
+    """`[B, 3 · TOPICS + 3]`: the item's topics, how far each is what the user wants and clicks, and the sums over topics."""
+    wants, clicks = rows.topics * torch.log1p(TOPICS * rows.always), rows.topics * rows.taste
+    sums = [_log_odds(rows.topics, rows.always), _log_odds(rows.topics, rows.today), clicks.sum(1)]
+    return torch.cat([rows.topics, wants, clicks, torch.stack(sums, dim=1)], dim=1)
+
+
+def _log_odds(topics: Tensor, intents: Tensor) -> Tensor:
+    """Log of how much likelier `[B]` the item's topics are among the intents than among all topics alike."""
+    return torch.log(TOPICS * (topics * intents).sum(1) + 0.1)
 
 
 def _levels(level: Tensor) -> Tensor:
