@@ -122,14 +122,13 @@ def nightly(days: list[date]) -> dict[date, Outcome]:
 
 def _watch(airflow: airflow_local.AirflowClient, days: list[date]) -> dict[date, Outcome]:
     began = time.monotonic()
-    with Live(console=err, refresh_per_second=2, transient=False) as live:
+    with Live(console=err, refresh_per_second=2, transient=not err.is_terminal) as live:
         seen: dict[tuple[date, str], str] = {}
         while True:
             runs = _runs_by_day(airflow, days)
             states = {day: _stage_states(airflow, run) for day, run in runs.items()}
             live.update(_progress(days, states, time.monotonic() - began))
-            if not err.is_terminal:
-                _print_changes(states, seen)
+            _print_changes(states, seen)
             if len(runs) == len(days) and all(run["state"] in ("success", "failed") for run in runs.values()):
                 return {day: _outcome(airflow, run) for day, run in runs.items()}
             time.sleep(2)
@@ -169,6 +168,8 @@ def _progress(days: list[date], states: dict[date, dict[str, str]], seconds: flo
 
 def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, str], str]) -> None:
     """Where there is no terminal: one line for each change."""
+    if err.is_terminal:
+        return
     for day, stages in states.items():
         for stage, state in stages.items():
             if state in _MARKS and seen.get((day, stage)) != state:

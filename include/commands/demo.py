@@ -50,7 +50,7 @@ def demo(
     nightly = days[-demo_module.NIGHTLY_DAYS :]
     demo_module.load_history(days[: -demo_module.NIGHTLY_DAYS])
     failed = run_nightly(nightly)
-    show_results(nightly, as_json, time.monotonic() - began)
+    show_results(data, nightly, as_json, time.monotonic() - began)
     if failed:
         raise CtrError(failed)
 
@@ -137,7 +137,7 @@ def run_nightly(days: list[date]) -> str:
     return "\n\n".join(messages)
 
 
-def show_results(days: list[date], as_json: bool, seconds: float) -> None:
+def show_results(data: Data, days: list[date], as_json: bool, seconds: float) -> None:
     """The table at the end, and where everything lies."""
     from include import airflow_local
     from include.demo import result
@@ -151,7 +151,9 @@ def show_results(days: list[date], as_json: bool, seconds: float) -> None:
     out.print(Text(f"Model       {home}ctr models   (registry {settings().registry_uri})"))
     out.print(Text(f"Days        {home}ctr days   {home}ctr quality --day {days[-1]}"))
     out.print(
-        Text(f"Airflow UI  make ui   (user admin, password in {airflow_local.airflow_home() / 'passwords.json'})")
+        Text(
+            f"Airflow UI  make ui{'' if data is Data.sample else f' DATA={data}'}   (user admin, password in {airflow_local.airflow_home() / 'passwords.json'})"
+        )
     )
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
