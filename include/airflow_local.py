@@ -117,6 +117,11 @@ def airflow_home() -> Path:
     return settings().home.resolve() / "airflow"
 
 
+def password_file() -> Path:
+    """Where the generated password of `admin` lies, readable by the owner only."""
+    return airflow_home() / "passwords.json"
+
+
 def environment(port: int) -> dict[str, str]:
     """Environment of every Airflow process: this checkout's DAGs and plugins, SQLite, a local executor."""
     home = airflow_home()
@@ -129,7 +134,7 @@ def environment(port: int) -> dict[str, str]:
         "CORE__PARALLELISM": 4,
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": password_file(),
         "CORE__FERNET_KEY": _secret("fernet_key", fernet=True),
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
@@ -173,7 +178,7 @@ def _secret(name: str, *, fernet: bool = False) -> str:
 
 def _password() -> str:
     """Password of `admin`, generated before Airflow starts."""
-    path = airflow_home() / "passwords.json"
+    path = password_file()
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)

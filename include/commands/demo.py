@@ -64,9 +64,7 @@ def ui(
 
     choose_home(data)
     with airflow_local.running(port) as airflow:
-        out.print(
-            Text(f"Airflow: {airflow.url}  user admin, password in {airflow_local.airflow_home() / 'passwords.json'}")
-        )
+        out.print(Text(f"Airflow: {airflow.url}  user admin, password in {airflow_local.password_file()}"))
         out.print("Ctrl-C stops it.")
         try:
             while True:
@@ -150,11 +148,8 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     out.print(Text(f"Report      {lake().uri(f'_reports/dt={days[-1]}.html')}"))
     out.print(Text(f"Model       {home}ctr models   (registry {settings().registry_uri})"))
     out.print(Text(f"Days        {home}ctr days   {home}ctr quality --day {days[-1]}"))
-    out.print(
-        Text(
-            f"Airflow UI  make ui{'' if data is Data.sample else f' DATA={data}'}   (user admin, password in {airflow_local.airflow_home() / 'passwords.json'})"
-        )
-    )
+    option = "" if data is Data.sample else f" DATA={data}"
+    out.print(Text(f"Airflow UI  make ui{option}   (user admin, password in {airflow_local.password_file()})"))
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 
