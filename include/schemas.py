@@ -25,7 +25,13 @@ DEEP_FEATURES = tuple(f"deep_features_{n}" for n in range(27))
 RAW_COLUMNS = RAW_TEXT_COLUMNS + DEEP_FEATURES
 """AntM2C's columns, in their order in a raw CSV file."""
 
-OPTIONAL_RAW_COLUMNS = ("bill_entity_seq", "service_entity_seq", "query_entity_seq", "item_entity_names", *DEEP_FEATURES)
+OPTIONAL_RAW_COLUMNS = (
+    "bill_entity_seq",
+    "service_entity_seq",
+    "query_entity_seq",
+    "item_entity_names",
+    *DEEP_FEATURES,
+)
 """Columns that a raw file may lack: they read as null. Any other missing column is an error."""
 
 TIMESTAMP_FORMATS = ("yyyy-MM-dd HH:mm:ss", "yyyy/M/d H:mm")
