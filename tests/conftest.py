@@ -1,5 +1,7 @@
 """What tests of several rooms share: a home folder of their own, and a model registry that is quick to have."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,10 @@ import pytest
 
 from include import registry
 from include.settings import settings
+
+# Airflow reads these when it is first imported, and would otherwise write to the user's own folder.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 
 @pytest.fixture(scope="session")
