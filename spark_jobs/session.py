@@ -13,7 +13,7 @@ from include.features import table_ddl
 from include.lake import Lake
 from include.settings import settings
 
-ROWS_PER_FILE = 1_000_000
+ROWS_PER_FILE = 250_000
 
 
 _SQL = {

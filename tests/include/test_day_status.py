@@ -1,0 +1,106 @@
+"""What `ctr days`, `ctr quality` and `ctr quarantine` tell of a day, without Spark."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import orc
+from typer.testing import CliRunner
+
+from include.cli import cli
+from include.day_status import day_status, known_days, stale_inputs
+from include.errors import MissingDataError
+from include.lake import Lake, Manifest, TableVersion, lake
+from include.raw_check import raw_digest
+from include.settings import settings
+
+DAY = date(2023, 7, 10)
+REJECTED = [
+    {
+        "source_file": "f",
+        "source_row": 1,
+        "raw": json.dumps({"user_id": "ann", "scene": "9"}),
+        "reasons": ["unknown_scene"],
+    },
+    {"source_file": "f", "source_row": 2, "raw": "ann,i1,too few", "reasons": ["malformed_record"]},
+]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    settings.cache_clear()
+    raw = tmp_path / "raw" / f"date={DAY}"
+    raw.mkdir(parents=True)
+    (raw / "part-0.csv").write_text("one")
+    yield lake()
+    settings.cache_clear()
+
+
+def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
+    folder = Path(store.path(store.begin_staging("logs", DAY)))
+    for table in ("logs", "quarantine"):
+        (folder / table).mkdir()
+    orc.write_table(pa.Table.from_pylist(REJECTED), str(folder / "quarantine" / "part.orc"))
+    tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 2, 9, "") for name in ("logs", "quarantine")}
+    check = {"table": "logs", "name": "a_check", "column": None, "severity": "critical", "status": status}
+    check |= {"expected": "x", "observed": "y", "failing_rows": 0}
+    manifest = Manifest("logs", str(DAY), build, tables, 4, {f"raw/{DAY}": raw_digest(DAY)}, "", "")
+    store.finish_staging(manifest, {"stage": "logs", "checks": [check]})
+
+
+def publish_features(store: Lake, logs_build: str) -> None:
+    store.begin_staging("features", DAY)
+    store.finish_staging(
+        Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""), {"checks": []}
+    )
+    store.publish("features", DAY)
+
+
+def test_a_raw_day_alone_is_known(store):
+    assert known_days(store) == [DAY]
+    assert day_status(store, DAY)["raw_files"] == 1
+    assert day_status(store, DAY)["logs"] is None
+
+
+def test_a_stage_is_stale_when_what_it_was_made_from_changes(store):
+    stage_logs(store, "one")
+    store.publish("logs", DAY)
+    publish_features(store, "one")
+    assert [stale_inputs(store, store.manifest(stage, DAY)) for stage in ("logs", "features")] == [[], []]
+    stage_logs(store, "two")
+    store.publish("logs", DAY)
+    assert stale_inputs(store, store.manifest("features", DAY)) == [f"logs/{DAY}"]
+    (Path(settings().home) / "raw" / f"date={DAY}" / "part-0.csv").write_text("another")
+    assert stale_inputs(store, store.manifest("logs", DAY)) == [f"raw/{DAY}"]
+
+
+def test_quarantine_counts_reasons_and_masks_users(store):
+    stage_logs(store, "one", status="fail")
+    told = json.loads(CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--json"]).stdout)
+    assert told["reasons"] == {"unknown_scene": 1, "malformed_record": 1}
+    assert "ann" not in json.dumps(told["samples"])
+    one = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--json"])
+    assert json.loads(one.stdout)["rows"] == 1
+
+
+def test_quality_shows_only_what_failed(store):
+    stage_logs(store, "one", status="fail")
+    told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--failed", "--json"]).stdout)
+    assert [(check["name"], check["status"]) for check in told] == [("a_check", "fail")]
+    assert "a_check" in CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout
+
+
+def test_quality_of_a_day_that_has_not_run_is_a_clear_error(store):
+    outcome = CliRunner().invoke(cli, ["quality", "--day", "2020-01-01"])
+    assert isinstance(outcome.exception, MissingDataError)
+
+
+def test_days_for_scripts_and_for_people(store):
+    stage_logs(store, "one")
+    store.publish("logs", DAY)
+    (row,) = json.loads(CliRunner().invoke(cli, ["days", "--json"]).stdout)
+    assert (row["day"], row["logs"], row["quarantined"], row["stale"]) == (str(DAY), 2, 2, [])
+    assert CliRunner().invoke(cli, ["days"]).exit_code == 0
