@@ -10,19 +10,21 @@ feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_c
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
-from include.errors import MissingDataError
+from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from training.cache import VectorCache
 from training.calibration import Calibration
@@ -52,6 +54,10 @@ HASHED = (
 MEMORY = tuple(field.name for field in fields(Memory))
 
 
+class OtherArchitectureError(CtrError):
+    """A model of code that has since changed the network or what it remembers: it can be neither loaded nor continued."""
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Of rows in their order: calibrated `probability [n] float64`, `alpha [n]`, and the `backbone [n]` and `content
@@ -72,23 +78,23 @@ class Predictor:
     state: State
     calibration: Calibration
 
-    def texts_of(self, rows: pa.Table, store: Lake | None = None) -> TextTable:
-        """The text vectors that the rows need, from the lake's caches."""
-        return load_texts(self.state, keys_in(rows), store or lake())
-
     def predict(self, rows: pa.Table, store: Lake | None = None) -> Predictions:
-        """Click probabilities of the rows; text vectors come from the lake's caches."""
-        texts = self.texts_of(rows, store)
+        """Click probabilities of rows with the columns of `training` (`label` and `log_ts` may lack).
+
+        Text vectors come from the lake's caches. With `log_ts`, the language model's count up to the rows' last day only,
+        so that a prediction does not change when later days are run.
+        """
+        texts = load_texts(self.state, keys_in(rows), store or lake(), _last_day(rows))
         built = build_rows(rows, self.state, texts)
         out = predict(self.model, built, text_lookup(texts, self.model.gate_bias.device.type))
         probability = self.calibration.apply(out.logit, built.scene.numpy())
         return Predictions(probability, out.alpha, out.backbone, out.content, texts.missing)
 
 
-def load_texts(state: State, keys: npt.NDArray[np.int64], store: Lake) -> TextTable:
+def load_texts(state: State, keys: npt.NDArray[np.int64], store: Lake, llm_through: date | None) -> TextTable:
     """The vectors of text keys in the state's whitened spaces."""
     caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
-    return TextTable.load(keys, *caches, state.whiten_text, state.whiten_llm)
+    return TextTable.load(keys, caches, (state.whiten_text, state.whiten_llm), llm_through)
 
 
 def text_lookup(texts: TextTable, where: str) -> TextLookup:
@@ -130,9 +136,15 @@ def load(folder: Path) -> Predictor:
         raise MissingDataError(
             f"The model folder {folder} lacks {', '.join(lacking)}. Retrain its day, or roll back to another version."
         )
-    state = _load_state(folder)
-    model = build_model(state)
-    model.load_state_dict(load_tensors(folder / "weights.safetensors"))
+    try:
+        state = _load_state(folder)
+        model = build_model(state)
+        model.load_state_dict(load_tensors(folder / "weights.safetensors"))
+    except (RuntimeError, TypeError, KeyError) as error:  # other shapes, other settings, other arrays
+        raise OtherArchitectureError(
+            f"The model in {folder} was trained by code of another architecture: {str(error).splitlines()[0]} "
+            "Retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
+        ) from error
     calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
     return Predictor(model.to(device()).eval(), state, calibration)
 
@@ -195,6 +207,13 @@ def _load_state(folder: Path) -> State:
         topics=Topics(arrays["topics.centres"]),
         memory=Memory(*(arrays[f"memory.{name}"] for name in MEMORY)),
     )
+
+
+def _last_day(rows: pa.Table) -> date | None:
+    if "log_ts" not in rows.column_names or len(rows) == 0:
+        return None
+    last = pc.max(rows["log_ts"]).as_py()
+    return last.date() if last else None
 
 
 def _json(path: Path) -> Any:

@@ -1,11 +1,14 @@
 """Vectors of texts, computed once for each distinct text and model.
 
-    {lake}/embeddings/model={slug}/part-….orc      text_key bigint, vector list<float>
+    {lake}/embeddings/model={slug}/part-2023-07-17-….orc      text_key bigint, vector list<float>
 
 A part appears in one rename and never changes, so a killed run leaves whole parts and the next one goes on from there.
+It carries the log day that first asked for its texts: a reader that looks no further than a day sees the same vectors
+whether or not later days have been run since.
 """
 
 import hashlib
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +29,20 @@ class VectorCache:
         self._lake = lake
         self._folder = f"embeddings/model={slug}"
 
-    def keys(self) -> Keys:
-        """Every cached text key, sorted and distinct."""
-        parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self._parts()]
+    def keys(self, through: date | None = None) -> Keys:
+        """Every text key cached for days up to `through` (or at all), sorted and distinct."""
+        parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self._parts(through)]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
-    def lookup(self, keys: Keys) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    def lookup(self, keys: Keys, through: date | None = None) -> tuple[Vectors, npt.NDArray[np.bool_]]:
         """Vectors `[keys, dim] float32` (zero where missing; dim is 0 for an empty cache) and which keys were found.
 
-        `keys` must be sorted and distinct. Parts are read one by one, so memory grows with `keys` and not with the cache.
+        `keys` must be sorted and distinct; parts of days after `through` are not read. Parts are read one by
+        one, so memory grows with `keys` and not with the cache.
         """
         found = np.zeros(len(keys), bool)
         vectors = np.zeros((len(keys), 0), np.float32)
-        for path in self._parts():
+        for path in self._parts(through):
             part = self._read(path, ["text_key", "vector"])
             part_keys = part["text_key"].to_numpy()
             rows = np.flatnonzero(np.isin(part_keys, keys))
@@ -50,18 +54,19 @@ class VectorCache:
             found[places] = True
         return vectors, found
 
-    def append(self, keys: Keys, vectors: Vectors) -> None:
-        """Adds one part; nothing of it is visible before all of it is."""
+    def append(self, keys: Keys, vectors: Vectors, day: date) -> None:
+        """Adds one part for a log day; nothing of it is visible before all of it is."""
         values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
         offsets = pa.array(np.arange(len(keys) + 1, dtype=np.int32) * vectors.shape[1])
         table = pa.table({"text_key": pa.array(keys, pa.int64()), "vector": pa.ListArray.from_arrays(offsets, values)})
         sink = pa.BufferOutputStream()
         orc.write_table(table, sink, compression="uncompressed")  # float noise does not compress
         name = hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()[:16]
-        self._lake.write_bytes(f"{self._folder}/part-{name}.orc", sink.getvalue().to_pybytes())
+        self._lake.write_bytes(f"{self._folder}/part-{day}-{name}.orc", sink.getvalue().to_pybytes())
 
-    def _parts(self) -> list[str]:
-        return self._lake.files(self._folder, ".orc")
+    def _parts(self, through: date | None) -> list[str]:
+        last = f"part-{through or date.max}-~"  # after every part of that day
+        return [path for path in self._lake.files(self._folder, ".orc") if path.rsplit("/", 1)[-1] < last]
 
     def _read(self, path: str, columns: list[str]) -> pa.Table:
         with self._lake.fs.open(path, "rb") as file:

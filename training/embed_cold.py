@@ -1,15 +1,18 @@
 """`embed-cold`: a language model reads the texts of cold and few-shot items and the intents of such users, and no other.
 
 A vector belongs to one title or one entity; an item's is the mean over its title and entities, a user's the mean over the
-intents of the row. So the cost grows with the vocabulary of what is cold, not with impressions.
+intents of the row. So the cost grows with the vocabulary of what is cold, not with impressions. A vector is filed under the
+first day on which its text was cold, so that a candidate reads what was cold before its day, and nothing later.
 """
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +26,7 @@ from training.tables import published_days, read_day
 from training.texts import distinct_texts
 
 BATCH = 16
+NEEDED_FOR = "Embedding cold texts"
 ITEM_KEYS = ("title_key", "item_entity_keys")
 USER_KEYS = ("query_entity_keys", "service_entity_keys", "bill_entity_keys")
 
@@ -31,46 +35,80 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     """Embeds the newest cold texts first, at most `llm_max_texts` of them, and returns the record it writes."""
     started = time.monotonic()
     store = lake()
-    store.require("training", day, "Embedding cold texts")
+    store.require("training", day, NEEDED_FOR)
     days = published_days(store, "training", day, settings.llm_lookback_days)
-    cold = cold_keys(store, days)
+    cold = cold_texts(store, days)
     place = llm_place(settings)
-    cached = VectorCache(store, place.slug).keys()
-    missing = cold[~np.isin(cold, cached)]
-    chosen = missing[: settings.llm_max_texts]
-    texts = distinct_texts(store, days, "Embedding cold texts", among=np.sort(chosen))
-    if texts.texts:
-        encode_into(store, language_model(settings), texts, batch_size=BATCH, title="Embedding cold texts")
-    skipped = len(missing) - len(texts.texts)
+    cache = VectorCache(store, place.slug)
+    wanted = cold.without(cache)
+    _adopt(cache, wanted)
+    missing = wanted.among(~np.isin(wanted.keys, cache.keys()))
+    chosen = missing.among(np.arange(len(missing.keys)) < settings.llm_max_texts)
+    if len(chosen.keys):
+        encoder = language_model(settings)
+        for first in sorted(set(chosen.first)):
+            keys = np.sort(chosen.keys[chosen.first == first])
+            encode_into(store, encoder, distinct_texts(store, days, NEEDED_FOR, among=keys), first, batch_size=BATCH)
+    skipped = len(missing.keys) - len(chosen.keys)
     if skipped:
         err.print(
             f"{skipped:,} cold texts are left out (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
         )
-    everything = sum(len(read_day(store, "texts", each, "Embedding cold texts", ["text_key"])) for each in days[-1:])
+    everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
     record = {
         "day": str(day),
         "model": place.slug,
-        "texts": len(cold),
-        "cached": len(cold) - len(missing),
-        "encoded": len(texts.texts),
+        "texts": len(cold.keys),
+        "cached": len(cold.keys) - len(missing.keys),
+        "encoded": len(chosen.keys),
         "skipped": skipped,
-        "share": round(len(texts.texts) / everything, 5) if everything else 0.0,
+        "share": round(len(chosen.keys) / max(everything, 1), 5),
         "seconds": round(time.monotonic() - started, 2),
     }
     store.write_record("embed_cold", day, record)
     return record
 
 
-def cold_keys(store: Lake, days: Sequence[date]) -> Keys:
-    """Distinct keys of the texts of cold items and users, newest day first; within a day items come before users."""
-    columns = ["item_level", "user_level", *ITEM_KEYS, *USER_KEYS]
-    found: list[Keys] = [np.empty(0, np.int64)]
+@dataclass(frozen=True)
+class ColdTexts:
+    """Texts of cold items and users, most wanted first: `keys [n] int64` and the `first [n]` day on which each was cold."""
+
+    keys: Keys
+    first: npt.NDArray[np.object_]
+
+    def among(self, rows: npt.NDArray[np.bool_]) -> "ColdTexts":
+        """Those of the rows."""
+        return ColdTexts(self.keys[rows], self.first[rows])
+
+    def without(self, cache: VectorCache) -> "ColdTexts":
+        """Those that the cache does not hold for their first day or an earlier one."""
+        held = np.zeros(len(self.keys), bool)
+        for first in set(self.first):
+            held |= (self.first == first) & np.isin(self.keys, cache.keys(through=first))
+        return self.among(~held)
+
+
+def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
+    """The texts of what was cold on any of the days, newest day first; within a day items come before users."""
+    first: dict[int, date] = {}
+    order: list[Keys] = [np.empty(0, np.int64)]
     for day in reversed(days):
-        rows = read_day(store, "training", day, "Embedding cold texts", columns)
-        found += [_keys_of(rows, "item_level", ITEM_KEYS), _keys_of(rows, "user_level", USER_KEYS)]
-    keys = np.concatenate(found)
-    _, first = np.unique(keys, return_index=True)
-    return keys[np.sort(first)]
+        rows = read_day(store, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_KEYS, *USER_KEYS])
+        order += [_keys_of(rows, "item_level", ITEM_KEYS), _keys_of(rows, "user_level", USER_KEYS)]
+        first |= dict.fromkeys(np.concatenate(order[-2:]).tolist(), day)
+    keys = np.concatenate(order)
+    keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
+    return ColdTexts(keys, np.array([first[key] for key in keys.tolist()], object))
+
+
+def _adopt(cache: VectorCache, wanted: ColdTexts) -> None:
+    """Copies vectors that only a later day's part holds (a backfill of an earlier day) to the day that wants them now."""
+    keys = np.sort(wanted.keys)
+    vectors, found = cache.lookup(keys)
+    for first in set(wanted.first):
+        rows = found & np.isin(keys, wanted.keys[wanted.first == first])
+        if rows.any():
+            cache.append(keys[rows], vectors[rows], first)
 
 
 def _keys_of(rows: pa.Table, level: str, columns: Sequence[str]) -> Keys:

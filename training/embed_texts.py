@@ -33,7 +33,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         encoder = text_encoder(settings)
         unknown = encoder.unknown_share(_sample(missing.texts, settings.seed))
         warn_unknown(unknown, place.slug)
-        encode_into(store, encoder, missing, batch_size=BATCH, title="Embedding texts")
+        encode_into(store, encoder, missing, day, batch_size=BATCH)
     record = {
         "day": str(day),
         "model": place.slug,
@@ -54,15 +54,15 @@ def without_cached(texts: Texts, cache: VectorCache) -> Texts:
     return Texts(texts.keys[rows], [texts.texts[row] for row in rows])
 
 
-def encode_into(store: Lake, encoder: Encoder, texts: Texts, *, batch_size: int, title: str) -> None:
-    """Encodes texts into the encoder's cache, part by part, with a progress bar."""
+def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch_size: int) -> None:
+    """Encodes texts into the encoder's cache for a log day, part by part, with a progress bar."""
     cache = VectorCache(store, encoder.slug)
     with progress() as bar:
-        task = bar.add_task(title, total=len(texts.texts))
+        task = bar.add_task(f"Embedding texts with {encoder.slug}", total=len(texts.texts))
         for start in range(0, len(texts.texts), PART):
             part = slice(start, start + PART)
             vectors = encoder.encode(texts.texts[part], batch_size, lambda rows: bar.advance(task, rows))
-            cache.append(texts.keys[part], vectors)
+            cache.append(texts.keys[part], vectors, day)
 
 
 def warn_unknown(share: float, slug: str) -> None:

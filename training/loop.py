@@ -111,7 +111,7 @@ class Trainer:
         loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
-                f"The loss became {float(loss)} on day {day}, step {self._steps}: nothing was registered. "
+                f"The loss became {float(loss.detach())} on day {day}, step {self._steps}: nothing was registered. "
                 "Look at the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
             )
         self._dense.zero_grad()

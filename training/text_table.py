@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,20 @@ class TextTable:
 
     @classmethod
     def load(
-        cls, keys: Keys, text: VectorCache, llm: VectorCache, whiten_text: Whitening, whiten_llm: Whitening
+        cls,
+        keys: Keys,
+        caches: tuple[VectorCache, VectorCache],
+        whitening: tuple[Whitening, Whitening],
+        llm_through: date | None,
     ) -> "TextTable":
-        """The vectors of sorted, distinct keys from both caches."""
-        vectors, has_text = _whitened(keys, text, whiten_text)
-        llm_vectors, has_llm = _whitened(keys, llm, whiten_llm)
+        """The vectors of sorted, distinct keys from the caches of encoder and language model, whitened.
+
+        Every text has an encoder vector, but which have the other depends on what was cold: `llm_through` is the last day
+        that counts.
+        """
+        whiten_text, whiten_llm = whitening
+        vectors, has_text = _whitened(keys, caches[0], whiten_text)
+        llm_vectors, has_llm = _whitened(keys, caches[1], whiten_llm, llm_through)
         return cls(keys, vectors, llm_vectors, whiten_text.directions(vectors), has_text, has_llm)
 
     @property
@@ -87,11 +97,11 @@ def keys_in(rows: pa.Table, columns: Sequence[str] = ("title_key", *BAGS)) -> Ke
 
 
 def _whitened(
-    keys: Keys, cache: VectorCache, whitening: Whitening
+    keys: Keys, cache: VectorCache, whitening: Whitening, through: date | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Row 0 is zero and missing; a text without a vector is zero, the mean of the whitened space."""
-    vectors, found = cache.lookup(keys)
+    vectors, found = cache.lookup(keys, through)
     table = np.zeros((len(keys) + 1, whitening.dim), np.float32)
-    if found.any():
+    if found.any() and len(whitening.mean):
         table[1:][found] = whitening.apply(vectors[found])
-    return table, np.concatenate([[False], found])
+    return table, np.concatenate([[False], found & (len(whitening.mean) > 0)])

@@ -7,7 +7,7 @@ is none it starts from nothing, on the training window. Nothing of day *d* or la
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from include.console import err
 from include.errors import MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
-from training.artifact import Predictor, build_model, load, load_texts, save, text_lookup
+from training.artifact import OtherArchitectureError, Predictor, build_model, load, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration
 from training.cold import ColdSimulation
@@ -71,7 +71,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     """Trains and registers the candidate of `day`, and returns the record that it writes."""
     started = time.monotonic()
     store = lake()
-    base = None if scratch else registry.promoted_before(day)
+    base, before = (None, None) if scratch else _base(day)
     days = days_to_learn(store, day, settings, base.trained_through if base else None)
     if not days and base is None:
         raise MissingDataError(
@@ -81,7 +81,6 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     if not days and base is not None:
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
         return _record(store, day, base, days, None, started)
-    before = load(registry.download(base.version)) if base else None
     trained = fit(store, days, settings, before)
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
@@ -103,6 +102,18 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     return _record(store, day, version, days, trained, started)
 
 
+def _base(day: date) -> tuple[registry.ModelVersion | None, Predictor | None]:
+    """The version to start from and its model; none where none was promoted yet, or the code has changed its shape."""
+    version = registry.promoted_before(day)
+    if version is None:
+        return None, None
+    try:
+        return version, load(registry.download(version.version))
+    except OtherArchitectureError as error:
+        err.print(f"[yellow]Starting from nothing:[/] {error}", highlight=False)
+        return None, None
+
+
 def days_to_learn(store: Lake, day: date, settings: Settings, trained_through: date | None) -> list[date]:
     """The published days that the candidate of `day` learns from: before `day`, in the window, after the base's last."""
     days = published_days(store, "training", previous(day), settings.train_days)
@@ -115,11 +126,11 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     found = survey(store, days, base)
-    state = grown(base.state, found) if base else fresh_state(store, found, settings)
+    state = grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, settings, days[-1])
     model = build_model(state)
     if base:
         _take_over(model, base.model)
-    texts = load_texts(state, found.keys, store)
+    texts = load_texts(state, found.keys, store, llm_through=days[-1])
     if texts.missing:
         err.print(
             f"{texts.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
@@ -171,7 +182,7 @@ def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
     return Survey(users, items, moments, keys, item_keys, rows)
 
 
-def fresh_state(store: Lake, found: Survey, settings: Settings) -> State:
+def fresh_state(store: Lake, found: Survey, settings: Settings, last: date) -> State:
     """The state before the first day of a model that starts from nothing: statistics are the window's."""
     config = ModelConfig(
         scenes=settings.scenes,
@@ -188,20 +199,25 @@ def fresh_state(store: Lake, found: Survey, settings: Settings) -> State:
         items=found.items,
         standardiser=found.moments.standardiser(),
         whiten_text=whitening,
-        whiten_llm=_llm_whitening(store, config.llm, found.keys),
+        whiten_llm=_llm_whitening(store, config.llm, found.keys, last),
         topics=Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), settings.seed),
         memory=Memory.empty(len(found.users), len(found.items), TOPICS, whitening.dim),
     )
 
 
-def grown(state: State, found: Survey) -> State:
-    """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them."""
+def grown(store: Lake, state: State, found: Survey, last: date) -> State:
+    """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them.
+
+    Only a base that never saw a language-model vector gets their whitening now.
+    """
+    if len(state.whiten_llm.mean) == 0:
+        state = replace(state, whiten_llm=_llm_whitening(store, state.config.llm, found.keys, last))
     return state.extended(found.users, found.items)
 
 
-def _llm_whitening(store: Lake, slug: str, keys: Keys) -> Whitening:
+def _llm_whitening(store: Lake, slug: str, keys: Keys, last: date) -> Whitening:
     """Whitening of the cached cold texts; of no width at its input while there are none."""
-    vectors, found = VectorCache(store, slug).lookup(keys)
+    vectors, found = VectorCache(store, slug).lookup(keys, last)
     if found.sum() < 2:
         return Whitening(np.zeros(0, np.float32), np.zeros((0, LLM_DIM), np.float32), np.zeros(LLM_DIM, np.float32))
     return Whitening.fit(vectors[found], LLM_DIM)

@@ -149,4 +149,4 @@ def fake_vectors(lake: Lake, log: pd.DataFrame, slug: str = ENCODER, dim: int = 
     topics = list(range(len(TOPICS))) + items.topic.tolist()
     keys, first = np.unique(np.array([text_key(text) for text in texts]), return_index=True)
     vectors = centres[np.array(topics)[first]] + 0.3 * rng.normal(size=(len(keys), dim))
-    VectorCache(lake, slug).append(keys, vectors.astype(np.float32))
+    VectorCache(lake, slug).append(keys, vectors.astype(np.float32), FIRST)

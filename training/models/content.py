@@ -13,6 +13,8 @@ from training.topics import TOPICS
 
 INTENTS = ("query", "service", "bill")
 WARM = LEVELS.index("warm")
+FIT_WIDTH = 2 * TOPICS + 2
+"""The item's topics, each one's share of the intents, and the fit to the intents so far and of today."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class ContentTower(nn.Module):
         for projection in own:
             nn.init.zeros_(projection.weight)
         self.own = PerScene(own)
-        rest = self.similarity.outputs + 3 * TOPICS + 3 + 3 * MATCH_WIDTH + 2 * (dim // 2) + 2 + 5
+        rest = self.similarity.outputs + FIT_WIDTH + 3 * MATCH_WIDTH + 2 * (dim // 2) + 2 + 5
         self.towers = PerScene([mlp(2 * dim + rest, 2 * dim, 1) for _ in range(scenes)])
 
     def forward(self, text: TextInputs, fit: Tensor, match: Tensor, sizes: list[int]) -> Tensor:

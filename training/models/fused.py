@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from include.schemas import DEEP_FEATURES, LEVELS
 from training.matching import MATCH_WIDTH
-from training.models.content import ContentTower, Similarity, TextInputs
+from training.models.content import FIT_WIDTH, ContentTower, Similarity, TextInputs
 from training.models.layers import mlp
 from training.models.ple import Ple
 from training.rows import Rows
@@ -57,7 +57,7 @@ class FusedModel(nn.Module):
         )  # dense, habits, kin, own, match, levels, present
         scenes = len(config.scenes)
         self.backbone = Ple(
-            5 * config.id_dim + self.similarity.outputs + known + 3 * TOPICS + 3,
+            5 * config.id_dim + self.similarity.outputs + known + FIT_WIDTH + TOPICS + 1,
             scenes,
             levels=config.levels,
             shared=config.shared_experts,
@@ -73,11 +73,10 @@ class FusedModel(nn.Module):
         sizes = torch.bincount(rows.scene, minlength=len(self.gate_bias)).tolist()
         levels = [_levels(rows.user_level), _levels(rows.item_level)]
         known = torch.cat([rows.dense, rows.habits, rows.kin, rows.own, rows.match, *levels, text.present], dim=1)
-        ids = self._ids(rows, text)
-        backbone = rows.prior + self.backbone(
-            torch.cat([ids, self.similarity(text.vectors), known, _fit(rows)], dim=1), sizes
-        )
-        content = rows.prior + self.content(text, _fit(rows), rows.match, sizes)
+        fit = _fit(rows)
+        inputs = torch.cat([self._ids(rows, text), self.similarity(text.vectors), known, fit, _clicks(rows)], dim=1)
+        backbone = rows.prior + self.backbone(inputs, sizes)
+        content = rows.prior + self.content(text, fit, rows.match, sizes)
         gate = self.gate(torch.cat([known, text.llm_mask], dim=1)).squeeze(-1)
         alpha = torch.sigmoid(gate + self.gate_bias[rows.scene])
         return Output((1 - alpha) * backbone + alpha * content, alpha, backbone, content)
@@ -105,10 +104,16 @@ def sort_by_scene(rows: Rows) -> tuple[Rows, Tensor]:
 
 
 def _fit(rows: Rows) -> Tensor:
-    """`[B, 3 · TOPICS + 3]`: the item's topics, how far each is what the user wants and clicks, and the sums over topics."""
-    wants, clicks = rows.topics * torch.log1p(TOPICS * rows.always), rows.topics * rows.taste
-    sums = [_log_odds(rows.topics, rows.always), _log_odds(rows.topics, rows.today), clicks.sum(1)]
-    return torch.cat([rows.topics, wants, clicks, torch.stack(sums, dim=1)], dim=1)
+    """`[B, FIT_WIDTH]`: the item's topics, how far each is among the user's intents, and the sums, so far and today."""
+    wants = rows.topics * torch.log1p(TOPICS * rows.always)
+    sums = [_log_odds(rows.topics, rows.always), _log_odds(rows.topics, rows.today)]
+    return torch.cat([rows.topics, wants, torch.stack(sums, dim=1)], dim=1)
+
+
+def _clicks(rows: Rows) -> Tensor:
+    """`[B, TOPICS + 1]`: how far each of the item's topics is to the user's taste, as clicks tell, and the sum."""
+    clicks = rows.topics * rows.taste
+    return torch.cat([clicks, clicks.sum(1, keepdim=True)], dim=1)
 
 
 def _log_odds(topics: Tensor, intents: Tensor) -> Tensor:

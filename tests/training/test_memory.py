@@ -1,0 +1,94 @@
+import numpy as np
+
+from include.schemas import DEEP_FEATURES
+from training.memory import NEIGHBOURS, Day, Memory, WarmIndex, lift
+from training.whitening import unit
+
+TOPICS, DIM = 3, 4
+
+
+def a_day(users, items, labels, expected=0.5) -> Day:
+    rows = len(users)
+    seen = np.unique(items)
+    return Day(
+        users=np.array(users),
+        items=np.array(items),
+        labels=np.array(labels, np.float32),
+        expected=np.full(rows, expected, np.float32),
+        topics=np.eye(TOPICS, dtype=np.float32)[np.array(items) % TOPICS],
+        intents=np.ones((rows, TOPICS), np.float32),
+        deep=np.ones((rows, len(DEEP_FEATURES)), np.float32),
+        seen=seen,
+        texts=unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1),
+    )
+
+
+def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
+    memory = Memory.empty(3, 4, TOPICS, DIM).after(a_day([1, 1, 0], [2, 3, 0], [1, 0, 1])).after(a_day([1], [2], [1]))
+    assert memory.user_counts[1].tolist() == [3, 2, 1.5]
+    assert memory.item_counts[2].tolist() == [2, 2, 1]
+    assert not memory.user_counts[0].any()
+    assert not memory.item_counts[0].any()
+    assert not memory.texts[0].any()
+
+
+def test_taste_points_to_what_was_clicked_more_than_foreseen():
+    memory = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1, 1], [1, 2], [1, 0]))
+    assert memory.tastes[1].tolist() == [0, 0.5, -0.5]
+
+
+def test_a_days_intents_count_once_however_often_the_user_was_shown_something():
+    once = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1], [1], [0]))
+    often = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1, 1, 1], [1, 2, 3], [0, 0, 0]))
+    assert np.allclose(once.intents[1], often.intents[1])
+
+
+def test_room_for_new_ids_leaves_the_old_in_place():
+    memory = Memory.empty(2, 2, TOPICS, DIM).after(a_day([1], [1], [1]))
+    larger = memory.extended(5, 6)
+    assert larger.user_counts.shape == (5, 3)
+    assert np.array_equal(larger.texts[:2], memory.texts)
+    assert not larger.item_counts[2:].any()
+
+
+def test_lift_is_zero_for_the_unknown_and_grows_with_clicks_beyond_the_expected():
+    counts = np.array([[0, 0, 0], [100, 20, 10], [100, 10, 10], [10, 2, 1]], np.float32)
+    lifts = lift(counts, smoothing=20)
+    assert lifts[0] == 0
+    assert lifts[1] > lifts[3] > lifts[2]
+    assert abs(lifts[2]) < 1e-6
+
+
+def warm_memory(vectors) -> Memory:
+    empty = Memory.empty(1, len(vectors), TOPICS, DIM)
+    counts = np.full((len(vectors), 3), 30, np.float32)
+    counts[0] = 0
+    return Memory(empty.user_counts, counts, empty.tastes, empty.intents, empty.habits, np.asarray(vectors, np.float32))
+
+
+def test_neighbours_are_the_nearest_warm_items_and_never_the_item_itself():
+    vectors = unit(np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0.9, 0.1, 0, 0], [0, 0, 1, 0]], np.float32))
+    index = WarmIndex(warm_memory(vectors), np.zeros(4, np.float32), threshold=20)
+    hits = index.search(vectors[1:2], np.array([1]))
+    assert hits.places[0, 0] == 2
+    assert 1 not in hits.places[0]
+    assert np.isclose(hits.weights.sum(), 1)
+    assert hits.similarity[0] > 0.9
+
+
+def test_items_that_are_not_warm_are_no_neighbours():
+    vectors = unit(np.ones((3, DIM), np.float32))
+    memory = warm_memory(vectors)
+    memory.item_counts[1, 0] = 20
+    hits = WarmIndex(memory, np.zeros(3, np.float32), threshold=20).search(vectors[:1], np.array([0]))
+    assert hits.places[0, 0] == 2
+    assert not hits.places[0, 1:].any()
+
+
+def test_without_warm_items_nothing_stands_in():
+    hits = WarmIndex(Memory.empty(1, 1, TOPICS, DIM), np.zeros(1, np.float32), 20).search(
+        np.ones((2, DIM), np.float32), np.zeros(2, int)
+    )
+    assert hits.places.shape == (2, NEIGHBOURS)
+    assert not hits.weights.any()
+    assert not hits.lift.any()

@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from fabricate import arrow, training_frame
+
+from training.artifact import load_texts, text_lookup
+from training.cold import ColdSimulation
+from training.models.fused import FusedModel, sort_by_scene
+from training.models.layers import ExpertBank, PerScene
+from training.models.ple import Ple
+from training.rows import Rows, build_rows
+from training.text_table import keys_in
+
+
+@pytest.fixture(scope="module")
+def rows_and_texts(made, trained):
+    table = arrow(training_frame(made.log, 4))
+    texts = load_texts(trained.predictor.state, keys_in(table), made.lake, None)
+    return build_rows(table, trained.predictor.state, texts), text_lookup(texts, "cpu")
+
+
+@pytest.fixture
+def model(trained) -> FusedModel:
+    return trained.predictor.model
+
+
+def test_a_row_moves_only_its_own_scenes_experts_gate_and_tower():
+    torch.manual_seed(0)
+    ple = Ple(6, 3, levels=2, shared=2, own=2, dim=8)
+    ple(torch.randn(5, 6), [0, 5, 0]).sum().backward()
+    for name, weight in ple.named_parameters():
+        if ".copies." in name:
+            assert (weight.grad is not None) == (".copies.1." in name), name
+        else:
+            assert weight.grad is not None, name
+
+
+def test_rows_of_a_scene_do_not_depend_on_the_other_scenes_in_the_batch():
+    torch.manual_seed(0)
+    ple, x = Ple(6, 2, levels=2, shared=1, own=2, dim=8), torch.randn(7, 6)
+    assert torch.allclose(ple(x, [3, 4])[3:], ple(x[3:], [0, 4]), atol=1e-6)
+
+
+def test_experts_are_normalised():
+    hidden = ExpertBank(4, 3, 16).norm(torch.randn(2, 3, 16) * 100)
+    assert torch.allclose(hidden.std(-1, unbiased=False), torch.ones(2, 3), atol=1e-2)
+
+
+def test_per_scene_keeps_the_order_of_rows():
+    copies = [torch.nn.Linear(1, 1, bias=False) for _ in range(3)]
+    for place, copy in enumerate(copies):
+        torch.nn.init.constant_(copy.weight, float(place + 1))
+    assert PerScene(copies)(torch.ones(4, 1), [1, 0, 3]).flatten().tolist() == [1, 3, 3, 3]
+
+
+def test_the_logit_mixes_backbone_and_content_by_alpha(model, rows_and_texts):
+    rows, texts = rows_and_texts
+    batch, _ = sort_by_scene(rows)
+    out = model(batch, texts(batch))
+    assert torch.allclose(out.logit, (1 - out.alpha) * out.backbone + out.alpha * out.content)
+    assert ((out.alpha > 0) & (out.alpha < 1)).all()
+
+
+def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
+    rows, texts = rows_and_texts
+    batch, _ = sort_by_scene(rows)
+    other = replace(
+        batch,
+        user=torch.zeros_like(batch.user),
+        item=torch.zeros_like(batch.item),
+        dense=torch.randn_like(batch.dense),
+        own=torch.randn_like(batch.own),
+        habits=torch.randn_like(batch.habits),
+        taste=torch.randn_like(batch.taste),
+    )
+    before, after = model(batch, texts(batch)), model(other, texts(other))
+    assert torch.equal(before.content, after.content)
+    assert not torch.equal(before.backbone, after.backbone)
+
+
+def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, rows_and_texts):
+    rows, texts = rows_and_texts
+    warm = (rows.weights.sum(1) > 0) & (rows.item > 0)
+    batch, _ = sort_by_scene(rows.take(warm.nonzero().flatten()))
+    cold = replace(batch, item_cold=torch.ones_like(batch.item_cold))
+    renamed = replace(cold, item=torch.ones_like(cold.item))
+    alone = replace(cold, weights=torch.zeros_like(cold.weights))
+    outputs = [model(each, texts(each)).logit for each in (cold, renamed, alone)]
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_language_model_vectors_are_masked_for_warm_items_and_users(rows_and_texts):
+    rows, texts = rows_and_texts
+    found = texts(rows)
+    assert not found.llm_mask[:, 0][rows.item_level == 2].any()
+    assert not found.llm_mask[:, 1][rows.user_level == 2].any()
+    assert found.llm_mask[:, 0][rows.item_level == 0].all()
+    assert not found.llm[found.llm_mask == 0].any()
+
+
+def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, rows_and_texts):
+    rows, _ = rows_and_texts
+    cold = ColdSimulation(trained.predictor.state.standardiser, 0.0, 1.0)(rows, torch.Generator().manual_seed(0))
+    assert cold.item_cold.all()
+    assert (cold.item_level == 0).all()
+    assert not cold.own[:, 0].any()
+    assert torch.equal(cold.own[:, 1], rows.own[:, 1])
+    assert torch.equal(cold.user_level, rows.user_level)
+    never = ColdSimulation(trained.predictor.state.standardiser, 0.0, 0.0)(rows, torch.Generator().manual_seed(0))
+    assert torch.equal(never.dense, rows.dense)
+
+
+def test_taking_rows_takes_every_field(rows_and_texts):
+    rows, _ = rows_and_texts
+    some: Rows = rows.take(torch.tensor([3, 1]))
+    assert len(some) == 2
+    assert torch.equal(some.dense[0], rows.dense[3])
