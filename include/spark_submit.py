@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from include import errors
 from include.calendar import days_between
 from include.errors import CtrError
 from include.raw import Raw, day_folder
@@ -76,6 +77,6 @@ def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
             continue
         if event.get("event") == "error":
             process.wait()
-            raise CtrError(f"{event['kind']}: {event['message']}")
+            raise getattr(errors, event["kind"], CtrError)(event["message"])
         yield event
     process.wait()
