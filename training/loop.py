@@ -59,11 +59,11 @@ class CurvePoint:
 class Trainer:
     """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
 
-    def __init__(self, model: FusedModel, cold: ColdSimulation, settings: Settings) -> None:
+    def __init__(self, model: FusedModel, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
         self.device = device()
         self.model = model.to(self.device)
         torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
-        self._cold, self._settings, self._steps = cold, settings, 0
+        self._cold, self._settings, self._fresh, self._steps = cold, settings, fresh, 0
         tables = [model.users.weight, model.items.weight]
         rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
         self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
@@ -119,7 +119,8 @@ class Trainer:
         loss.backward()
         self._dense.step()
         self._sparse.step()
-        decay = min(AVERAGE_DECAY, (1 + self._steps) / (10 + self._steps))
+        young = (1 + self._steps) / (10 + self._steps) if self._fresh else 1.0  # random weights are soon forgotten
+        decay = min(AVERAGE_DECAY, young)
         torch._foreach_lerp_(self._average, [weight.detach() for weight in self._trained], 1 - decay)
         return float(main.detach())
 

@@ -135,9 +135,8 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
         err.print(
             f"{texts.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
         )
-    trainer = Trainer(
-        model, ColdSimulation(state.standardiser, state.config.user_cold_rate, state.config.item_cold_rate), settings
-    )
+    cold = ColdSimulation(state.standardiser, state.config.user_cold_rate, state.config.item_cold_rate)
+    trainer = Trainer(model, cold, settings, fresh=base is None)
     lookup = text_lookup(texts, trainer.device)
     curve: list[CurvePoint] = []
     unseen_days: list[tuple[Rows, Predicted]] = []
