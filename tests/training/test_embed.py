@@ -147,7 +147,7 @@ def test_the_bundled_encoder_knows_what_is_alike():
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
     assert encoder.unknown_share(["football match"]) == 0
     assert encoder.unknown_share(["登山鞋露营"]) > 0.2
-    assert np.allclose(vectors[2], encoder.encode(texts[2:3], 1, lambda rows: None)[0], atol=1e-4)
+    assert np.allclose(vectors[2], encoder.encode(texts[2:3], 1, lambda rows: None)[0], atol=0.02)
 
 
 def test_the_bundled_language_model_is_unpacked_once_and_tells_texts_apart(tmp_path, monkeypatch):
