@@ -28,10 +28,10 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     texts = distinct_texts(store, published_days(store, "texts", day, settings.train_days), "Embedding texts")
     place = encoder_place(settings)
     missing = without_cached(texts, VectorCache(store, place.slug))
-    unknown = 0.0
+    unknown = None  # nothing new was read
     if missing.texts:
         encoder = text_encoder(settings)
-        unknown = encoder.unknown_share(_sample(missing.texts, settings.seed))
+        unknown = round(encoder.unknown_share(_sample(missing.texts, settings.seed)), 5)
         warn_unknown(unknown, place.slug)
         encode_into(store, encoder, missing, day, batch_size=BATCH)
     record = {
@@ -41,7 +41,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "cached": len(texts.texts) - len(missing.texts),
         "encoded": len(missing.texts),
         "skipped": 0,
-        "unknown_share": round(unknown, 5),
+        "unknown_share": unknown,
         "seconds": round(time.monotonic() - started, 2),
     }
     store.write_record("embed_texts", day, record)
