@@ -202,6 +202,7 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
     logs = airflow_home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+    before = signal.signal(signal.SIGTERM, _end)  # else a plain kill would leave Airflow running
     try:
         _migrate(env, logs)
         for component in ("api-server", "scheduler", "dag-processor"):
@@ -216,6 +217,11 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
         yield client
     finally:
         _stop(started)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _migrate(env: dict[str, str], logs: Path) -> None:

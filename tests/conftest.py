@@ -11,7 +11,8 @@ from include import registry
 from include.settings import settings
 
 # Airflow reads these when it is first imported, and would otherwise write to the user's own folder.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 
