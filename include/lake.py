@@ -205,11 +205,7 @@ class Lake:
 
     def read_json(self, path: str) -> dict[str, Any] | None:
         """A JSON file's content, or None where there is no file."""
-        try:
-            with self.fs.open(self._full(path), "rb") as file:
-                return json.loads(file.read())
-        except FileNotFoundError:
-            return None
+        return read_json(self.fs, self._full(path))
 
     def size(self, path: str) -> int:
         """Bytes of the files under a path."""
@@ -254,6 +250,15 @@ class Lake:
 
     def _rename(self, source: str, target: str) -> None:
         rename(self.fs, source, target)
+
+
+def read_json(fs: Any, path: str) -> dict[str, Any] | None:
+    """Content of a JSON file of a file system, or None where there is no file."""
+    try:
+        with fs.open(path, "rb") as file:
+            return json.loads(file.read())
+    except FileNotFoundError:
+        return None
 
 
 def rename(fs: AbstractFileSystem, source: str, target: str) -> None:

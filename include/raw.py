@@ -23,7 +23,7 @@ import fsspec
 
 from include.calendar import parse_day
 from include.errors import InvalidInputError
-from include.lake import new_build, rename
+from include.lake import new_build, read_json, rename
 from include.settings import settings
 
 STALE = timedelta(days=1)
@@ -73,11 +73,7 @@ class Raw:
 
     def read_json(self, path: str) -> dict[str, Any] | None:
         """A JSON file's content, or None where there is no file."""
-        try:
-            with self.fs.open(self.full(path), "rb") as file:
-                return json.loads(file.read())
-        except FileNotFoundError:
-            return None
+        return read_json(self.fs, self.full(path))
 
 
 class Delivery:
