@@ -6,6 +6,7 @@ from typing import Any
 
 from include.calendar import parse_day
 from include.lake import Lake, Manifest
+from include.late import late_key, late_version
 from include.raw import Raw
 from include.raw_check import raw_digest
 from include.schemas import STAGES, Stage
@@ -39,13 +40,19 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
 
 
 def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
-    """The inputs of a published build that have changed since it was made."""
-    return [key for key, version in manifest.inputs.items() if current_version(store, key) != version]
+    """The inputs of a published build that have changed since it was made, or that it has not seen: late events of its day."""
+    inputs = dict(manifest.inputs)
+    late = late_key(parse_day(manifest.day))
+    if manifest.stage == "logs" and late not in inputs and current_version(store, late) is not None:
+        inputs[late] = ""
+    return [key for key, version in inputs.items() if current_version(store, key) != version]
 
 
 def current_version(store: Lake, key: str) -> str | None:
-    """The version of an input as it is now: the build of `stage/day`, or the digest of `raw/day`; None if it is gone."""
+    """The version of an input as it is now: the build of `stage/day`, the digest of `raw/day` or `late/day`; None if gone."""
     kind, day = key.split("/")
+    if kind == "late":
+        return late_version(store, parse_day(day))
     if kind == "raw":
         return raw_digest(parse_day(day))
     stage: Stage = next(stage for stage in STAGES if stage == kind)

@@ -43,8 +43,9 @@ class TableVersion:
 class Manifest:
     """What one stage published for one day, and from what.
 
-    `inputs` maps `stage/day` (or `raw/day`) to the build (or the digest of the raw files) that was read.
-    `profile` of `logs` holds `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with.
+    `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
+    was read. `profile` of `logs` holds `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared
+    with, and `late`, what it holds of earlier days: `{day: {"rows", "digest"}}`.
     """
 
     stage: Stage
@@ -141,7 +142,7 @@ class Lake:
         keep = {manifest.build, before.build if before else manifest.build}
         for table in manifest.tables:
             folder = self._full(f"{table}/dt={manifest.day}")
-            for build in self.fs.ls(folder, detail=False):
+            for build in self.fs.ls(folder, detail=False) if self.fs.exists(folder) else []:
                 if build.rstrip("/").rsplit("build=", 1)[-1] not in keep:
                     self.fs.rm(build, recursive=True)
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -46,6 +46,7 @@ _OWN = re.compile(r"csv-.*\.csv\.gz")
 _TIME, _LABEL, _SCENE = (RAW_COLUMNS.index(name) for name in ("log_time", "label", "scene"))
 _ISO = "%Y-%m-%d %H:%M:%S"
 _EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
+M = TypeVar("M", bound=BaseModel)
 
 
 class Constant(BaseModel):
@@ -166,17 +167,21 @@ def read_mapping(path: str) -> Mapping:
         raise MissingDataError(
             f"There is no mapping {path}: expected a YAML file, or the name of a bundled mapping: {known}."
         )
+    return read_model(file, Mapping, f"compare it with {bundled.parent.name}/antm2c.yaml, which has comments")
+
+
+def read_model(file: Path, model: type[M], next_step: str) -> M:
+    """A YAML file as a pydantic model; raises `InvalidInputError` that names every wrong field and the next step."""
     try:
         # Every scalar stays as it is written: 007 and true are values of a log.
         data = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
-        return Mapping.model_validate(data)
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"{file}: expected YAML, found: {error}") from None
+        return model.model_validate(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file}: expected YAML in UTF-8, found: {error}") from None
     except ValidationError as error:
-        faults = "\n".join(f"- {'.'.join(map(str, e['loc'])) or 'mapping'}: {e['msg']}" for e in error.errors())
-        raise InvalidInputError(
-            f"{file} is no valid mapping:\n{faults}\nNext: compare it with {bundled.parent.name}/antm2c.yaml, which has comments."
-        ) from None
+        name = model.__name__.lower()
+        faults = "\n".join(f"- {'.'.join(map(str, e['loc'])) or name}: {e['msg']}" for e in error.errors())
+        raise InvalidInputError(f"{file} is no valid {name}:\n{faults}\nNext: {next_step}.") from None
 
 
 def import_csv(

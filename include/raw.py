@@ -8,6 +8,7 @@ during the renames is finished by the next delivery.
     {raw}/_incoming/…                      deliveries on their way
     {raw}/_imports/NAME.json               what an import wrote, so that importing again replaces it
     {raw}/_rejects/NAME.csv.gz             rows of an import that belong to no day, with the reason
+    {raw}/_repairs/date=2023-07-17.jsonl.gz  corrected columns of single rows of a day's files (include/repairs.py)
 """
 
 import gzip
@@ -33,6 +34,11 @@ _STAMP = "%Y%m%dT%H%M%S"
 def day_folder(day: date | str) -> str:
     """The folder of a raw day, under the root of the raw logs."""
     return f"date={day}"
+
+
+def repairs_path(day: date | str) -> str:
+    """The file of a day's repairs, under the root of the raw logs: not in the day's folder, where it could be read as a log."""
+    return f"_repairs/{day_folder(day)}.jsonl.gz"
 
 
 class Raw:

@@ -15,8 +15,9 @@ from datetime import date
 from typing import IO, cast
 
 from include.errors import InvalidInputError, MissingDataError
-from include.raw import Raw, day_folder
+from include.raw import Raw, day_folder, repairs_path
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
+from include.settings import settings
 
 _CHUNK = 4 << 20
 _HEADER_BYTES = 1 << 16
@@ -38,23 +39,38 @@ class RawFile:
 
 
 def raw_digest(day: date) -> str:
-    """Short hash of the names, sizes and times of change of the day's raw files: it moves when a file is replaced."""
+    """Short hash of the names, sizes and times of change of the day's raw files and of the repairs of their rows.
+
+    It moves when a file is replaced, and when `ctr quarantine --replay --mapping` adds repairs.
+    """
     raw, seen = Raw(), []
-    for name in raw.day_files(day):
-        info = raw.fs.info(raw.full(f"{day_folder(day)}/{name}"))
+    paths = {name: f"{day_folder(day)}/{name}" for name in raw.day_files(day)}
+    if raw.fs.exists(raw.full(repairs_path(day))):
+        paths[repairs_path(day)] = repairs_path(day)
+    for name, path in paths.items():
+        info = raw.fs.info(raw.full(path))
         changed = next((info[key] for key in ("mtime", "LastModified", "modificationTime", "ETag") if key in info), "")
         seen.append(f"{name} {info['size']} {changed}")
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
 
 
+def has_raw_day(day: date) -> bool:
+    """Whether a day can be ingested: raw files are there, or the settings say that there are none to wait for."""
+    return day in settings().empty_days or bool(Raw().day_files(day))
+
+
 def check_raw_day(day: date) -> list[RawFile]:
-    """Checks every file of a day; raises `MissingDataError` without a file, `InvalidInputError` for one of the wrong form."""
+    """Checks every file of a day; [] for a day that the settings declare empty and that has none.
+
+    Raises `MissingDataError` without a file, `InvalidInputError` for one of the wrong form.
+    """
     raw, folder = Raw(), day_folder(day)
     names = raw.day_files(day)
-    if not names:
+    if not names and day not in settings().empty_days:
         raise MissingDataError(
             f"No raw log of {day}: expected at least one *.csv or *.csv.gz file in {raw.url}/{folder}, found none. "
-            "Deliver the files there, or write some with `ctr sample` or `ctr import`."
+            "Deliver the files there, or write some with `ctr sample` or `ctr import`. "
+            f"If nothing was logged that day, declare it empty: CTR_EMPTY_DAYS={day}."
         )
     return [_check_file(raw, f"{folder}/{name}", day) for name in names]
 
@@ -77,6 +93,12 @@ def _check_file(raw: Raw, path: str, day: date) -> RawFile:
             "Correct the file, or map its columns with `ctr import csv --mapping FILE`, and run the day again."
         )
     return RawFile(path, columns, records)
+
+
+def read_header(path: str) -> tuple[str, ...]:
+    """The columns of a raw file (path relative to the raw root), in its order; raises `InvalidInputError` without any."""
+    raw = Raw()
+    return _header(raw, path, f"Raw file {path} ({raw.url}/{path})")
 
 
 def header_problem(columns: tuple[str, ...]) -> str | None:

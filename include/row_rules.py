@@ -1,4 +1,4 @@
-"""Why a raw row goes to quarantine: one declared list, evaluated in one Spark pass over the raw columns ."""
+"""Why a raw row goes to quarantine: one declared list, evaluated in one Spark pass over the raw columns."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
 class RowRule:
     """A reason to reject a row.
 
-    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{day}`, `{scenes}` and
-    `{max_field_bytes}` are filled in with the day and the settings.
+    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{day}`, `{oldest}` (the
+    earliest day whose events may still come late), `{scenes}` and `{max_field_bytes}` are filled in from the day and settings.
     """
 
     name: str
@@ -26,6 +26,7 @@ _DEEP_SUM = " + ".join(f"coalesce({name}, 0D)" for name in DEEP_FEATURES)  # NaN
 
 MALFORMED = "malformed_record"
 DUPLICATE = "duplicate_event"
+LATE = "late_event"
 
 ROW_RULES: tuple[RowRule, ...] = (
     RowRule(MALFORMED, "malformed", "not as many fields as the header; no other rule is applied to it"),
@@ -37,7 +38,16 @@ ROW_RULES: tuple[RowRule, ...] = (
     RowRule(
         "timestamp_unparsable", f"NOT {_blank('log_time')} AND log_ts IS NULL", "log_time in none of the known forms"
     ),
-    RowRule("timestamp_of_another_day", "to_date(log_ts) <> DATE'{day}'", "the impression belongs to another day"),
+    RowRule(
+        "timestamp_of_another_day",
+        "to_date(log_ts) > DATE'{day}' OR to_date(log_ts) < DATE'{oldest}'",
+        "the impression belongs to a later day, or to one further back than the settings take late events",
+    ),
+    RowRule(
+        LATE,
+        "to_date(log_ts) >= DATE'{oldest}' AND to_date(log_ts) < DATE'{day}'",
+        "the impression belongs to one of the days before; applied unless the settings route late events to their day",
+    ),
     RowRule(
         "field_too_long",
         f"greatest({', '.join(f'octet_length({name})' for name in RAW_TEXT_COLUMNS)}) > {{max_field_bytes}}",

@@ -37,19 +37,22 @@ OPTIONAL_RAW_COLUMNS = (
 TIMESTAMP_FORMATS = ("yyyy-MM-dd HH:mm:ss", "yyyy/M/d H:mm")
 """Both forms of `log_time` in the published files (Spark patterns, UTC)."""
 
+_LOGS = (
+    "event_id string, user_id string, item_id string, log_ts timestamp, label tinyint, scene string, "
+    "bill_entities array<string>, service_entities array<string>, query_entities array<string>, "
+    "item_entities array<string>, item_title string, " + ", ".join(f"{name} double" for name in DEEP_FEATURES)
+)
 TABLES: dict[Stage, dict[str, str]] = {
     "logs": {
-        "logs": (
-            "event_id string, user_id string, item_id string, log_ts timestamp, label tinyint, scene string, "
-            "bill_entities array<string>, service_entities array<string>, query_entities array<string>, "
-            "item_entities array<string>, item_title string, " + ", ".join(f"{name} double" for name in DEEP_FEATURES)
-        ),
-        "quarantine": "source_file string, source_row bigint, raw string, reasons array<string>",
+        "logs": _LOGS,
+        "late": f"{_LOGS}, day date",
+        "quarantine": "source_file string, source_row bigint, raw string, reasons array<string>, fingerprint bigint",
     },
     "features": {},
     "training": {},
 }
 """Spark DDL of every table by stage, without the `dt` and `build` folders; `logs` has `scene` as a folder too.
+`late` is published with the day of its raw files and holds events of `day`, an earlier one, whose `logs` take them in.
 The feature and training tables are completed by include.features."""
 
 Level = Literal["zero", "few", "warm"]

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -41,6 +42,13 @@ class Settings(BaseSettings):
     item_few_impressions: int = Field(20, ge=1, description="An item with 1 to this many impressions so far is 'few'.")
     ctr_smoothing: float = Field(20.0, gt=0, description="Weight of the prior CTR, in impressions.")
     max_field_bytes: int = Field(1_000_000, ge=1, description="A raw row with a longer field is quarantined.")
+    late_events: Literal["quarantine", "route"] = Field(
+        "quarantine", description="Rows of an earlier day: reject them, or keep them for a rerun of their own day."
+    )
+    late_days: int = Field(7, ge=0, description="How many days back an event may belong and still count as late.")
+    empty_days: Annotated[tuple[date, ...], NoDecode] = Field(
+        (), description="Days known to have no log, comma separated: without raw files they are published empty."
+    )
 
     max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
     volume_band: tuple[float, float] = Field(
@@ -74,7 +82,7 @@ class Settings(BaseSettings):
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
 
-    @field_validator("scenes", "sensitive_columns", mode="before")
+    @field_validator("scenes", "sensitive_columns", "empty_days", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -32,8 +32,8 @@ def driver_java_options(day_bytes: int) -> str:
     return f"-Duser.timezone=UTC{quick}"
 
 
-def submit(job: str, first: date, last: date) -> Iterator[dict[str, Any]]:
-    """Runs `spark_jobs/{job}.py --from first --to last` and yields the events that it prints.
+def submit(job: str, first: date, last: date, *, publish: bool = False) -> Iterator[dict[str, Any]]:
+    """Runs `spark_jobs/{job}.py --from first --to last [--publish]` and yields the events that it prints.
 
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
@@ -46,6 +46,7 @@ def submit(job: str, first: date, last: date) -> Iterator[dict[str, Any]]:
         *("--conf", "spark.log.level=ERROR"),
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),
+        *(["--publish"] if publish else []),
     ]
     environment = {
         **os.environ,

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from dataclasses import replace
+from datetime import date
 from functools import reduce
 from typing import Any
 
@@ -17,6 +18,8 @@ from pyspark.sql import functions as F
 from include.calendar import parse_day
 from include.lake import Lake, Manifest
 from include.privacy import shown
+from include.row_rules import LATE
+from include.schemas import TIMESTAMP_FORMATS
 from include.settings import settings
 from include.suites import GX_TABLES, LEAK_SAMPLE_ROWS, UNIQUE_KEYS, Expectation, RowCheck, Suite, suite
 from spark_jobs import checks
@@ -84,25 +87,67 @@ def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -
             ),
         )
     ]
-    sums = _first(staged["logs"].agg(_distinct("event_id").alias("distinct"), *per_scene))
+    own = F.count_if(F.col("event_id").startswith(f"date={day}/")).alias("own")
+    sums = _first(staged["logs"].agg(_distinct("event_id").alias("distinct"), own, *per_scene))
+    late, late_checks = _late(staged["late"], day) if rows["late"] else ({}, [])
+    reasons, late_days = _reasons(staged["quarantine"]) if rows["quarantine"] else ({}, 0)
     scenes = {scene: {"rows": sums[f"rows {scene}"], "clicks": sums[f"clicks {scene}"]} for scene in settings().scenes}
     profile: dict[str, Any] = {
         "rows": rows["logs"],
         "clicks": sum(scene["clicks"] for scene in scenes.values()),
         "scenes": scenes,
-        "quarantined": _reasons(staged["quarantine"]) if rows["quarantine"] else {},
+        "quarantined": reasons,
+        "late": late,
+        **manifest.profile,
     }
     return profile, [
-        checks.conservation("logs", rows, manifest.rows_in, "the raw files"),
+        checks.conservation("logs", rows | {"logs": sums["own"]}, manifest.rows_in, "the raw files"),
+        *checks.arrived(rows["logs"] - sums["own"], profile.get("arrived", {})),
+        *late_checks,
+        checks.no_late_events(rows["late"], len(late), reasons.get(LATE, 0), late_days),
+        *checks.repairs(profile.get("repairs")),
         checks.unique("logs", UNIQUE_KEYS["logs"]["logs"], rows["logs"], sums["distinct"]),
         checks.quarantine_rate(rows["quarantine"], manifest.rows_in),
         *checks.against_trailing(profile, checks.trailing(store, day)),
     ]
 
 
-def _reasons(quarantine: DataFrame) -> dict[str, int]:
-    counts = quarantine.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-    return {row["reason"]: row["count"] for row in sorted(counts)}
+def _reasons(quarantine: DataFrame) -> tuple[dict[str, int], int]:
+    """Rejected rows by reason, and of how many days the late ones are."""
+    written = F.trim(F.get_json_object("raw", "$.log_time"))
+    times = [F.try_to_timestamp(written, F.lit(pattern)) for pattern in TIMESTAMP_FORMATS]
+    counts = (
+        quarantine.select(F.explode("reasons").alias("reason"), "raw")
+        .groupBy("reason")
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_distinct(F.when(F.col("reason") == LATE, F.to_date(F.coalesce(*times)))).alias("days"),
+        )
+        .collect()
+    )
+    days = next((row["days"] for row in counts if row["reason"] == LATE), 0)
+    return {row["reason"]: row["rows"] for row in sorted(counts)}, days
+
+
+def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Record]]:
+    """Rows and digest of each earlier day's events; the digest is the same for the same rows in any order."""
+    content = F.xxhash64(*late.columns).cast("decimal(20,0)")
+    found = (
+        late.groupBy("day")
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.sum(content).alias("digest"),
+            F.count_if(F.to_date("log_ts") != F.col("day")).alias("wrong"),
+        )
+        .orderBy("day")
+        .collect()
+    )
+    profile = {
+        str(row["day"]): {"rows": row["rows"], "digest": f"{int(row['digest']) % (1 << 64):016x}"} for row in found
+    }
+    return profile, [
+        checks.late_in_reach(day, {row["day"]: row["rows"] for row in found}, sum(r["wrong"] for r in found))
+    ]
 
 
 def _audit_features(_: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:

@@ -4,7 +4,7 @@ Each returns records of the form that `docs/architecture.md` tells.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
@@ -55,6 +55,74 @@ def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -
     )
 
 
+def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
+    """Every event of the day that later days published as late is in its logs, and nothing else that is not of its files."""
+    if rows or expected:
+        told = ", ".join(f"{count:,} of {arrival}" for arrival, count in expected.items())
+        due = sum(expected.values())
+        yield record(
+            "logs",
+            "expect_late_rows_arrived",
+            rows == due,
+            f"{due:,} late rows of later days ({told or 'none'})",
+            f"{rows:,}",
+            failing_rows=abs(rows - due),
+        )
+
+
+def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: int) -> Record:
+    """No raw row is of one of the days before; those that are were routed or quarantined, by the settings."""
+    parts = (
+        (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
+        (rejected, rejected_days, "quarantined"),
+    )
+    told = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
+    late = routed + rejected
+    return record(
+        "late",
+        "expect_no_late_events",
+        late == 0,
+        "no raw rows of the days before",
+        told or "none",
+        column="log_ts",
+        severity="warning",
+        failing_rows=late,
+    )
+
+
+def late_in_reach(day: date, found: dict[date, int], wrong: int) -> Record:
+    """Rows of `late` are filed under the day of their time, one of the `late_days` days before."""
+    oldest = day - timedelta(days=settings().late_days)
+    wrong += sum(rows for event_day, rows in found.items() if not oldest <= event_day < day)
+    told = ", ".join(f"{rows:,} of {event_day}" for event_day, rows in found.items())
+    return record(
+        "late",
+        "expect_days_in_reach",
+        wrong == 0,
+        f"events of {oldest} to {previous(day)}, under their day",
+        told,
+        column="day",
+        failing_rows=wrong,
+    )
+
+
+def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
+    """Every repair of a raw row was applied; one whose row or file has changed since is not."""
+    if counts:
+        ignored = counts["rows"] - counts["applied"]
+        yield record(
+            "logs",
+            "expect_repairs_to_fit",
+            ignored == 0,
+            f"{counts['rows']:,} repaired raw rows",
+            f"{counts['applied']:,} repaired; {ignored:,} ignored, as their raw rows have changed"
+            if ignored
+            else f"{counts['applied']:,} repaired",
+            severity="warning",
+            failing_rows=ignored,
+        )
+
+
 def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record:
     """No two rows of a table have the same key."""
     twice = rows - distinct
@@ -79,13 +147,17 @@ def quarantine_rate(rejected: int, rows_in: int) -> Record:
 
 
 def trailing(store: Lake, day: date) -> list[Profile]:
-    """Profiles of the published logs of the seven days before."""
+    """Profiles of the published logs of the seven days before, without those that were declared empty."""
     manifests = (store.manifest("logs", past) for past in window(previous(day), WINDOW_DAYS))
-    return [manifest.profile for manifest in manifests if manifest and manifest.profile]
+    profiles = [manifest.profile for manifest in manifests if manifest]
+    return [profile for profile in profiles if profile and not profile.get("declared_empty")]
 
 
 def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
-    """Volume, CTR and scene mix of a day against the seven days before it."""
+    """Volume, CTR and scene mix of a day against the seven days before it; a day that was declared empty is not compared."""
+    if today.get("declared_empty"):
+        yield record("logs", "expect_rows", True, "declared empty (CTR_EMPTY_DAYS)", f"{today['rows']:,} rows")
+        return
     yield record("logs", "expect_rows", today["rows"] > 0, "at least 1 row", f"{today['rows']:,} rows")
     yield _volume("logs", today["rows"], [profile["rows"] for profile in past], "critical")
     yield _ctr("logs", today, past, "critical")

@@ -1,24 +1,29 @@
-"""Raw CSV of a day → typed `logs` (by scene) and `quarantine`, staged and audited; every raw row ends in one of the two.
+"""Raw CSV of a day → typed `logs` (by scene), `late` and `quarantine`, staged and audited; every raw row ends in one of them.
+
+`logs` also takes in the events of the day that came with later days' files (`include/late.py`).
 
 spark-submit spark_jobs/ingest.py --from 2023-07-17 --to 2023-07-17
 """
 
 import re
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
+from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.errors import InvalidInputError
-from include.lake import Lake
-from include.raw import Raw
+from include.lake import Lake, Manifest
+from include.late import arrivals, late_key, late_part, version_of
+from include.raw import Raw, repairs_path
 from include.raw_check import RawFile, check_raw_day, raw_digest, recount
-from include.row_rules import DUPLICATE, MALFORMED, ROW_RULES
+from include.repairs import REPAIRS_DDL
+from include.row_rules import DUPLICATE, LATE, MALFORMED, ROW_RULES
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS, TIMESTAMP_FORMATS
 from include.settings import settings
-from spark_jobs.session import one_file_a_task, write_table
+from spark_jobs.session import one_file_a_task, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
 _CORRUPT = "_corrupt_record"
@@ -32,23 +37,130 @@ _ENTITIES = {
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stages `logs` and `quarantine` of a day; raises before Spark starts where a raw file has the wrong form."""
+    """Stages `logs`, `late` and `quarantine` of a day; raises before Spark starts where a raw file has the wrong form."""
     files = check_raw_day(day)
-    digest = raw_digest(day)
+    inputs = {f"raw/{day}": raw_digest(day)}
+    arrived = arrivals(lake, day)
+    if version := version_of(arrived, day):
+        inputs[late_key(day)] = version
+    profile: dict[str, Any] = {
+        "arrived": {str(arrival): late_part(manifest, day)["rows"] for arrival, manifest in arrived.items()}
+    }
+    late = late_rows(spark, lake, arrived, day)
+    if not files:
+        _stage_empty(lake, staging, late)
+        return Staged(rows_in=0, inputs=inputs, profile=profile | {"declared_empty": True})
     rows = sum(file.records for file in files)
+    repairs = read_repairs(spark, day)
     with one_file_a_task(spark):
-        tagged = tag_rows(read_raw(spark, files, day), day).persist(StorageLevel.MEMORY_AND_DISK)
+        tagged = tag_rows(with_repairs(read_raw(spark, files, day), repairs), day)
+        tagged = tagged.persist(StorageLevel.MEMORY_AND_DISK)
         rejected = with_duplicates(tagged)
     try:
-        good, bad = F.size("reasons") == 0, F.size("reasons") > 0
-        write_table(typed(rejected.where(good)), "logs", lake.uri(f"{staging}/logs"), rows, by="scene")
-        write_table(as_quarantine(rejected.where(bad)), "quarantine", lake.uri(f"{staging}/quarantine"), 0)
+        _write(rejected, late, lake, staging, day, rows)
+        if repairs is not None:
+            applied = tagged.where(F.col("original").isNotNull()).count()
+            profile["repairs"] = {"rows": repairs.count(), "applied": applied}
     finally:
         tagged.unpersist()
-    found = lake.orc_rows(f"{staging}/logs") + lake.orc_rows(f"{staging}/quarantine")
-    if found != rows:  # stray quotes mislead the quick count: ask a parser that has nothing to do with Spark
+    found = sum(lake.orc_rows(f"{staging}/{table}") for table in ("logs", "late", "quarantine"))
+    if found - sum(profile["arrived"].values()) != rows:
+        # Stray quotes mislead the quick count: ask a parser that has nothing to do with Spark.
         rows = sum(recount(file) for file in files)
-    return Staged(rows_in=rows, inputs={f"raw/{day}": digest})
+    return Staged(rows_in=rows, inputs=inputs, profile=profile)
+
+
+def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, day: date, rows: int) -> None:
+    """Writes the three tables of a day from its tagged rows and the events of the day that came later."""
+    good, bad = F.size("reasons") == 0, F.size("reasons") > 0
+    begins = F.lit(f"{day} 00:00:00").cast("timestamp")
+    own = typed(tagged.where(good & (F.col("log_ts") >= begins)))
+    logs = own if late is None else own.unionByName(late)
+    write_table(logs, "logs", lake.uri(f"{staging}/logs"), rows, by="scene")
+    if settings().late_events == "route":
+        early = typed(tagged.where(good & (F.col("log_ts") < begins))).withColumn("day", F.to_date("log_ts"))
+        write_table(early, "late", lake.uri(f"{staging}/late"), 0)
+    else:
+        _no_rows(lake, staging, "late")
+    write_table(as_quarantine(tagged.where(bad)), "quarantine", lake.uri(f"{staging}/quarantine"), 0)
+
+
+def _stage_empty(lake: Lake, staging: str, late: DataFrame | None) -> None:
+    """The tables of a day that the settings declare empty: nothing, but for events that came with later days."""
+    if late is None:
+        _no_rows(lake, staging, "logs")
+    else:
+        write_table(late, "logs", lake.uri(f"{staging}/logs"), 0, by="scene")
+    for table in ("late", "quarantine"):
+        _no_rows(lake, staging, table)
+
+
+def _no_rows(lake: Lake, staging: str, table: str) -> None:
+    """A table without rows is an empty folder: readers bring the declared schema."""
+    lake.fs.makedirs(lake.path(f"{staging}/{table}"), exist_ok=True)
+
+
+def late_rows(spark: SparkSession, lake: Lake, arrived: dict[date, Manifest], day: date) -> DataFrame | None:
+    """The rows of `logs` of a day that the published `late` tables of later days hold; None where they hold none.
+
+    They keep their `event_id`, which names the file and row in which they came.
+    """
+    if not arrived:
+        return None
+    uris = [lake.uri(manifest.tables["late"].path) for manifest in arrived.values()]
+    return read_uri(spark, "late", *uris).where(F.col("day") == F.lit(day)).drop("day")
+
+
+def read_repairs(spark: SparkSession, day: date) -> DataFrame | None:
+    """The repairs of single raw rows of a day (`include/repairs.py`); None where there are none."""
+    raw = Raw()
+    if not raw.fs.exists(raw.full(repairs_path(day))):
+        return None
+    return spark.read.schema(REPAIRS_DDL).json(f"{raw.url}/{repairs_path(day)}")
+
+
+def with_repairs(raw: DataFrame, repairs: DataFrame | None) -> DataFrame:
+    """The raw rows with the columns of their repairs, and `original`, `original_fingerprint`: what came in, of repaired rows.
+
+    A repair fits one row of one file with one content; where that has changed since, the row is left as it is.
+    """
+    if repairs is None:
+        return raw.select(
+            "*",
+            F.lit(None).cast("string").alias("original"),
+            F.lit(None).cast("bigint").alias("original_fingerprint"),
+        )
+    key = ["source_file", "source_row", "fingerprint"]
+    joined = raw.withColumn("fingerprint", _fingerprint()).join(
+        F.broadcast(repairs.select(*key, "columns", "numbers_only")), key, "left"
+    )
+    repaired = F.col("columns").isNotNull()
+    return joined.select(
+        "source_file",
+        "source_row",
+        F.when(~(repaired & F.col("numbers_only")), F.col(_CORRUPT)).alias(_CORRUPT),
+        "malformed",
+        *(_repaired(name) for name in RAW_COLUMNS),
+        F.when(repaired, _raw_text()).alias("original"),
+        F.when(repaired, F.col("fingerprint")).alias("original_fingerprint"),
+    )
+
+
+def _repaired(name: str) -> Column:
+    new, old = F.col("columns")[name], F.col(name)
+    if name in DEEP_FEATURES:
+        return F.when(new.isNotNull(), new.try_cast("double")).otherwise(old).alias(name)
+    return F.coalesce(new, old).alias(name)
+
+
+def _fingerprint() -> Column:
+    """A number that tells a raw row's content apart from another's."""
+    return F.xxhash64(*RAW_COLUMNS, _CORRUPT)
+
+
+def _raw_text() -> Column:
+    """What came in: the raw record where it does not fit its header, else its columns as JSON."""
+    return F.coalesce(F.col(_CORRUPT), F.to_json(F.struct(*RAW_COLUMNS)))
 
 
 def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
@@ -113,13 +225,14 @@ def tag_rows(raw: DataFrame, day: date) -> DataFrame:
         "day": day,
         "scenes": ", ".join(f"'{scene}'" for scene in settings().scenes),
         "max_field_bytes": settings().max_field_bytes,
+        "oldest": day - timedelta(days=settings().late_days),
     }
-    broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in ROW_RULES if rule.name != MALFORMED]
+    apart = {MALFORMED} if settings().late_events == "quarantine" else {MALFORMED, LATE}
+    broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in ROW_RULES if rule.name not in apart]
     times = [F.try_to_timestamp(F.trim("log_time"), F.lit(pattern)) for pattern in TIMESTAMP_FORMATS]
-    everything = [F.col(name) for name in (*RAW_COLUMNS, _CORRUPT)]
     return raw.withColumn("log_ts", F.coalesce(*times)).select(
         "*",
-        F.struct(F.xxhash64(*everything), F.hash(*everything)).alias("fingerprint"),
+        F.struct(_fingerprint().alias("long"), F.hash(*RAW_COLUMNS, _CORRUPT)).alias("fingerprint"),
         F.when(F.col("malformed"), F.array(F.lit(MALFORMED)))
         .otherwise(F.array_compact(F.array(*broken)))
         .alias("reasons"),
@@ -127,7 +240,10 @@ def tag_rows(raw: DataFrame, day: date) -> DataFrame:
 
 
 def with_duplicates(tagged: DataFrame) -> DataFrame:
-    """Adds the reason `duplicate_event` to rows equal to an earlier one (by file name, then row) in every raw column."""
+    """Adds the reason `duplicate_event` to rows equal to an earlier one (by file name, then row) in every raw column.
+
+    Rows are compared with those of the same day's files only: an event that comes again with another day's is another event.
+    """
     place = F.struct("source_file", "source_row")
     repeated = (
         tagged.groupBy("fingerprint")
@@ -167,12 +283,13 @@ def split_entities(sequence: Column) -> Column:
 
 
 def as_quarantine(rows: DataFrame) -> DataFrame:
-    """Rejected rows with all that came in: the raw record where it has the wrong number of fields, else its columns as JSON."""
+    """Rejected rows with all that came in, before any repair, and the fingerprint by which a repair knows them."""
     return rows.select(
         "source_file",
         "source_row",
-        F.coalesce(F.col(_CORRUPT), F.to_json(F.struct(*RAW_COLUMNS))).alias("raw"),
+        F.coalesce(F.col("original"), _raw_text()).alias("raw"),
         "reasons",
+        F.coalesce(F.col("original_fingerprint"), F.col("fingerprint.long")).alias("fingerprint"),
     )
 
 

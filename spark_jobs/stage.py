@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -31,10 +31,14 @@ from spark_jobs.session import get_session, own_session
 
 @dataclass(frozen=True)
 class Staged:
-    """What a build function read: the number of rows that came in, and the versions of its inputs."""
+    """What a build function read: the number of rows that came in, and the versions of its inputs.
+
+    `profile` is what the tables do not tell by themselves; the audit completes it.
+    """
 
     rows_in: int
     inputs: dict[str, str]
+    profile: dict[str, Any] = field(default_factory=dict)
 
 
 Build = Callable[[SparkSession, Lake, date, str], Staged]
@@ -75,6 +79,7 @@ def stage_day(
         inputs=staged.inputs,
         code_version=code_version(),
         settings=settings().digest(),
+        profile=staged.profile,
     )
     manifest, quality = audit(spark, store, manifest)
     now = time.monotonic()

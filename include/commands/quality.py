@@ -1,13 +1,19 @@
 """`ctr quality` and `ctr quarantine`: which checks a day passed, and which raw rows were rejected."""
 
+import json
 from collections import Counter
-from typing import Annotated, Any
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from include.calendar import parse_day
-from include.console import JsonFlag, out, show_json, show_rows
+from include.console import JsonFlag, err, out, show_json, show_rows
+
+if TYPE_CHECKING:
+    from include.lake import Lake
 
 
 def register(cli: typer.Typer) -> None:
@@ -52,45 +58,137 @@ def quarantine(
     day: Annotated[str, typer.Option(help="Log day, YYYY-MM-DD.")],
     reason: Annotated[str | None, typer.Option(help="Only rows rejected for this reason.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show of each reason.")] = 3,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Ingest the day again after a fix: a repair, or changed settings.")
+    ] = False,
+    mapping: Annotated[
+        str | None, typer.Option(help="With --replay: a YAML repair of the rejected rows' values; kept for later runs.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rejected raw rows of a day: how many by reason, and some of them; of staged data first, where a day waits for its check."""
-    from include.privacy import shown_raw
+    """Rejected raw rows of a day: how many by reason and file, and some of them; of staged data first, where a day waits for
+    its check. With --replay they are put through again after a fix, each exactly once.
+    """
+    from include.errors import InvalidInputError
+    from include.lake import lake
+    from include.quarantine import rejected
 
-    found = rejected_rows(parse_day(day), reason)
-    counts = Counter(each for row in found for each in row["reasons"] if reason in (None, each))
-    files = Counter(row["source_file"] for row in found)
-    samples = [row for each in sorted(counts) for row in [row for row in found if each in row["reasons"]][:rows]]
-    for row in samples:
-        row["raw"] = shown_raw(row["raw"])
+    if mapping and not replay:
+        raise InvalidInputError("--mapping repairs rows that are put through again: add --replay.")
+    log_day = parse_day(day)
+    if replay:
+        _replay(log_day, reason, mapping, as_json)
+        return
+    store = lake()
+    found = rejected(store, log_day, reason, samples=rows)
+    late = _late(store, log_day)
+    samples = _samples(found.samples, log_day)
     if as_json:
-        show_json({"day": day, "rows": len(found), "reasons": counts, "files": files, "samples": samples})
+        told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
+        show_json({"day": day, "rows": found.rows, **told, "late": late, "samples": samples})
         return
     empty = f"No row of {day} was rejected" + (f" for {reason}." if reason else ".")
-    reasons = [{"reason": name, "meaning": _meaning(name), "rows": number} for name, number in counts.most_common()]
+    reasons = [{"reason": name, "meaning": _meaning(name), "rows": n} for name, n in found.reasons.most_common()]
     show_rows(reasons, title=f"Rejected rows of {day}", as_json=False, empty=empty)
+    _show_files(found.reasons_of_files)
     if samples:
-        told = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
-        show_rows(told, title="Samples", as_json=False, empty="")
+        told_rows = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
+        show_rows(told_rows, title="Samples", as_json=False, empty="")
+    if late:
+        told_late = ", ".join(f"{count:,} of {event_day}" for event_day, count in late.items())
+        out.print(Text(f"Routed to their own day as late events: {told_late}. Rerun those days to take them in."))
 
 
-def rejected_rows(day: Any, reason: str | None) -> list[dict[str, Any]]:
-    """Rows of `quarantine` of a day, of what is staged if something is, else of what is published."""
-    from pyarrow import orc
+_MOST_FILES = 40
 
+
+def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
+    """A line for each file and reason, most rows first."""
+    counts = [(file, name, number) for file, found in reasons_of_files.items() for name, number in found.items()]
+    counts.sort(key=lambda each: (-each[2], *each[:2]))
+    lines = [{"source file": file, "reason": name, "rows": number} for file, name, number in counts]
+    if lines:
+        more = f" ({len(lines) - _MOST_FILES:,} more: --json)" if len(lines) > _MOST_FILES else ""
+        show_rows(lines[:_MOST_FILES], title=f"By file{more}", as_json=False, empty="")
+
+
+def _samples(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
+    """Rows as a sample may show them; with the repaired columns, where a repair was not enough."""
+    from include.privacy import shown, shown_raw
+    from include.raw import Raw
+    from include.repairs import applied_columns
+
+    keys = [(row["source_file"], row["source_row"], row.pop("fingerprint")) for row in rows]
+    repaired = applied_columns(Raw(), day, keys)
+    for row, key in zip(rows, keys, strict=True):
+        row["raw"] = shown_raw(row["raw"])
+        if repaired:
+            columns = {name: shown(name, value) for name, value in repaired.get(key, {}).items()}
+            row["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None
+    return rows
+
+
+def _late(store: "Lake", day: date) -> dict[str, int]:
+    """Rows of the day's files that were routed to an earlier day, by that day."""
+    staged = store.staged("logs", day)
+    manifest = staged[0] if staged else store.manifest("logs", day)
+    return {event_day: part["rows"] for event_day, part in manifest.profile.get("late", {}).items()} if manifest else {}
+
+
+def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -> None:
+    """Adds the repairs, ingests and publishes the day again, and tells what became of its rejected rows."""
     from include.lake import lake
+    from include.quarantine import rejected
+    from include.repairs import read_repair, repair_day
+    from include.spark_submit import submit
 
     store = lake()
-    if store.staged("logs", day):
-        folder = store.path(f"{store.staging('logs', day)}/quarantine")
+    repair = read_repair(mapping) if mapping else None
+    before = rejected(store, day, reason)
+    if not before.rows:
+        _say(f"No row of {day} was rejected{f' for {reason}' if reason else ''}: nothing to replay.", as_json, day)
+        return
+    told: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
+    if repair:
+        outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
+        if not outcome.repaired:
+            beyond = f"; {outcome.malformed:,} are malformed records, which no repair reaches" * bool(outcome.malformed)
+            _say(f"{mapping} changes none of the {outcome.rejected:,} rejected rows of {day}{beyond}.", as_json, day)
+            return
+        told |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
+        changed = ", ".join(f"{name} of {count:,}" for name, count in outcome.columns.most_common())
+        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired: {changed}."))
+    for event in submit("ingest", day, day, publish=True):
+        err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
+    after = rejected(store, day, reason)
+    told |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}
+    if as_json:
+        show_json({"day": str(day), **told, "next": _NEXT})
+        return
+    names = sorted({**before.reasons, **after.reasons}, key=lambda name: -before.reasons[name])
+    counts = [{"reason": name, "before": before.reasons[name], "after": after.reasons[name]} for name in names]
+    show_rows(counts, title=f"Rejected rows of {day}", as_json=False, empty="")
+    logs = (
+        f"{told['logs_before']:,} → {told['logs_after']:,}"
+        if told["logs_before"] is not None
+        else f"{told['logs_after']:,}"
+    )
+    out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
+
+
+_NEXT = "`ctr backfill-plan` names what was made from this day and has to be made again."
+
+
+def _logs(store: "Lake", day: date) -> int | None:
+    manifest = store.manifest("logs", day)
+    return manifest.tables["logs"].rows if manifest else None
+
+
+def _say(text: str, as_json: bool, day: date) -> None:
+    if as_json:
+        show_json({"day": str(day), "replayed": False, "why": text})
     else:
-        folder = store.table_path("quarantine", day, "ctr quarantine")
-    found: list[dict[str, Any]] = []
-    for name in sorted(store.fs.find(folder)):
-        if name.endswith(".orc"):
-            with store.fs.open(name, "rb") as file:
-                found += orc.ORCFile(file).read().to_pylist()
-    return [row for row in found if reason is None or reason in row["reasons"]]
+        out.print(Text(text))
 
 
 def _meaning(reason: str) -> str:
