@@ -74,7 +74,7 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
     """No raw row is of one of the days before; those that are were routed or quarantined, by the settings."""
     parts = (
         (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
-        (rejected, rejected_days, "quarantined"),
+        (rejected, max(rejected_days, 1), "quarantined"),  # a repaired time is not in the quarantined row
     )
     told = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
     late = routed + rejected

@@ -1,0 +1,151 @@
+"""Rejected rows that a fix repairs go through again, each exactly once; what the fix does not reach stays rejected."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
+from typer.testing import CliRunner
+
+from include.cli import cli
+from include.day_status import stale_inputs
+from include.raw import Raw, repairs_path
+from include.repairs import Repair, read_entries, repair_day
+from include.settings import settings
+
+pytestmark = pytest.mark.spark
+
+GOOD = [raw_row(n) for n in range(20)]
+HOSTILE = 'two\nlines, "quoted"\t{"json": 1} \u2028 龙井茶 🍵'
+BAD = [
+    raw_row(100, scene="home_feed_v2", item_title=HOSTILE),
+    raw_row(101, scene="home_feed_v2", label="clicked"),
+    raw_row(102, log_time="10.07.2023 08:30", user_id='u"1",x\n2'),
+    raw_row(103, log_time="10.07.2023 09:30", scene="nowhere"),
+    raw_row(104, deep_features_3="n/a", item_title=HOSTILE),
+    raw_row(105, deep_features_3="n/a", deep_features_4="high"),
+    raw_row(106, deep_features_0="NaN"),
+    raw_row(107, user_id=""),
+]
+REPAIR = Repair.model_validate(
+    {
+        "time": {"formats": ["%d.%m.%Y %H:%M"], "zone": "Asia/Shanghai"},
+        "scenes": {"home_feed_v2": "0"},
+        "labels": {"clicked": "1"},
+        "values": {"deep_features_3": {"n/a": ""}, "deep_features_0": {"NaN": "0"}},
+    }
+)
+FILE = f"date={DAY}/part-0.csv.gz"
+
+
+def deliver(bad=BAD):
+    write_raw(csv_text([*GOOD, *bad]) + "too,few\n", "part-0.csv.gz")
+
+
+def reasons(store):
+    rows = read(store, "quarantine").sort_values("source_row")
+    return {row: [*why] for row, why in zip(rows["source_row"], rows["reasons"], strict=True)}
+
+
+@pytest.fixture
+def rejected(spark, store):
+    deliver()
+    run_stage(spark, store, "logs")
+    assert len(reasons(store)) == 9
+    return store
+
+
+def test_a_repair_puts_through_the_rows_it_mends_and_no_others(spark, rejected):
+    original = read(rejected, "quarantine").set_index("source_row")["raw"]
+    outcome = repair_day(rejected, DAY, REPAIR, "fix.yaml")
+    assert (outcome.rejected, outcome.repaired, outcome.malformed) == (9, 7, 1)
+    assert stale_inputs(rejected, rejected.manifest("logs", DAY)) == [f"raw/{DAY}"]
+    quality = run_stage(spark, rejected, "logs")
+    assert {check["status"] for check in quality["checks"]} == {"pass"}
+    assert reasons(rejected) == {
+        23: ["unknown_scene"],
+        25: ["deep_feature_not_a_number"],
+        27: ["missing_user_id"],
+        28: ["malformed_record"],
+    }
+    after = read(rejected, "quarantine").set_index("source_row")["raw"]
+    assert after.to_dict() == original.loc[after.index].to_dict()  # as they came in, for the next repair to read
+    logs = read(rejected, "logs").set_index("event_id")
+    assert len(logs) == 25
+    assert logs.index.is_unique
+    first, times, number = logs.loc[f"{FILE}#20"], logs.loc[f"{FILE}#22"], logs.loc[f"{FILE}#24"]
+    assert (first["scene"], first["item_title"], first["label"]) == ("0", HOSTILE, 1)
+    assert logs.loc[f"{FILE}#21"]["label"] == 1
+    assert (str(times["log_ts"]), times["user_id"]) == (f"{DAY} 00:30:00", 'u"1",x\n2')
+    assert (number["item_title"], number["deep_features_4"]) == (HOSTILE, 0.4)
+    assert number["deep_features_3"] != number["deep_features_3"]
+    assert logs.loc[f"{FILE}#26"]["deep_features_0"] == 0
+    assert rejected.manifest("logs", DAY).profile["repairs"] == {"rows": 7, "applied": 7}
+
+
+def test_repairing_twice_is_repairing_once(spark, rejected):
+    repair_day(rejected, DAY, REPAIR, "fix.yaml")
+    run_stage(spark, rejected, "logs")
+    before = contents(rejected, "logs"), contents(rejected, "quarantine"), read_entries(Raw(), DAY)
+    assert repair_day(rejected, DAY, REPAIR, "fix.yaml").repaired == 0
+    assert stale_inputs(rejected, rejected.manifest("logs", DAY)) == []
+    run_stage(spark, rejected, "logs")
+    assert (contents(rejected, "logs"), contents(rejected, "quarantine"), read_entries(Raw(), DAY)) == before
+
+
+def test_a_later_repair_is_laid_over_the_earlier_one(spark, rejected):
+    repair_day(rejected, DAY, REPAIR, "fix.yaml", reason="timestamp_unparsable")
+    assert {key[1] for key in read_entries(Raw(), DAY)} == {22, 23}
+    run_stage(spark, rejected, "logs")
+    repair_day(rejected, DAY, Repair(scenes={"nowhere": "4"}), "second.yaml")
+    run_stage(spark, rejected, "logs")
+    row = read(rejected, "logs").set_index("event_id").loc[f"{FILE}#23"]
+    assert (row["scene"], str(row["log_ts"])) == ("4", f"{DAY} 01:30:00")
+    assert {22, 23} <= {key[1] for key in read_entries(Raw(), DAY)}
+
+
+def test_a_delivered_row_that_differs_ignores_its_repair_and_the_record_says_so(spark, rejected):
+    repair_day(rejected, DAY, REPAIR, "fix.yaml")
+    deliver([BAD[0] | {"label": "0"}, *BAD[1:]])
+    quality = run_stage(spark, rejected, "logs")
+    assert reasons(rejected)[20] == ["unknown_scene"]
+    assert len(read(rejected, "logs")) == 24
+    (found,) = (check for check in quality["checks"] if check["name"] == "expect_repairs_to_fit")
+    assert (found["status"], found["failing_rows"]) == ("warning", 1)
+    assert found["observed"].startswith("6 repaired; 1 ignored")
+    deliver()
+    run_stage(spark, rejected, "logs")
+    assert len(read(rejected, "logs")) == 25
+
+
+def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
+    fix = tmp_path / "fix.yaml"
+    fix.write_text("scenes: {home_feed_v2: 0}\nlabels: {clicked: 1}\n")
+    command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix), "--json"]
+    told = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert (told["repaired"], told["logs_before"], told["logs_after"]) == (2, 20, 22)
+    assert (told["rejected_before"]["unknown_scene"], told["rejected_after"]["unknown_scene"]) == (3, 1)
+    assert len(read(rejected, "logs")) == 22
+    again = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert again["replayed"] is False
+    assert "changes none of the 7 rejected rows" in again["why"]
+
+
+def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch):
+    monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,home_feed_v2")
+    settings.cache_clear()
+    shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--replay"])
+    assert shown.exit_code == 0, shown.output
+    assert "ctr backfill-plan" in " ".join(shown.stdout.split())
+    assert reasons(rejected)[21] == ["label_not_0_or_1"]
+    assert "home_feed_v2" in set(read(rejected, "logs")["scene"])
+
+
+def test_a_day_without_rejected_rows_is_left_alone(spark, store):
+    write_raw(csv_text(GOOD))
+    run_stage(spark, store, "logs")
+    build = store.manifest("logs", DAY).build
+    shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--replay"])
+    assert "nothing to replay" in shown.stdout
+    assert store.manifest("logs", DAY).build == build
+    assert not Path(Raw().full(repairs_path(DAY))).exists()
