@@ -13,13 +13,13 @@ import csv
 import io
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -204,25 +204,29 @@ def _header_of(source_file: str) -> tuple[str, ...]:
 
 def read_entries(raw: Raw, day: date) -> dict[Key, bytes]:
     """The repairs of a day as they are kept: a line of JSON for each row."""
-    return {(entry["source_file"], entry["source_row"], entry["fingerprint"]): line for entry, line in _lines(raw, day)}
+    return {key: line for key, _, line in _lines(raw, day)}
 
 
 def applied_columns(raw: Raw, day: date, keys: Collection[Key]) -> dict[Key, dict[str, str]]:
     """The repaired columns of some rows of a day, of those that have any."""
     wanted = {*keys}
-    found = (
-        ((entry["source_file"], entry["source_row"], entry["fingerprint"]), entry["columns"])
-        for entry, _ in (_lines(raw, day) if wanted else ())
-    )
-    return {key: columns for key, columns in found if key in wanted}
+    return {key: columns for key, columns, _ in (_lines(raw, day) if wanted else ()) if key in wanted}
 
 
-def _lines(raw: Raw, day: date) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _lines(raw: Raw, day: date) -> Iterator[tuple[Key, dict[str, str], bytes]]:
     path = raw.full(repairs_path(day))
-    if raw.fs.exists(path):
+    if not raw.fs.exists(path):
+        return
+    try:
         with raw.fs.open(path, "rb", compression="gzip") as file:
             for line in file:
-                yield json.loads(line), line
+                entry = json.loads(line)
+                yield (entry["source_file"], entry["source_row"], entry["fingerprint"]), entry["columns"], line
+    except (KeyError, ValueError, EOFError, OSError, zlib.error) as error:
+        raise InvalidInputError(
+            f"The repairs of {day} ({raw.url}/{repairs_path(day)}) cannot be read: expected gzipped lines of JSON, "
+            f"found: {error}. Restore the file, or remove it and repair the day again."
+        ) from error
 
 
 def _line(key: Key, columns: dict[str, str], original: dict[str, str], name: str) -> bytes:

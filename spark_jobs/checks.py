@@ -267,7 +267,7 @@ def found_shares(rows: int, found: dict[str, int], has_snapshot: bool) -> Iterat
         yield record(
             "training",
             f"expect_{who}s_found",
-            not has_snapshot or share >= least,
+            not has_snapshot or rows == 0 or share >= least,
             f"at least {least:.0%} of rows" if has_snapshot else "no day before",
             f"{share:.1%}",
             column=f"{who}_id",

@@ -13,7 +13,7 @@ from include.calendar import parse_day
 from include.console import JsonFlag, err, out, show_json, show_rows
 
 if TYPE_CHECKING:
-    from include.lake import Lake
+    from include.lake import Lake, Manifest
 
 
 def register(cli: typer.Typer) -> None:
@@ -130,9 +130,14 @@ def _samples(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
 
 def _late(store: "Lake", day: date) -> dict[str, int]:
     """Rows of the day's files that were routed to an earlier day, by that day."""
-    staged = store.staged("logs", day)
-    manifest = staged[0] if staged else store.manifest("logs", day)
+    manifest = _manifest(store, day)
     return {event_day: part["rows"] for event_day, part in manifest.profile.get("late", {}).items()} if manifest else {}
+
+
+def _manifest(store: "Lake", day: date) -> "Manifest | None":
+    """Of what is staged if something is, else of what is published: the one whose rejected rows are shown."""
+    staged = store.staged("logs", day)
+    return staged[0] if staged else store.manifest("logs", day)
 
 
 def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -> None:
@@ -151,7 +156,7 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
     told: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
     if repair:
         outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
-        if not outcome.repaired:
+        if not outcome.repaired and not _repairs_wait(store, day):
             beyond = f"; {outcome.malformed:,} are malformed records, which no repair reaches" * bool(outcome.malformed)
             _say(f"{mapping} changes none of the {outcome.rejected:,} rejected rows of {day}{beyond}.", as_json, day)
             return
@@ -174,6 +179,14 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
         else f"{told['logs_after']:,}"
     )
     out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
+
+
+def _repairs_wait(store: "Lake", day: date) -> bool:
+    """Whether repairs or raw files are newer than the rejected rows: a replay was stopped before it ended."""
+    from include.day_status import stale_inputs
+
+    manifest = _manifest(store, day)
+    return manifest is not None and f"raw/{day}" in stale_inputs(store, manifest)
 
 
 _NEXT = "`ctr backfill-plan` names what was made from this day and has to be made again."

@@ -113,6 +113,15 @@ def test_a_quarantined_row_is_read_back_from_json_and_from_its_record(home):
     assert raw_columns(f"date={DAY}/gone.csv", "a,1,2") is None
 
 
+def test_damaged_repairs_are_a_clear_error(home):
+    file = home / "raw" / "_repairs" / f"date={DAY}.jsonl.gz"
+    file.parent.mkdir()
+    for content in (b"not gzip", gzip.compress(b"not json\n"), gzip.compress(b"{}\n" * 99)[:-9]):
+        file.write_bytes(content)
+        with pytest.raises(InvalidInputError, match="cannot be read"):
+            read_entries(Raw(), DAY)
+
+
 def test_repairs_move_the_digest_of_the_raw_day_and_are_no_raw_file(home):
     before = raw_digest(DAY)
     folder = home / "raw" / "_repairs"

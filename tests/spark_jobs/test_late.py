@@ -143,11 +143,12 @@ def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(sp
     assert check(quality, "expect_rows")["expected"].startswith("declared empty")
     manifest = store.manifest("logs", DAY)
     assert (manifest.rows_in, {table.rows for table in manifest.tables.values()}, stale(store)) == (0, {0}, [])
-    from spark_jobs.checks import trailing
+    from spark_jobs.checks import found_shares, trailing
     from spark_jobs.session import read_table
 
     assert all(read_table(spark, store, table, DAY, "a test").count() == 0 for table in manifest.tables)
     assert trailing(store, NEXT) == []
+    assert [each["status"] for each in found_shares(0, {"user": 0}, has_snapshot=True)] == ["pass"]
     write_raw(csv_text([at(n, DAY) for n in range(3)]))
     assert stale(store) == [f"raw/{DAY}"]
     run_stage(spark, store, "logs")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from include.cli import cli
 from include.day_status import stale_inputs
 from include.raw import Raw, repairs_path
-from include.repairs import Repair, read_entries, repair_day
+from include.repairs import Repair, read_entries, read_repair, repair_day
 from include.settings import settings
 
 pytestmark = pytest.mark.spark
@@ -129,6 +129,21 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
     again = json.loads(CliRunner().invoke(cli, command).stdout)
     assert again["replayed"] is False
     assert "changes none of the 7 rejected rows" in again["why"]
+
+
+def test_a_replay_that_was_killed_is_finished_by_the_next(spark, rejected, tmp_path, monkeypatch):
+    def submit(job, first, last, *, publish):
+        assert (job, first, last, publish) == ("ingest", DAY, DAY, True)
+        run_stage(spark, rejected, "logs")
+        return iter(())
+
+    monkeypatch.setattr("include.spark_submit.submit", submit)
+    fix = tmp_path / "fix.yaml"
+    fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
+    repair_day(rejected, DAY, read_repair(str(fix)), "fix.yaml")
+    command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix)]
+    assert "Rows of logs: 20 → 22" in CliRunner().invoke(cli, command).stdout
+    assert "changes none" in CliRunner().invoke(cli, command).stdout
 
 
 def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch):
