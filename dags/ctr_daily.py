@@ -26,6 +26,7 @@ a candidate trained on the days before *d* → evaluation on *d*, which no model
 
 **A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that
 stage was published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
+**A red `audit_leakage`** means that training rows know something of their own day: a fault of code or of the log's columns.
 **A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep
 the champion.
 Backfills never promote unless triggered with `{"promote": "yes"}`.
@@ -47,10 +48,10 @@ def decision_text(day: str) -> str:
 
 @task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
 def wait_for_raw(day: str) -> bool:
-    """True as soon as the day's raw folder holds a file; a day that never comes is skipped, not failed."""
+    """True as soon as the day's raw folder holds a file, or where it is declared empty; a day that never comes is skipped."""
     from include.raw import Raw
 
-    return bool(Raw().day_files(day))
+    return log_day(None, day) in settings().empty_days or bool(Raw().day_files(day))
 
 
 @task
@@ -60,6 +61,18 @@ def check(stage: "Stage", day: str) -> dict[str, int]:
 
     manifest = lake().publish(stage, log_day(None, day))
     return {name: table.rows for name, table in manifest.tables.items()}
+
+
+@task
+def audit_leakage(day: str) -> int:
+    """Fails where the staged training rows know something of their own day; returns the number of checks that say they do not."""
+    from include.lake import lake, refuse_failed
+    from include.suites import LEAK_CHECKS
+
+    staged = lake().staged("training", log_day(None, day))
+    checks = [check for check in staged[1]["checks"] if check["name"] in LEAK_CHECKS] if staged else []
+    refuse_failed("training", log_day(None, day), checks)
+    return len(checks)
 
 
 @task.branch
@@ -182,7 +195,7 @@ with DAG(
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 
     chain(wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
-    chain(features_published, build_training_table, training_published, embed_cold)
+    chain(features_published, build_training_table, audit_leakage(LOG_DAY), training_published, embed_cold)
     chain(features_published, embed_texts, embed_cold)
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)

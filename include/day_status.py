@@ -4,24 +4,25 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
-from include.calendar import parse_day
+from include.calendar import days_between, parse_day
 from include.lake import Lake, Manifest
-from include.late import late_key, late_version
+from include.late import late_version
 from include.raw import Raw
 from include.raw_check import raw_digest
 from include.schemas import STAGES, Stage
 
 
 def known_days(store: Lake) -> list[date]:
-    """Days with raw files, a published stage or a record, ascending."""
+    """Every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
     found = set(Raw().days())
     for stage in STAGES:
         found |= {*store.days(stage), *store.record_days(f"quality/{stage}")}
-    return sorted(found | set(store.record_days("decision")))
+    found |= set(store.record_days("decision"))
+    return list(days_between(min(found), max(found))) if found else []
 
 
 def day_status(store: Lake, day: date) -> dict[str, Any]:
-    """One row of `ctr days`; what is not there is None."""
+    """One row of `ctr status`; what is not there is None."""
     manifests = {stage: store.manifest(stage, day) for stage in STAGES}
     train, decision = store.record("train", day), store.record("decision", day)
     return {
@@ -29,23 +30,13 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
         "raw_files": len(Raw().day_files(day)),
         "logs": _rows(manifests["logs"], "logs"),
         "quarantined": _rows(manifests["logs"], "quarantine"),
-        "users": _rows(manifests["features"], "features_user"),
-        "items": _rows(manifests["features"], "features_item"),
+        "users": _rows(manifests["features"], "totals_user"),
+        "items": _rows(manifests["features"], "totals_item"),
         "training": _rows(manifests["training"], "training"),
         "checks": _checks(store, day),
         "model": (train or {}).get("version"),
         "verdict": (decision or {}).get("verdict"),
-        "stale": [stage for stage in STAGES if (manifest := manifests[stage]) and stale_inputs(store, manifest)],
     }
-
-
-def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
-    """The inputs of a published build that have changed since it was made, or that it has not seen: late events of its day."""
-    inputs = dict(manifest.inputs)
-    late = late_key(parse_day(manifest.day))
-    if manifest.stage == "logs" and late not in inputs and current_version(store, late) is not None:
-        inputs[late] = ""
-    return [key for key, version in inputs.items() if current_version(store, key) != version]
 
 
 def current_version(store: Lake, key: str) -> str | None:
@@ -54,7 +45,7 @@ def current_version(store: Lake, key: str) -> str | None:
     if kind == "late":
         return late_version(store, parse_day(day))
     if kind == "raw":
-        return raw_digest(parse_day(day))
+        return raw_digest(parse_day(day)) if Raw().day_files(day) else None
     stage: Stage = next(stage for stage in STAGES if stage == kind)
     manifest = store.manifest(stage, parse_day(day))
     return manifest.build if manifest else None

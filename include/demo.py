@@ -40,6 +40,7 @@ PROGRESS = {
     "build features": ["build_features"],
     "check features": ["check_features"],
     "build training table": ["build_training_table"],
+    "audit leakage": ["audit_leakage"],
     "check training table": ["check_training"],
     "embed texts": ["embed_texts"],
     "embed cold items": ["embed_cold"],

@@ -15,3 +15,11 @@ class MissingDataError(CtrError):
 
 class InvalidInputError(CtrError):
     """A setting, an argument or an input file is not of the form that is needed."""
+
+
+class LeakageError(CtrError):
+    """Something was about to learn from the day on which it is evaluated."""
+
+
+class NothingToDoError(CtrError):
+    """There is nothing to work on, and nothing wrong with that: the step and what follows it are skipped."""

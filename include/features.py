@@ -1,4 +1,4 @@
-"""Every feature is declared here once: tables, model input and documentation come from this list.
+"""Every feature is declared here once: tables, checks, model input and documentation come from this list.
 
 A feature of a training row of day *d* is as of the end of *d*-1 (`calendar.WINDOW_DAYS` calendar days for `7d`).
 """
@@ -6,124 +6,159 @@ A feature of a training row of day *d* is as of the end of *d*-1 (`calendar.WIND
 from dataclasses import dataclass
 from typing import Literal
 
+from include.calendar import WINDOW_DAYS
 from include.schemas import DEEP_FEATURES, TABLES
 from include.settings import settings
 
+Grain = Literal["user", "item", "user_item", "user_topic", "scene", "row"]
+Window = Literal["7d", "total", "row"]
 Transform = Literal["log1p", "identity", "logit"]
+
+NEVER = 365
+"""Days since something that never happened."""
 
 
 @dataclass(frozen=True)
 class Feature:
     """One numeric model input.
 
-    `name` is its column in `training`, `grain` the snapshot it is joined from (`row`: of the impression itself),
-    `default` its value for a key that the snapshot does not hold (`None`: the scene's prior CTR),
-    `transform` what the model applies before standardising.
+    `name` is its column in `training`; `grain` is the key that it is looked up by (`row`: of the impression itself);
+    `window` is what it looks back on (`7d`: seven calendar days, `total`: all days so far, `row`: the impression);
+    `default` is its value for a key that is not there (`None`: the scene's CTR);
+    `transform` is what the model applies before standardising.
     """
 
     name: str
-    grain: Literal["user", "item", "user_item", "scene", "row"]
+    grain: Grain
     type: Literal["bigint", "double", "int"]
     unit: str
+    window: Window
     default: float | None
     transform: Transform
     meaning: str
 
 
-def _counts(grain: Literal["user", "item"], who: str) -> list[Feature]:
-    return [
-        Feature(f"{grain}_impressions_7d", grain, "bigint", "rows", 0, "log1p", f"impressions of the {who}, 7 days"),
-        Feature(f"{grain}_clicks_7d", grain, "bigint", "rows", 0, "log1p", f"clicks of the {who}, 7 days"),
-        Feature(f"{grain}_ctr_7d", grain, "double", "rate", None, "logit", f"smoothed CTR of the {who}, 7 days"),
-        Feature(f"{grain}_impressions_total", grain, "bigint", "rows", 0, "log1p", f"impressions of the {who} so far"),
-        Feature(f"{grain}_clicks_total", grain, "bigint", "rows", 0, "log1p", f"clicks of the {who} so far"),
-        Feature(f"{grain}_ctr_total", grain, "double", "rate", None, "logit", f"smoothed CTR of the {who} so far"),
+def _rows(name: str, grain: Grain, window: Window, meaning: str) -> Feature:
+    return Feature(name, grain, "bigint", "rows", window, 0, "log1p", meaning)
+
+
+def _rate(name: str, grain: Grain, window: Window, meaning: str) -> Feature:
+    return Feature(name, grain, "double", "rate", window, None, "logit", meaning)
+
+
+def _days(name: str, grain: Grain, window: Window, default: float, meaning: str) -> Feature:
+    return Feature(name, grain, "int", "days", window, default, "log1p", meaning)
+
+
+def _of(who: Literal["user", "item"]) -> tuple[Feature, ...]:
+    return (
+        _rows(f"{who}_impressions_7d", who, "7d", f"impressions of the {who}"),
+        _rows(f"{who}_clicks_7d", who, "7d", f"clicks of the {who}"),
+        _rate(f"{who}_ctr_7d", who, "7d", f"CTR of the {who}, smoothed"),
+        _rows(f"{who}_impressions_total", who, "total", f"impressions of the {who}"),
+        _rows(f"{who}_clicks_total", who, "total", f"clicks of the {who}"),
+        _rate(f"{who}_ctr_total", who, "total", f"CTR of the {who}, smoothed"),
+        _rows(f"{who}_scene_impressions_7d", who, "7d", f"impressions of the {who} in the row's scene"),
+        _rows(f"{who}_scene_clicks_7d", who, "7d", f"clicks of the {who} in the row's scene"),
+        _rate(f"{who}_scene_ctr_7d", who, "7d", f"CTR of the {who} in the row's scene, smoothed"),
         Feature(
-            f"{grain}_scene_impressions_7d",
-            grain,
-            "bigint",
-            "rows",
-            0,
-            "log1p",
-            f"impressions of the {who} in the row's scene, 7 days",
-        ),
-        Feature(
-            f"{grain}_scene_clicks_7d",
-            grain,
-            "bigint",
-            "rows",
-            0,
-            "log1p",
-            f"clicks of the {who} in the row's scene, 7 days",
-        ),
-        Feature(
-            f"{grain}_scene_ctr_7d",
-            grain,
+            f"{who}_ctr_trend",
+            who,
             "double",
-            "rate",
-            None,
-            "logit",
-            f"smoothed CTR of the {who} in the row's scene, 7 days",
+            "log-odds",
+            "total",
+            0,
+            "identity",
+            f"log-odds of {who}_ctr_7d minus those of {who}_ctr_total",
         ),
         Feature(
-            f"{grain}_days_since_seen",
-            grain,
-            "int",
-            "days",
-            365,
-            "log1p",
-            f"days since the {who} was last shown; 365 if never",
+            f"{who}_recent_share",
+            who,
+            "double",
+            "share",
+            "total",
+            0,
+            "identity",
+            f"share of the {who}'s impressions so far that fell in the last 7 days",
         ),
-        Feature(
-            f"{grain}_age_days", grain, "int", "days", 0, "log1p", f"days since the {who} was first shown; 0 if never"
-        ),
-    ]
+        _days(f"{who}_days_since_seen", who, "total", NEVER, f"days since the {who} was last shown; {NEVER} if never"),
+        _days(f"{who}_days_since_click", who, "total", NEVER, f"days since the {who}'s last click; {NEVER} if never"),
+        _days(f"{who}_age_days", who, "total", 0, f"days since the {who} was first shown; 0 if never"),
+    )
 
 
 FEATURES: tuple[Feature, ...] = (
-    *_counts("user", "user"),
-    *_counts("item", "item"),
-    Feature(
-        "user_item_impressions_7d", "user_item", "bigint", "rows", 0, "log1p", "times this user saw this item, 7 days"
+    *_of("user"),
+    *_of("item"),
+    _rows("user_item_impressions_7d", "user_item", "7d", "times this user saw this item"),
+    _rows("user_item_clicks_7d", "user_item", "7d", "clicks of this user on this item"),
+    _days(
+        "user_item_days_since_seen", "user_item", "7d", NEVER, f"days since this user saw this item; {NEVER} if never"
     ),
+    _rows("user_topic_impressions_7d", "user_topic", "7d", "times this user saw items of the row's topic"),
+    _rows("user_topic_clicks_7d", "user_topic", "7d", "clicks of this user on items of the row's topic"),
+    _rate("user_topic_ctr_7d", "user_topic", "7d", "CTR of this user on items of the row's topic, smoothed"),
+    _rate("scene_ctr_7d", "scene", "7d", "CTR of the scene, smoothed"),
+    Feature("hour_of_day", "row", "int", "hours", "row", 0, "identity", "UTC hour of the impression"),
+    Feature("day_of_week", "row", "int", "days", "row", 0, "identity", "1 = Monday, of the impression"),
     Feature(
-        "user_item_clicks_7d", "user_item", "bigint", "rows", 0, "log1p", "clicks of this user on this item, 7 days"
+        "scene_position", "row", "int", "place", "row", 0, "identity", "place of the scene in the settings, from 0"
     ),
-    Feature(
-        "user_item_impressions_total", "user_item", "bigint", "rows", 0, "log1p", "times this user saw this item so far"
-    ),
-    Feature(
-        "user_item_clicks_total", "user_item", "bigint", "rows", 0, "log1p", "clicks of this user on this item so far"
-    ),
-    Feature("scene_ctr_7d", "scene", "double", "rate", None, "logit", "smoothed CTR of the scene, 7 days"),
-    Feature("hour_of_day", "row", "int", "hours", 0, "identity", "UTC hour of the impression"),
-    Feature("day_of_week", "row", "int", "days", 0, "identity", "1 = Monday, of the impression"),
 )
 """Declared features. `deep_features_0..26` are model inputs as well, as logged (null reads as the training mean)."""
+
+# Priors
 
 
 NEUTRAL_CTR = 0.1
 """CTR that priors lean on where there is no log at all: `prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)`, with the
 `ctr_smoothing` k of the settings. It is what training rows of a lake's first day carry, the same in every row."""
 
-PIVOTED = ("features_user", "features_item")
-"""Snapshots with a per-scene pivot."""
+STRENGTH_RANGE = (1.0, 1000.0)
+"""Bounds of an estimated prior strength, in impressions."""
+ENOUGH_KEYS = 100
+"""Keys, clicks and repeated impressions of a scene below which a prior's strength is not estimated."""
 
 
-def scene_columns(scenes: tuple[str, ...]) -> list[str]:
-    """Columns of the per-scene pivot of a user or item snapshot, in the order of `scenes` (position, not name)."""
-    return [f"{what}_7d_scene_{n}" for n in range(len(scenes)) for what in ("impressions", "clicks")]
+def prior_strength(keys: int, impressions: int, clicks: int, squares: float, shares: float) -> float:
+    """How many impressions the scene's CTR weighs against those of one user or item: empirical Bayes, from their 7-day counts.
+
+    Sums over the keys (with n impressions and x clicks each) of a scene: `impressions` Σn, `clicks` Σx, `squares` Σn²,
+    `shares` Σx²/n. The beta-binomial strength is 1/ρ - 1 of the intraclass correlation ρ, estimated by analysis of variance
+    (Ridout, Demétrio and Firth, Biometrics 1999): the more keys differ, the less the prior weighs. With too few to tell, it
+    is the setting `ctr_smoothing`.
+    """
+    repeated = impressions - keys
+    if min(keys, clicks, impressions - clicks, repeated) < ENOUGH_KEYS:
+        return settings().ctr_smoothing
+    between = (shares - clicks**2 / impressions) / (keys - 1)
+    within = (clicks - shares) / repeated
+    per_key = (impressions - squares / impressions) / (keys - 1)
+    low, high = STRENGTH_RANGE
+    correlation = (between - within) / (between + (per_key - 1) * within)
+    # Two decimals, so that the order in which a cluster adds up floats does not show.
+    return round(min(max(1 / correlation - 1, low), high), 2) if correlation > 1 / (high + 1) else high
 
 
-def smoothed_ctr(clicks: str, impressions: str, prior: str) -> str:
+def smoothed_ctr(clicks: str, impressions: str, prior: str, strength: str) -> str:
     """SQL of the smoothed CTR: `(clicks + k * prior) / (impressions + k)`, inside (0, 1) for a prior inside (0, 1)."""
-    k = settings().ctr_smoothing
-    return f"(({clicks}) + {k!r}D * ({prior})) / (({impressions}) + {k!r}D)"
+    return f"(({clicks}) + ({strength}) * ({prior})) / (({impressions}) + ({strength}))"
 
 
 def level_of(impressions: str, few: int) -> str:
     """SQL of a key's level from its impressions so far (see `schemas.Level`)."""
     return f"CASE WHEN {impressions} <= 0 THEN 'zero' WHEN {impressions} <= {few} THEN 'few' ELSE 'warm' END"
+
+
+# Tables
+
+PIVOTED = ("features_user", "features_item")
+"""Tables with a per-scene pivot."""
+
+
+def scene_columns(scenes: tuple[str, ...]) -> list[str]:
+    """Columns of the per-scene pivot, in the order of `scenes` (position, not name)."""
+    return [f"{what}_7d_scene_{n}" for n in range(len(scenes)) for what in ("impressions", "clicks")]
 
 
 def table_ddl(table: str) -> str:
@@ -135,22 +170,24 @@ def table_ddl(table: str) -> str:
 
 
 _AGG = "impressions bigint, clicks bigint"
-_SNAPSHOT = (
-    "impressions_7d bigint, clicks_7d bigint, ctr_7d double, impressions_total bigint, clicks_total bigint, "
-    "ctr_total double, first_seen date, last_seen date"
-)
+_WEEK = "impressions_7d bigint, clicks_7d bigint"
+_TOTALS = "impressions_total bigint, clicks_total bigint, first_seen date, last_seen date, last_clicked date"
 TABLES["features"] = {
+    # counts of the day
     "agg_user": f"user_id string, scene string, {_AGG}",
     "agg_item": f"item_id string, scene string, {_AGG}",
     "agg_user_item": f"user_id string, item_id string, scene string, {_AGG}",
-    "features_user": f"user_id string, {_SNAPSHOT}, level string",  # and the pivot: table_ddl
-    "features_item": f"item_id string, {_SNAPSHOT}, level string",  # and the pivot: table_ddl
-    "features_user_item": (
-        "user_id string, item_id string, impressions_7d bigint, clicks_7d bigint, impressions_total bigint, "
-        "clicks_total bigint, last_seen date"
+    "agg_user_topic": f"user_id string, topic_key bigint, {_AGG}",
+    # counts of seven days, of keys that were shown in them, by scene (`table_ddl` adds the pivot)
+    "features_user": f"user_id string, {_WEEK}",
+    "features_item": f"item_id string, {_WEEK}",
+    # counts so far, of keys that were shown within the retention of the settings
+    "totals_user": f"user_id string, {_TOTALS}",
+    "totals_item": f"item_id string, {_TOTALS}",
+    # a row for each scene of the settings; prior_ctr: CTR of all scenes; strengths: weights of ctr_7d as a prior
+    "features_scene": (
+        f"scene string, {_WEEK}, ctr_7d double, prior_ctr double, user_strength double, item_strength double"
     ),
-    # one row for each scene of the settings; prior_ctr: of all scenes together, the prior of ctr_7d and of every other CTR
-    "features_scene": "scene string, impressions_7d bigint, clicks_7d bigint, ctr_7d double, prior_ctr double",
     "items": "item_id string, item_title string, item_entities array<string>, first_seen date, last_seen date",
     "texts": "text_key bigint, text string, kind string",  # distinct texts of the day; kind: title or entity
 }
@@ -165,3 +202,31 @@ TABLES["training"] = {
         "service_entity_keys array<bigint>, bill_entity_keys array<bigint>"
     )
 }
+
+# Documentation
+
+_WINDOWS = {"7d": f"{WINDOW_DAYS} days", "total": "so far", "row": "the impression"}
+
+
+def features_markdown() -> str:
+    """`docs/features.md`: the declared features as a table."""
+    lines = [
+        "# Features",
+        "",
+        "Made by `ctr features --markdown` from `include/features.py`. A row of day *d* sees what was known at the end of *d*−1.",
+        "A topic is the first entity of an item. CTRs are smoothed towards the scene's (architecture.md, Priors).",
+        "",
+        "| feature | key | type | unit | looks back on | unseen key | model sees | meaning |",
+        "|---" * 8 + "|",
+    ]
+    for each in FEATURES:
+        default = "the scene's CTR" if each.default is None else "" if each.grain == "row" else f"{each.default:g}"
+        key = each.grain.replace("_", " × ")
+        lines.append(
+            f"| `{each.name}` | {key} | {each.type} | {each.unit} | {_WINDOWS[each.window]} | {default} "
+            f"| {each.transform} | {each.meaning} |"
+        )
+    lines.append(
+        f"| `{DEEP_FEATURES[0]}` … `{DEEP_FEATURES[-1]}` | row | double |  | the impression |  | identity | as logged |"
+    )
+    return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -123,9 +123,7 @@ class Lake:
                 )
             return published
         manifest, quality = staged
-        failed = [check for check in quality["checks"] if check["status"] == "fail"]
-        if failed:
-            raise DataQualityError(_failure_message(stage, day, failed))
+        refuse_failed(stage, day, quality["checks"])
         for name, table in manifest.tables.items():
             source, target = self._full(f"{self.staging(stage, day)}/{name}"), self._full(table.path)
             if self.fs.exists(source):  # else an interrupted publication moved it already
@@ -159,7 +157,7 @@ class Lake:
         if manifest is None:
             raise MissingDataError(
                 f"{needed_for} needs {stage} {day}, which is not published in {self.url}. "
-                f"Run day {day} first (`ctr days` shows what is there)."
+                f"Run day {day} first (`ctr status` shows what is there)."
             )
         return manifest
 
@@ -277,6 +275,12 @@ def _days_of(paths: list[str]) -> Iterator[date]:
         name = path.rstrip("/").rsplit("/", 1)[-1]
         if name.startswith("dt=") and name.endswith(".json"):
             yield parse_day(name.removeprefix("dt=").removesuffix(".json"))
+
+
+def refuse_failed(stage: Stage, day: date, checks: Iterable[dict[str, Any]]) -> None:
+    """Raises `DataQualityError` with what was expected and observed where a critical check failed."""
+    if failed := [check for check in checks if check["status"] == "fail"]:
+        raise DataQualityError(_failure_message(stage, day, failed))
 
 
 def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str:

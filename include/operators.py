@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowException
+from airflow.exceptions import AirflowException, AirflowSkipException
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
@@ -26,6 +26,7 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 """Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
 
 DATA_ERROR_STATUS = 2
+NOTHING_TO_DO_STATUS = 3
 
 
 class UnretryableError(CtrError):
@@ -83,9 +84,11 @@ class TrainingOperator(BaseOperator):
         self.hook = SubprocessHook()
 
     def execute(self, context: "Context") -> str:  # noqa: ARG002
-        """Runs the command and returns its last line; raises `UnretryableError` for exit status 2."""
+        """Runs the command and returns its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
         command = [sys.executable, "-m", "training", self.command, *self.arguments]
         result = self.hook.run_command(command, cwd=str(PROJECT))
+        if result.exit_code == NOTHING_TO_DO_STATUS:
+            raise AirflowSkipException(f"training {self.command}: {result.output}")
         if result.exit_code == DATA_ERROR_STATUS:
             raise UnretryableError(f"training {self.command}: {result.output}")
         if result.exit_code:

@@ -40,7 +40,12 @@ class Settings(BaseSettings):
 
     user_few_impressions: int = Field(5, ge=1, description="A user with 1 to this many impressions so far is 'few'.")
     item_few_impressions: int = Field(20, ge=1, description="An item with 1 to this many impressions so far is 'few'.")
-    ctr_smoothing: float = Field(20.0, gt=0, description="Weight of the prior CTR, in impressions.")
+    ctr_smoothing: float = Field(
+        20.0, gt=0, description="Weight of a prior CTR, in impressions, where there is too little data to estimate it."
+    )
+    retention_days: int = Field(
+        400, ge=7, description="A user or item unseen for this many days is forgotten, and is new when it returns."
+    )
     max_field_bytes: int = Field(1_000_000, ge=1, description="A raw row with a longer field is quarantined.")
     late_events: Literal["quarantine", "route"] = Field(
         "quarantine", description="Rows of an earlier day: reject them, or keep them for a rerun of their own day."
@@ -58,7 +63,12 @@ class Settings(BaseSettings):
         (0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside."
     )
     leak_auc: float = Field(
-        0.95, gt=0.5, le=1, description="Critical when one feature alone reaches this AUC in a scene."
+        0.95, gt=0.5, le=1, description="Critical when one column alone reaches this AUC in a scene."
+    )
+    leak_margin: float = Field(
+        0.05,
+        ge=0,
+        description="Critical when a column's AUC is above that of recent days by more than this and chance.",
     )
     sensitive_columns: Annotated[tuple[str, ...], NoDecode] = Field(
         ("user_id",), description="Columns masked in samples of failing rows."

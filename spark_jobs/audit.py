@@ -7,24 +7,37 @@ expectations at once, and for details only of those that failed.
 import json
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from functools import reduce
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from include.calendar import parse_day
+from include.calendar import parse_day, previous, window
 from include.lake import Lake, Manifest
 from include.privacy import shown
+from include.quality import Record, record, worst
 from include.row_rules import LATE
 from include.schemas import TIMESTAMP_FORMATS
 from include.settings import settings
-from include.suites import GX_TABLES, LEAK_SAMPLE_ROWS, UNIQUE_KEYS, Expectation, RowCheck, Suite, suite
+from include.suites import (
+    GX_TABLES,
+    LEAK_SAMPLE_ROWS,
+    RECOMPUTED_KEYS,
+    UNIQUE_KEYS,
+    Expectation,
+    Prior,
+    Priors,
+    RowCheck,
+    Suite,
+    suite,
+)
 from spark_jobs import checks
-from spark_jobs.checks import Record, record
-from spark_jobs.leakage import SUSPECTS, leak_checks
+from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
 
 SAMPLE_ROWS = 10
@@ -40,8 +53,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
     with _plain_execution(spark):
         records = [schema_check(spark, store, f"{staging}/{table}", table) for table in manifest.tables]
         profile, found = _STAGES[manifest.stage](store, manifest, staged)
-        prior = _prior(spark, store, manifest, staged)
-        suites = [suite(table, day, prior) for table in GX_TABLES[manifest.stage]]
+        priors = _priors(spark, store, manifest)
+        suites = [suite(table, day, priors) for table in GX_TABLES[manifest.stage]]
         records += run_suites(staged, suites)
     records += found
     quality = {
@@ -49,13 +62,13 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         "day": manifest.day,
         "build": manifest.build,
         "rows": manifest.tables[_MAIN[manifest.stage]].rows,
-        "status": checks.worst(records),
+        "status": worst(records),
         "checks": records,
     }
     return replace(manifest, profile=profile), quality
 
 
-_MAIN = {"logs": "logs", "features": "features_user", "training": "training"}
+_MAIN = {"logs": "logs", "features": "totals_user", "training": "training"}
 
 
 class _plain_execution:
@@ -150,35 +163,37 @@ def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Record]]:
     ]
 
 
-def _audit_features(_: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
-    unique, counted = UNIQUE_KEYS["features"], ("agg_user_item", "agg_user", "agg_item")
+def _audit_features(
+    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
+) -> tuple[dict[str, Any], list[Record]]:
+    unique = UNIQUE_KEYS["features"]
+    counted = {table: _SHOWN[table.split("_")[0]] for table in ("agg_user_item", "agg_user", "agg_item", *unique)}
     parts = []
-    for table in (*unique, *counted):
+    for table, column in counted.items():
         key = F.xxhash64(*unique[table]) if table in unique else F.lit(None).cast("bigint")
-        shown = F.col("impressions") if table in counted else F.lit(0).cast("bigint")
-        parts.append(staged[table].select(F.lit(table).alias("table"), key.alias("key"), shown.alias("shown")))
+        rows = F.col(column) if column else F.lit(0).cast("bigint")
+        parts.append(staged[table].select(F.lit(table).alias("table"), key.alias("key"), rows.alias("impressions")))
     facts = (
         reduce(DataFrame.unionByName, parts)
         .groupBy("table")
-        .agg(F.count_distinct("key").alias("distinct"), F.sum("shown").alias("shown"))
+        .agg(F.count_distinct("key").alias("distinct"), F.sum("impressions").alias("impressions"))
     )
     found = {row["table"]: row for row in facts.collect()}
-    records = [
-        checks.unique(table, key, manifest.tables[table].rows, found[table]["distinct"] if table in found else 0)
-        for table, key in unique.items()
-    ]
-    for table in counted:
-        impressions = found[table]["shown"] if table in found else 0
-        records.append(
-            checks.conservation(table, {"impressions": impressions}, manifest.rows_in, f"logs {manifest.day}")
-        )
+    impressions = {table: found[table]["impressions"] if table in found else 0 for table in counted}
+    distinct = {table: found[table]["distinct"] if table in found else 0 for table in unique}
+    records = [checks.unique(table, key, manifest.tables[table].rows, distinct[table]) for table, key in unique.items()]
+    records += checks.impressions_conserved(store, manifest, impressions)
     scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
     right = set(scenes) == set(settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
     told = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
     records.append(
         record("features_scene", "expect_every_scene", right, "each scene once, 0 < CTR < 1", told, column="scene")
     )
-    return {}, records
+    return {table: impressions[table] for table in ("totals_user", "totals_item")}, records
+
+
+_SHOWN = {"agg": "impressions", "features": "impressions_7d", "totals": "impressions_total", "items": None}
+"""Column of impressions, by the first word of a table's name."""
 
 
 def _audit_training(
@@ -187,25 +202,47 @@ def _audit_training(
     frame, rows = staged["training"], manifest.tables["training"].rows
     known = {who: F.count_if(F.col(f"{who}_level") != "zero").alias(who) for who in ("user", "item")}
     sums = _first(frame.agg(_distinct("event_id").alias("distinct"), *known.values()))
-    sample = leak_sample(frame, rows).toPandas()
     has_snapshot = any(key.startswith("features/") for key in manifest.inputs)
-    return {}, [
+    sample = leak_sample(frame, store, manifest)
+    aucs, recent = column_aucs(sample), _recent_aucs(store, parse_day(manifest.day))
+    return {**manifest.profile, "aucs": aucs}, [
         checks.conservation("training", {"training": rows}, manifest.rows_in, f"logs {manifest.day}"),
         checks.unique("training", UNIQUE_KEYS["training"]["training"], rows, sums["distinct"]),
         *checks.found_shares(rows, {who: sums[who] for who in known}, has_snapshot),
         *checks.lineage(store, manifest),
-        *leak_checks(sample),
+        *_recomputed(store, manifest, frame),
+        *leak_checks(sample, aucs, recent),
     ]
 
 
 _STAGES = {"logs": _audit_logs, "features": _audit_features, "training": _audit_training}
 
 
-def leak_sample(training: DataFrame, rows: int) -> DataFrame:
-    """About `LEAK_SAMPLE_ROWS` rows, the same ones every time: chosen by a hash of the event id."""
-    one_in = max(1, rows // LEAK_SAMPLE_ROWS)
-    chosen = training if one_in == 1 else training.where(F.pmod(F.xxhash64("event_id"), F.lit(one_in)) == 0)
-    return chosen.select("label", "scene", *SUSPECTS)
+def leak_sample(training: DataFrame, store: Lake, manifest: Manifest) -> pd.DataFrame:
+    """About `LEAK_SAMPLE_ROWS` rows, the same ones every time (chosen by a hash of the event id), with the texts of their log."""
+    one_in = max(1, manifest.tables["training"].rows // LEAK_SAMPLE_ROWS)
+    event = F.xxhash64("event_id")
+    numbers = training.select(event.alias("event"), "label", "scene", *SUSPECTS)
+    uri = store.table_uri("logs", parse_day(manifest.day), f"audit of training {manifest.day}")
+    texts = read_uri(training.sparkSession, "logs", uri).select(event.alias("event"), *TEXTS)
+    chosen = F.pmod("event", F.lit(one_in)) == 0
+    found, told = (frame.where(chosen).toPandas() for frame in (numbers, texts))
+    return found.sort_values("event").merge(told, on="event", how="left")
+
+
+def _recent_aucs(store: Lake, day: date) -> list[Aucs]:
+    manifests = (store.manifest("training", past) for past in window(previous(day)))
+    return [manifest.profile["aucs"] for manifest in manifests if manifest and "aucs" in manifest.profile]
+
+
+def _recomputed(store: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Record]:
+    """Counts of some users and items against the published aggregates of the seven days before, whatever the job has read."""
+    before = previous(parse_day(manifest.day))
+    past = {day: found for day in window(before) if (found := store.manifest("features", day))}
+    uris = [store.uri(each.tables["agg_user_item"].path) for each in past.values()]
+    week = read_uri(training.sparkSession, "agg_user_item", *uris) if uris else None
+    keys = {who: past[before].tables[f"features_{who}"].rows if before in past else 0 for who in ("user", "item")}
+    yield from recomputed(training, week, {who: max(1, rows // RECOMPUTED_KEYS) for who, rows in keys.items()})
 
 
 def _distinct(*key: str) -> Any:
@@ -218,20 +255,14 @@ def _first(frame: DataFrame) -> Row:
     return row
 
 
-def _prior(spark: SparkSession, store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> float | None:
-    """The prior CTR that the staged rates lean on: of this snapshot, or of the one that training rows were joined to."""
-    if manifest.stage == "features":
-        scenes = staged["features_scene"]
-    elif key := next(
-        (key for key in manifest.inputs if manifest.stage == "training" and key.startswith("features/")), None
-    ):
-        before = parse_day(key.split("/")[1])
-        scenes = read_uri(
-            spark, "features_scene", store.table_uri("features_scene", before, f"audit of training {manifest.day}")
-        )
-    else:
-        return None
-    return float(_first(scenes)["prior_ctr"])
+def _priors(spark: SparkSession, store: Lake, manifest: Manifest) -> Priors:
+    """The priors that the CTRs of staged training rows lean on, by scene; none on a lake's first day and in other stages."""
+    before = previous(parse_day(manifest.day))
+    if manifest.stage != "training" or f"features/{before}" not in manifest.inputs:
+        return {}
+    uri = store.table_uri("features_scene", before, f"audit of training {manifest.day}")
+    rows = read_uri(spark, "features_scene", uri).collect()
+    return {row["scene"]: Prior(row["ctr_7d"], row["user_strength"], row["item_strength"]) for row in rows}
 
 
 def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Record:

@@ -3,42 +3,17 @@
 Each returns records of the form that `docs/architecture.md` tells.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
 from include.lake import Lake, Manifest
+from include.quality import Record, record
 from include.settings import settings
 from include.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND, Severity
 
-Record = dict[str, Any]
 Profile = dict[str, Any]
-
-
-def record(
-    table: str,
-    name: str,
-    ok: bool,
-    expected: str,
-    observed: str,
-    *,
-    column: str | None = None,
-    severity: Severity = "critical",
-    failing_rows: int = 0,
-) -> Record:
-    """One check's record; `ok` false gives `fail` for a critical check and `warning` for another."""
-    status = "pass" if ok else "fail" if severity == "critical" else "warning"
-    return {
-        "table": table,
-        "name": name,
-        "column": column,
-        "severity": severity,
-        "status": status,
-        "expected": expected,
-        "observed": observed,
-        "failing_rows": 0 if ok else failing_rows,
-    }
 
 
 def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -> Record:
@@ -53,6 +28,29 @@ def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -
         f"{told} = {out:,}" if len(parts) > 1 else f"{out:,}",
         failing_rows=abs(out - rows_in),
     )
+
+
+def impressions_conserved(store: Lake, manifest: Manifest, shown: dict[str, int]) -> Iterator[Record]:
+    """Impressions of the day, of seven days and so far are those of the logs; `shown` sums them for each table.
+
+    Days before count as they were when their features were made. What the retention forgot may be missing from counts so far.
+    """
+    day = parse_day(manifest.day)
+    past = {each: found for each in window(day)[:-1] if (found := store.manifest("features", each))}
+    week = manifest.rows_in + sum(each.rows_in for each in past.values())
+    before = past.get(previous(day))
+    for table, impressions in shown.items():
+        told = {"impressions": impressions}
+        if table.startswith("agg_"):
+            yield conservation(table, told, manifest.rows_in, f"logs {day}")
+        elif table.startswith("features_"):
+            yield conservation(table, told, week, f"the logs of {min(past, default=day)}..{day}")
+        elif table.startswith("totals_"):
+            most = manifest.rows_in + (before.profile.get(table, 0) if before else 0)
+            forgets = bool(before) and store.days("logs")[0] <= day - timedelta(days=settings().retention_days)
+            right = impressions <= most if forgets else impressions == most
+            expected = f"{'at most ' if forgets else ''}{most:,} impressions: the day before and logs {day}"
+            yield record(table, "expect_rows_conserved", right, expected, f"{impressions:,}")
 
 
 def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
@@ -234,7 +232,10 @@ def _too_little(days: int) -> str:
 
 
 def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
-    """Features of a training row come from before its day: by the inputs of this manifest, and by the inputs of those."""
+    """Features of a training row come from before its day.
+
+    Asked three times: of the inputs that this manifest names, of the inputs that those name, and of the files that Spark read.
+    """
     day = parse_day(manifest.day)
     used = [key for key in manifest.inputs if key.startswith("features/")]
     newest = max((parse_day(key.split("/")[1]) for key in used), default=None)
@@ -242,17 +243,30 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
     yield record(
         "training", "expect_features_before_the_day", newest is None or newest < day, f"features before {day}", told
     )
+    later = {}
     for key in used:
-        past = parse_day(key.split("/")[1])
-        source = store.manifest("features", past)
-        later = _newest_input(source)
-        yield record(
-            "training",
-            "expect_inputs_of_features_before_the_day",
-            later is not None and later < day,
-            f"{key} made from days before {day}",
-            f"newest input {later or 'unknown'}",
-        )
+        found = _newest_input(store.manifest("features", parse_day(key.split("/")[1])))
+        if found is None or found >= day:
+            later[key] = found or "unknown"
+    yield record(
+        "training",
+        "expect_inputs_of_features_before_the_day",
+        not later,
+        f"features made from days before {day}",
+        "; ".join(f"{key}: newest input {found}" for key, found in later.items()) or f"{len(used)} days of features",
+    )
+    late = [
+        f"{table} of {last}"
+        for table, last in sorted(manifest.profile["newest"].items())
+        if table != "logs" and last >= str(day)
+    ]
+    yield record(
+        "training",
+        "expect_files_of_the_days_before",
+        not late,
+        f"no file of {day} or later but of logs",
+        "; ".join(late) or f"{len(manifest.profile['newest'])} tables",
+    )
 
 
 def _newest_input(manifest: Manifest | None) -> date | None:
@@ -273,9 +287,3 @@ def found_shares(rows: int, found: dict[str, int], has_snapshot: bool) -> Iterat
             column=f"{who}_id",
             severity="warning",
         )
-
-
-def worst(records: Iterable[Record]) -> str:
-    """`fail`, `warning` or `pass`: the worst status among records."""
-    seen = {each["status"] for each in records}
-    return next((status for status in ("fail", "warning") if status in seen), "pass")

@@ -1,21 +1,23 @@
-"""Daily aggregates and feature snapshots as of the end of a day, built from yesterday's snapshot plus today's log.
+"""Counts of a day, of seven days and so far, from yesterday's tables plus today's log.
 
     spark-submit spark_jobs/features.py --from 2023-07-17 --to 2023-07-17
 
-long-term(d) = long-term(d-1) + day(d); 7-day(d) = the sum of the aggregates of [d-6, d]. Counts are exact integers.
+so far(d) = so far(d-1) + day(d); 7 days(d) = the sum of the aggregates of [d-6, d]. Tables hold exact integers; rates are made
+where training rows are joined. Pairs of user and item or topic have no table beyond their day: training rows look them up in
+the aggregates of seven days, so that a pair seen once costs nothing from the eighth day on.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from functools import reduce
+from datetime import date, timedelta
+from functools import partial, reduce
+from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import previous, window
 from include.errors import MissingDataError
-from include.features import NEUTRAL_CTR, level_of, smoothed_ctr
+from include.features import NEUTRAL_CTR, prior_strength, scene_columns
 from include.lake import Lake, Manifest
 from include.settings import settings
 from spark_jobs.session import few_rows, read_table, read_uri, together, write_table
@@ -34,28 +36,25 @@ class Day:
     staging: str
     rows: int
     earlier: tuple[date, ...]
-    before: date | None
+    before: Manifest | None
 
     def staged(self, table: str) -> DataFrame:
         """A table of this day that was written to staging already."""
         return read_uri(self.spark, table, self.lake.uri(f"{self.staging}/{table}"))
 
-    def published(self, table: str, *days: date) -> DataFrame:
-        """A published table of earlier days, in one scan."""
-        uris = [self.lake.table_uri(table, day, f"features {self.day}") for day in days]
-        return read_uri(self.spark, table, *uris)
+    def week(self, table: str) -> DataFrame:
+        """The aggregates of the seven days up to today."""
+        uris = [self.lake.table_uri(table, day, f"features {self.day}") for day in self.earlier]
+        return read_uri(self.spark, table, *uris, self.lake.uri(f"{self.staging}/{table}"))
 
-    def window(self, table: str, shape: Callable[[DataFrame, bool], DataFrame]) -> list[DataFrame]:
-        """The aggregates of the seven days up to today, each part through `shape(frame, is_today)`."""
-        past = [shape(self.published(table, *self.earlier), False)] if self.earlier else []
-        return [*past, shape(self.staged(table), True)]
+    def yesterday(self, table: str) -> DataFrame | None:
+        """A table as of the end of the day before, if there is one."""
+        return read_uri(self.spark, table, self.lake.uri(self.before.tables[table].path)) if self.before else None
 
     def write(self, frame: DataFrame, table: str) -> None:
-        """Writes a table to staging; a snapshot is at least as large as the one before."""
-        rows = self.rows
-        if table.startswith("features_") and self.before and (manifest := self.lake.manifest("features", self.before)):
-            rows = manifest.tables[table].rows
-        write_table(frame, table, self.lake.uri(f"{self.staging}/{table}"), rows)
+        """Writes a table to staging; a table of counts so far is at least about as large as the one before."""
+        before = self.before.tables[table].rows if self.before and not table.startswith("agg_") else 0
+        write_table(frame, table, self.lake.uri(f"{self.staging}/{table}"), max(self.rows, before))
 
 
 def previous_snapshot(lake: Lake, day: date, needed_for: str) -> Manifest | None:
@@ -71,162 +70,155 @@ def previous_snapshot(lake: Lake, day: date, needed_for: str) -> Manifest | None
         raise MissingDataError(
             f"{needed_for} needs the logs of {before}, which are missing: the last published day before {day} is {earlier[-1]}. "
             f"Ingest every day from {earlier[-1]} to {before}, then build their features in order "
-            f"(`ctr history --from {earlier[-1]} --to {before}`)."
+            f"(`ctr history --from {earlier[-1]} --to {before}`). A day that never had a log is named in CTR_EMPTY_DAYS first."
         )
     return lake.require("features", before, needed_for)
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stages the nine tables of the stage."""
+    """Stages the tables of the stage."""
     purpose = f"features {day}"
     logs = lake.require("logs", day, purpose)
     before = previous_snapshot(lake, day, purpose)
-    known = set(lake.days("features")) if before else set()
     first = lake.days("logs")[0]
-    earlier = tuple(past for past in window(day)[:-1] if past >= first and before)
+    earlier = tuple(past for past in window(day)[:-1] if past >= first)
     inputs = {f"logs/{day}": logs.build}
-    for past in earlier:
-        if past not in known:
-            lake.require("features", past, purpose)
-        inputs[f"features/{past}"] = lake.require("features", past, purpose).build
-    today = Day(spark, lake, day, staging, logs.tables["logs"].rows, earlier, previous(day) if before else None)
+    inputs |= {f"features/{past}": lake.require("features", past, purpose).build for past in earlier}
+    today = Day(spark, lake, day, staging, logs.tables["logs"].rows, earlier, before)
     log = read_table(spark, lake, "logs", day, purpose)
-    _write_aggregates(today, log)
-    prior = _write_scenes(today)
+    together(lambda: _write_pairs(today, log), lambda: today.write(_topics(log), "agg_user_topic"))
+    together(*(partial(_write_counts, today, who) for who in ("user", "item")))
     together(
-        lambda: today.write(_snapshot(today, "user", settings().user_few_impressions, prior), "features_user"),
-        lambda: today.write(_snapshot(today, "item", settings().item_few_impressions, prior), "features_item"),
-        lambda: today.write(_user_item(today), "features_user_item"),
+        lambda: _write_scenes(today),
         lambda: today.write(_items(today, log), "items"),
         lambda: today.write(_texts(log), "texts"),
     )
     return Staged(rows_in=today.rows, inputs=inputs)
 
 
-def _write_aggregates(today: Day, log: DataFrame) -> None:
-    pairs = log.groupBy("user_id", "item_id", "scene").agg(
+def topic_key(entities: str = "item_entities") -> Column:
+    """The topic of an impression: the key of its item's first entity; null where it has none."""
+    first = F.try_element_at(F.col(entities), F.lit(1))
+    return F.when(first.isNotNull(), F.xxhash64(first))
+
+
+def counted(frame: DataFrame, *keys: str) -> DataFrame:
+    """Aggregates summed by other keys."""
+    return frame.groupBy(*keys).agg(*(F.sum(count).alias(count) for count in _COUNTS))
+
+
+def _of_log(log: DataFrame, *keys: str) -> DataFrame:
+    return log.groupBy(*keys).agg(
         F.count(F.lit(1)).alias("impressions"), F.sum(F.col("label").cast("bigint")).alias("clicks")
     )
-    today.write(pairs, "agg_user_item")
-    together(
-        lambda: today.write(_total(today.staged("agg_user_item"), "user_id", "scene"), "agg_user"),
-        lambda: today.write(_total(today.staged("agg_user_item"), "item_id", "scene"), "agg_item"),
-    )
 
 
-def _total(frame: DataFrame, *keys: str) -> DataFrame:
-    return frame.groupBy(*keys).agg(*(F.sum(count).alias(count) for count in _COUNTS))
+def _write_pairs(today: Day, log: DataFrame) -> None:
+    today.write(_of_log(log, "user_id", "item_id", "scene"), "agg_user_item")
+    for who in ("user", "item"):
+        today.write(counted(today.staged("agg_user_item"), f"{who}_id", "scene"), f"agg_{who}")
+
+
+def _topics(log: DataFrame) -> DataFrame:
+    topics = log.select("user_id", topic_key().alias("topic_key"), "label").where("topic_key IS NOT NULL")
+    return _of_log(topics, "user_id", "topic_key")
+
+
+def _write_counts(today: Day, who: str) -> None:
+    today.write(_week(today, who), f"features_{who}")
+    today.write(_totals(today, who), f"totals_{who}")
+
+
+def _week(today: Day, who: str) -> DataFrame:
+    """Seven-day counts of each key, in all and by scene, in one shuffle."""
+    pivot = [
+        F.sum(F.when(F.col("scene") == scene, F.col(count)).otherwise(0)).alias(f"{count}_7d_scene_{n}")
+        for n, scene in enumerate(settings().scenes)
+        for count in _COUNTS
+    ]
+    sums = [F.sum(count).alias(f"{count}_7d") for count in _COUNTS]
+    return today.week(f"agg_{who}").groupBy(f"{who}_id").agg(*sums, *pivot)
+
+
+def _totals(today: Day, who: str) -> DataFrame:
+    """Counts so far: yesterday's plus today's; a key unseen for as long as the retention leaves, and is new if it returns."""
+    key, now = f"{who}_id", F.lit(today.day)
+    parts = [
+        today.staged(f"agg_{who}").select(
+            key,
+            *(F.col(count).alias(f"{count}_total") for count in _COUNTS),
+            now.alias("first_seen"),
+            now.alias("last_seen"),
+            F.when(F.col("clicks") > 0, now).alias("last_clicked"),
+        )
+    ]
+    if (before := today.yesterday(f"totals_{who}")) is not None:
+        parts.append(before)
+    totals = _union(parts).groupBy(key)
+    return totals.agg(
+        *(F.sum(f"{count}_total").alias(f"{count}_total") for count in _COUNTS),
+        F.min("first_seen").alias("first_seen"),
+        F.max("last_seen").alias("last_seen"),
+        F.max("last_clicked").alias("last_clicked"),
+    ).where(_kept(today))
+
+
+def _kept(today: Day) -> Column:
+    return F.col("last_seen") > F.lit(today.day - timedelta(days=settings().retention_days))
 
 
 def _union(frames: list[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def _write_scenes(today: Day) -> float:
-    """Writes `features_scene`, a row for every scene of the settings, and returns the prior CTR of all scenes together."""
-    week = _union(today.window("agg_item", lambda frame, _: frame.select("scene", *_COUNTS)))
-    counts = {row["scene"]: (row["impressions"], row["clicks"]) for row in _total(week, "scene").collect()}
-    k = settings().ctr_smoothing
-    impressions, clicks = (sum(pair[n] for pair in counts.values()) for n in (0, 1))
-    prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
-    rows = []
-    for scene in settings().scenes:
-        shown, clicked = counts.get(scene, (0, 0))
-        rows.append((scene, shown, clicked, (clicked + k * prior) / (shown + k), prior))
+def _write_scenes(today: Day) -> None:
+    """Writes `features_scene`: the seven-day CTR of each scene, and how much it weighs as a prior of users and of items."""
+    sums = {who: _scene_sums(today.staged(f"features_{who}")) for who in ("user", "item")}
+    k, rows = settings().ctr_smoothing, []
+    shown, clicked = (sum(scene[what] for scene in sums["item"]) for what in _COUNTS)
+    prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
+    for n, scene in enumerate(settings().scenes):
+        impressions, clicks = (sums["item"][n][what] for what in _COUNTS)
+        strengths = (prior_strength(**sums[who][n]) for who in ("user", "item"))
+        rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, *strengths))
     today.write(few_rows(today.spark, "features_scene", rows), "features_scene")
-    return prior
 
 
-def _snapshot(today: Day, who: str, few: int, prior: float) -> DataFrame:
-    """The user or item snapshot: yesterday's, moved on by one day, in one shuffle over the union of its parts."""
-    key, never = f"{who}_id", F.lit(None).cast("date")
-
-    def part(frame: DataFrame, is_today: bool) -> DataFrame:
-        seen = F.lit(today.day) if is_today else never
-        return frame.select(
-            key,
-            "scene",
-            *(F.col(count).alias(f"{count}_7d") for count in _COUNTS),
-            *((F.col(count) if is_today else F.lit(0).cast("bigint")).alias(f"{count}_total") for count in _COUNTS),
-            seen.alias("first_seen"),
-            seen.alias("last_seen"),
-        )
-
-    parts = today.window(f"agg_{who}", part)
-    if today.before:
-        zero = F.lit(0).cast("bigint")
-        parts.append(
-            today.published(f"features_{who}", today.before).select(
-                key,
-                F.lit(None).cast("string").alias("scene"),
-                *(zero.alias(f"{count}_7d") for count in _COUNTS),
-                *(f"{count}_total" for count in _COUNTS),
-                "first_seen",
-                "last_seen",
-            )
-        )
-    pivot = [
-        F.sum(F.when(F.col("scene") == scene, F.col(f"{count}_7d")).otherwise(0)).alias(f"{count}_7d_scene_{n}")
-        for n, scene in enumerate(settings().scenes)
-        for count in _COUNTS
-    ]
-    sums = [F.sum(f"{count}_{span}").alias(f"{count}_{span}") for span in ("7d", "total") for count in _COUNTS]
-    whole = (
-        _union(parts)
-        .groupBy(key)
-        .agg(*sums, F.min("first_seen").alias("first_seen"), F.max("last_seen").alias("last_seen"), *pivot)
-    )
-    rates = [
-        F.expr(smoothed_ctr(f"clicks_{span}", f"impressions_{span}", f"{prior!r}D")).alias(f"ctr_{span}")
-        for span in ("7d", "total")
-    ]
-    return whole.select("*", *rates, F.expr(level_of("impressions_total", few)).alias("level"))
-
-
-def _user_item(today: Day) -> DataFrame:
-    keys, never = ("user_id", "item_id"), F.lit(None).cast("date")
-
-    def part(frame: DataFrame, is_today: bool) -> DataFrame:
-        zero = F.lit(0).cast("bigint")
-        return frame.select(
-            *keys,
-            *(F.col(count).alias(f"{count}_7d") for count in _COUNTS),
-            *((F.col(count) if is_today else zero).alias(f"{count}_total") for count in _COUNTS),
-            (F.lit(today.day) if is_today else never).alias("last_seen"),
-        )
-
-    parts = today.window("agg_user_item", part)
-    if today.before:
-        zero = F.lit(0).cast("bigint")
-        parts.append(
-            today.published("features_user_item", today.before).select(
-                *keys,
-                *(zero.alias(f"{count}_7d") for count in _COUNTS),
-                *(f"{count}_total" for count in _COUNTS),
-                "last_seen",
-            )
-        )
-    sums = [F.sum(f"{count}_{span}").alias(f"{count}_{span}") for span in ("7d", "total") for count in _COUNTS]
-    return _union(parts).groupBy(*keys).agg(*sums, F.max("last_seen").alias("last_seen"))
+def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
+    """The arguments of `prior_strength` for each scene of the settings."""
+    columns, sums = scene_columns(settings().scenes), []
+    for shown, clicked in zip(columns[0::2], columns[1::2], strict=True):
+        sums += [
+            F.count_if(F.col(shown) > 0).alias(f"{shown} keys"),
+            F.coalesce(F.sum(shown), F.lit(0)).alias(f"{shown} impressions"),
+            F.coalesce(F.sum(clicked), F.lit(0)).alias(f"{shown} clicks"),
+            F.coalesce(F.sum(F.col(shown).cast("double") * F.col(shown)), F.lit(0.0)).alias(f"{shown} squares"),
+            F.coalesce(F.sum(F.expr(f"try_divide(double({clicked}) * {clicked}, {shown})")), F.lit(0.0)).alias(
+                f"{shown} shares"
+            ),
+        ]
+    row = week.agg(*sums).first()
+    assert row is not None
+    names = ("keys", "impressions", "clicks", "squares", "shares")
+    return [{name: row[f"{shown} {name}"] for name in names} for shown in columns[0::2]]
 
 
 def _items(today: Day, log: DataFrame) -> DataFrame:
     """Latest title and entities that are not empty (ties: the largest event id), first and last day of each item."""
-    latest = F.struct("log_ts", "event_id")
+    now = F.lit(today.day)
     parts = [
         log.select(
             "item_id",
             "item_title",
             "item_entities",
-            latest.alias("at"),
-            F.lit(today.day).alias("first_seen"),
-            F.lit(today.day).alias("last_seen"),
+            F.struct("log_ts", "event_id").alias("at"),
+            now.alias("first_seen"),
+            now.alias("last_seen"),
         )
     ]
-    if today.before:
+    if (before := today.yesterday("items")) is not None:
         at = F.struct(F.lit(None).cast("timestamp").alias("log_ts"), F.lit(None).cast("string").alias("event_id"))
-        columns = ("item_id", "item_title", "item_entities", at.alias("at"), "first_seen", "last_seen")
-        parts.append(today.published("items", today.before).select(*columns))
+        parts.append(before.select("item_id", "item_title", "item_entities", at.alias("at"), "first_seen", "last_seen"))
     title = F.when(F.col("item_title").isNotNull(), F.col("at"))
     entities = F.when(F.size("item_entities") > 0, F.col("at"))
     return (
@@ -238,6 +230,7 @@ def _items(today: Day, log: DataFrame) -> DataFrame:
             F.min("first_seen").alias("first_seen"),
             F.max("last_seen").alias("last_seen"),
         )
+        .where(_kept(today))
     )
 
 

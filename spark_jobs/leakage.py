@@ -1,48 +1,222 @@
-"""Does a feature by itself predict the label implausibly well? Then it knows what it must not."""
+"""Does a column by itself predict the label implausibly well, or do counts hold what was not yet known? Then there is a leak.
 
+Three questions of every staged training partition; a fourth, whether any column moves when the labels of the day are
+changed, is asked by the tests:
+
+- *statistical*: the AUC of each column alone in each scene, against an absolute bound and against that of recent days;
+- *recomputed*: counts of some users and items, again from the published aggregates of the seven days before;
+- *lineage*: in `spark_jobs/checks.py`.
+"""
+
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from include.features import FEATURES
+from include.quality import Record, record
 from include.schemas import DEEP_FEATURES
 from include.settings import settings
-from include.suites import LEAK_MIN_CLICKS
-from spark_jobs.checks import Record, record
+from include.suites import LEAK_MIN_CLICKS, LEAK_MIN_DAYS, LEAK_SIGMAS
 
 SUSPECTS = (*(feature.name for feature in FEATURES), *DEEP_FEATURES)
-"""Columns of `training` that are looked at one by one."""
+"""Numeric columns of `training` that are looked at one by one."""
+TEXTS = ("item_title", "item_entities", "query_entities", "service_entities", "bill_entities")
+"""Text columns of `logs` that are looked at one by one, through the words in them."""
+
+Aucs = dict[str, dict[str, float]]
+"""AUC by scene and column."""
+
+_WORD = re.compile(r"[^\W_\u2e80-\u9fff]+|[\u2e80-\u9fff]")
+"""A word of an alphabet, or a Chinese, Japanese or Korean character."""
+_BETWEEN = "\x1f"
+_BUCKETS = 2**16
+
+# Statistical
 
 
 def single_feature_auc(sample: pd.DataFrame) -> pd.Series:
-    """AUC of each suspect column alone, `[columns] float64`, in either direction (0.5 to 1); nulls rank in the middle.
+    """AUC of each numeric column alone, `[columns] float64`, in either direction (0.5 to 1); nulls rank in the middle.
 
-    `sample` has `label` and the suspect columns. From rank sums with ties averaged (Mann-Whitney U).
+    `sample` has `label` and columns of `SUSPECTS`. From rank sums with ties averaged (Mann-Whitney U).
     """
     values = sample[[name for name in SUSPECTS if name in sample]].astype("float64")
-    ranks = values.fillna(values.median()).fillna(0.0).rank()
-    clicked = sample["label"].to_numpy() == 1
+    return _auc(values.fillna(values.median()).fillna(0.0), sample["label"])
+
+
+def _auc(values: pd.DataFrame, label: pd.Series) -> pd.Series:
+    ranks, clicked = values.rank(), label.to_numpy() == 1
     clicks, others = int(clicked.sum()), int((~clicked).sum())
     auc = (ranks[clicked].sum() - clicks * (clicks + 1) / 2) / (clicks * others)
     return auc.where(auc >= 0.5, 1 - auc)
 
 
-def leak_checks(sample: pd.DataFrame) -> Iterator[Record]:
-    """One record a scene: no single feature reaches the AUC of the settings."""
-    limit = settings().leak_auc
+def text_scores(sample: pd.DataFrame) -> pd.DataFrame:
+    """What the words of each text column tell of the label, `[rows, columns] float64` log-odds.
+
+    `sample` has `label` and columns of `TEXTS` (text, or lists of entities, which count whole and by their words). Naive Bayes,
+    learnt on one half of the rows and applied to the other, and the other way round: a word that carries the outcome tells it.
+    """
+    half = np.arange(len(sample)) % 2 == 0
+    return pd.DataFrame(
+        {name: _two_folds(sample[name], sample["label"].to_numpy() == 1, half) for name in TEXTS if name in sample},
+        index=sample.index,
+    )
+
+
+def _two_folds(
+    texts: pd.Series, clicked: npt.NDArray[np.bool_], half: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    codes, distinct = pd.factorize(texts.map(_as_one_text))
+    vectorizer = HashingVectorizer(n_features=_BUCKETS, analyzer=_tokens, binary=True, norm=None, alternate_sign=False)
+    words = vectorizer.transform(distinct)[codes] if len(distinct) else None
+    scores = np.zeros(len(texts))
+    for learn in (half, ~half):
+        if words is None or clicked[learn].all() or not clicked[learn].any():
+            continue
+        odds = []
+        for outcome in (True, False):
+            own = learn & (clicked == outcome)
+            odds.append(np.log((np.asarray(words[own].sum(axis=0)).ravel() + 0.5) / (own.sum() + 1)))
+        scores[~learn] = words[~learn] @ (odds[0] - odds[1])
+    return scores
+
+
+def _as_one_text(text: Any) -> str:
+    if isinstance(text, str):
+        return text
+    return "" if text is None or isinstance(text, float) else _BETWEEN.join(text)
+
+
+def _tokens(text: str) -> list[str]:
+    """The words of a text, and each of its entities (or the whole of it) as a token of its own."""
+    return _WORD.findall(text.lower()) + [f"={entity}" for entity in text.split(_BETWEEN) if entity]
+
+
+def column_aucs(sample: pd.DataFrame) -> Aucs:
+    """AUC of every suspect column alone, in each scene that has enough clicks in the sample to tell."""
+    scores, found = text_scores(sample), {}
     for scene in settings().scenes:
         rows = sample[sample["scene"] == scene]
-        yield _scene_check(scene, rows, limit)
+        if _enough(rows):
+            own = pd.concat([single_feature_auc(rows), _auc(scores.loc[rows.index], rows["label"])])
+            found[scene] = {str(name): round(float(value), 4) for name, value in own.items()}
+    return found
 
 
-def _scene_check(scene: str, rows: pd.DataFrame, limit: float) -> Record:
-    common: dict[str, Any] = {"column": f"scene {scene}"}
-    expected = f"every feature's AUC by itself below {limit:g}"
+def _enough(rows: pd.DataFrame) -> bool:
     clicks = int((rows["label"] == 1).sum())
-    if min(clicks, len(rows) - clicks) < LEAK_MIN_CLICKS:
+    return min(clicks, len(rows) - clicks) >= LEAK_MIN_CLICKS
+
+
+def leak_checks(sample: pd.DataFrame, aucs: Aucs, recent: list[Aucs]) -> Iterator[Record]:
+    """One record a scene: no column alone reaches its bound; `recent` are the AUCs of earlier days, `aucs` those of `sample`."""
+    for scene in settings().scenes:
+        rows = sample[sample["scene"] == scene]
+        yield _scene_check(scene, rows, aucs.get(scene), [day[scene] for day in recent if scene in day])
+
+
+def bound_of(column: str, recent: list[dict[str, float]], clicks: int, others: int) -> float:
+    """The AUC from which a column is a leak: the absolute bound, or less where recent days tell what is usual.
+
+    Usual is the largest AUC of the recent days; from there `leak_margin` and `LEAK_SIGMAS` standard errors of an AUC of that
+    size (Hanley and McNeil, Radiology 1982) are allowed. Fewer than `LEAK_MIN_DAYS` days tell nothing.
+    """
+    limit, known = settings().leak_auc, [day[column] for day in recent if column in day]
+    if len(known) < LEAK_MIN_DAYS:
+        return limit
+    usual = max(known)
+    twice, both = usual / (2 - usual), 2 * usual**2 / (1 + usual)
+    spread = usual * (1 - usual) + (clicks - 1) * (twice - usual**2) + (others - 1) * (both - usual**2)
+    error = float(np.sqrt(max(spread, 0.0) / (clicks * others)))
+    return min(limit, usual + settings().leak_margin + LEAK_SIGMAS * error)
+
+
+def _scene_check(
+    scene: str, rows: pd.DataFrame, auc: dict[str, float] | None, recent: list[dict[str, float]]
+) -> Record:
+    common: dict[str, Any] = {"column": f"scene {scene}"}
+    clicks = int((rows["label"] == 1).sum())
+    expected = f"every column's AUC by itself below {settings().leak_auc:g}"
+    if auc is None:
         return record("training", "expect_no_leak", True, expected, f"too few clicks to tell ({clicks})", **common)
-    auc = single_feature_auc(rows).sort_values(ascending=False)
-    leaking = auc[auc >= limit]
-    told = ", ".join(f"{name} {value:.3f}" for name, value in (leaking if len(leaking) else auc.head(1)).items())
-    return record("training", "expect_no_leak", leaking.empty, expected, told, failing_rows=len(rows), **common)
+    if len(recent) >= LEAK_MIN_DAYS:
+        expected += f" and near those of the last {len(recent)} days"
+    bounds = {column: bound_of(column, recent, clicks, len(rows) - clicks) for column in auc}
+    leaking = {column: value for column, value in auc.items() if value >= bounds[column]}
+    shown = leaking or dict([max(auc.items(), key=lambda item: item[1])])
+    told = ", ".join(f"{column} {value:.3f} (bound {bounds[column]:.3f})" for column, value in _descending(shown))
+    return record("training", "expect_no_leak", not leaking, expected, told, failing_rows=len(rows), **common)
+
+
+def _descending(aucs: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(aucs.items(), key=lambda item: -item[1])[:5]
+
+
+# Recomputed
+
+_WEEK = ("impressions_7d", "clicks_7d", "scene_impressions_7d", "scene_clicks_7d")
+
+
+def recomputed(training: DataFrame, week: DataFrame | None, one_in: dict[str, int]) -> Iterator[Record]:
+    """One record for users and one for items: the counts of some keys are those of the seven days before.
+
+    `week` holds the published aggregates by user, item and scene of those days, None where there are none; of each kind of key
+    one in `one_in` is looked at, chosen by a hash.
+    """
+    claimed = [_claimed(training, who, one_in[who]) for who in ("user", "item")]
+    found = _together(claimed).toPandas()
+    truth = _together([_true(week, who, one_in[who]) for who in ("user", "item")]).toPandas() if week else None
+    for who in ("user", "item"):
+        yield _same_counts(who, found[found["who"] == who], truth[truth["who"] == who] if truth is not None else None)
+
+
+def _together(frames: list[DataFrame]) -> DataFrame:
+    return frames[0].unionByName(frames[1])
+
+
+def _chosen(who: str, one_in: int) -> Column:
+    return F.pmod(F.xxhash64(f"{who}_id"), F.lit(one_in)) == 0
+
+
+def _claimed(training: DataFrame, who: str, one_in: int) -> DataFrame:
+    counts = (F.col(f"{who}_{name}").alias(name) for name in _WEEK)
+    keys = (F.lit(who).alias("who"), F.col(f"{who}_id").alias("key"), "scene")
+    return training.where(_chosen(who, one_in)).select(*keys, *counts).distinct()
+
+
+def _true(week: DataFrame, who: str, one_in: int) -> DataFrame:
+    counts = (F.sum(count).alias(count) for count in ("impressions", "clicks"))
+    keys = (F.lit(who).alias("who"), F.col(f"{who}_id").alias("key"), "scene")
+    return week.where(_chosen(who, one_in)).groupBy(*keys).agg(*counts)
+
+
+def _same_counts(who: str, claimed: pd.DataFrame, truth: pd.DataFrame | None) -> Record:
+    if truth is None:
+        expected = claimed.assign(**dict.fromkeys(_WEEK, 0))
+    else:
+        everywhere = truth.groupby("key")[["impressions", "clicks"]].sum()
+        own = claimed[["key", "scene"]].merge(truth, on=["key", "scene"], how="left")
+        expected = claimed.assign(
+            impressions_7d=claimed["key"].map(everywhere["impressions"]).fillna(0),
+            clicks_7d=claimed["key"].map(everywhere["clicks"]).fillna(0),
+            scene_impressions_7d=own["impressions"].fillna(0).to_numpy(),
+            scene_clicks_7d=own["clicks"].fillna(0).to_numpy(),
+        )
+    wrong = (claimed[list(_WEEK)].to_numpy() != expected[list(_WEEK)].to_numpy()).any(axis=1)
+    return record(
+        "training",
+        "expect_counts_of_the_days_before",
+        not wrong.any(),
+        f"7-day counts of {who}s as in the aggregates of the seven days before",
+        f"{wrong.sum():,} of {len(claimed):,} {who} × scene looked at differ",
+        column=f"{who}_id",
+        failing_rows=int(wrong.sum()),
+    )

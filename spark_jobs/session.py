@@ -1,5 +1,6 @@
 """The Spark session of every job, and how jobs read and write tables of the lake."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,6 +83,15 @@ def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["
     declared = frame.to(declared_schema(table))
     writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
     (writer.partitionBy(by) if by else writer).orc(uri)
+
+
+def days_read(frame: DataFrame) -> dict[str, str]:
+    """The newest day of each table of the lake among the files that a frame is computed from, as Spark's plan tells them."""
+    newest: dict[str, str] = {}
+    for file in frame.inputFiles():
+        if found := re.search(r"/(\w+)/dt=(\d{4}-\d{2}-\d{2})/", file):
+            newest[found[1]] = max(newest.get(found[1], ""), found[2])
+    return newest
 
 
 def few_rows(spark: SparkSession, table: str, rows: Sequence[tuple[str | int | float, ...]]) -> DataFrame:

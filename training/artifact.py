@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
+from include.calendar import parse_day
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from training.cache import VectorCache
@@ -147,6 +148,11 @@ def load(folder: Path) -> Predictor:
         ) from error
     calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
     return Predictor(model.to(device()).eval(), state, calibration)
+
+
+def learnt_days(folder: Path) -> list[date]:
+    """The days whose training rows the version in a folder was trained on, by its manifests (without those of its base)."""
+    return [parse_day(day) for day in _json(folder / "manifests.json")["training"]]
 
 
 def content_hash(folder: Path) -> str:

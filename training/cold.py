@@ -18,7 +18,7 @@ class ColdSimulation:
     def __init__(self, standardiser: Standardiser, user_rate: float, item_rate: float) -> None:
         self._user_rate, self._item_rate = user_rate, item_rate
         self._mean, self._scale = torch.from_numpy(standardiser.mean), torch.from_numpy(standardiser.scale)
-        self._user = cold_values(("user", "user_item"), standardiser)
+        self._user = cold_values(("user", "user_item", "user_topic"), standardiser)
         self._item = cold_values(("item", "user_item"), standardiser)
 
     def __call__(self, rows: Rows, generator: torch.Generator) -> Rows:

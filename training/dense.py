@@ -11,8 +11,8 @@ from include.features import FEATURES
 from include.schemas import DEEP_FEATURES
 
 Matrix = npt.NDArray[np.float32]
-LEFT_OUT = ("day_of_week", "hour_of_day")
-"""Not inputs as they are: a weekday would name a handful of days, and the hour goes round (`CLOCK`)."""
+LEFT_OUT = ("day_of_week", "hour_of_day", "scene_position")
+"""No inputs as they are: a weekday would name a handful of days, the hour goes round (`CLOCK`), a scene has its own experts."""
 INPUTS = tuple(feature for feature in FEATURES if feature.name not in LEFT_OUT)
 CLOCK = ("hour_sine", "hour_cosine")
 NAMES = tuple(feature.name for feature in INPUTS) + CLOCK + DEEP_FEATURES

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from include import registry
-from include.errors import CtrError, MissingDataError
+from include.errors import CtrError, MissingDataError, NothingToDoError
 from include.lake import Lake
 from include.registry import ModelVersion
 from include.schemas import LEVELS
 from include.settings import Settings
 from training import metrics, oracle, predictions
+from training.audit import audit
 from training.bootstrap import METRICS, GroupMetrics, Scored, interval, point, reflected, resample
 from training.groups import Group, reported_groups
 from training.predictions import EvaluationRows, usable
@@ -217,13 +218,18 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
     from training import artifact
 
     published = lake.require("training", day, "Evaluation").tables["training"].rows
+    if not published:
+        raise NothingToDoError(f"{day} has no rows (it was declared empty): no model is evaluated on it.")
     table = read_day(lake, "training", day, "Evaluation").sort_by("event_id")
-    if table.num_rows != published or not published:
+    if table.num_rows != published:
         raise CtrError(
             f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
-            "the table must be whole and not empty. Clear build_training_table of that day."
+            "the table must be whole. Clear build_training_table of that day."
         )
-    of_candidate = artifact.load(registry.download(candidate.version)).predict(table)
+    folder = registry.download(candidate.version)
+    model = artifact.load(folder)
+    audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
+    of_candidate = model.predict(table)
     of_champion = artifact.load(registry.download(champion.version)).predict(table).probability if champion else None
     for name, values in (
         ("candidate", of_candidate.probability),

@@ -1,18 +1,42 @@
 """Published tables of the lake as Arrow tables: columnar from ORC to tensor, one day at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from include.calendar import window
+from include.errors import LeakageError
 from include.lake import Lake
 from include.schemas import stage_of
 
+_FORBIDDEN_FROM: ContextVar[date] = ContextVar("forbidden_from", default=date.max)
+
+
+@contextmanager
+def only_days_before(day: date) -> Iterator[None]:
+    """Inside, no table of `day` or later can be read: what is fitted here knows nothing of the day it is evaluated on."""
+    token = _FORBIDDEN_FROM.set(day)
+    try:
+        yield
+    finally:
+        _FORBIDDEN_FROM.reset(token)
+
 
 def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table's published day; raises `MissingDataError` (saying what needed it) where the day is not published."""
+    """A table's published day.
+
+    Raises `MissingDataError` (saying what needed it) where the day is not published, and `LeakageError` for a day that
+    `only_days_before` forbids.
+    """
+    if day >= _FORBIDDEN_FROM.get():
+        raise LeakageError(
+            f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: what is fitted on "
+            "the day of evaluation flatters the evaluation. Fit it on the days before."
+        )
     folder = lake.table_path(table, day, needed_for)
     data = ds.dataset(folder, format="orc", filesystem=lake.fs, exclude_invalid_files=False)
     return data.to_table(columns=list(columns) if columns else None)

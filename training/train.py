@@ -35,7 +35,7 @@ from training.models.fused import FusedModel
 from training.progress import progress
 from training.rows import Rows, build_rows, state_after
 from training.state import ModelConfig, State
-from training.tables import published_days, read_day
+from training.tables import only_days_before, published_days, read_day
 from training.text_table import BAGS, keys_in
 from training.topics import TOPICS, Topics
 from training.vocabulary import Vocabulary
@@ -81,7 +81,8 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     if not days and base is not None:
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
         return _record(store, day, base, days, None, started)
-    trained = fit(store, days, settings, before)
+    with only_days_before(day):
+        trained = fit(store, days, settings, before)
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
         write_curve(Path(folder), trained.curve)
@@ -115,9 +116,10 @@ def _base(day: date) -> tuple[registry.ModelVersion | None, Predictor | None]:
 
 
 def days_to_learn(store: Lake, day: date, settings: Settings, trained_through: date | None) -> list[date]:
-    """The published days that the candidate of `day` learns from: before `day`, in the window, after the base's last."""
+    """The published days with rows that the candidate of `day` learns from: before it, in the window, after the base's last."""
     days = published_days(store, "training", previous(day), settings.train_days)
-    return [each for each in days if trained_through is None or each > trained_through]
+    new = [each for each in days if trained_through is None or each > trained_through]
+    return [each for each in new if store.require("training", each, NEEDED_FOR).tables["training"].rows]
 
 
 def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor | None) -> Trained:

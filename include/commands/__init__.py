@@ -2,7 +2,7 @@
 
 import typer
 
-from include.commands import days, demo, history, imports, models, quality, sample
+from include.commands import backfill, demo, features, history, imports, models, quality, sample, status
 
 
 def register(cli: typer.Typer) -> None:
@@ -11,6 +11,8 @@ def register(cli: typer.Typer) -> None:
     imports.register(cli)
     models.register(cli)
     history.register(cli)
-    days.register(cli)
+    status.register(cli)
+    backfill.register(cli)
+    features.register(cli)
     quality.register(cli)
     demo.register(cli)

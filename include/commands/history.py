@@ -51,4 +51,4 @@ def history(
     if as_json:
         show_json({"days": len(days), "seconds": seconds, "stages": done})
     else:
-        out.print(f"{len(days)} day(s) in {seconds} s. `ctr days` shows them.", highlight=False)
+        out.print(f"{len(days)} day(s) in {seconds} s. `ctr status` shows them.", highlight=False)

@@ -35,7 +35,9 @@ def quality(
     log_day = parse_day(day)
     records = [record for stage in STAGES if (record := lake().record(f"quality/{stage}", log_day))]
     if not records:
-        raise MissingDataError(f"No quality record of {day} in {lake().url}: its Spark jobs have not run (`ctr days`).")
+        raise MissingDataError(
+            f"No quality record of {day} in {lake().url}: its Spark jobs have not run (`ctr status`)."
+        )
     checks = [
         {"stage": record["stage"], **check}
         for record in records
@@ -183,7 +185,7 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
 
 def _repairs_wait(store: "Lake", day: date) -> bool:
     """Whether repairs or raw files are newer than the rejected rows: a replay was stopped before it ended."""
-    from include.day_status import stale_inputs
+    from include.backfill import stale_inputs
 
     manifest = _manifest(store, day)
     return manifest is not None and f"raw/{day}" in stale_inputs(store, manifest)

@@ -1,4 +1,4 @@
-"""What `ctr days`, `ctr quality` and `ctr quarantine` tell of a day, without Spark."""
+"""What `ctr status`, `ctr quality` and `ctr quarantine` tell of a day, without Spark."""
 
 import json
 from datetime import date
@@ -9,8 +9,9 @@ import pytest
 from pyarrow import orc
 from typer.testing import CliRunner
 
+from include.backfill import stale_inputs
 from include.cli import cli
-from include.day_status import day_status, known_days, stale_inputs
+from include.day_status import day_status, known_days
 from include.errors import MissingDataError
 from include.lake import Lake, Manifest, TableVersion, lake
 from include.raw_check import raw_digest
@@ -101,6 +102,7 @@ def test_quality_of_a_day_that_has_not_run_is_a_clear_error(store):
 def test_days_for_scripts_and_for_people(store):
     stage_logs(store, "one")
     store.publish("logs", DAY)
-    (row,) = json.loads(CliRunner().invoke(cli, ["days", "--json"]).stdout)
-    assert (row["day"], row["logs"], row["quarantined"], row["stale"]) == (str(DAY), 2, 2, [])
-    assert CliRunner().invoke(cli, ["days"]).exit_code == 0
+    (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+    assert (row["day"], row["logs"], row["quarantined"]) == (str(DAY), 2, 2)
+    assert row["redo"]["features"] == "not published"
+    assert CliRunner().invoke(cli, ["status"]).exit_code == 0

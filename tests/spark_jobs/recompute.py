@@ -2,80 +2,136 @@
 
 from datetime import date, timedelta
 
+import numpy as np
 import pandas as pd
 
-from include.features import NEUTRAL_CTR
+from include.features import NEUTRAL_CTR, NEVER, prior_strength
 from include.settings import settings
 
 Logs = dict[date, pd.DataFrame]
+_COLUMNS = ["user_id", "item_id", "topic", "scene", "label", "day"]
 
 
 def _until(logs: Logs, day: date, days: int | None = None) -> pd.DataFrame:
     """All events of the days up to `day`: of the last `days` calendar days, or of all."""
     first = day - timedelta(days=days - 1) if days else date.min
-    parts = [frame.assign(day=past) for past, frame in logs.items() if first <= past <= day]
-    empty = pd.DataFrame(columns=["user_id", "item_id", "scene", "label", "day"])
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    parts = [frame.assign(day=past)[_COLUMNS] for past, frame in logs.items() if first <= past <= day]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
 
 def _counts(events: pd.DataFrame, keys: list[str], span: str) -> pd.DataFrame:
     grouped = events.groupby(keys)["label"]
-    return pd.DataFrame({f"impressions_{span}": grouped.size(), f"clicks_{span}": grouped.sum()})
+    return pd.DataFrame({f"impressions_{span}": grouped.size(), f"clicks_{span}": grouped.sum()}).astype("int64")
 
 
-def smoothed(clicks: pd.Series, impressions: pd.Series, prior: object) -> pd.Series:
-    """(clicks + k * prior) / (impressions + k)."""
-    k = settings().ctr_smoothing
-    return (clicks + k * prior) / (impressions + k)
+def _remembered(events: pd.DataFrame, key: str, day: date) -> pd.DataFrame:
+    """Events since each key's last absence of `retention_days` whole days; none for a key absent for as long until `day`."""
+    keep, length = [], settings().retention_days
+    for _, own in events.groupby(key):
+        seen = sorted(set(own["day"]))
+        since = next(
+            (late for early, late in zip(seen[-2::-1], seen[:0:-1], strict=True) if (late - early).days > length),
+            seen[0],
+        )
+        if (day - seen[-1]).days < length:
+            keep.append(own[own["day"] >= since])
+    return pd.concat(keep) if keep else events.iloc[:0]
 
 
 def scenes(logs: Logs, day: date) -> pd.DataFrame:
     """`features_scene`, by scene."""
-    week = _until(logs, day, 7)
-    k = settings().ctr_smoothing
-    prior = (week["label"].sum() + k * NEUTRAL_CTR) / (len(week) + k)
-    table = _counts(week, ["scene"], "7d").reindex(list(settings().scenes), fill_value=0)
-    table["ctr_7d"] = smoothed(table["clicks_7d"], table["impressions_7d"], prior)
-    return table.assign(prior_ctr=prior)
+    events, k = _until(logs, day, 7), settings().ctr_smoothing
+    prior = (events["label"].sum() + k * NEUTRAL_CTR) / (len(events) + k)
+    table = _counts(events, ["scene"], "7d").reindex(list(settings().scenes), fill_value=0)
+    table["ctr_7d"] = (table["clicks_7d"] + k * prior) / (table["impressions_7d"] + k)
+    table["prior_ctr"] = prior
+    for who in ("user", "item"):
+        table[f"{who}_strength"] = [_strength(events[events["scene"] == scene], who) for scene in table.index]
+    return table
 
 
-def snapshot(logs: Logs, day: date, keys: list[str]) -> pd.DataFrame:
-    """A user, item or user-item snapshot without level and pivot, by key."""
-    everything, week = _until(logs, day), _until(logs, day, 7)
-    seen = everything.groupby(keys)["day"]
-    table = _counts(everything, keys, "total").join(_counts(week, keys, "7d")).fillna(0)
+def _strength(events: pd.DataFrame, who: str) -> float:
+    counts = _counts(events, [f"{who}_id"], "7d")
+    n, x = counts["impressions_7d"], counts["clicks_7d"]
+    return prior_strength(len(counts), int(n.sum()), int(x.sum()), float((n**2).sum()), float((x**2 / n).sum()))
+
+
+def week(logs: Logs, day: date, who: str) -> pd.DataFrame:
+    """`features_user` or `features_item`, by key."""
+    key, events = f"{who}_id", _until(logs, day, 7)
+    table = _counts(events, [key], "7d")
+    for n, scene in enumerate(settings().scenes):
+        own = _counts(events[events["scene"] == scene], [key], "7d").reindex(table.index, fill_value=0)
+        table = table.join(own.add_suffix(f"_scene_{n}"))
+    return table
+
+
+def totals(logs: Logs, day: date, who: str) -> pd.DataFrame:
+    """`totals_user` or `totals_item`, by key."""
+    key = f"{who}_id"
+    events = _remembered(_until(logs, day), key, day)
+    table, seen = _counts(events, [key], "total"), events.groupby(key)["day"]
     table["first_seen"], table["last_seen"] = seen.min(), seen.max()
-    prior = scenes(logs, day)["prior_ctr"].iloc[0]
-    for span in ("7d", "total"):
-        table[f"ctr_{span}"] = smoothed(table[f"clicks_{span}"], table[f"impressions_{span}"], prior)
+    table["last_clicked"] = events[events["label"] == 1].groupby(key)["day"].max()
     return table
 
 
 def training(logs: Logs, day: date) -> pd.DataFrame:
-    """The count, rate and recency features of the training rows of `day`, in the order of its log."""
+    """The features of the training rows of `day`, in the order of its log."""
     before, rows = day - timedelta(days=1), logs[day].reset_index(drop=True)
-    known = bool(_until(logs, before).size)
-    by_scene = scenes(logs, before)["ctr_7d"] if known else pd.Series(NEUTRAL_CTR, index=list(settings().scenes))
-    prior = rows["scene"].map(by_scene)
-    out = pd.DataFrame({"scene_ctr_7d": prior})
-    week = _until(logs, before, 7)
+    known = len(_until(logs, before)) > 0
+    priors = scenes(logs, before)
+    if not known:
+        priors[["ctr_7d", "user_strength", "item_strength"]] = (NEUTRAL_CTR, *[settings().ctr_smoothing] * 2)
+    prior = rows["scene"].map(priors["ctr_7d"])
+    strength = {who: rows["scene"].map(priors[f"{who}_strength"]) for who in ("user", "item")}
+    out = pd.DataFrame({"scene_ctr_7d": prior, "scene_position": rows["scene"].map(list(settings().scenes).index)})
+
+    def rate(clicks: pd.Series, impressions: pd.Series, who: str) -> pd.Series:
+        return (clicks + strength[who] * prior) / (impressions + strength[who])
+
     for who in ("user", "item"):
-        key = f"{who}_id"
-        found = rows[[key]].merge(snapshot(logs, before, [key]), left_on=key, right_index=True, how="left")
-        for column in ("impressions_7d", "clicks_7d", "impressions_total", "clicks_total"):
-            out[f"{who}_{column}"] = found[column].fillna(0).astype("int64")
+        out = out.join(_of(logs, before, rows, who).add_prefix(f"{who}_"))
         for span in ("7d", "total"):
-            out[f"{who}_ctr_{span}"] = found[f"ctr_{span}"].astype("float64").fillna(prior)
-        out[f"{who}_days_since_seen"] = [365 if pd.isna(seen) else (day - seen).days for seen in found["last_seen"]]
-        out[f"{who}_age_days"] = [0 if pd.isna(seen) else (day - seen).days for seen in found["first_seen"]]
-        own = _counts(week, [key, "scene"], "7d")
-        mine = rows[[key, "scene"]].merge(own, left_on=[key, "scene"], right_index=True, how="left").fillna(0)
-        out[f"{who}_scene_impressions_7d"] = mine["impressions_7d"].astype("int64")
-        out[f"{who}_scene_clicks_7d"] = mine["clicks_7d"].astype("int64")
-        rate = smoothed(mine["clicks_7d"].astype("float64"), mine["impressions_7d"].astype("float64"), prior)
-        out[f"{who}_scene_ctr_7d"] = rate.where(found["impressions_total"].notna(), prior)
-    keys = ["user_id", "item_id"]
-    pair = rows[keys].merge(snapshot(logs, before, keys), left_on=keys, right_index=True, how="left")
-    for column in ("impressions_7d", "clicks_7d", "impressions_total", "clicks_total"):
-        out[f"user_item_{column}"] = pair[column].fillna(0).astype("int64")
+            out[f"{who}_ctr_{span}"] = rate(out[f"{who}_clicks_{span}"], out[f"{who}_impressions_{span}"], who)
+        clicks, shown = out[f"{who}_scene_clicks_7d"], out[f"{who}_scene_impressions_7d"]
+        out[f"{who}_scene_ctr_7d"] = rate(clicks, shown, who)
+        odds = {span: out[f"{who}_ctr_{span}"] / (1 - out[f"{who}_ctr_{span}"]) for span in ("7d", "total")}
+        out[f"{who}_ctr_trend"] = np.log(odds["7d"] / odds["total"])
+        out[f"{who}_recent_share"] = (out[f"{who}_impressions_7d"] / out[f"{who}_impressions_total"]).fillna(0.0)
+    for pair, keys in {"user_item": ["user_id", "item_id"], "user_topic": ["user_id", "topic"]}.items():
+        found = _pairs(logs, before, rows, keys)
+        out = out.join(found[["impressions_7d", "clicks_7d"]].add_prefix(f"{pair}_"))
+        if pair == "user_item":
+            out["user_item_days_since_seen"] = _days_since(day, found["last_seen"], NEVER)
+    out["user_topic_ctr_7d"] = rate(out["user_topic_clicks_7d"], out["user_topic_impressions_7d"], "user")
     return out
+
+
+def _of(logs: Logs, before: date, rows: pd.DataFrame, who: str) -> pd.DataFrame:
+    """Counts and days of the user or item of each row."""
+    key, day = f"{who}_id", before + timedelta(days=1)
+    own = rows[[key, "scene"]].join(week(logs, before, who), on=key).join(totals(logs, before, who), on=key)
+    names = ["impressions_7d", "clicks_7d", "impressions_total", "clicks_total"]
+    out = own[names].astype("float64").fillna(0).astype("int64")
+    events = _counts(_until(logs, before, 7), [key, "scene"], "7d").add_prefix("scene_")
+    mine = rows[[key, "scene"]].join(events, on=[key, "scene"])[["scene_impressions_7d", "scene_clicks_7d"]]
+    out = out.join(mine.astype("float64").fillna(0).astype("int64"))
+    out["days_since_seen"] = _days_since(day, own["last_seen"], NEVER)
+    out["days_since_click"] = _days_since(day, own["last_clicked"], NEVER)
+    out["age_days"] = _days_since(day, own["first_seen"], 0)
+    return out
+
+
+def _pairs(logs: Logs, before: date, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    events = _until(logs, before, 7)
+    events = events[events[keys[1]].notna()]
+    table = _counts(events, keys, "7d")
+    table["last_seen"] = events.groupby(keys)["day"].max()
+    found = rows[keys].join(table, on=keys)
+    counts = found[["impressions_7d", "clicks_7d"]].astype("float64").fillna(0).astype("int64")
+    return counts.assign(last_seen=found["last_seen"])
+
+
+def _days_since(day: date, then: pd.Series, never: int) -> list[int]:
+    return [never if pd.isna(value) else (day - value).days for value in then]

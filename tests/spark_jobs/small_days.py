@@ -69,25 +69,28 @@ def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
 
     staging = store.begin_staging(stage, day)
     staged = dict(STEPS)[stage](own_session(spark, adaptive=False), store, day, staging)
-    publish_staged(store, stage, day, staged.inputs)
+    publish_staged(store, stage, day, staged.inputs, staged.rows_in)
 
 
-def publish_staged(store: Lake, stage: Stage, day: date, inputs: dict[str, str]) -> None:
+def publish_staged(store: Lake, stage: Stage, day: date, inputs: dict[str, str], rows_in: int = 0) -> None:
     """Publishes what lies in staging with a manifest and no checks."""
-    from include.schemas import TABLES
+    from include.features import table_ddl
+    from include.schemas import TABLES, schema_hash
 
     build, staging = new_build(), store.staging(stage, day)
     tables = {
-        name: TableVersion(f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, "")
+        name: TableVersion(
+            f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, schema_hash(table_ddl(name))
+        )
         for name in TABLES[stage]
     }
-    manifest = Manifest(stage, str(day), build, tables, 0, inputs, "test", "test")
+    manifest = Manifest(stage, str(day), build, tables, rows_in, inputs, "test", "test")
     store.finish_staging(manifest, {"checks": []})
     store.publish(stage, day)
 
 
 def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
-    """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, second`."""
+    """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
     staging = Path(store.path(store.begin_staging("logs", day)))
     (staging / "quarantine").mkdir()
     (staging / "logs").mkdir()
@@ -105,7 +108,10 @@ def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
         columns["label"] = pa.array(rows["label"], pa.int8())
         for name in ("bill", "service", "query"):
             columns[f"{name}_entities"] = pa.array([[]] * len(rows), lists)
-        columns["item_entities"] = pa.array([["entity"]] * len(rows), lists)
+        if "query" in rows:
+            columns["query_entities"] = pa.array([[query] for query in rows["query"]], lists)
+        topics = rows["topic"] if "topic" in rows else ["entity"] * len(rows)
+        columns["item_entities"] = pa.array([[topic, "more"] if topic else [] for topic in topics], lists)
         columns["item_title"] = pa.array(rows["item_title"], pa.string())
         columns |= {name: pa.array([0.5] * len(rows), pa.float64()) for name in DEEP_FEATURES}
         (staging / "logs" / f"scene={scene}").mkdir()

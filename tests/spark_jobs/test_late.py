@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
-from include.day_status import stale_inputs
+from include.backfill import stale_inputs
 from include.errors import MissingDataError
 from include.late import late_key, late_version
 from include.settings import settings

@@ -1,10 +1,15 @@
-"""Single-feature AUC against scikit-learn."""
+"""What the statistical part of the leakage audit finds, and that it says nothing of honest days."""
+
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from spark_jobs.leakage import SUSPECTS, leak_checks, single_feature_auc
+from include.sample_day import generate_day
+from include.sample_world import World
+from include.schemas import DEEP_FEATURES
+from spark_jobs.leakage import SUSPECTS, bound_of, column_aucs, leak_checks, single_feature_auc, text_scores
 
 
 def sample(rows: int = 800) -> pd.DataFrame:
@@ -32,7 +37,52 @@ def test_nulls_alone_are_no_leak():
 def test_a_copied_label_fails_in_its_scene_only():
     frame = sample()
     frame.loc[frame["scene"] == "1", "deep_features_0"] = frame["label"]
-    found = {check["column"]: check for check in leak_checks(frame)}
+    found = {check["column"]: check for check in leak_checks(frame, column_aucs(frame), [])}
     assert (found["scene 0"]["status"], found["scene 1"]["status"]) == ("pass", "fail")
-    assert found["scene 1"]["observed"] == "deep_features_0 1.000"
+    assert found["scene 1"]["observed"] == "deep_features_0 1.000 (bound 0.950)"
     assert "too few clicks" in found["scene 2"]["observed"]
+
+
+def test_words_and_whole_entities_tell_their_outcome_in_any_script():
+    frame = sample()
+    frame["item_title"] = np.where(frame["label"] == 1, "茶杯 已点击", "茶杯 未点击")
+    frame["query_entities"] = [["tea", "seen - clicked" if label else "seen"] for label in frame["label"]]
+    frame["bill_entities"] = [[] for _ in frame["label"]]
+    scores = text_scores(frame)
+    for name in ("item_title", "query_entities"):
+        assert roc_auc_score(frame["label"], scores[name]) > 0.99, name
+    assert (scores["bill_entities"] == 0).all()
+
+
+def test_a_usual_auc_is_no_leak_and_an_unusual_one_is():
+    usual = [{"user_ctr_7d": 0.70}, {"user_ctr_7d": 0.72}, {"user_ctr_7d": 0.71}]
+    bound = bound_of("user_ctr_7d", usual, clicks=400, others=3600)
+    assert 0.77 < bound < 0.90
+    assert bound_of("user_ctr_7d", usual, clicks=40_000, others=360_000) < bound
+    assert bound_of("user_ctr_7d", usual[:2], clicks=400, others=3600) == 0.95
+    assert bound_of("a new column", usual, clicks=400, others=3600) == 0.95
+
+
+def test_thirty_clean_generated_days_raise_nothing():
+    """Deep features, texts, and 7-day counts and rates of users and items, of generated days of 6,000 rows."""
+    world, recent, log = World(5, 6_000, ("0", "1", "2", "3", "4")), [], []
+    for n in range(30):
+        columns = generate_day(world, date(2023, 7, 1) + timedelta(days=n)).columns
+        today = pd.DataFrame({name: columns[name] for name in ("user_id", "item_id", "scene", "label")}).astype(str)
+        today["label"] = today["label"].astype(int)
+        frame = today.assign(**{name: pd.to_numeric(columns[name], errors="coerce") for name in DEEP_FEATURES})
+        frame["item_title"] = columns["item_title"].astype(str)
+        for raw, name in (("query_entity_seq", "query_entities"), ("item_entity_names", "item_entities")):
+            frame[name] = [text.strip('"').split("|") for text in columns[raw].astype(str)]
+        week = pd.concat(log[-7:]) if log else today.iloc[:0]
+        for who in ("user", "item"):
+            counts = week.groupby(f"{who}_id")["label"].agg(["size", "sum"]).reindex(today[f"{who}_id"]).fillna(0)
+            shown, clicks = counts["size"].to_numpy(), counts["sum"].to_numpy()
+            frame[f"{who}_impressions_7d"], frame[f"{who}_clicks_7d"] = shown, clicks
+            frame[f"{who}_ctr_7d"] = (clicks + 2) / (shown + 20)
+        aucs = column_aucs(frame)
+        checks = list(leak_checks(frame, aucs, recent[-7:]))
+        assert {check["status"] for check in checks} == {"pass"}, (n, [check["observed"] for check in checks])
+        assert len(aucs["0"]) > 30
+        recent.append(aucs)
+        log.append(today)

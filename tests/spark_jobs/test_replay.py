@@ -7,8 +7,8 @@ import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 from typer.testing import CliRunner
 
+from include.backfill import stale_inputs
 from include.cli import cli
-from include.day_status import stale_inputs
 from include.raw import Raw, repairs_path
 from include.repairs import Repair, read_entries, read_repair, repair_day
 from include.settings import settings

@@ -20,21 +20,22 @@ pytestmark = pytest.mark.spark
 HISTORIES, DAYS = 30, 9
 
 
-def random_logs(seed: int) -> recompute.Logs:
+def random_logs(seed: int, days: int = DAYS) -> recompute.Logs:
     """Many small random histories at once: keys carry the number of their history, so that each stands alone.
 
     Some histories are dense, some have idle weeks, some begin late; no history is there on every day.
     """
     random, logs = np.random.default_rng(seed), {}
     dense = random.uniform(0.1, 1.0, HISTORIES)
-    for n in range(DAYS):
+    for n in range(days):
         rows = []
         for history in np.flatnonzero(random.random(HISTORIES) < dense):
             for _ in range(random.integers(1, 8)):
                 user, item, scene = random.integers(3), random.integers(3), random.integers(4)
-                rows.append((f"h{history}u{user}", f"h{history}i{item}", str(scene), int(random.random() < 0.3)))
-        rows.append(("always", "there", "4", 0))
-        frame = pd.DataFrame(rows, columns=["user_id", "item_id", "scene", "label"])
+                topic = None if item == 2 else f"topic {item}"
+                rows.append((f"h{history}u{user}", f"h{history}i{item}", topic, str(scene), int(random.random() < 0.3)))
+        rows.append(("always", "there", "topic", "4", 0))
+        frame = pd.DataFrame(rows, columns=["user_id", "item_id", "topic", "scene", "label"])
         frame["item_title"] = [f"title {value}" for value in random.integers(4, size=len(frame))]
         logs[DAY + timedelta(days=n)] = frame
     return logs
@@ -46,14 +47,30 @@ def load(spark, store, logs: recompute.Logs) -> None:
         build_only(spark, store, "features", day)
 
 
-def same_snapshot(store, logs: recompute.Logs, day: date, table: str, keys: list[str]) -> None:
-    found, expected = (
-        read(store, table, day).set_index(keys).sort_index(),
-        recompute.snapshot(logs, day, keys).sort_index(),
-    )
-    assert found.index.equals(expected.index)
-    for column in set(expected) & set(found):
-        assert found[column].tolist() == expected[column].tolist(), (table, day, column)
+def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Equal counts and dates, and rates to the last digits but one."""
+    keys = list(expected.index.names)
+    found, expected = found.set_index(keys).sort_index(), expected.sort_index()
+    dates = [name for name in expected if name.startswith(("first_", "last_"))]
+    expected[dates] = expected[dates].astype(object).where(expected[dates].notna(), None)
+    found[dates] = found[dates].astype(object).where(found[dates].notna(), None)
+    pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False, rtol=1e-13)
+
+
+def equal_a_full_recompute(spark, store, logs: recompute.Logs, day: date) -> None:
+    """All feature tables of `day`, and the training rows of `day` as built now or before."""
+    for who in ("user", "item"):
+        same(read(store, f"features_{who}", day), recompute.week(logs, day, who))
+        same(read(store, f"totals_{who}", day), recompute.totals(logs, day, who))
+    same(read(store, "features_scene", day), recompute.scenes(logs, day))
+    if not store.manifest("training", day):
+        build_only(spark, store, "training", day)
+    rows = read(store, "training", day)
+    rows = rows.assign(row=rows["event_id"].str.split("#").str[1].astype(int)).sort_values("row", ignore_index=True)
+    expected = recompute.training(logs, day)
+    assert rows["row"].tolist() == [*range(len(logs[day]))]
+    assert set(expected) == {feature.name for feature in FEATURES if feature.window != "row"} | {"scene_position"}
+    pd.testing.assert_frame_equal(rows[expected.columns], expected, check_dtype=False, rtol=1e-12, atol=1e-13)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -62,21 +79,24 @@ def test_tables_equal_a_full_recompute(spark, store, seed):
     clear(store)
     logs = random_logs(seed)
     load(spark, store, logs)
-    for day in (DAY, DAY + timedelta(days=3), DAY + timedelta(days=DAYS - 1)):
-        for who in ("user", "item"):
-            same_snapshot(store, logs, day, f"features_{who}", [f"{who}_id"])
-        same_snapshot(store, logs, day, "features_user_item", ["user_id", "item_id"])
-        found, expected = read(store, "features_scene", day).set_index("scene"), recompute.scenes(logs, day)
-        pd.testing.assert_frame_equal(found.sort_index(), expected.sort_index(), check_dtype=False, check_exact=True)
-        build_only(spark, store, "training", day)
-        rows = read(store, "training", day)
-        rows = rows.assign(row=rows["event_id"].str.split("#").str[1].astype(int)).sort_values("row", ignore_index=True)
-        expected = recompute.training(logs, day)
-        assert rows["row"].tolist() == [*range(len(logs[day]))]
-        pd.testing.assert_frame_equal(rows[expected.columns], expected, check_dtype=False, rtol=1e-13)
-    items = read(store, "items", day).set_index("item_id")["item_title"]
-    last = pd.concat(logs.values()).groupby("item_id")["item_title"].last()
-    assert items.sort_index().to_dict() == last.sort_index().to_dict()
+    last = DAY + timedelta(days=DAYS - 1)
+    for day in (DAY, DAY + timedelta(days=3), last):
+        equal_a_full_recompute(spark, store, logs, day)
+    items = read(store, "items", last).set_index("item_id")["item_title"]
+    titles = pd.concat(logs.values()).groupby("item_id")["item_title"].last()
+    assert items.sort_index().to_dict() == titles.sort_index().to_dict()
+
+
+def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spark, store, monkeypatch):
+    monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
+    settings.cache_clear()
+    logs = random_logs(11, days=12)
+    last = max(logs)
+    dense = [events[events["user_id"] != "h1u1"] if n < 11 and n else events for n, events in enumerate(logs.values())]
+    logs = dict(zip(logs, dense, strict=True))
+    load(spark, store, logs)
+    equal_a_full_recompute(spark, store, logs, last)
+    assert set(read(store, "totals_user", last)["user_id"]) < set(pd.concat(logs.values())["user_id"])
 
 
 def clear(store) -> None:
@@ -111,11 +131,13 @@ def test_a_day_knows_nothing_of_its_own_labels(spark, store):
 SNAPSHOTS = (
     "features_user",
     "features_item",
-    "features_user_item",
+    "totals_user",
+    "totals_item",
     "features_scene",
     "items",
     "texts",
     "agg_user_item",
+    "agg_user_topic",
 )
 
 
@@ -154,9 +176,11 @@ def test_text_keys_are_those_of_python(spark, store):
     )
     build_only(spark, store, "features", DAY)
     build_only(spark, store, "training", DAY)
-    texts = read(store, "texts").set_index("kind")
-    assert texts.loc["title"].to_dict() == {"text_key": text_key("龙井茶"), "text": "龙井茶"}
+    texts = read(store, "texts").set_index("text")
+    assert texts.loc["龙井茶"].to_dict() == {"text_key": text_key("龙井茶"), "kind": "title"}
     row = read(store, "training").iloc[0]
-    assert (row["title_key"], list(row["item_entity_keys"])) == (text_key("龙井茶"), [text_key("entity")])
+    keys = [text_key("entity"), text_key("more")]
+    assert (row["title_key"], list(row["item_entity_keys"])) == (text_key("龙井茶"), keys)
+    assert read(store, "agg_user_topic")["topic_key"].tolist() == keys[:1]
     assert row["user_ctr_7d"] == row["scene_ctr_7d"] == 0.1
     assert settings().scenes == ("0", "1", "2", "3", "4")

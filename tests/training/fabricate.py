@@ -81,7 +81,7 @@ def training_frame(log: pd.DataFrame, number: int) -> pd.DataFrame:
     out["hour_of_day"], out["day_of_week"] = 12, day(number).isoweekday()
     for feature in FEATURES:
         if feature.name not in out:
-            out[feature.name] = float(feature.default or 0)
+            out[feature.name] = row_prior if feature.default is None else float(feature.default)
     for name in DEEP_FEATURES:
         out[name] = rows.index.to_numpy() % 7 * 0.1 if name != "deep_features_26" else np.nan
     out["title_key"] = [text_key(title(item, topic)) for item, topic in zip(rows.item, rows.topic, strict=True)]

@@ -71,6 +71,10 @@ class NamedModels:
     def __init__(self, **predictions: np.ndarray) -> None:
         self.predictions = predictions
 
+    def learnt_days(self, folder: Path) -> list[date]:
+        """No days."""
+        return []
+
     def load(self, folder: Path) -> SimpleNamespace:
         values = self.predictions[(folder / "name.txt").read_text()]
 

@@ -1,0 +1,117 @@
+"""What has to be redone, found from the manifests: nothing is remembered, so nothing can be forgotten.
+
+A manifest names the version of each input that its build has read. A build is stale where one of them has another version
+now, where an input that it should have read is not among them, or where one of them is itself to be redone.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
+from typing import Any
+
+from include.calendar import days_between, parse_day, previous, window
+from include.day_status import current_version
+from include.features import table_ddl
+from include.lake import Lake, Manifest
+from include.late import late_key
+from include.raw import Raw
+from include.schemas import STAGES, TABLES, Stage, schema_hash
+from include.settings import settings
+
+
+@dataclass(frozen=True)
+class Redo:
+    """A stage's day that has to be made again, or for the first time, and why; `possible` is false where its raw log is gone."""
+
+    stage: Stage
+    day: date
+    reasons: tuple[str, ...]
+    possible: bool = True
+
+
+def expected_inputs(stage: Stage, day: date, first: date) -> list[str]:
+    """What a build of a stage's day reads of the days from `first`, the first of the log, on: keys of `Manifest.inputs`."""
+    before = [past for past in window(previous(day)) if past >= first]
+    if stage == "logs":
+        return [f"raw/{day}", late_key(day)]
+    return [f"logs/{day}", *(f"features/{past}" for past in before)]
+
+
+def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
+    """Everything to redo, in an order in which it can be done: by day, then logs, features, training.
+
+    `changed` are days whose raw logs are known to be wrong and will be delivered again. Days between the first and the last
+    published one that are not published are named too, and a day without a raw log (a gap) as such; days before and after
+    are not asked for.
+    """
+    marked = set(changed)
+    return list(_Plan(store, marked).steps()) if marked or store.days("logs") else []
+
+
+def trained_on(store: Lake, days: Iterable[date]) -> list[dict[str, Any]]:
+    """The train records of versions that learnt from any of the days: `version`, `day`, `trained_from`, `trained_through`."""
+    wanted = sorted(days)
+    records = ({"day": str(day), **(store.record("train", day) or {})} for day in store.record_days("train"))
+    return [
+        record
+        for record in records
+        if any(record["trained_from"] <= str(day) <= record["trained_through"] for day in wanted)
+    ]
+
+
+class _Plan:
+    """One pass over the days, ascending; `self._redo` holds what was found so far."""
+
+    def __init__(self, store: Lake, changed: set[date]) -> None:
+        self._store, self._changed, self._raw = store, changed, set(Raw().days())
+        self._version = cache(partial(current_version, store))
+        published = {day for stage in STAGES for day in store.days(stage)}
+        self._first, self._last = min(published | changed), max(published | changed)
+        self._redo: set[str] = set()
+
+    def steps(self) -> Iterator[Redo]:
+        for day in days_between(self._first, self._last):
+            for stage in STAGES:
+                reasons = tuple(self._reasons(stage, day))
+                if reasons:
+                    self._redo.add(f"{stage}/{day}")
+                    yield Redo(stage, day, reasons, possible=self._has_log(day))
+
+    def _has_log(self, day: date) -> bool:
+        return day in self._raw or day in settings().empty_days
+
+    def _reasons(self, stage: Stage, day: date) -> Iterator[str]:
+        manifest = self._store.manifest(stage, day)
+        if stage == "logs" and day in self._changed:
+            yield "its raw log is corrected"
+        if manifest is None:
+            yield "not published" if self._has_log(day) else "a gap: it has no raw log"
+            return
+        yield from (f"{key} is redone" for key in manifest.inputs if key in self._redo)
+        for key, change in _changes(manifest, self._first, self._version):
+            if key not in self._redo:
+                yield f"{key} {change}"
+        for table in TABLES[stage]:
+            version = manifest.tables.get(table)
+            if version is None or version.schema != schema_hash(table_ddl(table)):
+                yield f"{table} has other columns now"
+
+
+def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
+    """The inputs of a published build that are not now what it has read: changed, gone, or new."""
+    first = min(store.days("logs"), default=parse_day(manifest.day))
+    return [key for key, _ in _changes(manifest, first, partial(current_version, store))]
+
+
+def _changes(manifest: Manifest, first: date, version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+    """Each input that has changed, and how; a raw log that has been cleared away has not changed."""
+    wanted = expected_inputs(manifest.stage, parse_day(manifest.day), first)
+    for key in dict.fromkeys([*wanted, *manifest.inputs]):
+        then, now = manifest.inputs.get(key), version(key)
+        if now == then or (key.startswith("raw/") and now is None):
+            continue
+        if then is None:
+            yield key, "was not there when it was made"
+        else:
+            yield key, "has changed since" if now and key in wanted else "is no longer its input"

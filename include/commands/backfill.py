@@ -1,0 +1,74 @@
+"""`ctr backfill-plan`: which days and tables to redo, why, and the commands that do it."""
+
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from include.calendar import days_between, parse_day
+from include.console import JsonFlag, out, show_json, show_rows
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds `ctr backfill-plan`."""
+    cli.command("backfill-plan")(backfill_plan)
+
+
+def backfill_plan(
+    changed: Annotated[
+        str,
+        typer.Option(
+            help="Days whose raw logs were or will be corrected: DAY or DAY..DAY. Default: only what is stale."
+        ),
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Names the days and tables to redo and why: what is stale, what is missing, and what depends on corrected days."""
+    from include.backfill import plan, trained_on
+    from include.lake import lake
+
+    store = lake()
+    steps = plan(store, _days(changed))
+    days = sorted({step.day for step in steps})
+    rows = [_row(day, [step for step in steps if step.day == day]) for day in days]
+    gaps = [step.day for step in steps if step.stage == "logs" and not step.possible]
+    models = trained_on(store, [step.day for step in steps if step.stage == "training"])
+    if as_json:
+        told = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
+        show_json({"steps": told, "models": models, "gaps": gaps, "commands": _commands(days) if days else []})
+        return
+    show_rows(rows, title=f"To redo in {store.url}", as_json=False, empty="Nothing is stale, and no day is missing.")
+    if not days:
+        return
+    if gaps:
+        out.print(
+            f"No raw log of {', '.join(map(str, gaps))}: deliver it, or declare the day empty in CTR_EMPTY_DAYS; "
+            "until then the days after it cannot be redone.",
+            highlight=False,
+        )
+    if models:
+        versions = ", ".join(f"{record['version']} (of {record['day']})" for record in models)
+        out.print(f"Versions that learnt from these days: {versions}.", highlight=False)
+    out.print("Through Airflow (never promotes unless told to), or tables only in one Spark submit:", highlight=False)
+    for command in _commands(days):
+        out.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _days(text: str) -> list[date]:
+    first, _, last = text.partition("..")
+    return list(days_between(parse_day(first), parse_day(last or first))) if text else []
+
+
+def _row(day: date, steps: list[Any]) -> dict[str, Any]:
+    first = steps[0].reasons
+    more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
+    return {"day": day, "redo": ", ".join(step.stage for step in steps), "why": f"{steps[0].stage}: {first[0]}{more}"}
+
+
+def _commands(days: list[date]) -> list[str]:
+    span = (days[0], days[-1])
+    return [
+        "airflow backfill create --dag-id ctr_daily --from-date {} --to-date {} --max-active-runs 1 "
+        "--reprocess-behavior completed".format(*span),
+        "ctr history --from {} --to {}".format(*span),
+    ]

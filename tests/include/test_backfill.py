@@ -1,0 +1,146 @@
+"""The backfill plan, from manifests alone: what is stale, what is missing, and what depends on it."""
+
+import json
+from datetime import date, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from include.backfill import plan, stale_inputs, trained_on
+from include.cli import cli
+from include.day_status import current_version
+from include.features import table_ddl
+from include.lake import Lake, Manifest, TableVersion, lake, new_build
+from include.schemas import STAGES, TABLES, Stage, schema_hash
+from include.settings import settings
+
+FIRST = date(2023, 7, 10)
+DAYS = [FIRST + timedelta(days=n) for n in range(12)]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Twelve raw days, all stages of each published."""
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    settings.cache_clear()
+    for day in DAYS:
+        deliver(day)
+    for day in DAYS:
+        for stage in STAGES:
+            publish(lake(), stage, day)
+    yield lake()
+    settings.cache_clear()
+
+
+def deliver(day: date, content: str = "one") -> None:
+    folder = settings().home / "raw" / f"date={day}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "part-0.csv").write_text(content)
+
+
+def publish(store: Lake, stage: Stage, day: date, *, schema: str | None = None) -> None:
+    from include.backfill import expected_inputs
+
+    keys = expected_inputs(stage, day, FIRST)
+    inputs = {key: version for key in keys if (version := current_version(store, key))}
+    tables = {name: TableVersion("", 1, 1, schema or schema_hash(table_ddl(name))) for name in TABLES[stage]}
+    build = new_build()
+    manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", "")
+    store.write_json(
+        f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {n: vars(t) for n, t in tables.items()}}
+    )
+
+
+def named(steps) -> list[str]:
+    return [f"{step.stage}/{step.day}" for step in steps]
+
+
+def from_day(number: int) -> list[str]:
+    """Everything to redo when the log of a day changes: all of it, but the features of days before."""
+    later = [f"{stage}/{day}" for day in DAYS[number + 1 :] for stage in ("features", "training")]
+    return [*(f"{stage}/{DAYS[number]}" for stage in STAGES), *later]
+
+
+def test_nothing_to_do_where_nothing_changed(store):
+    assert plan(store) == []
+    told = CliRunner().invoke(cli, ["backfill-plan"])
+    assert "Nothing is stale" in told.stdout
+
+
+def test_a_corrected_day_dirties_itself_and_every_later_snapshot(store):
+    steps = plan(store, [DAYS[4]])
+    assert named(steps) == from_day(4)
+    assert steps[0].reasons == ("its raw log is corrected",)
+    assert steps[3].reasons[0] == f"features/{DAYS[4]} is redone"
+
+
+def test_a_replaced_raw_file_is_found_without_being_told(store):
+    deliver(DAYS[4], "another")
+    assert named(plan(store)) == from_day(4)
+    assert plan(store)[0].reasons == (f"raw/{DAYS[4]} has changed since",)
+    assert stale_inputs(store, store.manifest("logs", DAYS[4])) == [f"raw/{DAYS[4]}"]
+
+
+def test_doing_the_plan_in_its_order_ends_with_nothing_stale(store):
+    deliver(DAYS[9], "another")
+    for step in plan(store):
+        publish(store, step.stage, step.day)
+    assert plan(store) == []
+
+
+def test_a_step_done_too_early_is_found_again(store):
+    deliver(DAYS[9], "another")
+    steps = plan(store)
+    for step in reversed(steps):
+        publish(store, step.stage, step.day)
+    assert f"features/{DAYS[10]}" in named(plan(store))
+
+
+def test_a_gap_is_named_with_what_depends_on_it_until_it_is_declared_empty(store, monkeypatch):
+    for stage in STAGES:
+        store.fs.rm(store.path(f"_manifests/{stage}/dt={DAYS[5]}.json"))
+    (settings().home / "raw" / f"date={DAYS[5]}" / "part-0.csv").unlink()
+    (settings().home / "raw" / f"date={DAYS[5]}").rmdir()
+    steps = plan(store)
+    assert named(steps) == from_day(5)
+    assert [step.possible for step in steps[:4]] == [False, False, False, True]
+    assert steps[0].reasons == ("a gap: it has no raw log",)
+    told = CliRunner().invoke(cli, ["backfill-plan"]).stdout
+    assert f"No raw log of {DAYS[5]}" in told
+    assert "CTR_EMPTY_DAYS" in told
+    monkeypatch.setenv("CTR_EMPTY_DAYS", str(DAYS[5]))
+    settings.cache_clear()
+    assert plan(store)[0].reasons == ("not published",)
+    assert all(step.possible for step in plan(store))
+
+
+def test_raw_logs_that_were_cleared_away_make_nothing_stale(store):
+    (settings().home / "raw" / f"date={DAYS[0]}" / "part-0.csv").unlink()
+    assert plan(store) == []
+
+
+def test_raw_days_outside_of_what_is_published_are_not_asked_for(store):
+    deliver(FIRST - timedelta(days=30))
+    deliver(DAYS[-1] + timedelta(days=1))
+    assert plan(store) == []
+
+
+def test_a_table_with_other_columns_is_stale(store):
+    publish(store, "training", DAYS[11], schema="of an older version")
+    assert [(step.stage, step.day, step.reasons) for step in plan(store)] == [
+        ("training", DAYS[11], ("training has other columns now",))
+    ]
+
+
+def test_the_command_names_days_reasons_models_and_commands(store):
+    train = {"version": 3, "trained_from": str(DAYS[0]), "trained_through": str(DAYS[9])}
+    store.write_record("train", DAYS[10], train)
+    store.write_record("train", DAYS[1], {**train, "version": 1, "trained_through": str(DAYS[0])})
+    span = f"{DAYS[8]}..{DAYS[9]}"
+    told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", span, "--json"]).stdout)
+    assert [step["stage"] for step in told["steps"][:4]] == ["logs", "features", "training", "logs"]
+    assert [model["version"] for model in told["models"]] == [3]
+    assert f"--from-date {DAYS[8]} --to-date {DAYS[11]}" in told["commands"][0]
+    assert "promote" not in told["commands"][0]
+    assert trained_on(store, [DAYS[0]]) != trained_on(store, [DAYS[8]])
+    assert CliRunner().invoke(cli, ["backfill-plan", "--changed", "yesterday"]).exit_code != 0
