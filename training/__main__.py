@@ -1,12 +1,14 @@
 """The command line of what runs on a GPU or CPU: `python -m training COMMAND --day 2023-07-17`."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from include.calendar import parse_day
-from include.console import err, show_json
-from include.errors import CtrError
+from include.commands import leak_demo as leak_options
+from include.console import JsonFlag, err, show_json
+from include.errors import CtrError, NothingToDoError
 from include.settings import settings
 
 cli = typer.Typer(
@@ -75,13 +77,37 @@ def report(day: Day) -> None:
     show_json(job.run(parse_day(day), settings()))
 
 
+@cli.command("leak-demo")
+def leak_demo(
+    day: leak_options.EvaluationDay = None,
+    days: leak_options.Days = leak_options.DEFAULT_DAYS,
+    rows: leak_options.Rows = leak_options.DEFAULT_ROWS,
+    seed: leak_options.Seed = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Scores one model on the published logs, honestly and with features that contain the label; writes nothing."""
+    from training import leak_demo as job
+
+    with err.status("") as status:
+        result = job.run(
+            parse_day(day) if day else None, settings(), days=days, rows=rows, seed=seed, progress=status.update
+        )
+    show_json(result) if as_json else job.show(result)
+
+
 def main() -> None:
-    """Runs a command; an error that a person can act on is told in its own words, with exit status 2."""
+    """Runs a command; an error that a person can act on is told in its own words, with exit status 2; 3: nothing to do."""
     try:
         cli()
-    except CtrError as error:
-        err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
+    except NothingToDoError as error:
         err.print(str(error), markup=False, highlight=False)
+        raise SystemExit(3) from None
+    except CtrError as error:
+        if "--json" in sys.argv:
+            show_json({"error": str(error), "kind": type(error).__name__})
+        else:
+            err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
+            err.print(str(error), markup=False, highlight=False)
         raise SystemExit(2) from None
 
 
