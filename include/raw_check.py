@@ -54,11 +54,6 @@ def raw_digest(day: date) -> str:
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
 
 
-def has_raw_day(day: date) -> bool:
-    """Whether a day can be ingested: raw files are there, or the settings say that there are none to wait for."""
-    return day in settings().empty_days or bool(Raw().day_files(day))
-
-
 def check_raw_day(day: date) -> list[RawFile]:
     """Checks every file of a day; [] for a day that the settings declare empty and that has none.
 

@@ -9,8 +9,8 @@ from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
 class RowRule:
     """A reason to reject a row.
 
-    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{day}`, `{oldest}` (the
-    earliest day whose events may still come late), `{scenes}` and `{max_field_bytes}` are filled in from the day and settings.
+    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{begins}`, `{ends}` (of the
+    day), `{oldest}` (the earliest time that may still come late), `{scenes}` and `{max_field_bytes}` are filled in.
     """
 
     name: str
@@ -40,12 +40,12 @@ ROW_RULES: tuple[RowRule, ...] = (
     ),
     RowRule(
         "timestamp_of_another_day",
-        "to_date(log_ts) > DATE'{day}' OR to_date(log_ts) < DATE'{oldest}'",
+        "log_ts >= TIMESTAMP'{ends}' OR log_ts < TIMESTAMP'{oldest}'",
         "the impression belongs to a later day, or to one further back than the settings take late events",
     ),
     RowRule(
         LATE,
-        "to_date(log_ts) >= DATE'{oldest}' AND to_date(log_ts) < DATE'{day}'",
+        "log_ts >= TIMESTAMP'{oldest}' AND log_ts < TIMESTAMP'{begins}'",
         "the impression belongs to one of the days before; applied unless the settings route late events to their day",
     ),
     RowRule(

@@ -7,13 +7,14 @@ spark-submit spark_jobs/ingest.py --from 2023-07-17 --to 2023-07-17
 
 import re
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from include.calendar import ONE_DAY
 from include.errors import InvalidInputError
 from include.lake import Lake, Manifest
 from include.late import arrivals, late_key, late_part, version_of
@@ -73,7 +74,7 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
 def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, day: date, rows: int) -> None:
     """Writes the three tables of a day from its tagged rows and the events of the day that came later."""
     good, bad = F.size("reasons") == 0, F.size("reasons") > 0
-    begins = F.lit(f"{day} 00:00:00").cast("timestamp")
+    begins = F.lit(str(day)).cast("timestamp")
     own = typed(tagged.where(good & (F.col("log_ts") >= begins)))
     logs = own if late is None else own.unionByName(late)
     write_table(logs, "logs", lake.uri(f"{staging}/logs"), rows, by="scene")
@@ -222,10 +223,11 @@ def _fields_differ(columns: tuple[str, ...]) -> Column:
 def tag_rows(raw: DataFrame, day: date) -> DataFrame:
     """Adds `log_ts`, `fingerprint` (of all raw columns) and `reasons`, the names of the row rules that a row breaks."""
     values = {
-        "day": day,
+        "begins": day,
+        "ends": day + ONE_DAY,
+        "oldest": day - settings().late_days * ONE_DAY,
         "scenes": ", ".join(f"'{scene}'" for scene in settings().scenes),
         "max_field_bytes": settings().max_field_bytes,
-        "oldest": day - timedelta(days=settings().late_days),
     }
     apart = {MALFORMED} if settings().late_events == "quarantine" else {MALFORMED, LATE}
     broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in ROW_RULES if rule.name not in apart]
