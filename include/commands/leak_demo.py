@@ -33,7 +33,7 @@ def leak_demo(
     seed: Seed = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Shows on your own logs how features that contain the label take an honest AUC to 0.97 and above; writes nothing."""
+    """Shows on your own logs what features that contain the label do to AUC, fault by fault; writes nothing."""
     command = [sys.executable, "-m", "training", "leak-demo", "--days", str(days), "--rows", str(rows)]
     command += ["--day", day] if day else []
     command += ["--seed", str(seed)] if seed is not None else []
