@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock clean
+.PHONY: help setup demo demo-bad-day ui test lint format lock bench-features clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -30,6 +30,9 @@ format: setup ## Format the code
 
 lock: setup ## Pin every package in requirements.txt from pyproject.toml
 	@tools/lock.sh
+
+bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS="--part jobs --rows 10000000" for a large day)
+	@$(BIN)/python -m benchmarks.features $(ARGS)
 
 clean: ## Remove what the demo made (.ctr); keeps .venv
 	rm -rf .ctr

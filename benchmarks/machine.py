@@ -1,0 +1,111 @@
+"""What a measurement ran on, and what a command took: seconds, processor time and peak memory of its processes."""
+
+import os
+import platform
+import resource
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from include.settings import settings
+from include.version import code_version
+
+_EVERY_SECONDS = 0.1
+
+
+def machine() -> dict[str, Any]:
+    """Cores, memory, versions, settings, date and code of a measurement."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": code_version(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(_kib(Path("/proc/meminfo"), "MemTotal") / 2**20, 1),
+        "cpu": _cpu(),
+        "system": platform.platform(),
+        "java": _java(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("pyspark", "duckdb", "great-expectations")},
+        "settings": settings().model_dump(
+            mode="json", exclude={"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts"}
+        ),
+    }
+
+
+class Watch:
+    """Measures what the commands started inside its `with` block take; `taken` holds the result afterwards.
+
+    Memory is the sum of the peaks (VmHWM) of each process, JVM and Python apart: what they could need at the same time.
+    `load` is the load average before: on a busy machine compare `cpu_seconds` rather than `wall_seconds`.
+    """
+
+    def __enter__(self) -> "Watch":
+        self._peaks: dict[tuple[int, str], int] = {}
+        self._done = threading.Event()
+        self._load, self._cpu, self._started = os.getloadavg()[0], _cpu_of_children(), time.monotonic()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        wall = time.monotonic() - self._started
+        self._done.set()
+        self._thread.join()
+        java = sum(peak for (_, name), peak in self._peaks.items() if name == "java")
+        self.taken: dict[str, Any] = {
+            "wall_seconds": round(wall, 2),
+            "cpu_seconds": round(_cpu_of_children() - self._cpu, 2),
+            "jvm_peak_mib": java // 1024,
+            "python_peak_mib": (sum(self._peaks.values()) - java) // 1024,
+            "load": round(self._load, 1),
+        }
+
+    def _poll(self) -> None:
+        while not self._done.wait(_EVERY_SECONDS):
+            for pid, name in _descendants(os.getpid()):
+                with suppress(OSError):
+                    peak = _kib(Path(f"/proc/{pid}/status"), "VmHWM")
+                    self._peaks[pid, name] = max(self._peaks.get((pid, name), 0), peak)
+
+
+def _descendants(root: int) -> list[tuple[int, str]]:
+    """Id and name of every process below `root`."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                head, tail = (folder / "stat").read_text().rsplit(")", 1)
+                children.setdefault(int(tail.split()[1]), []).append((int(folder.name), head.split("(", 1)[1]))
+    found, waiting = [], [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += [pid for pid, _ in below]
+    return found
+
+
+def _kib(path: Path, name: str) -> int:
+    line = next((line for line in path.read_text().splitlines() if line.startswith(f"{name}:")), f"{name}: 0 kB")
+    return int(line.split()[1])
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _java() -> str:
+    told = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    return told.splitlines()[0] if told else "unknown"
