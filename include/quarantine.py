@@ -9,6 +9,7 @@ from typing import Any
 from include.lake import Lake
 
 SHOWN = ("source_file", "source_row", "raw", "reasons", "fingerprint")
+_ROWS = 10_000
 
 
 @dataclass
@@ -55,7 +56,9 @@ def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0
 def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
     """All rejected rows of a day, one after the other; a column that the day's build does not have is null."""
     for stripe in _stripes(store, day, needed_for):
-        yield from stripe.read(columns).to_pylist()
+        batch = stripe.read(columns)
+        for first in range(0, batch.num_rows, _ROWS):
+            yield from batch.slice(first, _ROWS).to_pylist()
 
 
 def _counts(values: Any) -> dict[str, int]:

@@ -164,7 +164,9 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
             return
         told |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
         changed = ", ".join(f"{name} of {count:,}" for name, count in outcome.columns.most_common())
-        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired: {changed}."))
+        earlier = "" if outcome.repaired else " Repairs of an earlier replay, or new raw files, wait: ingesting them."
+        told_changed = f": {changed}" * bool(changed)
+        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}.{earlier}"))
     for event in submit("ingest", day, day, publish=True):
         err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
     after = rejected(store, day, reason)
