@@ -76,7 +76,9 @@ def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
             event = json.loads(line)
         except ValueError:
             continue
-        if event.get("event") == "error":
+        if not isinstance(event, dict) or "event" not in event:
+            continue  # Spark writes some of its errors as JSON, too
+        if event["event"] == "error":
             process.wait()
             raise getattr(errors, event["kind"], CtrError)(event["message"])
         yield event
