@@ -133,6 +133,7 @@ def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) 
             "duckdb": duckdb,
             "build_ratio": round(spark["build_seconds"] / told["seconds"], 2),
             "wall_ratio": round(spark["wall_seconds"] / duckdb["wall_seconds"], 2),
+            "cpu_ratio": round(spark["cpu_seconds"] / duckdb["cpu_seconds"], 2),
         }
     size = raw_bytes(second) >> 20
     for name in ("raw", "lake", "duckdb"):

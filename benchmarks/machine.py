@@ -16,7 +16,7 @@ from typing import Any
 from include.settings import settings
 from include.version import code_version
 
-_EVERY_SECONDS = 0.1
+_EVERY_SECONDS = 0.25
 
 
 def machine() -> dict[str, Any]:

@@ -6,11 +6,15 @@ from rich.console import Console
 from rich.table import Table
 
 Result = dict[str, Any]
+_WIDTH = 150
 
 
 def show(result: Result) -> None:
     """Prints a table for each part that was measured."""
-    console, parts, told = Console(), result["parts"], result["machine"]
+    parts, told = result["parts"], result["machine"]
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     console.print(
         f"{told['cores']} cores, {told['memory_gib']} GiB, {told['cpu']}; Spark {told['pyspark']}, DuckDB {told['duckdb']}, "
         f"driver memory {told['settings']['spark_driver_memory']}, {told['settings']['spark_master']}, code {told['code']}"
@@ -26,39 +30,29 @@ def show(result: Result) -> None:
 
 
 def _jobs(size: Result) -> Table:
-    columns = [
-        "wall s",
-        "build s",
-        "audit s",
-        "cpu s",
-        "rows/s",
-        "peak MiB",
-        "DuckDB s",
-        "cpu s",
-        "peak MiB",
-        "build ratio",
-        "load",
-    ]
-    table = _table(
-        f"Day 2 of {size['rows']:,} rows: Spark (left) and DuckDB to Parquet without audits (right)", "job", columns
+    columns = [f"{job}: {engine}" for job in size["jobs"] for engine in ("Spark", "DuckDB")]
+    title = (
+        f"Day 2 of {size['rows']:,} rows ({size['raw_day_mib']:,} MiB of CSV); DuckDB writes Parquet and has no audits"
     )
-    for job, each in size["jobs"].items():
-        spark, duckdb = each["spark"], each["duckdb"]
-        table.add_row(
-            job,
-            f"{spark['wall_seconds']:.1f}",
-            f"{spark['build_seconds']:.1f}",
-            f"{spark['audit_seconds']:.1f}",
-            f"{spark['cpu_seconds']:.0f}",
-            f"{size['rows'] / spark['wall_seconds']:,.0f}",
-            f"{spark['jvm_peak_mib']:,} + {spark['python_peak_mib']:,}",
-            f"{duckdb['build_seconds']:.1f}",
-            f"{duckdb['cpu_seconds']:.0f}",
-            f"{duckdb['python_peak_mib']:,}",
-            f"{each['build_ratio']:.1f}",
-            f"{spark['load']:.0f}",
-        )
+    table = _table(title, "", columns)
+    sides = [each[engine] for each in size["jobs"].values() for engine in ("spark", "duckdb")]
+    for label, name, form in _LINES:
+        table.add_row(label, *(format(side[name], form) if name in side else "" for side in sides))
+    table.add_row("rows a second", *(f"{size['rows'] / side['wall_seconds']:,.0f}" for side in sides))
+    for label, name in (("build, times DuckDB", "build_ratio"), ("processor, times DuckDB", "cpu_ratio")):
+        table.add_row(label, *(text for each in size["jobs"].values() for text in (f"{each[name]:.1f}", "")))
     return table
+
+
+_LINES = (
+    ("wall, seconds", "wall_seconds", ".1f"),
+    ("of it build", "build_seconds", ".1f"),
+    ("of it audit", "audit_seconds", ".1f"),
+    ("processor, seconds", "cpu_seconds", ".0f"),
+    ("peak of JVM, MiB", "jvm_peak_mib", ",d"),
+    ("peak of Python, MiB", "python_peak_mib", ",d"),
+    ("load before", "load", ".1f"),
+)
 
 
 def _days(found: Result) -> Table:
