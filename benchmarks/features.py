@@ -233,7 +233,9 @@ def _spark_recompute(home: Path, day: date) -> Result:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     with Watch() as watch:
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"The full recompute of {day} ended with status {done.returncode}:\n{done.stderr[-4000:]}")
     return {**watch.taken, **json.loads(done.stdout.splitlines()[-1])}
 
 
