@@ -40,12 +40,13 @@ def machine() -> dict[str, Any]:
 class Watch:
     """Measures what the commands started inside its `with` block take; `taken` holds the result afterwards.
 
-    Memory is the sum of the peaks (VmHWM) of each process, JVM and Python apart: what they could need at the same time.
-    `load` is the load average before: on a busy machine compare `cpu_seconds` rather than `wall_seconds`.
+    Memory is the largest sum of the peaks (VmHWM) of the processes that were there at one moment, JVM and Python apart; pages
+    that forked processes share count for each of them. `load` is the load average before: on a busy machine compare
+    `cpu_seconds` rather than `wall_seconds`.
     """
 
     def __enter__(self) -> "Watch":
-        self._peaks: dict[tuple[int, str], int] = {}
+        self._java = self._other = 0
         self._done = threading.Event()
         self._load, self._cpu, self._started = os.getloadavg()[0], _cpu_of_children(), time.monotonic()
         self._thread = threading.Thread(target=self._poll, daemon=True)
@@ -58,21 +59,22 @@ class Watch:
         wall = time.monotonic() - self._started
         self._done.set()
         self._thread.join()
-        java = sum(peak for (_, name), peak in self._peaks.items() if name == "java")
         self.taken: dict[str, Any] = {
             "wall_seconds": round(wall, 2),
             "cpu_seconds": round(_cpu_of_children() - self._cpu, 2),
-            "jvm_peak_mib": java // 1024,
-            "python_peak_mib": (sum(self._peaks.values()) - java) // 1024,
+            "jvm_peak_mib": self._java // 1024,
+            "python_peak_mib": self._other // 1024,
             "load": round(self._load, 1),
         }
 
     def _poll(self) -> None:
         while not self._done.wait(_EVERY_SECONDS):
+            java = other = 0
             for pid, name in _descendants(os.getpid()):
                 with suppress(OSError):
                     peak = _kib(Path(f"/proc/{pid}/status"), "VmHWM")
-                    self._peaks[pid, name] = max(self._peaks.get((pid, name), 0), peak)
+                    java, other = (java + peak, other) if name == "java" else (java, other + peak)
+            self._java, self._other = max(self._java, java), max(self._other, other)
 
 
 def _descendants(root: int) -> list[tuple[int, str]]:
