@@ -7,12 +7,13 @@ import csv
 import difflib
 import hashlib
 import io
-import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import IO, cast
+
+import numpy as np
 
 from include.errors import InvalidInputError, MissingDataError
 from include.raw import Raw, day_folder, repairs_path
@@ -21,7 +22,7 @@ from include.settings import settings
 
 _CHUNK = 4 << 20
 _HEADER_BYTES = 1 << 16
-_LINE_ENDS = re.compile(rb"[\r\n]+")
+_LF, _CR, _QUOTE = b'\n\r"'
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -145,12 +146,19 @@ def _count_records(raw: Raw, path: str) -> int:
     count, quoted, begun = 0, False, False
     with _open(raw, path) as file:
         for chunk in _chunks(file):
-            for n, part in enumerate(chunk.split(b'"')):
-                if n:
-                    quoted, begun = not quoted, True
-                if not quoted and part:
-                    ends, begun = _record_ends(part, begun)
-                    count += ends
+            if not chunk:
+                continue
+            bytes_ = np.frombuffer(chunk, np.uint8)
+            ends = np.flatnonzero((bytes_ == _LF) | (bytes_ == _CR))
+            quotes = np.flatnonzero(bytes_ == _QUOTE)
+            outside = ends[(np.searchsorted(quotes, ends) + quoted) % 2 == 0]
+            if len(outside):
+                # An end right after another ends nothing: the second byte of CRLF, or a blank line.
+                count += int((np.diff(outside) > 1).sum()) + bool(begun or outside[0] > 0)
+                begun = bool(outside[-1] < len(chunk) - 1)
+            else:
+                begun = True
+            quoted = bool((quoted + len(quotes)) % 2)
     return count + begun
 
 
@@ -159,12 +167,3 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         yield chunk.removeprefix(_BOM) if first else chunk
         first = False
-
-
-def _record_ends(part: bytes, begun: bool) -> tuple[int, bool]:
-    """How many records end in a piece of text outside quotes, and whether another has begun at its end."""
-    ends = len(_LINE_ENDS.findall(part))
-    if not ends:
-        return 0, True
-    blank_first = part[:1] in b"\r\n" and not begun
-    return ends - blank_first, part[-1:] not in b"\r\n"

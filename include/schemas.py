@@ -34,9 +34,6 @@ OPTIONAL_RAW_COLUMNS = (
 )
 """Columns that a raw file may lack: they read as null. Any other missing column is an error."""
 
-TIMESTAMP_FORMATS = ("yyyy-MM-dd HH:mm:ss", "yyyy/M/d H:mm")
-"""Both forms of `log_time` in the published files (Spark patterns, UTC)."""
-
 _LOGS = (
     "event_id string, user_id string, item_id string, log_ts timestamp, label tinyint, scene string, "
     "bill_entities array<string>, service_entities array<string>, query_entities array<string>, "

@@ -17,6 +17,7 @@ from include.raw import Raw, day_folder
 from include.settings import PROJECT, settings
 
 SMALL_DAY_BYTES = 200 << 20
+_WIDE_ROWS_JAVA = "-XX:-DontCompileHugeMethods"
 _QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:MetaspaceSize=300m"
 
 
@@ -27,9 +28,12 @@ def raw_bytes(day: date) -> int:
 
 
 def driver_java_options(day_bytes: int) -> str:
-    """Options of the driver's JVM: on small days most of the time is its warm-up, which a simpler compiler halves."""
-    quick = f" {_QUICK_JAVA}" if day_bytes < SMALL_DAY_BYTES and settings().spark_master.startswith("local") else ""
-    return f"-Duser.timezone=UTC{quick}"
+    """Options of the driver's JVM: on small days most of the time is its warm-up, which a simpler compiler halves.
+
+    On large ones, the code that Spark generates for wide rows is longer than what the JVM compiles unless told to.
+    """
+    small = day_bytes < SMALL_DAY_BYTES and settings().spark_master.startswith("local")
+    return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
 def submit(job: str, first: date, last: date, *, publish: bool = False) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,6 @@ from include.lake import Lake, Manifest
 from include.privacy import shown
 from include.quality import Record, record, worst
 from include.row_rules import LATE
-from include.schemas import TIMESTAMP_FORMATS
 from include.settings import settings
 from include.suites import (
     GX_TABLES,
@@ -37,6 +36,7 @@ from include.suites import (
     suite,
 )
 from spark_jobs import checks
+from spark_jobs.ingest import parsed_time
 from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
 
@@ -127,14 +127,13 @@ def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -
 
 def _reasons(quarantine: DataFrame) -> tuple[dict[str, int], int]:
     """Rejected rows by reason, and of how many days the late ones are."""
-    written = F.trim(F.get_json_object("raw", "$.log_time"))
-    times = [F.try_to_timestamp(written, F.lit(pattern)) for pattern in TIMESTAMP_FORMATS]
+    written = parsed_time(F.trim(F.get_json_object("raw", "$.log_time")))
     counts = (
         quarantine.select(F.explode("reasons").alias("reason"), "raw")
         .groupBy("reason")
         .agg(
             F.count(F.lit(1)).alias("rows"),
-            F.count_distinct(F.when(F.col("reason") == LATE, F.to_date(F.coalesce(*times)))).alias("days"),
+            F.count_distinct(F.when(F.col("reason") == LATE, F.to_date(written))).alias("days"),
         )
         .collect()
     )

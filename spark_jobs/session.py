@@ -15,6 +15,8 @@ from include.lake import Lake
 from include.settings import settings
 
 ROWS_PER_FILE = 250_000
+_DISTINCT = ("event_id", "user_id")
+"""Columns whose values hardly repeat within a file: looking for a dictionary would only cost time."""
 
 
 _SQL = {
@@ -31,7 +33,7 @@ _CONTEXT = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # ORC files keep the time zone of their writer.
-    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC -XX:-DontCompileHugeMethods",
 }
 
 
@@ -82,7 +84,8 @@ def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["
     """Writes a table with its declared columns and types, in files of about `ROWS_PER_FILE` rows (`rows`: an estimate)."""
     declared = frame.to(declared_schema(table))
     writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
-    (writer.partitionBy(by) if by else writer).orc(uri)
+    options = {"compression": "lz4", "orc.column.encoding.direct": ",".join(_DISTINCT)}
+    (writer.partitionBy(by) if by else writer).options(**options).orc(uri)
 
 
 def days_read(frame: DataFrame) -> dict[str, str]:
