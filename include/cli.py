@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from include.commands import leak_demo, register
+from include.commands import register
 from include.console import err, show_json
 from include.errors import CtrError
 
@@ -16,7 +16,6 @@ cli = typer.Typer(
     rich_markup_mode="rich",
 )
 register(cli)
-leak_demo.register(cli)
 
 
 def app() -> None:

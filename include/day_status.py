@@ -56,6 +56,6 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
 
 
 def _checks(store: Lake, day: date) -> dict[str, int]:
-    records = (store.record(f"quality/{stage}", day) for stage in STAGES)
+    records = (store.record(f"quality/{stage}", day) for stage in (*STAGES, "model"))
     counts = Counter(check["status"] for record in records if record for check in record["checks"])
     return {status: counts[status] for status in ("pass", "warning", "fail")}

@@ -112,21 +112,26 @@ def load_history(days: list[date]) -> None:
         ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
 
 
-def nightly(days: list[date]) -> dict[date, Outcome]:
-    """Runs the days that have no finished run yet through a real Airflow backfill, and returns how each ended."""
+def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
+    """Runs days through a real Airflow backfill, again where they have run before, and returns how each ended."""
     out.print(Text(f"Starting Airflow, then the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
     with airflow_local.running() as airflow:
-        airflow.backfill(days[0], days[-1], {"promote": "yes"})
+        before = {run["dag_run_id"]: run["start_date"] for run in airflow.runs()}
+        airflow.backfill(days[0], days[-1], {"promote": promote})
         airflow.unpause()
-        return _watch(airflow, days)
+        return _watch(airflow, days, before)
 
 
-def _watch(airflow: airflow_local.AirflowClient, days: list[date]) -> dict[date, Outcome]:
+def _watch(
+    airflow: airflow_local.AirflowClient, days: list[date], before: dict[str, str | None]
+) -> dict[date, Outcome]:
+    """Shows the runs until all have ended; `before` tells when runs that existed had started, so that only new tries count."""
     began = time.monotonic()
     with Live(console=err, refresh_per_second=2, transient=not err.is_terminal) as live:
         seen: dict[tuple[date, str], str] = {}
         while True:
-            runs = _runs_by_day(airflow, days)
+            found = _runs_by_day(airflow, days)
+            runs = {day: run for day, run in found.items() if run["start_date"] != before.get(run["dag_run_id"])}
             states = {day: _stage_states(airflow, run) for day, run in runs.items()}
             live.update(_progress(days, states, time.monotonic() - began))
             _print_changes(states, seen)

@@ -33,7 +33,7 @@ def quality(
     from include.schemas import STAGES
 
     log_day = parse_day(day)
-    records = [record for stage in STAGES if (record := lake().record(f"quality/{stage}", log_day))]
+    records = [record for stage in (*STAGES, "model") if (record := lake().record(f"quality/{stage}", log_day))]
     if not records:
         raise MissingDataError(
             f"No quality record of {day} in {lake().url}: its Spark jobs have not run (`ctr status`)."
