@@ -17,6 +17,7 @@ from include.calendar import parse_day, window
 from include.features import NEUTRAL_CTR, prior_strength, table_ddl
 from include.lake import Lake, lake
 from include.settings import settings
+from include.spark_submit import SMALL_DAY_BYTES
 from spark_jobs.session import get_session, own_session, read_table
 
 _OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--day", type=parse_day, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    spark = own_session(get_session(f"recompute {arguments.day}"), adaptive=True)
+    spark = own_session(get_session(f"recompute {arguments.day}"), SMALL_DAY_BYTES + 1)
     store, out = lake(), arguments.out.resolve().as_uri()
     started = time.monotonic()
     recompute(spark, store, arguments.day, out)

@@ -204,29 +204,21 @@ def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
 
 
 def _items(today: Day, log: DataFrame) -> DataFrame:
-    """Latest title and entities that are not empty (ties: the largest event id), first and last day of each item."""
-    now = F.lit(today.day)
-    parts = [
-        log.select(
-            "item_id",
-            "item_title",
-            "item_entities",
-            F.struct("log_ts", "event_id").alias("at"),
-            now.alias("first_seen"),
-            now.alias("last_seen"),
-        )
-    ]
+    """Latest title and entities that are not empty (ties: the largest text), first and last day of each item."""
+    now, text = F.lit(today.day), ["item_id", "item_title", "item_entities"]
+    # Texts of an item hardly change within a day: so few rows go on that the costly choice of the latest is cheap.
+    of_day = log.groupBy(*text).agg(F.max("log_ts").alias("at"))
+    parts = [of_day.select("*", now.alias("first_seen"), now.alias("last_seen"))]
     if (before := today.yesterday("items")) is not None:
-        at = F.struct(F.lit(None).cast("timestamp").alias("log_ts"), F.lit(None).cast("string").alias("event_id"))
-        parts.append(before.select("item_id", "item_title", "item_entities", at.alias("at"), "first_seen", "last_seen"))
-    title = F.when(F.col("item_title").isNotNull(), F.col("at"))
-    entities = F.when(F.size("item_entities") > 0, F.col("at"))
+        parts.append(before.select(*text, F.lit(None).cast("timestamp").alias("at"), "first_seen", "last_seen"))
+    title = F.when(F.col("item_title").isNotNull(), F.struct("at", "item_title"))
+    entities = F.when(F.size("item_entities") > 0, F.struct("at", "item_entities"))
     return (
         _union(parts)
         .groupBy("item_id")
         .agg(
-            F.max_by("item_title", title).alias("item_title"),
-            F.coalesce(F.max_by("item_entities", entities), F.array().cast("array<string>")).alias("item_entities"),
+            F.max(title)["item_title"].alias("item_title"),
+            F.coalesce(F.max(entities)["item_entities"], F.array().cast("array<string>")).alias("item_entities"),
             F.min("first_seen").alias("first_seen"),
             F.max("last_seen").alias("last_seen"),
         )
@@ -236,11 +228,13 @@ def _items(today: Day, log: DataFrame) -> DataFrame:
 
 def _texts(log: DataFrame) -> DataFrame:
     """Distinct titles and entities of the day, with the key under which their vectors are cached."""
-    entities = F.concat("item_entities", "query_entities", "service_entities", "bill_entities")
-    texts = log.select(F.col("item_title").alias("text"), F.lit("title").alias("kind")).unionByName(
-        log.select(F.explode(F.array_distinct(entities)).alias("text"), F.lit("entity").alias("kind"))
-    )
-    return texts.where("text IS NOT NULL").distinct().select(F.xxhash64("text").alias("text_key"), "text", "kind")
+    parts = [log.select(F.col("item_title").alias("text"), F.lit("title").alias("kind"))]
+    for column in ("item_entities", "query_entities", "service_entities", "bill_entities"):
+        # Whole sequences repeat: distinct ones first, so that far fewer are taken apart.
+        distinct = log.select(column).distinct()
+        parts.append(distinct.select(F.explode(column).alias("text"), F.lit("entity").alias("kind")))
+    texts = _union(parts).where("text IS NOT NULL").distinct()
+    return texts.select(F.xxhash64("text").alias("text_key"), "text", "kind")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,8 +13,10 @@ from pyspark.sql.types import StructType
 from include.features import table_ddl
 from include.lake import Lake
 from include.settings import settings
+from include.spark_submit import SMALL_DAY_BYTES
 
 ROWS_PER_FILE = 250_000
+_PARTITION_BYTES = 64 << 20
 _DISTINCT = ("event_id", "user_id")
 """Columns whose values hardly repeat within a file: looking for a dictionary would only cost time."""
 
@@ -49,16 +51,20 @@ def get_session(name: str) -> SparkSession:
     return spark
 
 
-def own_session(spark: SparkSession, *, adaptive: bool) -> SparkSession:
-    """A session with settings of its own, so that days may be worked on at the same time.
+def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
+    """A session with settings of its own, so that days may be worked on at the same time; `input_bytes` is what a day reads.
 
-    Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs.
+    Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs. Large days get as many
+    shuffle partitions as keep one within memory.
     """
     own = spark.newSession()
+    large = input_bytes > SMALL_DAY_BYTES
     options = {
         **_SQL,
-        "spark.sql.shuffle.partitions": str(settings().spark_shuffle_partitions),
-        "spark.sql.adaptive.enabled": str(adaptive).lower(),
+        "spark.sql.shuffle.partitions": str(max(settings().spark_shuffle_partitions, input_bytes // _PARTITION_BYTES)),
+        "spark.sql.adaptive.enabled": str(large).lower(),
+        # A join by user and item may keep what is spread by user already.
+        "spark.sql.requireAllClusterKeysForCoPartition": "false",
     }
     for key, value in options.items():
         own.conf.set(key, value)

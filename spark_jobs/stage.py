@@ -24,7 +24,7 @@ from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
 from include.schemas import TABLES, Stage, schema_hash
 from include.settings import settings
-from include.spark_submit import SMALL_DAY_BYTES, raw_bytes
+from include.spark_submit import raw_bytes
 from include.version import code_version
 from spark_jobs.session import get_session, own_session
 
@@ -56,7 +56,7 @@ def stage_day(
 
     started = time.monotonic()
     emit(stage, day, "start")
-    spark = own_session(spark, adaptive=_input_bytes(store, stage, day) > SMALL_DAY_BYTES)
+    spark = own_session(spark, _input_bytes(store, stage, day))
     staging = store.begin_staging(stage, day)
     staged = build(spark, store, day, staging)
     name = new_build()

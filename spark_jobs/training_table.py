@@ -97,89 +97,97 @@ def join_features(log: DataFrame, known: Known, day: date) -> DataFrame:
         for kind in ("features", "totals"):
             table = f"{kind}_{grain}"
             frame = known.tables[table].alias(table)
-            small = F.broadcast(frame) if table in known.small else frame
-            joined = joined.join(small, F.col(f"l.{grain}_id") == F.col(f"{table}.{grain}_id"), "left")
+            # Hashing the keys' side spares sorting the log's wide rows.
+            keyed = F.broadcast(frame) if table in known.small else frame.hint("shuffle_hash")
+            joined = joined.join(keyed, F.col(f"l.{grain}_id") == F.col(f"{table}.{grain}_id"), "left")
         if grain == "user":
             for pair, frame in known.pairs.items():
                 keys = ("user_id", _PAIRS[pair][1])
                 same = [F.col(f"l.{key}") == F.col(f"{pair}.{key}") for key in keys]
-                joined = joined.join(frame.alias(pair), same, "left")
+                joined = joined.join(frame.alias(pair).hint("shuffle_hash"), same, "left")
     scenes = F.broadcast(known.tables["features_scene"]).alias("features_scene")
     joined = joined.join(scenes, F.col("l.scene") == F.col("features_scene.scene"), "left")
-    return joined.select(
-        *(f"l.{name}" for name in ("event_id", "label", "scene", "user_id", "item_id", "log_ts")),
-        *(_level(who).alias(f"{who}_level") for who in ("user", "item")),
-        *(_value(feature, day).alias(feature.name) for feature in FEATURES),
-        *(f"l.{name}" for name in DEEP_FEATURES),
+    looked_up = joined.select(
+        *(f"l.{name}" for name in ("event_id", "label", "scene", "user_id", "item_id", "log_ts", *DEEP_FEATURES)),
         F.when(F.col("l.item_title").isNotNull(), F.xxhash64("l.item_title")).alias("title_key"),
         *(
             F.transform(f"l.{what}_entities", lambda entity: F.xxhash64(entity)).alias(f"{what}_entity_keys")
             for what in ("item", "query", "service", "bill")
         ),
+        *(F.expr(f"features_scene.{who}_strength").alias(f"{who}_strength") for who in ("user", "item")),
+        *(
+            F.expr(_looked_up(feature, day)).cast(feature.type).alias(feature.name)
+            for feature in FEATURES
+            if not _made(feature)
+        ),
     )
+    # One step after the other: generated code for all of it in one would be longer than what the JVM compiles.
+    rates = looked_up.withColumns(
+        {feature.name: _rate(feature) for feature in FEATURES if _made(feature) and feature.unit == "rate"}
+    )
+    made = {f"{who}_ctr_trend": _trend(who) for who in ("user", "item")}
+    made |= {f"{who}_recent_share": _recent_share(who) for who in ("user", "item")}
+    return rates.withColumns({**made, **{f"{who}_level": _level(who) for who in ("user", "item")}})
 
 
-def _level(who: str) -> Column:
-    few = settings().user_few_impressions if who == "user" else settings().item_few_impressions
-    return F.expr(level_of(_count(who, "impressions_total"), few))
+def _made(feature: Feature) -> bool:
+    """Whether a feature is made of others of its row, and not looked up."""
+    return feature.unit in ("rate", "share", "log-odds") and feature.grain != "scene"
 
 
-def _value(feature: Feature, day: date) -> Column:
-    """A declared feature as an expression over the joined row, of the declared type."""
-    return F.expr(_sql(feature, day)).cast(feature.type)
-
-
-def _sql(feature: Feature, day: date) -> str:
+def _looked_up(feature: Feature, day: date) -> str:
+    """SQL of a count, a number of days or a column of the row itself; the declared default where the key is not there."""
     grain, column = feature.grain, feature.name.removeprefix(f"{feature.grain}_")
+    scenes = range(len(settings().scenes))
     if grain == "row":
         return {
             "hour_of_day": "hour(l.log_ts)",
             "day_of_week": "weekday(l.log_ts) + 1",
-            "scene_position": _by_scene(str(n) for n in range(len(settings().scenes))),
+            "scene_position": _by_scene(map(str, scenes)),
         }[column]
     if grain == "scene":
-        return "features_scene.ctr_7d"
-    if column in _DATES:
+        return f"features_scene.{column}"
+    if feature.unit == "days":
         source = f"totals_{grain}" if grain in ("user", "item") else grain
-        return f"coalesce(datediff(DATE'{day}', {source}.{_DATES[column]}), {feature.default:g})"
-    if column == "ctr_trend":
-        return f"ln({_odds(_rate(grain, 'ctr_7d'))} / {_odds(_rate(grain, 'ctr_total'))})"
-    if column == "recent_share":
-        shown, total = _count(grain, "impressions_7d"), _count(grain, "impressions_total")
-        return f"coalesce(try_divide(double({shown}), {total}), 0)"
-    return _rate(grain, column) if feature.unit == "rate" else _count(grain, column)
+        found = f"datediff(DATE'{day}', {source}.{_DATES[column]})"
+    elif column.startswith("scene_"):
+        found = _by_scene(f"features_{grain}.{column.removeprefix('scene_')}_scene_{n}" for n in scenes)
+    elif grain in ("user", "item"):
+        found = f"{'features' if feature.window == '7d' else 'totals'}_{grain}.{column}"
+    else:
+        found = f"{grain}.{column}"
+    return f"coalesce({found}, {feature.default:g})"
 
 
 _DATES = {"days_since_seen": "last_seen", "days_since_click": "last_clicked", "age_days": "first_seen"}
-
-
-def _count(grain: str, column: str) -> str:
-    """SQL of a count of a key, 0 where the key is not there; `scene_…` is the count in the row's own scene."""
-    if column.startswith("scene_"):
-        name = column.removeprefix("scene_")
-        found = _by_scene(f"features_{grain}.{name}_scene_{n}" for n in range(len(settings().scenes)))
-    elif grain in ("user", "item"):
-        found = f"{'features' if column.endswith('_7d') else 'totals'}_{grain}.{column}"
-    else:
-        found = f"{grain}.{column}"
-    return f"coalesce({found}, 0)"
-
-
-def _rate(grain: str, column: str) -> str:
-    """SQL of a CTR of a key, smoothed towards the CTR of the row's scene."""
-    clicks, shown = (_count(grain, column.replace("ctr", what)) for what in ("clicks", "impressions"))
-    strength = "features_scene.item_strength" if grain == "item" else "features_scene.user_strength"
-    return smoothed_ctr(clicks, shown, "features_scene.ctr_7d", strength)
-
-
-def _odds(rate: str) -> str:
-    return f"(({rate}) / (1 - ({rate})))"
 
 
 def _by_scene(values: Iterable[str]) -> str:
     """SQL that picks the value of the row's own scene, of one for each scene of the settings."""
     cases = " ".join(f"WHEN '{scene}' THEN {value}" for scene, value in zip(settings().scenes, values, strict=True))
     return f"CASE l.scene {cases} END"
+
+
+def _rate(feature: Feature) -> Column:
+    """A CTR of a key from the row's counts of it, smoothed towards the CTR of the row's scene."""
+    clicks, shown = (feature.name.replace("_ctr", what) for what in ("_clicks", "_impressions"))
+    strength = "item_strength" if feature.grain == "item" else "user_strength"
+    return F.expr(smoothed_ctr(clicks, shown, "scene_ctr_7d", strength))
+
+
+def _trend(who: str) -> Column:
+    week, total = (F.col(f"{who}_ctr_{span}") for span in ("7d", "total"))
+    return F.log((week / (1 - week)) / (total / (1 - total)))
+
+
+def _recent_share(who: str) -> Column:
+    share = F.try_divide(F.col(f"{who}_impressions_7d").cast("double"), F.col(f"{who}_impressions_total"))
+    return F.coalesce(share, F.lit(0.0))
+
+
+def _level(who: str) -> Column:
+    few = settings().user_few_impressions if who == "user" else settings().item_few_impressions
+    return F.expr(level_of(f"{who}_impressions_total", few))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -68,7 +68,7 @@ def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
     from spark_jobs.session import own_session
 
     staging = store.begin_staging(stage, day)
-    staged = dict(STEPS)[stage](own_session(spark, adaptive=False), store, day, staging)
+    staged = dict(STEPS)[stage](own_session(spark, 0), store, day, staging)
     publish_staged(store, stage, day, staged.inputs, staged.rows_in)
 
 
