@@ -45,11 +45,13 @@ class AirflowClient:
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
 
-        Status 503 is SQLite's lock, held by the scheduler for a moment: the call is tried again for a minute.
+        Tried again for a minute: status 503, SQLite's lock, which the scheduler holds for a moment; and a backfill that is
+        refused because of one whose runs have ended, which the scheduler closes soon after it has started.
         """
         for _ in range(_BUSY_TRIES):
             answer = self._http.request(method, f"/api/v2{path}", **kwargs)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE and not earlier:
                 break
             time.sleep(2)
         if answer.is_error:

@@ -29,7 +29,6 @@ def ready(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.cache_clear()
     monkeypatch.setitem(sys.modules, "training.artifact", NamedModels(good=GOOD, other=OTHER))
     monkeypatch.setattr("training.artifact", sys.modules["training.artifact"], raising=False)
-    monkeypatch.setattr(evaluation, "audit", lambda *_: None)  # models by name have no vocabulary
     publish(POINTS)
     return home
 
