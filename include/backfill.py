@@ -32,10 +32,11 @@ class Redo:
 
 def expected_inputs(stage: Stage, day: date, first: date) -> list[str]:
     """What a build of a stage's day reads of the days from `first`, the first of the log, on: keys of `Manifest.inputs`."""
-    before = [past for past in window(previous(day)) if past >= first]
     if stage == "logs":
         return [f"raw/{day}", late_key(day)]
-    return [f"logs/{day}", *(f"features/{past}" for past in before)]
+    # Features of a day sum a week that ends with it; training rows look up one that ends the day before.
+    week = window(day)[:-1] if stage == "features" else window(previous(day))
+    return [f"logs/{day}", *(f"features/{past}" for past in week if past >= first)]
 
 
 def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from small_days import DAY, build_only, contents, publish_logs, read, run_stage
 
+from include.backfill import stale_inputs
 from include.errors import MissingDataError
 from include.features import FEATURES
 from include.settings import settings
@@ -82,6 +83,7 @@ def test_tables_equal_a_full_recompute(spark, store, seed):
     last = DAY + timedelta(days=DAYS - 1)
     for day in (DAY, DAY + timedelta(days=3), last):
         equal_a_full_recompute(spark, store, logs, day)
+    assert [stale_inputs(store, store.manifest(stage, last)) for stage in ("features", "training")] == [[], []]
     items = read(store, "items", last).set_index("item_id")["item_title"]
     titles = pd.concat(logs.values()).groupby("item_id")["item_title"].last()
     assert items.sort_index().to_dict() == titles.sort_index().to_dict()
