@@ -2,7 +2,8 @@
 
     {lake}/{table}/dt=2023-07-17/build=4f1c…/…orc       data; a build is never changed once it lies here
     {lake}/_manifests/{stage}/dt=2023-07-17.json        which build of each table of the stage is published
-    {lake}/_staging/{stage}/dt=2023-07-17/…             what a job wrote and no check has passed yet
+    {lake}/_staging/{stage}/dt=2023-07-17/build=…       what a job wrote and no check has passed yet
+    {lake}/_staging/{stage}/dt=2023-07-17/staged.json   which of them was finished last
     {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, decision
 
 Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
@@ -15,7 +16,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import fsspec
@@ -27,6 +28,9 @@ from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError
 from include.schemas import Stage, stage_of
 from include.settings import settings
+
+ABANDONED = timedelta(days=2)
+"""A build that was staged and not finished for this long has no job any more."""
 
 
 @dataclass(frozen=True)
@@ -83,56 +87,70 @@ class Lake:
 
     # Staging
 
-    def staging(self, stage: Stage, day: date) -> str:
-        """Path under the lake of a stage's staging folder of a day."""
-        return f"_staging/{stage}/dt={day}"
+    def staging(self, stage: Stage, day: date, build: str) -> str:
+        """Path under the lake of the folder that a build is staged in: its own, so that two jobs of a day do not meet."""
+        return f"_staging/{stage}/dt={day}/build={build}"
 
-    def begin_staging(self, stage: Stage, day: date) -> str:
-        """Empties the staging folder and returns its path: leftovers of a killed job are worth nothing."""
-        path = self.staging(stage, day)
-        self._remove(path)
+    def begin_staging(self, stage: Stage, day: date, build: str) -> str:
+        """Makes the folder of a build and returns its path; what killed jobs left long ago is removed."""
+        path = self.staging(stage, day, build)
         self.fs.makedirs(self._full(path), exist_ok=True)
+        last = self.staged(stage, day)
+        for left in self.fs.ls(self._full(path).rsplit("/", 1)[0], detail=False):
+            name = left.rstrip("/").rsplit("build=", 1)[-1]
+            if "build=" in left and name != (last and last[0].build) and self._abandoned(left):
+                self.fs.rm(left, recursive=True)
         return path
 
     def finish_staging(self, manifest: Manifest, quality: dict[str, Any]) -> None:
         """Writes `staged.json`, the mark that staging is complete, and the quality record that people see."""
         day = parse_day(manifest.day)
-        self.write_json(
-            f"{self.staging(manifest.stage, day)}/staged.json", {"manifest": asdict(manifest), "quality": quality}
-        )
+        before = self.staged(manifest.stage, day)
+        self.write_json(self._staged_path(manifest.stage, day), {"manifest": asdict(manifest), "quality": quality})
         self.write_record(f"quality/{manifest.stage}", day, quality)
+        if before and before[0].build != manifest.build:
+            self._remove(self.staging(manifest.stage, day, before[0].build))
 
     def staged(self, stage: Stage, day: date) -> tuple[Manifest, dict[str, Any]] | None:
-        """The staged manifest and quality record, or None where no job has finished staging."""
-        data = self.read_json(f"{self.staging(stage, day)}/staged.json")
+        """The manifest and quality record of what was staged last, or None where no job has finished staging."""
+        data = self.read_json(self._staged_path(stage, day))
         return (Manifest.from_json(data["manifest"]), data["quality"]) if data else None
 
     def publish(self, stage: Stage, day: date) -> Manifest:
         """Publishes what is staged, if its critical checks passed, and returns the manifest.
 
         Where nothing is staged and the day is published already (a rerun of the check alone), the published manifest is
-        returned. Raises `DataQualityError` for a failed critical check and `MissingDataError` where there is nothing.
+        returned. Raises `DataQualityError` for a failed critical check and `MissingDataError` where there is nothing, or
+        where another job of the day has replaced what was staged.
         """
         staged = self.staged(stage, day)
         if staged is None:
             published = self.manifest(stage, day)
             if published is None:
                 raise MissingDataError(
-                    f"Nothing is staged for {stage} {day}: expected {self.uri(self.staging(stage, day))}/staged.json. "
+                    f"Nothing is staged for {stage} {day}: expected {self.uri(self._staged_path(stage, day))}. "
                     f"Run the Spark job of '{stage}' for {day} first."
                 )
             return published
         manifest, quality = staged
         refuse_failed(stage, day, quality["checks"])
+        staging = self.staging(stage, day, manifest.build)
         for name, table in manifest.tables.items():
-            source, target = self._full(f"{self.staging(stage, day)}/{name}"), self._full(table.path)
-            if self.fs.exists(source):  # else an interrupted publication moved it already
+            source, target = self._full(f"{staging}/{name}"), self._full(table.path)
+            if self.fs.exists(source):
                 self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._rename(source, target)
+            elif not self.fs.exists(target):  # else an interrupted publication moved it already
+                raise MissingDataError(
+                    f"Table '{name}' of {stage} {day}, build {manifest.build}, is neither staged nor published: expected "
+                    f"{self.uri(staging)}/{name}. Another job of {day} has replaced it; publish again."
+                )
         before = self.manifest(stage, day)
         self.write_json(self._manifest_path(stage, day), asdict(manifest))
         self._remove_old_builds(manifest, before)
-        self._remove(self.staging(stage, day))
+        if (last := self.staged(stage, day)) and last[0].build == manifest.build:
+            self._remove(self._staged_path(stage, day))
+        self._remove(staging)
         return manifest
 
     def _remove_old_builds(self, manifest: Manifest, before: Manifest | None) -> None:
@@ -230,6 +248,12 @@ class Lake:
     def path(self, path: str) -> str:
         """The path inside `fs` of a path under the lake."""
         return self._full(path)
+
+    def _abandoned(self, full: str) -> bool:
+        return datetime.now(UTC) - self.fs.modified(full) > ABANDONED
+
+    def _staged_path(self, stage: Stage, day: date) -> str:
+        return f"_staging/{stage}/dt={day}/staged.json"
 
     def _manifest_path(self, stage: Stage, day: date) -> str:
         return f"_manifests/{stage}/dt={day}.json"

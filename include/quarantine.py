@@ -86,8 +86,8 @@ def _stripes(store: Lake, day: date, needed_for: str) -> Iterator[_Stripe]:
     """The stripes of `quarantine` of a day, of what is staged if something is, else of what is published."""
     from pyarrow import orc
 
-    if store.staged("logs", day):
-        folder = store.path(f"{store.staging('logs', day)}/quarantine")
+    if staged := store.staged("logs", day):
+        folder = store.path(f"{store.staging('logs', day, staged[0].build)}/quarantine")
     else:
         folder = store.table_path("quarantine", day, needed_for)
     for name in sorted(store.fs.find(folder)):

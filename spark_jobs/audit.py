@@ -48,7 +48,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
     """The manifest with its profile, and the quality record of a stage's staged day."""
     day = parse_day(manifest.day)
-    staging = store.staging(manifest.stage, day)
+    staging = store.staging(manifest.stage, day, manifest.build)
     staged = {table: read_uri(spark, table, store.uri(f"{staging}/{table}")) for table in manifest.tables}
     with _plain_execution(spark):
         records = [schema_check(spark, store, f"{staging}/{table}", table) for table in manifest.tables]

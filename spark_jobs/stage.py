@@ -57,9 +57,9 @@ def stage_day(
     started = time.monotonic()
     emit(stage, day, "start")
     spark = own_session(spark, _input_bytes(store, stage, day))
-    staging = store.begin_staging(stage, day)
-    staged = build(spark, store, day, staging)
     name = new_build()
+    staging = store.begin_staging(stage, day, name)
+    staged = build(spark, store, day, staging)
     tables = {
         table: TableVersion(
             path=f"{table}/dt={day}/build={name}",

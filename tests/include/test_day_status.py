@@ -41,7 +41,7 @@ def store(tmp_path, monkeypatch):
 
 
 def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
-    folder = Path(store.path(store.begin_staging("logs", DAY)))
+    folder = Path(store.path(store.begin_staging("logs", DAY, build)))
     for table in ("logs", "quarantine"):
         (folder / table).mkdir()
     orc.write_table(pa.Table.from_pylist(REJECTED), str(folder / "quarantine" / "part.orc"))
@@ -53,7 +53,7 @@ def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
 
 
 def publish_features(store: Lake, logs_build: str) -> None:
-    store.begin_staging("features", DAY)
+    store.begin_staging("features", DAY, "f")
     store.finish_staging(
         Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""), {"checks": []}
     )

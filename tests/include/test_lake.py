@@ -1,6 +1,7 @@
 """Write, audit, publish: readers see the old day or the new one, wherever a process dies."""
 
 import os
+import time
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import include.lake
 from include.errors import DataQualityError, MissingDataError
 from include.features import TABLES, scene_columns, table_ddl
-from include.lake import Lake, Manifest, TableVersion, new_build
+from include.lake import ABANDONED, Lake, Manifest, TableVersion, new_build
 from include.schemas import stage_of
 from include.settings import settings
 
@@ -24,7 +25,7 @@ def store(tmp_path):
 def stage(store: Lake, content: str, *, status: str = "pass", build: str | None = None) -> Manifest:
     """Stages a day of logs whose two tables hold `content`."""
     build = build or new_build()
-    folder = Path(store.path(store.begin_staging("logs", DAY)))
+    folder = Path(store.path(store.begin_staging("logs", DAY, build)))
     tables = {}
     for name in TABLES["logs"]:
         (folder / name).mkdir()
@@ -106,13 +107,42 @@ def test_the_build_before_stays_for_its_readers_and_older_ones_go(store):
     assert kept == {f"build={build}" for build in builds[1:]}
 
 
-def test_leftovers_of_a_killed_job_are_emptied(store):
-    folder = Path(store.path(store.begin_staging("logs", DAY)))
-    (folder / "leftover").write_text("x")
-    store.begin_staging("logs", DAY)
-    assert list(folder.iterdir()) == []
+def test_what_a_killed_job_left_is_not_published_and_goes_after_a_while(store):
+    left, running = (Path(store.path(store.begin_staging("logs", DAY, build))) for build in ("left", "running"))
+    (left / "leftover").write_text("x")
     with pytest.raises(MissingDataError, match="Nothing is staged for logs 2023-07-10"):
         store.publish("logs", DAY)
+    long_ago = time.time() - ABANDONED.total_seconds() - 60
+    os.utime(left, (long_ago, long_ago))
+    store.begin_staging("logs", DAY, "next")
+    assert not left.exists()
+    assert running.exists()
+
+
+def test_two_jobs_of_a_day_at_once_publish_one_whole_build_each(store):
+    first = stage(store, "first")
+    folder = Path(store.path(store.begin_staging("logs", DAY, "second")))
+    store.publish("logs", DAY)
+    assert (seen(store), folder.exists()) == ("first", True)
+    stage(store, "second", build="second")
+    store.publish("logs", DAY)
+    assert seen(store) == "second"
+    assert store.manifest("logs", DAY).build != first.build
+
+
+def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as_published(store, monkeypatch):
+    stage(store, "old")
+    store.publish("logs", DAY)
+    first = stage(store, "first")
+    read = store.staged("logs", DAY)
+    stage(store, "second")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "staged", lambda *_: read)
+        with pytest.raises(MissingDataError, match=f"build {first.build}, is neither staged nor published"):
+            store.publish("logs", DAY)
+    assert seen(store) == "old"
+    store.publish("logs", DAY)
+    assert seen(store) == "second"
 
 
 def test_a_failed_rename_leaves_the_old_json(store, monkeypatch):

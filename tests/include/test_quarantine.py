@@ -26,7 +26,7 @@ def store(tmp_path, monkeypatch):
 
 
 def publish(store: Lake, *files: list[dict]) -> None:
-    folder = Path(store.path(store.begin_staging("logs", DAY))) / "quarantine"
+    folder = Path(store.path(store.begin_staging("logs", DAY, "b"))) / "quarantine"
     folder.mkdir(parents=True)
     for number, rows in enumerate(files):
         orc.write_table(pa.Table.from_pylist(rows), str(folder / f"part-{number}.orc"), stripe_size=1)

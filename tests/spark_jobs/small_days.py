@@ -67,17 +67,18 @@ def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
     from spark_jobs.history import STEPS
     from spark_jobs.session import own_session
 
-    staging = store.begin_staging(stage, day)
+    build = new_build()
+    staging = store.begin_staging(stage, day, build)
     staged = dict(STEPS)[stage](own_session(spark, 0), store, day, staging)
-    publish_staged(store, stage, day, staged.inputs, staged.rows_in)
+    publish_staged(store, stage, day, build, staged.inputs, staged.rows_in)
 
 
-def publish_staged(store: Lake, stage: Stage, day: date, inputs: dict[str, str], rows_in: int = 0) -> None:
-    """Publishes what lies in staging with a manifest and no checks."""
+def publish_staged(store: Lake, stage: Stage, day: date, build: str, inputs: dict[str, str], rows_in: int = 0) -> None:
+    """Publishes a build that lies in staging, with a manifest and no checks."""
     from include.features import table_ddl
     from include.schemas import TABLES, schema_hash
 
-    build, staging = new_build(), store.staging(stage, day)
+    staging = store.staging(stage, day, build)
     tables = {
         name: TableVersion(
             f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, schema_hash(table_ddl(name))
@@ -91,7 +92,8 @@ def publish_staged(store: Lake, stage: Stage, day: date, inputs: dict[str, str],
 
 def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
     """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
-    staging = Path(store.path(store.begin_staging("logs", day)))
+    build = new_build()
+    staging = Path(store.path(store.begin_staging("logs", day, build)))
     (staging / "quarantine").mkdir()
     (staging / "logs").mkdir()
     start = datetime(day.year, day.month, day.day)
@@ -116,7 +118,7 @@ def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
         columns |= {name: pa.array([0.5] * len(rows), pa.float64()) for name in DEEP_FEATURES}
         (staging / "logs" / f"scene={scene}").mkdir()
         orc.write_table(pa.table(columns), str(staging / "logs" / f"scene={scene}" / "part-0.orc"))
-    publish_staged(store, "logs", day, {})
+    publish_staged(store, "logs", day, build, {})
 
 
 def read_folder(folder: Path) -> pd.DataFrame:

@@ -128,7 +128,8 @@ def arrow(frame: pd.DataFrame) -> pa.Table:
 
 def publish_table(lake: Lake, stage, table: str, number: int, data: pa.Table) -> None:  # type: ignore[no-untyped-def]
     """Stages and publishes a stage with one table."""
-    staging, build, of = lake.begin_staging(stage, day(number)), new_build(), day(number)
+    build, of = new_build(), day(number)
+    staging = lake.begin_staging(stage, of, build)
     folder = f"{lake.root}/{staging}/{table}"
     lake.fs.makedirs(folder)
     with lake.fs.open(f"{folder}/part-0.orc", "wb") as file:

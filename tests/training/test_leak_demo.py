@@ -19,8 +19,10 @@ from pyarrow import orc
 from include.errors import MissingDataError
 from include.lake import Lake, Manifest, TableVersion, new_build
 from include.settings import PROJECT, Settings
-from training import leak_demo
-from training.leak_demo import Log, Protocol, calendar_counts, features, read_log, repeated_join, row_counts, run, split
+from training.leak_demo.job import run, show
+from training.leak_demo.log import Log, choose_days, read_log
+from training.leak_demo.protocols import Protocol, split
+from training.leak_demo.windows import MAX_MATCHES, calendar_counts, features, repeated_join, row_counts
 
 FIRST = date(2023, 7, 10)
 RESAMPLES = 100
@@ -46,7 +48,7 @@ def publish(lake: Lake, frame: pd.DataFrame) -> None:
     """Publishes `logs` of every day of the frame as Spark does: the scene of a row is its folder."""
     for number, rows in frame.groupby("number"):
         day, build = FIRST + timedelta(days=int(number)), new_build()
-        staging = lake.begin_staging("logs", day)
+        staging = lake.begin_staging("logs", day, build)
         for scene, part in rows.groupby("scene"):
             start = pd.Timestamp(day)
             table = pa.table(
@@ -124,12 +126,12 @@ def test_the_repeated_join_is_a_merge_on_a_key_that_is_not_unique():
     log = a_log(noise(3, 40, users=8).drop_duplicates(["number", "user_id", "item_id", "second"]))
     left, right = repeated_join(log)
     keys = pd.DataFrame({"user": log.user, "item": log.item, "day": log.day, "row": np.arange(len(log.day))})
-    keys = keys[keys.groupby(["user", "item", "day"]).row.transform("size") <= leak_demo.MAX_MATCHES]
+    keys = keys[keys.groupby(["user", "item", "day"]).row.transform("size") <= MAX_MATCHES]
     merged = keys.merge(keys, on=["user", "item", "day"])
     inside = np.isin(left, keys.row)
     assert set(zip(left[inside], right[inside], strict=True)) == set(zip(merged.row_x, merged.row_y, strict=True))
     assert inside.sum() == len(merged) > len(keys)
-    assert np.bincount(left).max() <= leak_demo.MAX_MATCHES
+    assert np.bincount(left).max() <= MAX_MATCHES
 
 
 def test_the_random_split_evaluates_as_many_rows_of_all_days():
@@ -193,7 +195,7 @@ def test_a_published_day_without_rows_is_passed_over(tmp_path):
         empty, day = TableVersion("logs/nowhere", 0, 0, ""), FIRST + timedelta(days=number)
         manifest = Manifest("logs", str(day), "none", {"logs": empty}, 0, {}, "", "")
         store.write_json(f"_manifests/logs/dt={day}.json", asdict(manifest))
-    chosen = leak_demo.choose_days(store, None, 14)
+    chosen = choose_days(store, None, 14)
     assert [(day - FIRST).days for day in chosen] == [0, 2, 3, 4]
 
 
@@ -244,7 +246,7 @@ def test_the_command_passes_an_error_on(tmp_path):
 
 
 def test_a_person_gets_tables_and_what_leaked(tmp_path, capsys):
-    leak_demo.show(run(None, a_home(tmp_path, noise(3, 200)), days=14, rows=1_000))
+    show(run(None, a_home(tmp_path, noise(3, 200)), days=14, rows=1_000))
     printed = " ".join(capsys.readouterr().out.split())
     for told in ("honest", "notebook: all faults", "features knew", "as of the day before"):
         assert told in printed
