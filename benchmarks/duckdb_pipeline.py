@@ -21,23 +21,9 @@ import duckdb
 
 from benchmarks import duckdb_sql as sql
 from include.calendar import days_between, parse_day, previous, window
-from include.features import NEUTRAL_CTR, prior_strength
+from include.features import NEUTRAL_CTR, SNAPSHOTS, prior_strength
 from include.settings import settings
 
-FEATURE_TABLES = (
-    "agg_user_item",
-    "agg_user_topic",
-    "agg_user",
-    "agg_item",
-    "features_user",
-    "features_item",
-    "totals_user",
-    "totals_item",
-    "features_scene",
-    "items",
-    "texts",
-)
-_SNAPSHOTS = ("features_user", "features_item", "totals_user", "totals_item", "features_scene")
 _PAIRS = {"user_item": "item_id", "user_topic": "topic_key"}
 
 
@@ -95,7 +81,7 @@ class Pipeline:
         week = [past for past in window(before) if self._has("agg_user", past)]
         with self._connect() as base:
             self._view(base, "log", "logs", [day])
-            for table in _SNAPSHOTS:
+            for table in SNAPSHOTS:
                 self._view(base, table, table, [before] if week else [])
             for pair, key in _PAIRS.items():
                 self._view(base, f"agg_{pair}", f"agg_{pair}", week)
@@ -114,7 +100,7 @@ class Pipeline:
             self._view(base, "log", "logs", [day])
             week = [past for past in window(before) if self._has("logs", past)]
             self._recomputed(base, before)
-            for table in _SNAPSHOTS[:-1]:
+            for table in SNAPSHOTS[:-1]:
                 base.execute(f"CREATE TEMP TABLE {table} AS FROM recomputed_{table}")
             base.execute(sql.scene_table(self._scenes(base)))
             self._view(base, "logs_of_week", "logs", week)
@@ -133,7 +119,7 @@ class Pipeline:
             }.items():
                 self._write(base, sql.counts_of_log(*keys.split(", "), "scene"), table, day, folder="recomputed")
             self._write(base, sql.TOPICS, "agg_user_topic", day, folder="recomputed")
-            for table in _SNAPSHOTS[:-1]:
+            for table in SNAPSHOTS[:-1]:
                 base.execute(f"CREATE TEMP TABLE {table} AS FROM recomputed_{table}")
                 self._write(base, f"FROM {table}", table, day, folder="recomputed")
             self._write_scenes(base, day, folder="recomputed")

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import typer
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from include.errors import CtrError, NothingToDoError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
@@ -21,6 +24,23 @@ err = Console(stderr=True)
 def show_json(data: Any) -> None:
     """Prints one JSON document on standard output, nothing else."""
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def exit_clearly() -> Iterator[None]:
+    """Tells an error that a person can act on in its own words and exits with status 2; with 3 where there is nothing to do."""
+    try:
+        yield
+    except NothingToDoError as error:
+        err.print(str(error), markup=False, highlight=False)
+        raise SystemExit(3) from None
+    except CtrError as error:
+        if "--json" in sys.argv:
+            show_json({"error": str(error), "kind": type(error).__name__})
+        else:
+            err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
+            err.print(str(error), markup=False, highlight=False)
+        raise SystemExit(2) from None
 
 
 def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empty: str) -> None:

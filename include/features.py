@@ -191,6 +191,9 @@ TABLES["features"] = {
     "items": "item_id string, item_title string, item_entities array<string>, first_seen date, last_seen date",
     "texts": "text_key bigint, text string, kind string",  # distinct texts of the day; kind: title or entity
 }
+SNAPSHOTS = ("features_user", "features_item", "totals_user", "totals_item", "features_scene")
+"""The tables of a day that the training rows of the next are joined to."""
+
 TABLES["training"] = {
     "training": (
         "event_id string, label tinyint, scene string, user_id string, item_id string, log_ts timestamp, "

@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import previous, window
-from include.features import FEATURES, NEUTRAL_CTR, Feature, level_of, smoothed_ctr
+from include.features import FEATURES, NEUTRAL_CTR, SNAPSHOTS, Feature, level_of, smoothed_ctr
 from include.lake import Lake
 from include.schemas import DEEP_FEATURES
 from include.settings import settings
@@ -21,7 +21,6 @@ from spark_jobs.features import previous_snapshot, topic_key
 from spark_jobs.session import days_read, few_rows, read_table, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
-_SNAPSHOTS = ("features_user", "features_item", "totals_user", "totals_item", "features_scene")
 _PAIRS = {"user_item": ("agg_user_item", "item_id"), "user_topic": ("agg_user_topic", "topic_key")}
 _ROWS_OF_A_SMALL_TABLE = 200_000
 
@@ -57,7 +56,7 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
     purpose = f"training {day}"
     before = previous_snapshot(lake, day, purpose)
     if before is None:
-        tables = {table: few_rows(spark, table, []) for table in _SNAPSHOTS}
+        tables = {table: few_rows(spark, table, []) for table in SNAPSHOTS}
         k = settings().ctr_smoothing
         scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in settings().scenes]
         tables["features_scene"] = few_rows(spark, "features_scene", scenes)
@@ -65,12 +64,12 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
         return Known(tables, pairs), {}
     first = lake.days("logs")[0]
     week = {past: lake.require("features", past, purpose) for past in window(previous(day)) if past >= first}
-    tables = {table: read_uri(spark, table, lake.uri(before.tables[table].path)) for table in _SNAPSHOTS}
+    tables = {table: read_uri(spark, table, lake.uri(before.tables[table].path)) for table in SNAPSHOTS}
     pairs = {}
     for pair, (table, key) in _PAIRS.items():
         uris = [lake.uri(manifest.tables[table].path) for manifest in week.values()]
         pairs[pair] = _pairs_of_week(read_uri(spark, table, *uris), key)
-    small = frozenset(table for table in _SNAPSHOTS if before.tables[table].rows <= _ROWS_OF_A_SMALL_TABLE)
+    small = frozenset(table for table in SNAPSHOTS if before.tables[table].rows <= _ROWS_OF_A_SMALL_TABLE)
     return Known(tables, pairs, small), {f"features/{past}": manifest.build for past, manifest in week.items()}
 
 

@@ -1,14 +1,12 @@
 """The command line of what runs on a GPU or CPU: `python -m training COMMAND --day 2023-07-17`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from include.calendar import parse_day
 from include.commands import leak_demo as leak_options
-from include.console import JsonFlag, err, show_json
-from include.errors import CtrError, NothingToDoError
+from include.console import JsonFlag, err, exit_clearly, show_json
 from include.settings import settings
 
 cli = typer.Typer(
@@ -86,7 +84,7 @@ def leak_demo(
     as_json: JsonFlag = False,
 ) -> None:
     """Scores one model on the published logs, honestly and with features that contain the label; writes nothing."""
-    from training import leak_demo as job
+    from training.leak_demo import job
 
     with err.status("") as status:
         result = job.run(
@@ -96,19 +94,9 @@ def leak_demo(
 
 
 def main() -> None:
-    """Runs a command; an error that a person can act on is told in its own words, with exit status 2; 3: nothing to do."""
-    try:
+    """Runs a command."""
+    with exit_clearly():
         cli()
-    except NothingToDoError as error:
-        err.print(str(error), markup=False, highlight=False)
-        raise SystemExit(3) from None
-    except CtrError as error:
-        if "--json" in sys.argv:
-            show_json({"error": str(error), "kind": type(error).__name__})
-        else:
-            err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
-            err.print(str(error), markup=False, highlight=False)
-        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

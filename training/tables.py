@@ -38,7 +38,8 @@ def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequen
             "the day of evaluation flatters the evaluation. Fit it on the days before."
         )
     folder = lake.table_path(table, day, needed_for)
-    data = ds.dataset(folder, format="orc", filesystem=lake.fs, exclude_invalid_files=False)
+    by = ds.partitioning(pa.schema([("scene", pa.string())]), flavor="hive") if table == "logs" else None
+    data = ds.dataset(folder, format="orc", filesystem=lake.fs, partitioning=by, exclude_invalid_files=False)
     return data.to_table(columns=list(columns) if columns else None)
 
 

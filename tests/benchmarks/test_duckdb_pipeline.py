@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
-from benchmarks.duckdb_pipeline import FEATURE_TABLES, Pipeline
+from benchmarks.duckdb_pipeline import Pipeline
 from benchmarks.raw_days import RawDays, days_from
 from include.lake import lake
 from include.schemas import TABLES
@@ -119,18 +119,18 @@ def test_logs_and_quarantine_are_those_of_duckdb(home, day):
 
 
 @pytest.mark.parametrize("day", [DAYS[0], DAYS[1], DAYS[-1]], ids=["first", "second", "ninth"])
-@pytest.mark.parametrize("table", [*FEATURE_TABLES, "training"])
+@pytest.mark.parametrize("table", [*TABLES["features"], "training"])
 def test_tables_are_those_of_duckdb(home, table, day):
     same(spark_table(table, day), duckdb_table(home / "duckdb", table, day), table)
 
 
-@pytest.mark.parametrize("table", [*FEATURE_TABLES, "training"])
+@pytest.mark.parametrize("table", [*TABLES["features"], "training"])
 def test_the_last_day_is_that_of_all_logs_at_once(home, table):
     same(spark_table(table, DAYS[-1]), duckdb_table(home / "duckdb/recomputed", table, DAYS[-1]), table)
 
 
 def test_every_table_is_compared():
-    assert {*FEATURE_TABLES, "training", "logs", "quarantine"} == {
+    assert {*TABLES["features"], "training", "logs", "quarantine"} == {
         table for tables in TABLES.values() for table in tables if table != "late"
     }
 

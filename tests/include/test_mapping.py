@@ -2,7 +2,6 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from include.errors import InvalidInputError, MissingDataError
 from include.mapping import Mapping, Times, import_csv, read_mapping, time_parser
 from include.raw import Raw
 from include.schemas import RAW_COLUMNS
-from include.settings import settings
+
+pytestmark = pytest.mark.usefixtures("home")
 
 SHOP = """
 columns:
@@ -32,14 +32,6 @@ delimiter: tab
 labels: {"true": 1, "false": 0}
 """
 SHOP_HEADER = "uid\tproduct\tat\tclicked\tname\tsearches\textra\n"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("CTR_HOME", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path
-    settings.cache_clear()
 
 
 def mapping(home: Path, text: str = SHOP) -> Mapping:

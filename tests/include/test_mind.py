@@ -2,7 +2,6 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from include.mind import (
 )
 from include.raw import Raw
 from include.schemas import RAW_COLUMNS
-from include.settings import PROJECT, settings
+from include.settings import PROJECT
+
+pytestmark = pytest.mark.usefixtures("home")
 
 REAL = PROJECT.parent / "shared/data/mind_small_sample"
 
@@ -35,14 +36,6 @@ NEWS = [
     ("N3", "music", "musicnews", 'The "best" album', ["Album"], []),
     ("N4", "unheard", "", "Odd one", [], []),
 ]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("CTR_HOME", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path
-    settings.cache_clear()
 
 
 def write_news(path: Path, news: list[tuple[str, str, str, str, list[str], list[str]]]) -> str:

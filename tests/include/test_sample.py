@@ -2,7 +2,6 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -21,18 +20,11 @@ from include.sample_day import generate_day
 from include.sample_faults import BAD_DAY, FAULTS
 from include.sample_world import SCENE_SHARES, World
 from include.schemas import RAW_COLUMNS
-from include.settings import settings
+
+pytestmark = pytest.mark.usefixtures("home")
 
 SCENES = ("0", "1", "2", "3", "4")
 FIRST = date(2023, 7, 10)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("CTR_HOME", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path
-    settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from small_days import DAY, build_only, contents, publish_logs, read, run_stage
 from include.backfill import stale_inputs
 from include.errors import MissingDataError
 from include.features import FEATURES
+from include.schemas import TABLES
 from include.settings import settings
 
 pytestmark = pytest.mark.spark
@@ -112,11 +113,11 @@ def test_a_day_knows_nothing_of_its_own_labels(spark, store):
     day = DAY + timedelta(days=2)
     load(spark, store, logs)
     build_only(spark, store, "training", day)
-    before, snapshots = read(store, "training", day), {name: contents(store, name, day) for name in SNAPSHOTS}
+    before, snapshots = read(store, "training", day), {name: contents(store, name, day) for name in TABLES["features"]}
 
     build_only(spark, store, "features", day)
     build_only(spark, store, "training", day)
-    assert {name: contents(store, name, day) for name in SNAPSHOTS} == snapshots
+    assert {name: contents(store, name, day) for name in TABLES["features"]} == snapshots
     assert sorted(before["event_id"]) == sorted(read(store, "training", day)["event_id"])
 
     publish_logs(store, day, logs[day].assign(label=1 - logs[day]["label"]))
@@ -128,19 +129,6 @@ def test_a_day_knows_nothing_of_its_own_labels(spark, store):
     assert contents(store, "features_user", day) != snapshots["features_user"]
     pd.testing.assert_frame_equal(after.drop(columns="label"), before.drop(columns="label"))
     assert {feature.name for feature in FEATURES} <= set(before.columns)
-
-
-SNAPSHOTS = (
-    "features_user",
-    "features_item",
-    "totals_user",
-    "totals_item",
-    "features_scene",
-    "items",
-    "texts",
-    "agg_user_item",
-    "agg_user_topic",
-)
 
 
 def test_a_gap_in_the_logs_is_named(spark, store):
