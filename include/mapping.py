@@ -383,10 +383,10 @@ def time_parser(times: Times) -> Callable[[str], str | None]:
     def parse(text: str) -> str | None:
         for pattern in times.formats:
             try:
-                moment = _moment(text.strip(), pattern, zone)
+                moment = _moment(text.strip(), pattern, zone).astimezone(UTC)
             except (ValueError, OverflowError, OSError):
                 continue
-            return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
+            return moment.replace(tzinfo=None).isoformat(" ", "seconds")
         return None
 
     return parse

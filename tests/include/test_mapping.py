@@ -266,3 +266,13 @@ def test_time_formats_are_tried_in_order_and_times_with_a_zone_keep_it():
     assert parse("2023-07-10T08:00:00+02:00") == "2023-07-10 06:00:00"
     assert parse("1688947200000") == "2023-07-10 00:00:00"
     assert parse("2023-02-30 08:00:00") is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"), [("Asia/Shanghai", "01.01.0001 00:00"), ("America/New_York", "31.12.9999 23:00")]
+)
+def test_a_time_that_does_not_exist_in_utc_is_rejected_and_stops_nothing(home: Path, zone: str, text: str):
+    row = "u\tp\t{}\ttrue\tA\t\t?\n"
+    (home / "shop.tsv").write_text(SHOP_HEADER + row.format(text) + row.format("18.07.2023 12:00"))
+    [report] = import_csv([str(home / "shop.tsv")], mapping(home, SHOP.replace("Asia/Shanghai", zone)))
+    assert (report.imported.rows_written, report.reasons) == (1, {"time of no known format": 1})
