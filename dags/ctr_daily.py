@@ -51,7 +51,7 @@ def wait_for_raw(day: str) -> bool:
     """True as soon as the day's raw folder holds a file, or where it is declared empty; a day that never comes is skipped."""
     from include.raw import Raw
 
-    return log_day(None, day) in settings().empty_days or bool(Raw().day_files(day))
+    return Raw().has_log(log_day(None, day))
 
 
 @task

@@ -64,9 +64,13 @@ class Raw:
         """Names of a day's files, those that a run would read."""
         return [name for name in self.names(day_folder(day)) if name.endswith((".csv", ".csv.gz"))]
 
+    def has_log(self, day: date) -> bool:
+        """Whether a day can be ingested: it has files, or the settings declare it empty."""
+        return bool(self.day_files(day)) or day in settings().empty_days
+
     def days(self) -> list[date]:
-        """The days that have a folder, ascending."""
-        return [parse_day(name.removeprefix("date=")) for name in self.names("") if name.startswith("date=")]
+        """The days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
+        return [day for name in self.names("") if (day := _day_of(name))]
 
     def refuse_others(self, day: date | str, own: re.Pattern[str], what: str) -> None:
         """Raises `InvalidInputError` where a day holds files that `what` did not write: sources are not mixed."""
@@ -80,6 +84,14 @@ class Raw:
     def read_json(self, path: str) -> dict[str, Any] | None:
         """A JSON file's content, or None where there is no file."""
         return read_json(self.fs, self.full(path))
+
+
+def _day_of(folder: str) -> date | None:
+    try:
+        day = parse_day(folder.removeprefix("date="))
+    except InvalidInputError:
+        return None
+    return day if folder == day_folder(day) else None
 
 
 class Delivery:

@@ -18,7 +18,6 @@ import numpy as np
 from include.errors import InvalidInputError, MissingDataError
 from include.raw import Raw, day_folder, repairs_path
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
-from include.settings import settings
 
 _CHUNK = 4 << 20
 _HEADER_BYTES = 1 << 16
@@ -61,14 +60,13 @@ def check_raw_day(day: date) -> list[RawFile]:
     Raises `MissingDataError` without a file, `InvalidInputError` for one of the wrong form.
     """
     raw, folder = Raw(), day_folder(day)
-    names = raw.day_files(day)
-    if not names and day not in settings().empty_days:
+    if not raw.has_log(day):
         raise MissingDataError(
             f"No raw log of {day}: expected at least one *.csv or *.csv.gz file in {raw.url}/{folder}, found none. "
             "Deliver the files there, or write some with `ctr sample` or `ctr import`. "
             f"If nothing was logged that day, declare it empty: CTR_EMPTY_DAYS={day}."
         )
-    return [_check_file(raw, f"{folder}/{name}", day) for name in names]
+    return [_check_file(raw, f"{folder}/{name}", day) for name in raw.day_files(day)]
 
 
 def _check_file(raw: Raw, path: str, day: date) -> RawFile:

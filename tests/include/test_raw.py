@@ -1,15 +1,18 @@
 import json
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from include.raw import Delivery, Raw, finish_interrupted
+from include.settings import settings
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Raw:
-    return Raw(f"file://{tmp_path}/raw")
+def raw(tmp_path: Path) -> Iterator[Raw]:
+    yield Raw(f"file://{tmp_path}/raw")
+    settings.cache_clear()
 
 
 def text(raw: Raw, path: str) -> str:
@@ -74,3 +77,21 @@ def test_zipped_files_have_the_same_bytes_for_the_same_content(raw: Raw):
             delivery.write(f"date=2023-07-10/{name}.csv.gz", b"x,y\n1,2\n" * 100)
         found.append(Path(raw.full(f"date=2023-07-10/{name}.csv.gz")).read_bytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["date=2023-07-15.old", "date=2023-7-15", "date=2023-02-30", "date=", "2023-07-15"])
+def test_a_folder_that_is_no_day_is_none_and_breaks_nothing(raw: Raw, name: str):
+    for folder in (name, "date=2023-07-16"):
+        Path(raw.full(folder)).mkdir(parents=True)
+        Path(raw.full(f"{folder}/a.csv")).write_text("rows")
+    assert raw.days() == [date(2023, 7, 16)]
+
+
+def test_a_day_has_a_log_if_it_has_files_or_is_declared_empty(raw: Raw, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CTR_EMPTY_DAYS", "2023-07-12")
+    settings.cache_clear()
+    for day in (10, 11):
+        Path(raw.full(f"date=2023-07-{day}")).mkdir(parents=True)
+    Path(raw.full("date=2023-07-10/a.csv.gz")).write_text("rows")
+    Path(raw.full("date=2023-07-11/a.csv.gz.part")).write_text("rows")
+    assert [raw.has_log(date(2023, 7, day)) for day in (10, 11, 12, 13)] == [True, False, True, False]
