@@ -10,7 +10,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import IO, cast
 
 import numpy as np
@@ -49,9 +49,14 @@ def raw_digest(day: date) -> str:
         paths[repairs_path(day)] = repairs_path(day)
     for name, path in paths.items():
         info = raw.fs.info(raw.full(path))
-        changed = next((info[key] for key in ("mtime", "LastModified", "modificationTime", "ETag") if key in info), "")
+        changed = info["mtime"] if "mtime" in info else _microseconds(raw.fs.modified(raw.full(path)))
         seen.append(f"{name} {info['size']} {changed}")
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
+
+
+def _microseconds(moment: datetime) -> int:
+    """Since 1970, the same in every process and time zone; a moment without a zone is of the process's own, as HDFS tells it."""
+    return round(moment.timestamp() * 1_000_000)
 
 
 def check_raw_day(day: date) -> list[RawFile]:

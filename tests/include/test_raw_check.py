@@ -3,10 +3,14 @@
 import csv
 import gzip
 import io
-from datetime import date
+import os
+import time
+from datetime import date, datetime
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -89,6 +93,60 @@ def test_the_digest_moves_with_the_content(folder):
     assert before == raw_digest(DAY)
     (folder / "a.csv").write_text(HEADER + "\n1\n")
     assert raw_digest(DAY) != before
+
+
+class NaiveTimes(MemoryFileSystem):
+    """A file system that tells times of change in the process's own zone without saying so, as HDFS clients do."""
+
+    protocol = "naive"
+    cachable = False
+    changed_ms = 0
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("naive://"))
+
+    def modified(self, path):
+        return datetime.fromtimestamp(self.changed_ms / 1000)
+
+
+@pytest.fixture
+def remote(monkeypatch):
+    fsspec.register_implementation("naive", NaiveTimes, clobber=True)
+    monkeypatch.setenv("CTR_RAW", "naive:///raw")
+    settings.cache_clear()
+    fs = fsspec.filesystem("naive")
+    fs.pipe_file(f"/raw/date={DAY}/a.csv", b"rows")
+    yield monkeypatch
+    fs.rm("/raw", recursive=True)
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_digest_moves_with_a_file_of_equal_size_on_a_remote_file_system(remote):
+    seen = set()
+    for moment in (1_689_000_000_123, 1_689_000_000_124, 1_689_000_001_123):
+        remote.setattr(NaiveTimes, "changed_ms", moment)
+        seen.add(raw_digest(DAY))
+    assert len(seen) == 3
+
+
+def test_the_digest_is_the_same_in_every_time_zone(remote):
+    # The last two are the same hour of the clock in Berlin, before and after summer time has ended.
+    for moment in (1_689_000_000_123, 1_698_539_400_000, 1_698_543_000_000):
+        remote.setattr(NaiveTimes, "changed_ms", moment)
+        seen = set()
+        for zone in ("UTC", "Asia/Shanghai", "Europe/Berlin"):
+            remote.setenv("TZ", zone)
+            time.tzset()
+            seen.add(raw_digest(DAY))
+        assert len(seen) == 1
+
+
+def test_the_digest_of_a_local_day_is_what_it_has_always_been(folder):
+    (folder / "a.csv").write_text("rows")
+    os.utime(folder / "a.csv", (1_689_000_000.5, 1_689_000_000.5))
+    assert raw_digest(DAY) == "80e6c6b2b120"
 
 
 fields = st.lists(st.text(st.sampled_from('ab,"\r\n 龙'), max_size=5), min_size=1, max_size=4)
