@@ -1,18 +1,21 @@
 """Does a model know the day on which it is evaluated? Asked of the version itself, whatever it says of itself."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import LeakageError
 from include.lake import Lake
 from include.quality import Record, record, worst
+from include.settings import settings
 from training.artifact import Predictor
+from training.vocabulary import Vocabulary
 
-MAX_KNOWN = 0.01
-"""Share of the day's first-seen users or items that a vocabulary may hold: those that the retention forgot and that returned."""
+MAX_RETURNING = 0.01
+"""Share of the day's first-seen users or items that a vocabulary may hold while the lake has forgotten nothing yet."""
 
 
 def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, learnt: list[date]) -> None:
@@ -21,7 +24,7 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
     `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `learnt` the days that the version's
     manifests name.
     """
-    checks = list(model_checks(day, rows, model, learnt))
+    checks = list(model_checks(day, rows, model, learnt, forgets=_forgets(store, day)))
     quality = {
         "stage": "model",
         "day": str(day),
@@ -42,8 +45,8 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
         )
 
 
-def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]) -> Iterator[Record]:
-    """The checks of a model that will be evaluated on `rows`."""
+def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date], *, forgets: bool) -> Iterator[Record]:
+    """The checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
     newest = max(learnt, default=None)
     yield record(
         "model",
@@ -52,15 +55,44 @@ def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]
         f"learnt from days before {day}",
         f"learnt from days up to {newest}" if newest else "no new day",
     )
-    for who, vocabulary in (("user", model.state.users), ("item", model.state.items)):
-        new = pc.unique(rows.filter(pc.equal(rows[f"{who}_level"], "zero"))[f"{who}_id"])
-        known = int((vocabulary.encode(new) > 0).sum())
+    state = model.state
+    for who, vocabulary, counts in (
+        ("user", state.users, state.memory.user_counts),
+        ("item", state.items, state.memory.item_counts),
+    ):
+        ids = rows[f"{who}_id"]
+        new = pc.unique(ids.filter(pc.equal(rows[f"{who}_level"], "zero")))
+        returning = len(_known(vocabulary, new))
+        told = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
+        learnt_from = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
+        unlearnt = int((~learnt_from).sum())
         yield record(
             "model",
             "expect_vocabulary_of_the_days_before",
-            known <= MAX_KNOWN * max(len(new), 1),
-            f"no {who} that was first seen on {day}",
-            f"{known:,} of {len(new):,} are in the vocabulary",
+            unlearnt == 0,
+            f"no {who} of {day} in the vocabulary that was not learnt from",
+            f"{unlearnt:,} of {len(learnt_from):,}; {told}",
             column=f"{who}_id",
-            failing_rows=known,
+            failing_rows=unlearnt,
         )
+        yield record(
+            "model",
+            "expect_first_seen_unknown",
+            forgets or returning <= MAX_RETURNING * max(len(new), 1),
+            f"no {who} first seen on {day} in the vocabulary, unless the lake's retention forgot it",
+            told,
+            column=f"{who}_id",
+            failing_rows=returning,
+        )
+
+
+def _known(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
+    """Rows of the vocabulary of those ids that are in it."""
+    places = vocabulary.encode(ids)
+    return places[places > 0]
+
+
+def _forgets(store: Lake, day: date) -> bool:
+    """Whether the lake is old enough for its retention to have forgotten someone before the day."""
+    days = store.days("features")
+    return bool(days) and days[0] < day - timedelta(days=settings().retention_days)

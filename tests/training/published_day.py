@@ -13,6 +13,7 @@ from scored_days import Day
 from include import registry
 from include.lake import Lake, Manifest, TableVersion, lake
 from include.registry import ModelVersion
+from training.memory import Memory
 from training.vocabulary import Vocabulary
 
 DAY = date(2023, 7, 17)
@@ -83,5 +84,5 @@ class NamedModels:
             at = [int(event.split("#")[1]) for event in rows["event_id"].to_pylist()]
             return SimpleNamespace(probability=values[at], alpha=np.full(len(at), 0.25))
 
-        nobody = Vocabulary.empty()
-        return SimpleNamespace(predict=predict, state=SimpleNamespace(users=nobody, items=nobody))
+        nobody, nothing = Vocabulary.empty(), Memory.empty(1, 1, 1, 1)
+        return SimpleNamespace(predict=predict, state=SimpleNamespace(users=nobody, items=nobody, memory=nothing))

@@ -1,17 +1,26 @@
 """Leaks planted in what a model is fitted on: the day of evaluation must not shape it, and the audit finds it if it does."""
 
+from dataclasses import replace
+
 import fabricate
+import pyarrow as pa
 import pytest
 
 from include import registry
 from include.errors import LeakageError
+from include.settings import settings
 from training import evaluation, train
 from training.artifact import load
-from training.audit import model_checks
+from training.audit import audit, model_checks
 from training.dense import transformed
 from training.tables import only_days_before, read_day
 
 LAST = fabricate.day(4)
+
+
+def replaced(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
+    """The rows with other values in a column."""
+    return rows.set_column(rows.column_names.index(column), column, pa.array(values))
 
 
 @pytest.mark.parametrize("fitted", ["survey", "fresh_state"])
@@ -62,9 +71,46 @@ def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
 def test_a_model_trained_on_the_evaluation_day(world):
     version = train.run(LAST, world.settings)["version"]
     model, rows = load(registry.download(version)), read_day(world.lake, "training", LAST, "a test")
-    honest = list(model_checks(LAST, rows, model, [fabricate.day(3)]))
+    honest = list(model_checks(LAST, rows, model, [fabricate.day(3)], forgets=False))
     assert {check["status"] for check in honest} == {"pass"}
-    assert next(model_checks(LAST, rows, model, [fabricate.day(3), LAST]))["status"] == "fail"
+    assert next(model_checks(LAST, rows, model, [fabricate.day(3), LAST], forgets=False))["status"] == "fail"
+
+
+def test_one_id_that_was_not_learnt_from_is_a_leak_whatever_its_level(made, trained):
+    rows = read_day(made.lake, "training", LAST, "a test").slice(0, 200)
+    rows = replaced(rows, "user_id", ["stranger", *rows["user_id"].to_pylist()[1:]])
+    rows = replaced(rows, "user_level", ["warm"] * len(rows))
+    state = trained.predictor.state
+    leaky = replace(trained.predictor, state=state.extended(state.users.extended(rows["user_id"][:1]), state.items))
+    failed = [
+        check
+        for check in model_checks(LAST, rows, leaky, [fabricate.day(3)], forgets=True)
+        if check["status"] == "fail"
+    ]
+    assert [(check["name"], check["column"], check["failing_rows"]) for check in failed] == [
+        ("expect_vocabulary_of_the_days_before", "user_id", 1)
+    ]
+
+
+def test_users_whom_the_retention_forgot_and_who_return_are_no_leak(world, trained, monkeypatch):
+    monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
+    settings.cache_clear()
+    rows = read_day(world.lake, "training", LAST, "a test")
+    rows = replaced(rows, "user_level", ["zero"] * len(rows))
+    learnt = [fabricate.day(3)]
+    audit(world.lake, fabricate.day(8), rows, 1, trained.predictor, learnt)
+    told = world.lake.record("quality/model", fabricate.day(8))["checks"][1]["observed"]
+    assert f"first seen on {fabricate.day(8)} are in the vocabulary" in told
+    with pytest.raises(LeakageError, match="expect_first_seen_unknown: expected no user first seen"):
+        audit(world.lake, fabricate.day(7), rows, 1, trained.predictor, learnt)
+
+
+def test_every_id_of_an_honest_vocabulary_was_learnt_from(made, trained):
+    grown = train.fit(made.lake, [LAST], made.settings, trained.predictor)
+    for state in (trained.predictor.state, grown.predictor.state):
+        for counts, vocabulary in ((state.memory.user_counts, state.users), (state.memory.item_counts, state.items)):
+            assert len(counts) == len(vocabulary)
+            assert (counts[1:, 0] >= 1).all()
 
 
 def test_the_guard_ends_with_its_block(world):
