@@ -6,7 +6,8 @@ values stand for others. Applied to the rejected rows of a day, it gives for eac
 `event_id` and has one fate, and applying a repair twice changes nothing.
 
 An entry names the row by file, number and a fingerprint of what came in: where the row has changed since, it has no effect.
-Entries are added and replaced, never dropped: a later repair of the same row is laid over the earlier one.
+Entries are added and replaced, never dropped: every repair reads the row as it came in, and what it changes is laid over
+the changes of the earlier ones.
 """
 
 import csv
@@ -27,8 +28,8 @@ from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake
 from include.mapping import Times, read_model, time_parser
 from include.quarantine import rejected_rows
-from include.raw import Delivery, Raw, repairs_path
-from include.raw_check import read_header
+from include.raw import Delivery, Raw, finish_interrupted, repairs_path
+from include.raw_check import raw_digest, read_header
 from include.row_rules import LATE, MALFORMED
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 
@@ -109,25 +110,30 @@ class Repairer:
         self._time = time_parser(repair.time) if repair.time else None
 
     def changes(self, row: dict[str, str], reasons: Collection[str]) -> dict[str, str]:
-        """New values by column, of `row` (all raw columns as text, blank where there is none)."""
-        new = dict(row)
-        for name in self._repair.trim:
-            new[name] = _trimmed(new[name])
-        for name, pairs in self._repair.values.items():
-            new[name] = pairs.get(new[name], new[name])
-        if "unknown_scene" in reasons:
-            new["scene"] = self._repair.scenes.get(new["scene"].strip(), new["scene"])
-        if "label_not_0_or_1" in reasons:
-            new["label"] = self._repair.labels.get(new["label"].strip(), new["label"])
-        if self._time and _OF_TIME & {*reasons}:
-            new["log_time"] = self._time(new["log_time"]) or new["log_time"]
-        for name, value in self._repair.fill.items():
-            new[name] = new[name] if new[name].strip() else value
-        return {
-            name: value
-            for name, value in new.items()
-            if value != row[name] and (name not in DEEP_FEATURES or is_number(value))
-        }
+        """Values by column that the repair gives `row` (all raw columns as text, as they came in; blank where there is none).
+
+        A value that the repair names is told even where the row has it already: it takes an earlier repair back.
+        """
+        trimmed = {name: text for name in self._repair.trim if (text := _trimmed(row[name])) != row[name]}
+        named = self._named(row | trimmed, reasons)
+        now = row | trimmed | named
+        filled = {name: value for name, value in self._repair.fill.items() if value and not now[name].strip()}
+        found = trimmed | named | filled
+        return {name: value for name, value in found.items() if name not in DEEP_FEATURES or is_number(value)}
+
+    def _named(self, row: dict[str, str], reasons: Collection[str]) -> dict[str, str]:
+        """The values that the repair gives for others: exact values, scenes, labels and times."""
+        found = {name: pairs[row[name]] for name, pairs in self._repair.values.items() if row[name] in pairs}
+        for name, reason, pairs in (
+            ("scene", "unknown_scene", self._repair.scenes),
+            ("label", "label_not_0_or_1", self._repair.labels),
+        ):
+            text = found.get(name, row[name]).strip()
+            if reason in reasons and text in pairs:
+                found[name] = pairs[text]
+        if self._time and _OF_TIME & {*reasons} and (time := self._time(found.get("log_time", row["log_time"]))):
+            found["log_time"] = time
+        return found
 
 
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\x00"
@@ -146,6 +152,8 @@ def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | 
     written without fingerprints.
     """
     raw, outcome, repairer = Raw(), Outcome(), Repairer(repair)
+    finish_interrupted(raw)
+    digest = raw_digest(day)
     entries = read_entries(raw, day)
     added: dict[Key, bytes] = {}
     wanted = ("source_file", "source_row", "raw", "reasons", "fingerprint")
@@ -164,14 +172,14 @@ def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | 
             )
         key = (row["source_file"], row["source_row"], row["fingerprint"])
         before: dict[str, str] = json.loads(entries[key])["columns"] if key in entries else {}
-        changes = repairer.changes(original | before, row["reasons"])
-        if changes:
+        columns = before | repairer.changes(original, row["reasons"])
+        if changed := [column for column in columns if columns[column] != (original | before)[column]]:
             outcome.repaired += 1
-            outcome.columns.update(changes.keys())
-            columns = {column: text for column, text in (before | changes).items() if text != original[column]}
+            outcome.columns.update(changed)
+            columns = {column: text for column, text in columns.items() if text != original[column]}
             added[key] = _line(key, columns, original, name)
-    if any(entries.get(key) != line for key, line in added.items()):
-        _write(raw, day, entries | added)
+    if added:
+        _write(raw, day, entries | added, digest)
     return outcome
 
 
@@ -242,7 +250,14 @@ def _line(key: Key, columns: dict[str, str], original: dict[str, str], name: str
     return json.dumps(entry).encode() + b"\n"
 
 
-def _write(raw: Raw, day: date, entries: dict[Key, bytes]) -> None:
-    with Delivery(raw) as delivery, delivery.open(repairs_path(day)) as file:
-        for key in sorted(entries):
-            file.write(entries[key])
+def _write(raw: Raw, day: date, entries: dict[Key, bytes], digest: str) -> None:
+    """Replaces the repairs of a day; raises `InvalidInputError` where its digest is not that under which they were read."""
+    with Delivery(raw) as delivery:
+        with delivery.open(repairs_path(day)) as file:
+            for key in sorted(entries):
+                file.write(entries[key])
+        if raw_digest(day) != digest:
+            raise InvalidInputError(
+                f"Raw files or repairs of {day} ({raw.url}/{repairs_path(day)}) have changed while its rows were repaired, "
+                "perhaps by another replay of the day: expected them as they were read. Nothing was written; repeat the command."
+            )

@@ -3,15 +3,20 @@
 import gzip
 import json
 from datetime import date
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import orc
 
+from include import repairs
 from include.errors import InvalidInputError, MissingDataError
-from include.raw import Raw
+from include.lake import Lake, Manifest, TableVersion, lake
+from include.raw import Raw, repairs_path
 from include.raw_check import raw_digest
-from include.repairs import Repair, Repairer, is_number, raw_columns, read_entries, read_repair
+from include.repairs import Repair, Repairer, is_number, raw_columns, read_entries, read_repair, repair_day
 from include.schemas import RAW_COLUMNS
 from include.settings import settings
 
@@ -133,3 +138,86 @@ def test_repairs_move_the_digest_of_the_raw_day_and_are_no_raw_file(home):
     assert [*read_entries(Raw(), DAY)] == [("f", 1, -2)]
     assert Raw().day_files(DAY) == []
     assert Raw().days() == [DAY]
+
+
+ISO_LOCAL = Repair.model_validate({"time": {"formats": ["%Y-%m-%d %H:%M:%S"], "zone": "Asia/Shanghai"}})
+SWAP = Repair(values={"scene": {"5": "6", "6": "5"}})
+
+
+def reject(store: Lake, *rows: tuple[dict[str, str], str]) -> None:
+    """Publishes a quarantine that holds some rows, each with the reason why."""
+    folder = Path(store.path(store.begin_staging("logs", DAY, "b"))) / "quarantine"
+    folder.mkdir(parents=True)
+    found = [
+        {"source_file": "f", "source_row": n, "raw": json.dumps(ROW | row), "reasons": [reason], "fingerprint": n}
+        for n, (row, reason) in enumerate(rows)
+    ]
+    orc.write_table(pa.Table.from_pylist(found), str(folder / "part-0.orc"))
+    tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", len(rows), 1, "")}
+    store.finish_staging(Manifest("logs", str(DAY), "b", tables, len(rows), {}, "", ""), {"checks": []})
+    store.publish("logs", DAY)
+
+
+def kept() -> dict[int, dict[str, str]]:
+    """The repaired columns of the day by row."""
+    return {key[1]: json.loads(line)["columns"] for key, line in read_entries(Raw(), DAY).items()}
+
+
+@pytest.mark.parametrize(
+    ("repair", "row", "reason", "columns"),
+    [
+        (
+            ISO_LOCAL,
+            {"log_time": "2023-07-10 23:00:00"},
+            "timestamp_of_another_day",
+            {"log_time": "2023-07-10 15:00:00"},
+        ),
+        (SWAP, {"scene": "5"}, "unknown_scene", {"scene": "6"}),
+        (Repair(values={"scene": {"a": "b", "b": "c"}}), {"scene": "a"}, "unknown_scene", {"scene": "b"}),
+        (Repair(scenes={"5": "6", "6": "5"}), {"scene": "6"}, "unknown_scene", {"scene": "5"}),
+    ],
+)
+def test_a_repair_repeated_changes_nothing_whatever_it_says(home, repair, row, reason, columns):
+    reject(lake(), (row, reason))
+    assert [repair_day(lake(), DAY, repair, "fix.yaml").repaired for _ in range(3)] == [1, 0, 0]
+    assert kept() == {0: columns}
+
+
+def test_a_later_repair_is_laid_over_an_earlier_one_and_may_take_it_back(home):
+    reject(lake(), ({"log_time": "2023-07-10 07:00:00", "scene": " 5"}, "timestamp_of_another_day"))
+    repair_day(lake(), DAY, ISO_LOCAL, "wrong.yaml")
+    repair_day(lake(), DAY, Repair(trim=["scene"], fill={"item_id": "none"}), "second.yaml")
+    assert kept() == {0: {"log_time": "2023-07-09 23:00:00", "scene": "5", "item_id": "none"}}
+    back = Repair.model_validate({"time": {"formats": ["%Y-%m-%d %H:%M:%S"]}})
+    outcome = repair_day(lake(), DAY, back, "right.yaml")
+    assert (outcome.repaired, outcome.columns) == (1, {"log_time": 1})
+    assert kept() == {0: {"scene": "5", "item_id": "none"}}
+
+
+def test_of_two_replays_at_once_one_is_told_to_repeat_and_no_repair_is_lost(home, monkeypatch):
+    reject(lake(), ({}, "unknown_scene"), ({}, "label_not_0_or_1"))
+    scenes, labels, read = Repair(scenes={"feed": "0"}), Repair(labels={"clicked": "1"}), repairs.rejected_rows
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(repairs, "rejected_rows", read)
+        repair_day(lake(), DAY, labels, "other.yaml")
+        return read(*arguments)
+
+    monkeypatch.setattr(repairs, "rejected_rows", meanwhile)
+    with pytest.raises(InvalidInputError, match="repeat the command"):
+        repair_day(lake(), DAY, scenes, "fix.yaml")
+    assert kept() == {1: {"label": "1"}}
+    repair_day(lake(), DAY, scenes, "fix.yaml")
+    assert kept() == {0: {"scene": "0"}, 1: {"label": "1"}}
+    assert Raw().names("_incoming") == []
+
+
+def test_repairs_that_a_killed_process_had_begun_to_move_are_kept(home):
+    reject(lake(), ({}, "unknown_scene"), ({}, "label_not_0_or_1"))
+    repair_day(lake(), DAY, Repair(labels={"clicked": "1"}), "first.yaml")
+    killed = home / "raw" / "_incoming" / "20230710T000000-abc"
+    (killed / "_repairs").mkdir(parents=True)
+    (home / "raw" / repairs_path(DAY)).rename(killed / repairs_path(DAY))
+    (killed / "journal.json").write_text(json.dumps({"put": [repairs_path(DAY)], "remove": []}))
+    repair_day(lake(), DAY, Repair(scenes={"feed": "0"}), "second.yaml")
+    assert kept() == {0: {"scene": "0"}, 1: {"label": "1"}}
