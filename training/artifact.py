@@ -86,7 +86,7 @@ class Predictor:
         so that a prediction does not change when later days are run.
         """
         texts = load_texts(self.state, keys_in(rows), store or lake(), _last_day(rows))
-        built = build_rows(rows, self.state, texts)
+        built, _ = build_rows(rows, self.state, texts, self.state.topics.of(texts))
         out = predict(self.model, built, text_lookup(texts, self.model.gate_bias.device.type))
         probability = self.calibration.apply(out.logit, built.scene.numpy())
         return Predictions(probability, out.alpha, out.backbone, out.content, texts.missing)

@@ -18,6 +18,7 @@ CLOCK = ("hour_sine", "hour_cosine")
 NAMES = tuple(feature.name for feature in INPUTS) + CLOCK + DEEP_FEATURES
 DEEP = slice(-len(DEEP_FEATURES), None)
 """Columns of the deep features in a dense matrix."""
+_TRANSFORMS = {feature.name: feature.transform for feature in INPUTS}
 _CLIP = 6.0
 _RATE_FLOOR = 1e-4
 
@@ -28,11 +29,21 @@ def logit(rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.log(held / (1 - held))
 
 
-def transformed(rows: pa.Table) -> npt.NDArray[np.float64]:
-    """Transformed features `[rows, len(NAMES)] float64`, NaN where a value is missing."""
-    columns = [_transform(_numbers(rows, feature.name), feature.transform) for feature in INPUTS]
-    angle = _numbers(rows, "hour_of_day") * (2 * np.pi / 24)
-    return np.stack([*columns, np.sin(angle), np.cos(angle), *(_numbers(rows, name) for name in DEEP_FEATURES)], axis=1)
+def columns_of(names: Sequence[str] = NAMES) -> list[str]:
+    """The columns of `training` that these inputs are made of."""
+    return list(dict.fromkeys("hour_of_day" if name in CLOCK else name for name in names))
+
+
+def transformed(rows: pa.Table, names: Sequence[str] = NAMES) -> npt.NDArray[np.float64]:
+    """Transformed inputs `[rows, len(names)] float64`, NaN where a value is missing; reads `columns_of(names)`."""
+    return np.stack([_input(rows, name) for name in names], axis=1)
+
+
+def _input(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    if name in CLOCK:
+        angle = _numbers(rows, "hour_of_day") * (2 * np.pi / 24)
+        return np.sin(angle) if name == "hour_sine" else np.cos(angle)
+    return _transform(_numbers(rows, name), _TRANSFORMS.get(name, "identity"))
 
 
 def _transform(values: npt.NDArray[np.float64], how: str) -> npt.NDArray[np.float64]:
@@ -48,13 +59,13 @@ def _numbers(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
 class Moments:
     """Running count, mean and variance of each feature; missing values do not count."""
 
-    def __init__(self) -> None:
-        self._count = np.zeros(len(NAMES))
-        self._sum = np.zeros(len(NAMES))
-        self._squares = np.zeros(len(NAMES))
+    def __init__(self, features: int = len(NAMES)) -> None:
+        self._count = np.zeros(features)
+        self._sum = np.zeros(features)
+        self._squares = np.zeros(features)
 
     def add(self, values: npt.NDArray[np.float64]) -> None:
-        """Takes in `[rows, len(NAMES)]` transformed values."""
+        """Takes in `[rows, features]` transformed values."""
         self._count += np.isfinite(values).sum(axis=0)
         self._sum += np.nansum(values, axis=0)
         self._squares += np.nansum(values**2, axis=0)

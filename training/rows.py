@@ -12,7 +12,7 @@ from include.errors import InvalidInputError
 from include.schemas import LEVELS
 from training.dense import DEEP, logit, transformed
 from training.matching import match
-from training.memory import Day
+from training.memory import Day, Floats
 from training.state import State
 from training.text_table import BAGS, TextTable
 from training.topics import share, total
@@ -75,8 +75,12 @@ class Rows:
         return Rows(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def build_rows(table: pa.Table, state: State, texts: TextTable) -> Rows:
-    """Rows `[n]` of a day from its training table, as the state knows the world when that day begins."""
+def build_rows(table: pa.Table, state: State, texts: TextTable, members: Floats) -> tuple[Rows, Floats]:
+    """Rows of a day from its training table, as the state knows the world when that day begins.
+
+    `members [texts, topics]` is `state.topics.of(texts)`. Beside the rows it returns the summed topics of each row's
+    intents `[n, topics] float32`, which `state_after` needs.
+    """
     users, items = state.users.encode(table["user_id"]), state.items.encode(table["item_id"])
     dense, memory = state.standardiser.apply(transformed(table)), state.memory
     label = table["label"].fill_null(0).to_numpy() if "label" in table.column_names else np.zeros(len(users))
@@ -93,22 +97,23 @@ def build_rows(table: pa.Table, state: State, texts: TextTable) -> Rows:
         "habits": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
         "own": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
         "label": label.astype(np.float32),
-        **_text_arrays(table, state, texts, users, items),
     }
-    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+    text_arrays, intents = _text_arrays(table, state, texts, members, users, items)
+    arrays |= text_arrays
+    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}), intents
 
 
 def _text_arrays(
-    table: pa.Table, state: State, texts: TextTable, users: np.ndarray, items: np.ndarray
-) -> dict[str, np.ndarray]:
+    table: pa.Table, state: State, texts: TextTable, members: Floats, users: np.ndarray, items: np.ndarray
+) -> tuple[dict[str, np.ndarray], Floats]:
+    """The arrays of rows that come from texts, and the summed topics of their intents."""
     title = texts.places(table["title_key"].fill_null(0).to_numpy())
     entities, query, service, bill = (texts.bag(table[name]) for name in BAGS)
     first, back = np.unique(_codes(table["item_id"]), return_index=True, return_inverse=True)[1:]
     hits = state.index.search(texts.item_vectors(title[first], entities[first]), items[first])
     item_texts = np.concatenate([title[:, None], entities], axis=1)
-    members, memory = state.topics.of(texts), state.memory
-    today = total(np.concatenate([query, service, bill], axis=1), members)
-    return {
+    memory, intents = state.memory, total(np.concatenate([query, service, bill], axis=1), members)
+    arrays = {
         "title": title,
         "entities": entities,
         "query": query,
@@ -119,10 +124,11 @@ def _text_arrays(
         "kin": np.stack([hits.lift, hits.similarity], axis=1)[back],
         "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
         "topics": share(total(item_texts[first], members))[back],
-        "today": share(today),
-        "always": share(today + memory.intents[users]),
+        "today": share(intents),
+        "always": share(intents + memory.intents[users]),
         "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
     }
+    return arrays, intents
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -140,8 +146,9 @@ def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.nd
     return places.to_numpy().astype(np.int64)
 
 
-def state_after(state: State, rows: Rows, texts: TextTable, logit: np.ndarray) -> State:
-    """The state when the day of these labelled rows is over; `logit [n]` is what the model foresaw before it."""
+def state_after(state: State, rows: Rows, intents: Floats, texts: TextTable, logit: np.ndarray) -> State:
+    """The state when the day of these labelled rows is over; `intents [n, topics]` is what `build_rows` told of them,
+    `logit [n]` what the model foresaw before the day."""
     seen, first = np.unique(rows.item.numpy(), return_index=True)
     day = Day(
         users=rows.user.numpy(),
@@ -151,12 +158,7 @@ def state_after(state: State, rows: Rows, texts: TextTable, logit: np.ndarray) -
         seen=seen,
         texts=texts.item_vectors(rows.title.numpy()[first], rows.entities.numpy()[first]),
         topics=rows.topics.numpy(),
-        intents=total(intents_of(rows), state.topics.of(texts)),
+        intents=intents,
         deep=rows.dense[:, DEEP].numpy(),
     )
     return replace(state, memory=state.memory.after(day))
-
-
-def intents_of(rows: Rows) -> np.ndarray:
-    """Query, service and bill as one bag `[n, …]`."""
-    return torch.cat([rows.query, rows.service, rows.bill], dim=1).numpy()

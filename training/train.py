@@ -6,7 +6,7 @@ is none it starts from nothing, on the training window. Nothing of day *d* or la
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -23,20 +23,21 @@ from include.lake import Lake, lake
 from include.settings import Settings
 from training.artifact import OtherArchitectureError, Predictor, build_model, load, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
-from training.calibration import Calibration
+from training.calibration import Calibration, Doubles
 from training.cold import ColdSimulation
 from training.curve import write_curve
-from training.dense import Moments, transformed
+from training.dense import Moments, columns_of, transformed
 from training.device import steady_threads
 from training.encoders import encoder_place, llm_place
-from training.loop import CurvePoint, Predicted, Trainer, curve_point, predict
-from training.memory import Memory
+from training.loop import CurvePoint, Trainer, curve_point, predict
+from training.memory import Floats, Memory
+from training.models.content import TextLookup
 from training.models.fused import FusedModel
 from training.progress import progress
-from training.rows import Rows, build_rows, state_after
+from training.rows import build_rows, state_after
 from training.state import ModelConfig, State
 from training.tables import only_days_before, published_days, read_day
-from training.text_table import BAGS, keys_in
+from training.text_table import BAGS, TextTable, keys_in
 from training.topics import TOPICS, Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
@@ -44,11 +45,14 @@ from training.whitening import Whitening
 NEEDED_FOR = "Training"
 LLM_DIM = 64
 CALIBRATION_DAYS = 3
+IDS_AND_TEXTS = ("user_id", "item_id", "title_key", *BAGS)
+ITEM_TEXTS = ("title_key", BAGS[0])
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first pass over the days finds: their ids, feature moments, text keys and rows."""
+    """What a first pass over the days finds: their ids, text keys and rows; for a model that starts from nothing also the
+    moments of its features and the keys of its items' texts."""
 
     users: Vocabulary
     items: Vocabulary
@@ -56,6 +60,24 @@ class Survey:
     keys: Keys
     item_keys: Keys
     rows: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of all days: `table` for rows, `members [texts, topics]` their topics, `lookup` for the network."""
+
+    table: TextTable
+    members: Floats
+    lookup: TextLookup
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A day as predicted before it was learnt from: `logit [n] float64`, not calibrated, `label [n]` and `scene [n] int64`."""
+
+    logit: Doubles
+    label: Floats
+    scene: Keys
 
 
 @dataclass(frozen=True)
@@ -132,38 +154,49 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
     model = build_model(state)
     if base:
         _take_over(model, base.model)
-    texts = load_texts(state, found.keys, store, llm_through=days[-1])
-    if texts.missing:
-        err.print(
-            f"{texts.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
-        )
     cold = ColdSimulation(state.standardiser, state.config.user_cold_rate, state.config.item_cold_rate)
     trainer = Trainer(model, cold, settings, fresh=base is None)
-    lookup = text_lookup(texts, trainer.device)
+    texts = _texts(store, state, found, days[-1], trainer.device)
     curve: list[CurvePoint] = []
-    unseen_days: list[tuple[Rows, Predicted]] = []
+    foreseen: list[Foreseen] = []
     with progress() as bar:
         task = bar.add_task("Training", total=found.rows)
         for day in days:
-            started = time.monotonic()
-            rows = build_rows(read_day(store, "training", day, NEEDED_FOR), state, texts)
-            with trainer.averaged() as steady:
-                unseen = predict(steady, rows, lookup)
-            loss = trainer.learn(rows, lookup, day, lambda count: bar.advance(task, count))
-            curve.append(curve_point(day, rows, unseen, loss, started))
-            state = state_after(state, rows, texts, unseen.logit)
-            unseen_days = [*unseen_days, (rows, unseen)][-CALIBRATION_DAYS:]
-    calibration = _calibration(
-        unseen_days, base.calibration if base else Calibration.identity(len(state.config.scenes))
-    )
+            state, point, unseen = _learn(trainer, store, day, state, texts, lambda count: bar.advance(task, count))
+            curve.append(point)
+            foreseen = [*foreseen, unseen][-CALIBRATION_DAYS:]
+    calibration = _calibration(foreseen, base.calibration if base else Calibration.identity(len(state.config.scenes)))
     return Trained(Predictor(trainer.finish(), state, calibration), curve, found.rows)
 
 
-def _calibration(days: Sequence[tuple[Rows, Predicted]], before: Calibration) -> Calibration:
+def _learn(
+    trainer: Trainer, store: Lake, day: date, state: State, texts: Texts, advance: Callable[[int], None]
+) -> tuple[State, CurvePoint, Foreseen]:
+    """Predicts a day, then learns from it; the state is that of its end."""
+    started = time.monotonic()
+    rows, intents = build_rows(read_day(store, "training", day, NEEDED_FOR), state, texts.table, texts.members)
+    with trainer.averaged() as steady:
+        unseen = predict(steady, rows, texts.lookup)
+    after = state_after(state, rows, intents, texts.table, unseen.logit)
+    loss = trainer.learn(rows, texts.lookup, day, advance)
+    point = curve_point(day, rows, unseen, loss, started)
+    return after, point, Foreseen(unseen.logit, rows.label.numpy(), rows.scene.numpy())
+
+
+def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> Texts:
+    table = load_texts(state, found.keys, store, llm_through=last)
+    if table.missing:
+        err.print(
+            f"{table.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
+        )
+    return Texts(table, state.topics.of(table), text_lookup(table, where))
+
+
+def _calibration(days: Sequence[Foreseen], before: Calibration) -> Calibration:
     """Fitted on days as predicted before they were learnt from; with fewer than three, the rest of the way is `before`."""
-    logits = np.concatenate([predicted.logit for _, predicted in days])
-    labels = np.concatenate([rows.label.numpy() for rows, _ in days]).astype(np.float64)
-    scene = np.concatenate([rows.scene.numpy() for rows, _ in days])
+    logits = np.concatenate([day.logit for day in days])
+    labels = np.concatenate([day.label for day in days]).astype(np.float64)
+    scene = np.concatenate([day.scene for day in days])
     fitted = Calibration.fit(logits, labels, scene, len(before.slope))
     return before.towards(fitted, len(days) / CALIBRATION_DAYS)
 
@@ -173,13 +206,15 @@ def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
     users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
     moments, rows = Moments(), 0
     keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
+    columns = IDS_AND_TEXTS if base else (*IDS_AND_TEXTS, *columns_of())
     for day in days:
-        table = read_day(store, "training", day, NEEDED_FOR)
+        table = read_day(store, "training", day, NEEDED_FOR, columns)
         users, items = users.extended(table["user_id"]), items.extended(table["item_id"])
-        moments.add(transformed(table))
         keys = np.union1d(keys, keys_in(table))
-        item_keys = np.union1d(item_keys, keys_in(table, ("title_key", BAGS[0])))
         rows += len(table)
+        if base is None:
+            moments.add(transformed(table))
+            item_keys = np.union1d(item_keys, keys_in(table, ITEM_TEXTS))
     return Survey(users, items, moments, keys, item_keys, rows)
 
 

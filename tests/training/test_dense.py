@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 from fabricate import arrow, training_frame
 
-from training.dense import DEEP, INPUTS, NAMES, Moments, cold_values, logit, transformed
+from training.dense import DEEP, INPUTS, NAMES, Moments, cold_values, columns_of, logit, transformed
 
 
 def values(made) -> np.ndarray:
@@ -45,6 +45,13 @@ def test_a_cold_items_features_are_the_declared_defaults(made):
             continue  # the fabricated lake does not have them
         expected = (prior - standardiser.mean[place]) * standardiser.scale[place] if is_prior else constant
         assert np.allclose(standard[:, place], np.clip(expected, -6, 6), atol=1e-4), INPUTS[place].name
+
+
+def test_some_inputs_need_only_their_own_columns(made):
+    table, names = arrow(training_frame(made.log, 2)), ("hour_cosine", "item_ctr_7d", "hour_sine")
+    some = transformed(table.select(columns_of(names)), names)
+    assert table.select(columns_of(names)).column_names == ["hour_of_day", "item_ctr_7d"]
+    assert np.array_equal(some, transformed(table)[:, [NAMES.index(name) for name in names]])
 
 
 def test_wild_values_are_held(made):

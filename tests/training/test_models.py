@@ -17,7 +17,8 @@ from training.text_table import keys_in
 def rows_and_texts(made, trained):
     table = arrow(training_frame(made.log, 4))
     texts = load_texts(trained.predictor.state, keys_in(table), made.lake, None)
-    return build_rows(table, trained.predictor.state, texts), text_lookup(texts, "cpu")
+    state = trained.predictor.state
+    return build_rows(table, state, texts, state.topics.of(texts))[0], text_lookup(texts, "cpu")
 
 
 @pytest.fixture

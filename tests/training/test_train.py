@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+import weakref
 
 import fabricate
 import numpy as np
@@ -14,7 +15,10 @@ from include.errors import MissingDataError
 from training import train
 from training.artifact import HASHED, load, save
 from training.loop import TrainingDivergedError
+from training.rows import build_rows
 from training.tables import read_day
+from training.text_table import BAGS
+from training.topics import Topics
 
 LAST = fabricate.day(4)
 
@@ -117,6 +121,41 @@ def test_a_base_of_another_architecture_is_not_continued(world, capsys):
     record = train.run(LAST, world.settings)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert "another architecture" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
+    read = []
+
+    def watched(store, table, day, needed_for, columns=None):
+        read.append(columns)
+        return read_day(store, table, day, needed_for, columns)
+
+    monkeypatch.setattr(train, "read_day", watched)
+    found = train.survey(made.lake, [LAST], trained.predictor)
+    assert read == [("user_id", "item_id", "title_key", *BAGS)]
+    assert found.rows == 600
+    assert len(found.users) > len(trained.predictor.state.users)
+
+
+def test_no_more_than_one_day_of_rows_is_held(made, monkeypatch):
+    held = []
+
+    def watched(*arguments):
+        assert not [rows for rows in held if rows() is not None]
+        rows, intents = build_rows(*arguments)
+        held.append(weakref.ref(rows))
+        return rows, intents
+
+    monkeypatch.setattr(train, "build_rows", watched)
+    train.fit(made.lake, [fabricate.day(number) for number in range(3)], made.settings, None)
+    assert len(held) == 3
+
+
+def test_topics_of_the_texts_are_computed_once(made, monkeypatch):
+    calls, honest = [], Topics.of
+    monkeypatch.setattr(Topics, "of", lambda topics, texts: calls.append(texts) or honest(topics, texts))
+    train.fit(made.lake, [fabricate.day(number) for number in range(2)], made.settings, None)
+    assert len(calls) == 1
 
 
 def test_the_first_day_of_a_log_says_what_is_missing(world):
