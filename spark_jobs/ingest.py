@@ -18,7 +18,7 @@ from include.calendar import ONE_DAY
 from include.errors import InvalidInputError
 from include.lake import Lake, Manifest
 from include.late import arrivals, late_key, late_part, version_of
-from include.raw import Raw, repairs_path
+from include.raw import Raw, day_folder, repairs_path
 from include.raw_check import RawFile, check_raw_day, raw_digest, recount
 from include.repairs import REPAIRS_DDL
 from include.row_rules import DUPLICATE, LATE, MALFORMED, ROW_RULES
@@ -39,8 +39,8 @@ _ENTITIES = {
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     """Stages `logs`, `late` and `quarantine` of a day; raises before Spark starts where a raw file has the wrong form."""
+    inputs = {f"raw/{day}": raw_digest(day)}  # before anything is read: a file that comes meanwhile makes the day stale
     files = check_raw_day(day)
-    inputs = {f"raw/{day}": raw_digest(day)}
     arrived = arrivals(lake, day)
     if version := version_of(arrived, day):
         inputs[late_key(day)] = version
@@ -49,6 +49,7 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     }
     late = late_rows(spark, lake, arrived, day)
     if not files:
+        _refuse_to_empty(lake, day)
         _stage_empty(lake, staging, late)
         return Staged(rows_in=0, inputs=inputs, profile=profile | {"declared_empty": True})
     rows = sum(file.records for file in files)
@@ -84,6 +85,17 @@ def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, 
     else:
         _no_rows(lake, staging, "late")
     write_table(as_quarantine(tagged.where(bad)), "quarantine", lake.uri(f"{staging}/quarantine"), 0)
+
+
+def _refuse_to_empty(lake: Lake, day: date) -> None:
+    """Raises `InvalidInputError` where a day without raw files is published with rows of its own: no build may lose them."""
+    published = lake.manifest("logs", day)
+    if published and published.rows_in:
+        raise InvalidInputError(
+            f"logs of {day} are published from {published.rows_in:,} raw rows, and CTR_EMPTY_DAYS declares the day empty: "
+            f"expected raw files in {Raw().url}/{day_folder(day)}, found none. Nothing was changed. "
+            f"Restore the raw files, or remove {day} from CTR_EMPTY_DAYS."
+        )
 
 
 def _stage_empty(lake: Lake, staging: str, late: DataFrame | None) -> None:

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
+from include.backfill import stale_inputs
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
+from include.raw_check import check_raw_day
 from include.schemas import RAW_COLUMNS
 
 pytestmark = pytest.mark.spark
@@ -176,3 +178,16 @@ def test_a_range_that_ends_before_it_starts_is_refused():
     with pytest.raises(InvalidInputError, match="ends before it starts"):
         day_range(["--from", "2023-07-10", "--to", "2023-07-09"], "")
     assert day_range(["--from", "2023-07-10", "--to", "2023-07-10"], "") == ([date(2023, 7, 10)], False)
+
+
+def test_a_file_that_comes_while_a_day_is_ingested_makes_it_stale(spark, store, monkeypatch):
+    def checked(day):
+        files = check_raw_day(day)
+        write_raw(csv_text([raw_row(900)]), "late.csv")
+        return files
+
+    write_raw(csv_text(GOOD))
+    monkeypatch.setattr("spark_jobs.ingest.check_raw_day", checked)
+    run_stage(spark, store, "logs")
+    assert len(read(store, "logs")) == len(GOOD)
+    assert stale_inputs(store, store.manifest("logs", DAY)) == [f"raw/{DAY}"]

@@ -6,7 +6,7 @@ import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
 from include.backfill import stale_inputs
-from include.errors import MissingDataError
+from include.errors import InvalidInputError, MissingDataError
 from include.late import late_key, late_version
 from include.settings import settings
 
@@ -132,6 +132,18 @@ def test_a_row_too_old_or_of_a_later_day_is_of_another_day_under_both_policies(s
         routed = policy == "route"
         assert rejected[23] == ["label_not_0_or_1"] if routed else ["label_not_0_or_1", "late_event"]
         assert (22 in rejected, store.manifest("logs", ARRIVAL).tables["late"].rows) == (not routed, int(routed))
+
+
+def test_a_day_with_rows_is_not_replaced_by_an_empty_one_when_its_raw_files_are_gone(spark, store, use):
+    use(empty_days=str(DAY))
+    path = write_raw(csv_text([at(n, DAY) for n in range(3)]))
+    run_stage(spark, store, "logs")
+    path.unlink()
+    with pytest.raises(
+        InvalidInputError, match=f"logs of {DAY} are published from 3 raw rows.*remove {DAY} from CTR_EMPTY"
+    ):
+        run_stage(spark, store, "logs")
+    assert len(read(store, "logs")) == 3
 
 
 def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(spark, store, use):
