@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from include.calendar import days_between
+from include.calendar import ONE_DAY, days_between
 from include.lake import Lake, Manifest
-from include.settings import settings
+
+REACH = timedelta(days=31)
+"""The most days that an event may come late: the maximum of the setting `late_days`."""
 
 
 def late_key(day: date) -> str:
@@ -22,9 +24,11 @@ def late_key(day: date) -> str:
 
 
 def arrivals(store: Lake, day: date) -> dict[date, Manifest]:
-    """Published `logs` of the `late_days` days after `day` that hold events of it, ascending."""
-    reach = settings().late_days
-    later = days_between(day + timedelta(days=1), day + timedelta(days=reach)) if reach else iter(())
+    """Published `logs` of the days after `day`, up to `REACH`, that hold events of it, ascending.
+
+    Not up to the setting `late_days` as it is now: what was accepted under a larger one stays.
+    """
+    later = days_between(day + ONE_DAY, day + REACH)
     found = {arrival: manifest for arrival in later if (manifest := store.manifest("logs", arrival))}
     return {arrival: manifest for arrival, manifest in found.items() if late_part(manifest, day)["rows"]}
 

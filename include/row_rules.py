@@ -9,8 +9,9 @@ from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
 class RowRule:
     """A reason to reject a row.
 
-    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{begins}`, `{ends}` (of the
-    day), `{oldest}` (the earliest time that may still come late), `{scenes}` and `{max_field_bytes}` are filled in.
+    `rejects` is a SQL condition over the raw columns, `log_ts`, `malformed` and `_corrupt_record`; `{ends}` (of the day),
+    `{oldest}` (the earliest time that may still come late), `{routed}` (the earliest that is routed to its own day, or the
+    day's begin), `{scenes}` and `{max_field_bytes}` are filled in.
     """
 
     name: str
@@ -45,8 +46,8 @@ ROW_RULES: tuple[RowRule, ...] = (
     ),
     RowRule(
         LATE,
-        "log_ts >= TIMESTAMP'{oldest}' AND log_ts < TIMESTAMP'{begins}'",
-        "the impression belongs to one of the days before; applied unless the settings route late events to their day",
+        "log_ts >= TIMESTAMP'{oldest}' AND log_ts < TIMESTAMP'{routed}'",
+        "the impression belongs to one of the days before, and the settings do not route it, or none so early is published",
     ),
     RowRule(
         "field_too_long",

@@ -21,7 +21,7 @@ from include.late import arrivals, late_key, late_part, version_of
 from include.raw import Raw, day_folder, repairs_path
 from include.raw_check import RawFile, check_raw_day, raw_digest, recount
 from include.repairs import REPAIRS_DDL
-from include.row_rules import DUPLICATE, LATE, MALFORMED, ROW_RULES
+from include.row_rules import DUPLICATE, MALFORMED, ROW_RULES
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 from include.settings import settings
 from spark_jobs.session import one_file_a_task, read_uri, write_table
@@ -55,7 +55,7 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     rows = sum(file.records for file in files)
     repairs = read_repairs(spark, day)
     with one_file_a_task(spark):
-        tagged = tag_rows(with_repairs(read_raw(spark, files, day), repairs), day)
+        tagged = tag_rows(with_repairs(read_raw(spark, files, day), repairs), day, _routed_from(lake, day))
         tagged = tagged.persist(StorageLevel.MEMORY_AND_DISK)
         rejected = with_duplicates(tagged)
     try:
@@ -234,17 +234,24 @@ def _fields_differ(columns: tuple[str, ...]) -> Column:
     return F.from_csv(F.col(_CORRUPT), schema, options)["_wrong"].isNotNull()
 
 
-def tag_rows(raw: DataFrame, day: date) -> DataFrame:
-    """Adds `log_ts`, `fingerprint` (of all raw columns) and `reasons`, the names of the row rules that a row breaks."""
+def _routed_from(lake: Lake, day: date) -> date:
+    """The first day whose late events are routed to it, `day` for none: no day before the first published one is run again."""
+    return day if settings().late_events == "quarantine" else min([day, *lake.days("logs")[:1]])
+
+
+def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
+    """Adds `log_ts`, `fingerprint` (of all raw columns) and `reasons`, the names of the row rules that a row breaks.
+
+    Rows of a day before `day` are late events; those of `routed_from` or later days are accepted.
+    """
     values = {
-        "begins": day,
+        "routed": routed_from,
         "ends": day + ONE_DAY,
         "oldest": day - settings().late_days * ONE_DAY,
         "scenes": ", ".join(f"'{scene}'" for scene in settings().scenes),
         "max_field_bytes": settings().max_field_bytes,
     }
-    apart = {MALFORMED} if settings().late_events == "quarantine" else {MALFORMED, LATE}
-    rules = [rule for rule in ROW_RULES if rule.name not in apart]
+    rules = [rule for rule in ROW_RULES if rule.name != MALFORMED]
     broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in rules]
     any_broken = F.expr(" OR ".join(f"coalesce({rule.rejects.format(**values)}, false)" for rule in rules))
     return raw.withColumn("log_ts", parsed_time(F.trim("log_time"))).select(

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
 from include.backfill import stale_inputs
 from include.errors import InvalidInputError, MissingDataError
-from include.late import late_key, late_version
-from include.settings import settings
+from include.late import REACH, late_key, late_version
+from include.settings import Settings, settings
 
 pytestmark = pytest.mark.spark
 
@@ -78,6 +79,7 @@ def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, stor
 def test_the_same_late_rows_again_leave_their_day_as_it_is_and_others_make_it_stale(spark, store, use):
     use(late_events="route")
     write_raw(csv_text([at(n, DAY) for n in range(30)]))
+    run_stage(spark, store, "logs")
     arrive([at(100, DAY), at(101, DAY)])
     run_stage(spark, store, "logs", ARRIVAL)
     run_stage(spark, store, "logs")
@@ -123,6 +125,8 @@ def test_the_policy_quarantine_rejects_late_rows_and_says_of_how_many_days(spark
 
 
 def test_a_row_too_old_or_of_a_later_day_is_of_another_day_under_both_policies(spark, store, use):
+    use(empty_days=str(DAY))
+    run_stage(spark, store, "logs")
     for policy in ("quarantine", "route"):
         use(late_events=policy, late_days="1")
         arrive([at(100, DAY), at(101, ARRIVAL + timedelta(days=1)), at(102, NEXT), at(103, NEXT, label="yes")])
@@ -132,6 +136,35 @@ def test_a_row_too_old_or_of_a_later_day_is_of_another_day_under_both_policies(s
         routed = policy == "route"
         assert rejected[23] == ["label_not_0_or_1"] if routed else ["label_not_0_or_1", "late_event"]
         assert (22 in rejected, store.manifest("logs", ARRIVAL).tables["late"].rows) == (not routed, int(routed))
+
+
+def test_late_rows_of_days_before_the_first_published_one_are_rejected_as_nothing_would_take_them_in(spark, store, use):
+    use(late_events="route")
+    arrive([at(100, DAY)])
+    quality = run_stage(spark, store, "logs", ARRIVAL)
+    assert check(quality, "expect_no_late_events")["observed"] == "1 rows of 1 earlier days quarantined"
+    use(empty_days=str(NEXT))
+    run_stage(spark, store, "logs", NEXT)
+    arrive([at(100, DAY), at(101, NEXT), at(102, NEXT, scene="9")])
+    run_stage(spark, store, "logs", ARRIVAL)
+    rejected = read(store, "quarantine", ARRIVAL).set_index("source_row")["reasons"].map(list).to_dict()
+    assert rejected == {20: ["late_event"], 22: ["unknown_scene"]}
+    assert set(store.manifest("logs", ARRIVAL).profile["late"]) == {str(NEXT)}
+
+
+def test_late_rows_that_were_taken_in_stay_when_late_days_is_lowered(spark, store, use):
+    use(late_events="route", empty_days=str(DAY), late_days="31")
+    run_stage(spark, store, "logs")
+    arrival = DAY + timedelta(days=31)
+    arrive([at(100, DAY)], arrival)
+    run_stage(spark, store, "logs", arrival)
+    run_stage(spark, store, "logs")
+    use(late_days="0")
+    assert stale(store) == []
+    run_stage(spark, store, "logs")
+    assert read(store, "logs")["event_id"].tolist() == [f"date={arrival}/part-0.csv#20"]
+    with pytest.raises(ValidationError):
+        Settings(late_days=REACH.days + 1)
 
 
 def test_a_day_with_rows_is_not_replaced_by_an_empty_one_when_its_raw_files_are_gone(spark, store, use):
