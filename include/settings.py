@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     late_events: Literal["quarantine", "route"] = Field(
         "quarantine", description="Rows of an earlier day: reject them, or keep them for a rerun of their own day."
     )
-    late_days: int = Field(7, ge=0, le=31, description="How many days back an event may belong and still count as late.")
+    late_days: int = Field(7, ge=0, le=31, description="How many days back an event may be and still count as late.")
     empty_days: Annotated[tuple[date, ...], NoDecode] = Field(
         (), description="Days known to have no log, comma separated: without raw files they are published empty."
     )
