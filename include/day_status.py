@@ -52,7 +52,8 @@ def current_version(store: Lake, key: str) -> str | None:
 
 
 def _rows(manifest: Manifest | None, table: str) -> int | None:
-    return manifest.tables[table].rows if manifest else None
+    version = manifest.tables.get(table) if manifest else None
+    return version.rows if version else None
 
 
 def _checks(store: Lake, day: date) -> dict[str, int]:

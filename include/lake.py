@@ -13,6 +13,7 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -48,8 +49,9 @@ class Manifest:
     """What one stage published for one day, and from what.
 
     `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
-    was read. `profile` of `logs` holds `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared
-    with, and `late`, what it holds of earlier days: `{day: {"rows", "digest"}}`.
+    was read; `settings` is a hash of those that shape the stage (`schemas.SHAPED_BY`). `profile` of `logs` holds
+    `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with, and `late`, what it holds
+    of earlier days: `{day: {"rows", "digest"}}`.
     """
 
     stage: Stage
@@ -62,6 +64,15 @@ class Manifest:
     settings: str
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     profile: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, name: str) -> TableVersion:
+        """The version of a table; raises `MissingDataError` for one that the code which made the day did not know."""
+        if name not in self.tables:
+            raise MissingDataError(
+                f"{self.stage} of {self.day} were made by an earlier version of the code, without the table '{name}' (found "
+                f"{', '.join(self.tables)}). `ctr backfill-plan` tells what to redo."
+            )
+        return self.tables[name]
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Manifest":
@@ -137,14 +148,15 @@ class Lake:
         staging = self.staging(stage, day, manifest.build)
         for name, table in manifest.tables.items():
             source, target = self._full(f"{staging}/{name}"), self._full(table.path)
-            if self.fs.exists(source):
+            if self.fs.exists(source):  # else an interrupted publication moved it already
                 self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._rename(source, target)
-            elif not self.fs.exists(target):  # else an interrupted publication moved it already
-                raise MissingDataError(
-                    f"Table '{name}' of {stage} {day}, build {manifest.build}, is neither staged nor published: expected "
-                    f"{self.uri(staging)}/{name}. Another job of {day} has replaced it; publish again."
-                )
+        gone = [table.path for table in manifest.tables.values() if not self.fs.exists(self._full(table.path))]
+        if gone:
+            raise MissingDataError(
+                f"Build {manifest.build} of {stage} {day} cannot be published: expected {', '.join(gone)} in {self.url}, "
+                f"found neither there nor in {staging}. Another job of {day} has replaced it; publish again."
+            )
         before = self.manifest(stage, day)
         self.write_json(self._manifest_path(stage, day), asdict(manifest))
         self._remove_old_builds(manifest, before)
@@ -185,11 +197,11 @@ class Lake:
 
     def table_uri(self, table: str, day: date, needed_for: str) -> str:
         """URL of the published build of a table's day; raises `MissingDataError` if there is none."""
-        return self.uri(self.require(stage_of(table), day, needed_for).tables[table].path)
+        return self.uri(self.require(stage_of(table), day, needed_for).table(table).path)
 
     def table_path(self, table: str, day: date, needed_for: str) -> str:
         """Path of the published build of a table's day inside `fs`, for readers that do not use Spark."""
-        return self._full(self.require(stage_of(table), day, needed_for).tables[table].path)
+        return self._full(self.require(stage_of(table), day, needed_for).table(table).path)
 
     # Records
 
@@ -250,7 +262,7 @@ class Lake:
         return self._full(path)
 
     def _abandoned(self, full: str) -> bool:
-        return datetime.now(UTC) - self.fs.modified(full) > ABANDONED
+        return time.time() - self.fs.modified(full).timestamp() > ABANDONED.total_seconds()
 
     def _staged_path(self, stage: Stage, day: date) -> str:
         return f"_staging/{stage}/dt={day}/staged.json"

@@ -138,7 +138,7 @@ def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as
     stage(store, "second")
     with monkeypatch.context() as patch:
         patch.setattr(store, "staged", lambda *_: read)
-        with pytest.raises(MissingDataError, match=f"build {first.build}, is neither staged nor published"):
+        with pytest.raises(MissingDataError, match=f"Build {first.build} of logs 2023-07-10 cannot be published"):
             store.publish("logs", DAY)
     assert seen(store) == "old"
     store.publish("logs", DAY)

@@ -94,8 +94,8 @@ def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
     """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
     build = new_build()
     staging = Path(store.path(store.begin_staging("logs", day, build)))
-    (staging / "quarantine").mkdir()
-    (staging / "logs").mkdir()
+    for table in ("logs", "late", "quarantine"):
+        (staging / table).mkdir()
     start = datetime(day.year, day.month, day.day)
     second = events["second"] if "second" in events else np.arange(len(events)) % 86_400
     frame = events.assign(
