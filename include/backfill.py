@@ -16,7 +16,7 @@ from include.features import table_ddl
 from include.lake import Lake, Manifest
 from include.late import late_key
 from include.raw import Raw
-from include.schemas import STAGES, TABLES, Stage, schema_hash
+from include.schemas import SHAPED_BY, STAGES, TABLES, Stage, schema_hash
 from include.settings import settings
 
 
@@ -65,7 +65,7 @@ class _Plan:
     """One pass over the days, ascending; `self._redo` holds what was found so far."""
 
     def __init__(self, store: Lake, changed: set[date]) -> None:
-        self._store, self._changed, self._raw = store, changed, set(Raw().days())
+        self._store, self._changed, self._raw = store, changed, Raw()
         self._version = cache(partial(current_version, store))
         published = {day for stage in STAGES for day in store.days(stage)}
         self._first, self._last = min(published | changed), max(published | changed)
@@ -77,32 +77,49 @@ class _Plan:
                 reasons = tuple(self._reasons(stage, day))
                 if reasons:
                     self._redo.add(f"{stage}/{day}")
-                    yield Redo(stage, day, reasons, possible=self._has_log(day))
+                    yield Redo(stage, day, reasons, possible=self._possible(stage, day))
 
-    def _has_log(self, day: date) -> bool:
-        return day in self._raw or day in settings().empty_days
+    def _possible(self, stage: Stage, day: date) -> bool:
+        """With the raw log; or, where the published logs may stay as they are, without it."""
+        return self._raw.has_log(day) or (stage != "logs" and f"logs/{day}" not in self._redo)
 
     def _reasons(self, stage: Stage, day: date) -> Iterator[str]:
         manifest = self._store.manifest(stage, day)
         if stage == "logs" and day in self._changed:
             yield "its raw log is corrected"
         if manifest is None:
-            yield "not published" if self._has_log(day) else "a gap: it has no raw log"
+            yield "not published" if self._raw.has_log(day) else "a gap: it has no raw log"
             return
         yield from (f"{key} is redone" for key in manifest.inputs if key in self._redo)
         for key, change in _changes(manifest, self._first, self._version):
             if key not in self._redo:
                 yield f"{key} {change}"
-        for table in TABLES[stage]:
-            version = manifest.tables.get(table)
-            if version is None or version.schema != schema_hash(table_ddl(table)):
-                yield f"{table} has other columns now"
+        yield from _rules(manifest)
 
 
 def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
     """The inputs of a published build that are not now what it has read: changed, gone, or new."""
     first = min(store.days("logs"), default=parse_day(manifest.day))
     return [key for key, _ in _changes(manifest, first, partial(current_version, store))]
+
+
+def is_current(store: Lake, stage: Stage, day: date) -> bool:
+    """Whether a stage's day is published, from its inputs as they are now and by the settings and columns of today."""
+    manifest = store.manifest(stage, day)
+    return manifest is not None and not stale_inputs(store, manifest) and not list(_rules(manifest))
+
+
+def _rules(manifest: Manifest) -> Iterator[str]:
+    """What else than its inputs makes a build stale: settings and columns. Logs whose raw files were cleared away stay."""
+    if manifest.stage == "logs" and not Raw().has_log(parse_day(manifest.day)):
+        return
+    shaped_by = SHAPED_BY[manifest.stage]
+    if manifest.settings != settings().digest(*shaped_by):
+        yield f"one of its settings has changed: {', '.join(f'CTR_{name.upper()}' for name in shaped_by)}"
+    for table in TABLES[manifest.stage]:
+        version = manifest.tables.get(table)
+        if version is None or version.schema != schema_hash(table_ddl(table)):
+            yield f"{table} has other columns now"
 
 
 def _changes(manifest: Manifest, first: date, version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:

@@ -52,6 +52,14 @@ TABLES: dict[Stage, dict[str, str]] = {
 `late` is published with the day of its raw files and holds events of `day`, an earlier one, whose `logs` take them in.
 The feature and training tables are completed by include.features."""
 
+SHAPED_BY: dict[Stage, tuple[str, ...]] = {
+    "logs": ("entity_separators", "max_field_bytes"),
+    "features": ("scenes", "ctr_smoothing", "retention_days"),
+    "training": ("scenes", "user_few_impressions", "item_few_impressions"),
+}
+"""The settings by which the rows of a stage's tables are made: where one has changed, the day is stale. Rules of what is
+accepted (scenes, late events) are not among those of `logs`: a change of them holds for what arrives from then on."""
+
 Level = Literal["zero", "few", "warm"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """How much the log knows of a user or an item when the day begins, from its impressions so far (settings)."""

@@ -117,10 +117,13 @@ class Settings(BaseSettings):
         """Root of MLflow's artifacts."""
         return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
 
-    def digest(self) -> str:
-        """Short hash of the settings that shape data and models (not of where things lie)."""
+    def digest(self, *names: str) -> str:
+        """Short hash of the named settings; by default of all that shape data and models (not of where things lie)."""
         places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "spark_master", "spark_driver_memory"}
-        text = json.dumps(self.model_dump(mode="json", exclude=places), sort_keys=True)
+        chosen = (
+            self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)
+        )
+        text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

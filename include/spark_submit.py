@@ -36,8 +36,10 @@ def driver_java_options(day_bytes: int) -> str:
     return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
-def submit(job: str, first: date, last: date, *, publish: bool = False) -> Iterator[dict[str, Any]]:
-    """Runs `spark_jobs/{job}.py --from first --to last [--publish]` and yields the events that it prints.
+def submit(
+    job: str, first: date, last: date, *, publish: bool = False, again: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Runs `spark_jobs/{job}.py --from first --to last [--publish] [--again]` and yields the events that it prints.
 
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
@@ -51,6 +53,7 @@ def submit(job: str, first: date, last: date, *, publish: bool = False) -> Itera
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),
         *(["--publish"] if publish else []),
+        *(["--again"] if again else []),
     ]
     environment = {
         **os.environ,

@@ -3,19 +3,21 @@
     spark-submit spark_jobs/history.py --from 2023-07-10 --to 2023-07-16
 
 Each stage of a day is audited and published before the next one reads it; two steps run at a time, for example the logs of
-one day beside the features of the day before. A critical failure stops the run at that day.
+one day beside the features of the day before. A critical failure stops the run at that day. What is published and not stale
+stays as it is, so that a run that was stopped goes on where it was, unless `--again` asks for all of it.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date
 
-from include.calendar import previous
+from include.backfill import is_current
+from include.calendar import days_between, previous
 from include.lake import lake
 from include.schemas import Stage
 from spark_jobs import features, ingest, training_table
 from spark_jobs.session import get_session
-from spark_jobs.stage import Build, day_range, exit_clearly, prepare_audit, stage_day
+from spark_jobs.stage import Build, arguments, emit, exit_clearly, prepare_audit, stage_day
 
 STEPS: tuple[tuple[Stage, Build], ...] = (
     ("logs", ingest.build),
@@ -64,12 +66,22 @@ def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: in
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Stages, audits and publishes every stage of `--from D --to D`, in order."""
-    days, _ = day_range(argv, "Loads a history: logs, features and training rows of each day.", publishes=True)
+    """Stages, audits and publishes what is missing or stale of `--from D --to D`, in order; with `--again`, all of it."""
+    asked = arguments("Loads a history: logs, features and training rows of each day.")
+    asked.add_argument("--again", action="store_true", help="make what is published and not stale anew, too")
+    told = asked.parse_args(argv)
+    days = list(days_between(told.first, told.last))
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
     store, builds = lake(), dict(STEPS)
-    run(days, lambda stage, day: stage_day(spark, store, stage, day, builds[stage], publish=True))
+
+    def work(stage: Stage, day: date) -> None:
+        if told.again or not is_current(store, stage, day):
+            stage_day(spark, store, stage, day, builds[stage], publish=True)
+        else:
+            emit(stage, day, "current")
+
+    run(days, work)
 
 
 if __name__ == "__main__":

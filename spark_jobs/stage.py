@@ -1,7 +1,8 @@
 """What every job does with a day: stage the tables, audit them, write the manifest and, when told to, publish.
 
 Progress is one JSON line an event on standard output:
-`{"event": "stage", "stage": "logs", "day": "2023-07-17", "state": "start|staged|published", "rows": 20000, "seconds": 3.1}`.
+`{"event": "stage", "stage": "logs", "day": "2023-07-17", "state": "published", "rows": 20000, "seconds": 3.1}`; `state` is
+start, staged, published, or current (left as it is).
 """
 
 import argparse
@@ -18,11 +19,11 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from include.calendar import days_between, parse_day
+from include.calendar import days_between, parse_day, previous, window
 from include.errors import CtrError, InvalidInputError
 from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
-from include.schemas import TABLES, Stage, schema_hash
+from include.schemas import SHAPED_BY, TABLES, Stage, schema_hash
 from include.settings import settings
 from include.spark_submit import raw_bytes
 from include.version import code_version
@@ -78,7 +79,7 @@ def stage_day(
         rows_in=staged.rows_in,
         inputs=staged.inputs,
         code_version=code_version(),
-        settings=settings().digest(),
+        settings=settings().digest(*SHAPED_BY[stage]),
         profile=staged.profile,
     )
     manifest, quality = audit(spark, store, manifest)
@@ -100,8 +101,15 @@ def stage_day(
 
 
 def _input_bytes(store: Lake, stage: Stage, day: date) -> int:
-    logs = None if stage == "logs" else store.manifest("logs", day)
-    return sum(table.bytes for table in logs.tables.values()) if logs else raw_bytes(day)
+    """Bytes of what a build reads: raw files, or the log, the aggregates of a week and the counts so far."""
+    if stage == "logs":
+        return raw_bytes(day)
+    logs = store.manifest("logs", day)
+    week = [found for past in window(previous(day)) if (found := store.manifest("features", past))]
+    read = [logs.table("logs")] if logs else []
+    read += [table for manifest in week for name, table in manifest.tables.items() if name.startswith("agg_")]
+    read += [table for name, table in week[-1].tables.items() if not name.startswith("agg_")] if week else []
+    return sum(table.bytes for table in read)
 
 
 def prepare_audit() -> None:
@@ -115,27 +123,29 @@ def emit(stage: str, day: date, state: str, **details: Any) -> None:
     print(json.dumps({"event": "stage", "stage": stage, "day": str(day), "state": state, **details}), flush=True)
 
 
-def day_range(argv: Sequence[str] | None, description: str, *, publishes: bool = False) -> tuple[list[date], bool]:
+def arguments(description: str) -> argparse.ArgumentParser:
+    """A job's command line: the days `--from D --to D`, as `first` and `last`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--from", dest="first", type=parse_day, required=True, help="first log day, YYYY-MM-DD")
+    parser.add_argument("--to", dest="last", type=parse_day, required=True, help="last log day, included")
+    return parser
+
+
+def day_range(argv: Sequence[str] | None, description: str) -> tuple[list[date], bool]:
     """The days and whether to publish, from `--from D --to D [--publish]`.
 
     Raises `InvalidInputError` for a range of several days without `--publish`, in which day d could not read day d-1.
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--from", dest="first", required=True, help="first log day, YYYY-MM-DD")
-    parser.add_argument("--to", dest="last", required=True, help="last log day, included")
-    if not publishes:
-        parser.add_argument(
-            "--publish", action="store_true", help="publish each day as soon as it is staged and checked"
-        )
-    arguments = parser.parse_args(argv)
-    days = list(days_between(parse_day(arguments.first), parse_day(arguments.last)))
-    publish = publishes or arguments.publish
-    if len(days) > 1 and not publish:
+    parser = arguments(description)
+    parser.add_argument("--publish", action="store_true", help="publish each day as soon as it is staged and checked")
+    told = parser.parse_args(argv)
+    days = list(days_between(told.first, told.last))
+    if len(days) > 1 and not told.publish:
         raise InvalidInputError(
             f"{days[0]}..{days[-1]} are {len(days)} days, and a day may need the day before it published: "
             "add --publish, or give one day (`--from D --to D`)."
         )
-    return days, publish
+    return days, told.publish
 
 
 def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:

@@ -31,11 +31,22 @@ def backfill_plan(
     steps = plan(store, _days(changed))
     days = sorted({step.day for step in steps})
     rows = [_row(day, [step for step in steps if step.day == day]) for day in days]
-    gaps = [step.day for step in steps if step.stage == "logs" and not step.possible]
+    no_log = [step.day for step in steps if step.stage == "logs" and not step.possible]
+    cleared = [day for day in no_log if store.manifest("logs", day)]
+    gaps = [day for day in no_log if day not in cleared]
+    last = max(store.days("logs"), default=None)
     models = trained_on(store, [step.day for step in steps if step.stage == "training"])
     if as_json:
         told = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
-        show_json({"steps": told, "models": models, "gaps": gaps, "commands": _commands(days) if days else []})
+        show_json(
+            {
+                "steps": told,
+                "models": models,
+                "gaps": gaps,
+                "cleared": cleared,
+                "commands": _commands(days, last) if days else [],
+            }
+        )
         return
     show_rows(rows, title=f"To redo in {store.url}", as_json=False, empty="Nothing is stale, and no day is missing.")
     if not days:
@@ -46,11 +57,20 @@ def backfill_plan(
             "until then the days after it cannot be redone.",
             highlight=False,
         )
+    if cleared:
+        out.print(
+            f"The raw log of {', '.join(map(str, cleared))} was cleared away: restore it to redo these logs.",
+            highlight=False,
+        )
     if models:
         versions = ", ".join(f"{record['version']} (of {record['day']})" for record in models)
         out.print(f"Versions that learnt from these days: {versions}.", highlight=False)
-    out.print("Through Airflow (never promotes unless told to), or tables only in one Spark submit:", highlight=False)
-    for command in _commands(days):
+    out.print(
+        "Through Airflow (every task of every day to the last, never promotes unless told to), or only what is listed, "
+        "tables alone, in one Spark submit:",
+        highlight=False,
+    )
+    for command in _commands(days, last):
         out.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -65,10 +85,11 @@ def _row(day: date, steps: list[Any]) -> dict[str, Any]:
     return {"day": day, "redo": ", ".join(step.stage for step in steps), "why": f"{steps[0].stage}: {first[0]}{more}"}
 
 
-def _commands(days: list[date]) -> list[str]:
-    span = (days[0], days[-1])
+def _commands(days: list[date], last_published: date | None) -> list[str]:
+    # A run of Airflow makes every table of its day anew, which later days have read.
+    last = max(days[-1], last_published or days[-1])
     return [
-        "airflow backfill create --dag-id ctr_daily --from-date {} --to-date {} --max-active-runs 1 "
-        "--reprocess-behavior completed".format(*span),
-        "ctr history --from {} --to {}".format(*span),
+        f"airflow backfill create --dag-id ctr_daily --from-date {days[0]} --to-date {last} --max-active-runs 1 "
+        "--reprocess-behavior completed",
+        f"ctr history --from {days[0]} --to {last}",
     ]

@@ -17,16 +17,20 @@ def register(cli: typer.Typer) -> None:
 def history(
     first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
     last: Annotated[str, typer.Option("--to", help="Last day, included.")],
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Make what is published and not stale anew, too: after a change of the code."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Loads logs, features and training rows of every day of a range, audited and published day by day."""
+    """Loads logs, features and training rows of a range, audited and published day by day: what is missing or stale of them."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from include.schemas import STAGES
     from include.spark_submit import submit
 
     days = list(days_between(parse_day(first), parse_day(last)))
-    began, done = time.monotonic(), []
+    began, done, current = time.monotonic(), [], 0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,10 +39,13 @@ def history(
     )
     with Progress(*columns, console=err, transient=True, disable=as_json) as progress:
         bar = progress.add_task("Starting Spark", total=len(days) * len(STAGES))
-        for event in submit("history", days[0], days[-1]):
+        for event in submit("history", days[0], days[-1], again=again):
             told = f"{event['day']} {event['stage']}"
             if event["state"] == "start":
                 progress.update(bar, description=told)
+            elif event["state"] == "current":
+                current += 1
+                progress.advance(bar)
             elif event["state"] == "published":
                 done.append(event)
                 progress.advance(bar)
@@ -49,6 +56,7 @@ def history(
                     )
     seconds = round(time.monotonic() - began, 1)
     if as_json:
-        show_json({"days": len(days), "seconds": seconds, "stages": done})
+        show_json({"days": len(days), "seconds": seconds, "stages": done, "current": current})
     else:
-        out.print(f"{len(days)} day(s) in {seconds} s. `ctr status` shows them.", highlight=False)
+        kept = f" {current} of {len(days) * len(STAGES)} stages were current and stay." if current else ""
+        out.print(f"{len(days)} day(s) in {seconds} s.{kept} `ctr status` shows them.", highlight=False)

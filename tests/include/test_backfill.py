@@ -6,12 +6,12 @@ from datetime import date, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from include.backfill import plan, stale_inputs, trained_on
+from include.backfill import is_current, plan, stale_inputs, trained_on
 from include.cli import cli
 from include.day_status import current_version
 from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
-from include.schemas import STAGES, TABLES, Stage, schema_hash
+from include.schemas import SHAPED_BY, STAGES, TABLES, Stage, schema_hash
 from include.settings import settings
 
 FIRST = date(2023, 7, 10)
@@ -45,7 +45,7 @@ def publish(store: Lake, stage: Stage, day: date, *, schema: str | None = None) 
     inputs = {key: version for key in keys if (version := current_version(store, key))}
     tables = {name: TableVersion("", 1, 1, schema or schema_hash(table_ddl(name))) for name in TABLES[stage]}
     build = new_build()
-    manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", "")
+    manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", settings().digest(*SHAPED_BY[stage]))
     store.write_json(
         f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {n: vars(t) for n, t in tables.items()}}
     )
@@ -130,6 +130,47 @@ def test_a_table_with_other_columns_is_stale(store):
     assert [(step.stage, step.day, step.reasons) for step in plan(store)] == [
         ("training", DAYS[11], ("training has other columns now",))
     ]
+
+
+def test_a_setting_that_shapes_a_table_makes_it_stale_and_what_depends_on_it(store, monkeypatch):
+    monkeypatch.setenv("CTR_USER_FEW_IMPRESSIONS", "9")
+    settings.cache_clear()
+    assert named(plan(store)) == [f"training/{day}" for day in DAYS]
+    monkeypatch.setenv("CTR_SCENES", "4,3,2,1,0")
+    settings.cache_clear()
+    steps = plan(store)
+    assert {step.stage for step in steps} == {"features", "training"}
+    assert "CTR_SCENES" in steps[0].reasons[0]
+    monkeypatch.undo()
+
+
+def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_can_be_redone(store, monkeypatch):
+    for path in (settings().home / "raw" / f"date={DAYS[0]}", settings().home / "raw" / f"date={DAYS[11]}"):
+        (path / "part-0.csv").unlink()
+    monkeypatch.setenv("CTR_ENTITY_SEPARATORS", "#")
+    monkeypatch.setenv("CTR_RETENTION_DAYS", "30")
+    settings.cache_clear()
+    steps = plan(store)
+    assert not {("logs", DAYS[0]), ("logs", DAYS[11])} & {(step.stage, step.day) for step in steps}
+    assert all(step.possible for step in steps)
+    monkeypatch.undo()
+
+
+def test_a_missing_training_day_alone_is_redone_alone_but_through_airflow_to_the_last_day(store):
+    store.fs.rm(store.path(f"_manifests/training/dt={DAYS[4]}.json"))
+    told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--json"]).stdout)
+    assert [(step["stage"], step["day"]) for step in told["steps"]] == [("training", str(DAYS[4]))]
+    assert all(str(DAYS[11]) in command for command in told["commands"])
+    current = [f"{stage}/{day}" for day in DAYS for stage in STAGES if is_current(store, stage, day)]
+    assert len(current) == 3 * len(DAYS) - 1
+    assert f"training/{DAYS[4]}" not in current
+
+
+def test_a_published_day_whose_raw_log_is_gone_is_not_told_to_be_declared_empty(store):
+    (settings().home / "raw" / f"date={DAYS[4]}" / "part-0.csv").unlink()
+    told = CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[4])]).stdout
+    assert f"The raw log of {DAYS[4]} was cleared away" in told
+    assert "CTR_EMPTY_DAYS" not in told
 
 
 def test_the_command_names_days_reasons_models_and_commands(store):
