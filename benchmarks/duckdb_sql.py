@@ -313,7 +313,8 @@ def _known(who: str, day: date) -> str:
 
 
 def _days(day: date, then: str, never: int) -> str:
-    return f"coalesce(DATE '{day}' - {then}, {never})::INTEGER"
+    days = f"least(DATE '{day}' - {then}, {never})" if never else f"DATE '{day}' - {then}"
+    return f"coalesce({days}, {never})::INTEGER"
 
 
 def _of_scene(values: list[str], table: str = "") -> str:

@@ -15,7 +15,7 @@ Window = Literal["7d", "total", "row"]
 Transform = Literal["log1p", "identity", "logit"]
 
 NEVER = 365
-"""Days since something that never happened."""
+"""Days since something that never happened, or longer ago than that."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,20 @@ def _of(who: Literal["user", "item"]) -> tuple[Feature, ...]:
             "identity",
             f"share of the {who}'s impressions so far that fell in the last 7 days",
         ),
-        _days(f"{who}_days_since_seen", who, "total", NEVER, f"days since the {who} was last shown; {NEVER} if never"),
-        _days(f"{who}_days_since_click", who, "total", NEVER, f"days since the {who}'s last click; {NEVER} if never"),
+        _days(
+            f"{who}_days_since_seen",
+            who,
+            "total",
+            NEVER,
+            f"days since the {who} was last shown; {NEVER} if never",
+        ),
+        _days(
+            f"{who}_days_since_click",
+            who,
+            "total",
+            NEVER,
+            f"days since the {who}'s last click; {NEVER} if never",
+        ),
         _days(f"{who}_age_days", who, "total", 0, f"days since the {who} was first shown; 0 if never"),
     )
 
@@ -93,7 +105,11 @@ FEATURES: tuple[Feature, ...] = (
     _rows("user_item_impressions_7d", "user_item", "7d", "times this user saw this item"),
     _rows("user_item_clicks_7d", "user_item", "7d", "clicks of this user on this item"),
     _days(
-        "user_item_days_since_seen", "user_item", "7d", NEVER, f"days since this user saw this item; {NEVER} if never"
+        "user_item_days_since_seen",
+        "user_item",
+        "7d",
+        NEVER,
+        f"days since this user saw this item; {NEVER} if not in 7 days",
     ),
     _rows("user_topic_impressions_7d", "user_topic", "7d", "times this user saw items of the row's topic"),
     _rows("user_topic_clicks_7d", "user_topic", "7d", "clicks of this user on items of the row's topic"),

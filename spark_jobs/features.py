@@ -7,6 +7,7 @@ where training rows are joined. Pairs of user and item or topic have no table be
 the aggregates of seven days, so that a pair seen once costs nothing from the eighth day on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial, reduce
@@ -20,7 +21,7 @@ from include.errors import MissingDataError
 from include.features import NEUTRAL_CTR, prior_strength, scene_columns
 from include.lake import Lake, Manifest
 from include.settings import settings
-from spark_jobs.session import few_rows, read_table, read_uri, together, write_table
+from spark_jobs.session import few_rows, read_uri, together, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
 _COUNTS = ("impressions", "clicks")
@@ -35,7 +36,7 @@ class Day:
     day: date
     staging: str
     rows: int
-    earlier: tuple[date, ...]
+    earlier: tuple[Manifest, ...]
     before: Manifest | None
 
     def staged(self, table: str) -> DataFrame:
@@ -44,27 +45,27 @@ class Day:
 
     def week(self, table: str) -> DataFrame:
         """The aggregates of the seven days up to today."""
-        uris = [self.lake.table_uri(table, day, f"features {self.day}") for day in self.earlier]
+        uris = [self.lake.uri(manifest.table(table).path) for manifest in self.earlier]
         return read_uri(self.spark, table, *uris, self.lake.uri(f"{self.staging}/{table}"))
 
     def yesterday(self, table: str) -> DataFrame | None:
         """A table as of the end of the day before, if there is one."""
-        return read_uri(self.spark, table, self.lake.uri(self.before.tables[table].path)) if self.before else None
+        return read_uri(self.spark, table, self.lake.uri(self.before.table(table).path)) if self.before else None
 
     def write(self, frame: DataFrame, table: str) -> None:
         """Writes a table to staging; a table of counts so far is at least about as large as the one before."""
-        before = self.before.tables[table].rows if self.before and not table.startswith("agg_") else 0
+        before = self.before.table(table).rows if self.before and not table.startswith("agg_") else 0
         write_table(frame, table, self.lake.uri(f"{self.staging}/{table}"), max(self.rows, before))
 
 
-def previous_snapshot(lake: Lake, day: date, needed_for: str) -> Manifest | None:
-    """The published features of the day before; None only for the first day of the log.
+def published_before(lake: Lake, day: date, week: Sequence[date], needed_for: str) -> tuple[Manifest, ...]:
+    """The published features of those days of a week that ends with the day before `day` which the log has, ascending.
 
-    Raises `MissingDataError` where the log has earlier days, naming the gap or the features that are missing.
+    Nothing only for the first day of the log. Raises `MissingDataError` naming the gap, or the features that are missing.
     """
     earlier = [known for known in lake.days("logs") if known < day]
     if not earlier:
-        return None
+        return ()
     before = previous(day)
     if earlier[-1] != before:
         raise MissingDataError(
@@ -72,20 +73,17 @@ def previous_snapshot(lake: Lake, day: date, needed_for: str) -> Manifest | None
             f"Ingest every day from {earlier[-1]} to {before}, then build their features in order "
             f"(`ctr history --from {earlier[-1]} --to {before}`). A day that never had a log is named in CTR_EMPTY_DAYS first."
         )
-    return lake.require("features", before, needed_for)
+    return tuple(lake.require("features", past, needed_for) for past in week if past >= earlier[0])
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     """Stages the tables of the stage."""
     purpose = f"features {day}"
     logs = lake.require("logs", day, purpose)
-    before = previous_snapshot(lake, day, purpose)
-    first = lake.days("logs")[0]
-    earlier = tuple(past for past in window(day)[:-1] if past >= first)
-    inputs = {f"logs/{day}": logs.build}
-    inputs |= {f"features/{past}": lake.require("features", past, purpose).build for past in earlier}
-    today = Day(spark, lake, day, staging, logs.tables["logs"].rows, earlier, before)
-    log = read_table(spark, lake, "logs", day, purpose)
+    earlier = published_before(lake, day, window(day)[:-1], purpose)
+    inputs = {f"logs/{day}": logs.build} | {f"features/{past.day}": past.build for past in earlier}
+    today = Day(spark, lake, day, staging, logs.table("logs").rows, earlier, earlier[-1] if earlier else None)
+    log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
     together(lambda: _write_pairs(today, log), lambda: today.write(_topics(log), "agg_user_topic"))
     together(*(partial(_write_counts, today, who) for who in ("user", "item")))
     together(

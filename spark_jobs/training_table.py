@@ -13,12 +13,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import previous, window
-from include.features import FEATURES, NEUTRAL_CTR, SNAPSHOTS, Feature, level_of, smoothed_ctr
+from include.features import FEATURES, NEUTRAL_CTR, NEVER, SNAPSHOTS, Feature, level_of, smoothed_ctr
 from include.lake import Lake
 from include.schemas import DEEP_FEATURES
 from include.settings import settings
-from spark_jobs.features import previous_snapshot, topic_key
-from spark_jobs.session import days_read, few_rows, read_table, read_uri, write_table
+from spark_jobs.features import published_before, topic_key
+from spark_jobs.session import days_read, few_rows, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
 _PAIRS = {"user_item": ("agg_user_item", "item_id"), "user_topic": ("agg_user_topic", "topic_key")}
@@ -43,8 +43,8 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     purpose = f"training {day}"
     logs = lake.require("logs", day, purpose)
     known, inputs = known_before(spark, lake, day)
-    log = read_table(spark, lake, "logs", day, purpose)
-    rows = logs.tables["logs"].rows
+    log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
+    rows = logs.table("logs").rows
     joined = join_features(log, known, day)
     write_table(joined, "training", lake.uri(f"{staging}/training"), rows)
     inputs = {f"logs/{day}": logs.build, **inputs}
@@ -54,23 +54,34 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
 def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dict[str, str]]:
     """What was known when `day` began, and the builds it was read from; on a lake's first day, nothing."""
     purpose = f"training {day}"
-    before = previous_snapshot(lake, day, purpose)
-    if before is None:
+    week = published_before(lake, day, window(previous(day)), purpose)
+    if not week:
         tables = {table: few_rows(spark, table, []) for table in SNAPSHOTS}
         k = settings().ctr_smoothing
         scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in settings().scenes]
         tables["features_scene"] = few_rows(spark, "features_scene", scenes)
         pairs = {pair: _no_pairs(few_rows(spark, table, []), key) for pair, (table, key) in _PAIRS.items()}
         return Known(tables, pairs), {}
-    first = lake.days("logs")[0]
-    week = {past: lake.require("features", past, purpose) for past in window(previous(day)) if past >= first}
-    tables = {table: read_uri(spark, table, lake.uri(before.tables[table].path)) for table in SNAPSHOTS}
+    before = {table: week[-1].table(table) for table in SNAPSHOTS}
+    tables = {table: read_uri(spark, table, lake.uri(version.path)) for table, version in before.items()}
+    tables["features_scene"] = every_scene(tables["features_scene"])
     pairs = {}
     for pair, (table, key) in _PAIRS.items():
-        uris = [lake.uri(manifest.tables[table].path) for manifest in week.values()]
+        uris = [lake.uri(manifest.table(table).path) for manifest in week]
         pairs[pair] = _pairs_of_week(read_uri(spark, table, *uris), key)
-    small = frozenset(table for table in SNAPSHOTS if before.tables[table].rows <= _ROWS_OF_A_SMALL_TABLE)
-    return Known(tables, pairs, small), {f"features/{past}": manifest.build for past, manifest in week.items()}
+    small = frozenset(table for table, version in before.items() if version.rows <= _ROWS_OF_A_SMALL_TABLE)
+    return Known(tables, pairs, small), {f"features/{manifest.day}": manifest.build for manifest in week}
+
+
+def every_scene(priors: DataFrame) -> DataFrame:
+    """`features_scene` with a row for each scene that the settings have since got: the CTR of all scenes is its prior."""
+    rows = {row["scene"]: row for row in priors.collect()}
+    k, new = settings().ctr_smoothing, [scene for scene in settings().scenes if scene not in rows]
+    if not new:
+        return priors
+    prior = next(iter(rows.values()))["prior_ctr"]
+    added = few_rows(priors.sparkSession, "features_scene", [(scene, 0, 0, prior, prior, k, k) for scene in new])
+    return priors.unionByName(added)
 
 
 def _pairs_of_week(days: DataFrame, key: str) -> DataFrame:
@@ -149,6 +160,8 @@ def _looked_up(feature: Feature, day: date) -> str:
     if feature.unit == "days":
         source = f"totals_{grain}" if grain in ("user", "item") else grain
         found = f"datediff(DATE'{day}', {source}.{_DATES[column]})"
+        if feature.default == NEVER:
+            found = f"least({found}, {NEVER})"
     elif column.startswith("scene_"):
         found = _by_scene(f"features_{grain}.{column.removeprefix('scene_')}_scene_{n}" for n in scenes)
     elif grain in ("user", "item"):

@@ -134,4 +134,5 @@ def _pairs(logs: Logs, before: date, rows: pd.DataFrame, keys: list[str]) -> pd.
 
 
 def _days_since(day: date, then: pd.Series, never: int) -> list[int]:
-    return [never if pd.isna(value) else (day - value).days for value in then]
+    days = [never if pd.isna(value) else (day - value).days for value in then]
+    return [min(value, never) for value in days] if never else days
