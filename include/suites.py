@@ -41,7 +41,7 @@ LEAK_CHECKS = (
 )
 """Checks of a training partition that tell a leak: the task `audit_leakage` fails with them."""
 RECOMPUTED_KEYS = 200
-"""About how many users, and how many items, have their counts computed again from the aggregates."""
+"""About how many users, and how many items, have their counts compared with the tables of the days before."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +260,10 @@ def _feature_range(feature: Feature) -> RowCheck:
         return RowCheck("expect_feature_in_range", name, f"{name} >= 0 AND {name} <= 1", "0 to 1, no nulls", (name,))
     if feature.unit == "log-odds":
         return RowCheck("expect_feature_in_range", name, f"abs({name}) < 20", "between -20 and 20, no nulls", (name,))
+    if feature.unit == "days" and feature.grain != "row":
+        # What is known at the end of the day before is a day old; the age alone is 0 for what is not known.
+        unknown = f" OR ({name} = 0 AND {feature.grain}_level = 'zero')" if feature.default == 0 else ""
+        return RowCheck("expect_feature_in_range", name, f"{name} >= 1{unknown}", "at least 1 day, no nulls", (name,))
     return RowCheck("expect_feature_in_range", name, f"{name} >= 0", "at least 0, no nulls", (name,))
 
 

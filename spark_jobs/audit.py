@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 from typing import Any
 
@@ -37,8 +37,9 @@ from include.suites import (
 )
 from spark_jobs import checks
 from spark_jobs.ingest import parsed_time
-from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, column_aucs, leak_checks, recomputed
+from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
+from spark_jobs.training_table import every_scene
 
 SAMPLE_ROWS = 10
 _FLAG = "row_check_"
@@ -181,7 +182,7 @@ def _audit_features(
     impressions = {table: found[table]["impressions"] if table in found else 0 for table in counted}
     distinct = {table: found[table]["distinct"] if table in found else 0 for table in unique}
     records = [checks.unique(table, key, manifest.tables[table].rows, distinct[table]) for table, key in unique.items()]
-    records += checks.impressions_conserved(store, manifest, impressions)
+    records += checks.impressions_conserved(store, manifest, impressions, _due(staged, store, manifest))
     scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
     right = set(scenes) == set(settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
     told = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
@@ -235,13 +236,42 @@ def _recent_aucs(store: Lake, day: date) -> list[Aucs]:
 
 
 def _recomputed(store: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Record]:
-    """Counts of some users and items against the published aggregates of the seven days before, whatever the job has read."""
-    before = previous(parse_day(manifest.day))
-    past = {day: found for day in window(before) if (found := store.manifest("features", day))}
-    uris = [store.uri(each.tables["agg_user_item"].path) for each in past.values()]
-    week = read_uri(training.sparkSession, "agg_user_item", *uris) if uris else None
-    keys = {who: past[before].tables[f"features_{who}"].rows if before in past else 0 for who in ("user", "item")}
-    yield from recomputed(training, week, {who: max(1, rows // RECOMPUTED_KEYS) for who, rows in keys.items()})
+    """Counts of some users and items against the published tables of the days before, whatever the job has read."""
+    before, spark = previous(parse_day(manifest.day)), training.sparkSession
+    week = [found for day in window(before) if (found := store.manifest("features", day))]
+    if not week or week[-1].day != str(before):
+        rows = dict.fromkeys(("user", "item"), manifest.table("training").rows)
+        yield from recomputed(training, None, _one_in(rows))
+        return
+
+    def published(table: str, *days: Manifest) -> DataFrame:
+        return read_uri(spark, table, *(store.uri(day.table(table).path) for day in days))
+
+    past = Past(
+        published("agg_user_item", *week),
+        published("agg_user_topic", *week),
+        {who: published(f"totals_{who}", week[-1]) for who in ("user", "item")},
+    )
+    yield from recomputed(training, past, _one_in({who: week[-1].table(f"totals_{who}").rows for who in past.totals}))
+
+
+def _one_in(rows: dict[str, int]) -> dict[str, int]:
+    return {who: max(1, count // RECOMPUTED_KEYS) for who, count in rows.items()}
+
+
+def _due(staged: dict[str, DataFrame], store: Lake, manifest: Manifest) -> dict[str, int]:
+    """Impressions so far of the keys that the retention forgets today unless they have returned, by table of totals."""
+    day = parse_day(manifest.day)
+    oldest = day - timedelta(days=settings().retention_days)
+    before = store.manifest("features", previous(day))
+    if before is None or store.days("logs")[0] > oldest:
+        return {}
+    due = {}
+    for table in ("totals_user", "totals_item"):
+        frame = read_uri(staged[table].sparkSession, table, store.uri(before.table(table).path))
+        last = frame.where(F.col("last_seen") <= F.lit(oldest))
+        due[table] = _first(last.agg(F.coalesce(F.sum("impressions_total"), F.lit(0)).alias("due")))["due"]
+    return due
 
 
 def _distinct(*key: str) -> Any:
@@ -260,7 +290,7 @@ def _priors(spark: SparkSession, store: Lake, manifest: Manifest) -> Priors:
     if manifest.stage != "training" or f"features/{before}" not in manifest.inputs:
         return {}
     uri = store.table_uri("features_scene", before, f"audit of training {manifest.day}")
-    rows = read_uri(spark, "features_scene", uri).collect()
+    rows = every_scene(read_uri(spark, "features_scene", uri)).collect()
     return {row["scene"]: Prior(row["ctr_7d"], row["user_strength"], row["item_strength"]) for row in rows}
 
 

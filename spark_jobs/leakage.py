@@ -4,12 +4,14 @@ Three questions of every staged training partition; a fourth, whether any column
 changed, is asked by the tests:
 
 - *statistical*: the AUC of each column alone in each scene, against an absolute bound and against that of recent days;
-- *recomputed*: counts of some users and items, again from the published aggregates of the seven days before;
+- *recomputed*: counts of some users and items, against the published aggregates and totals of the days before;
 - *lineage*: in `spark_jobs/checks.py`.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -43,10 +45,12 @@ _BUCKETS = 2**16
 def single_feature_auc(sample: pd.DataFrame) -> pd.Series:
     """AUC of each numeric column alone, `[columns] float64`, in either direction (0.5 to 1); nulls rank in the middle.
 
-    `sample` has `label` and columns of `SUSPECTS`. From rank sums with ties averaged (Mann-Whitney U).
+    `sample` has `label` and columns of `SUSPECTS`; whether a deep feature is missing is a column of its own,
+    `deep_features_0 missing`. From rank sums with ties averaged (Mann-Whitney U).
     """
     values = sample[[name for name in SUSPECTS if name in sample]].astype("float64")
-    return _auc(values.fillna(values.median()).fillna(0.0), sample["label"])
+    missing = values[[name for name in DEEP_FEATURES if name in values]].isna().astype("float64").add_suffix(" missing")
+    return _auc(values.fillna(values.median()).fillna(0.0).join(missing), sample["label"])
 
 
 def _auc(values: pd.DataFrame, label: pd.Series) -> pd.Series:
@@ -162,61 +166,96 @@ def _descending(aucs: dict[str, float]) -> list[tuple[str, float]]:
 
 # Recomputed
 
-_WEEK = ("impressions_7d", "clicks_7d", "scene_impressions_7d", "scene_clicks_7d")
+_COUNTS = ("impressions", "clicks")
+_LOOKED_UP = ("what", "key", "within")
 
 
-def recomputed(training: DataFrame, week: DataFrame | None, one_in: dict[str, int]) -> Iterator[Record]:
-    """One record for users and one for items: the counts of some keys are those of the seven days before.
+@dataclass(frozen=True)
+class Past:
+    """What was published before a day: aggregates `agg_user_item, agg_user_topic` of seven days, totals of the day before."""
 
-    `week` holds the published aggregates by user, item and scene of those days, None where there are none; of each kind of key
-    one in `one_in` is looked at, chosen by a hash.
+    user_item: DataFrame
+    user_topic: DataFrame
+    totals: dict[str, DataFrame]
+
+
+def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -> Iterator[Record]:
+    """One record for users and one for items: all counts of some of them are those of the days before.
+
+    `past` is None where nothing was published before; of users and of items one in `one_in` is looked at, chosen by a hash.
     """
-    claimed = [_claimed(training, who, one_in[who]) for who in ("user", "item")]
-    found = _together(claimed).toPandas()
-    truth = _together([_true(week, who, one_in[who]) for who in ("user", "item")]).toPandas() if week else None
+    claimed = reduce(
+        DataFrame.unionByName, (_claimed(training, who, one_in[who]) for who in ("user", "item"))
+    ).toPandas()
+    truth = _true(past, one_in).toPandas() if past else claimed.head(0)
+    rows = claimed.merge(truth, on=list(_LOOKED_UP), how="left", suffixes=("", "_true"))
+    told, true = (rows[[f"{count}{side}" for count in _COUNTS]].fillna(0).to_numpy(int) for side in ("", "_true"))
+    wrong = (told != true).any(axis=1)
     for who in ("user", "item"):
-        yield _same_counts(who, found[found["who"] == who], truth[truth["who"] == who] if truth is not None else None)
-
-
-def _together(frames: list[DataFrame]) -> DataFrame:
-    return frames[0].unionByName(frames[1])
+        own = rows["what"].str.startswith(who)
+        kinds = ", ".join(sorted(rows["what"][own & wrong].unique()))
+        yield record(
+            "training",
+            "expect_counts_of_the_days_before",
+            not (own & wrong).any(),
+            f"counts of {who}s as in the tables of the days before",
+            f"{(own & wrong).sum():,} of {own.sum():,} counts looked at differ" + (f": {kinds}" if kinds else ""),
+            column=f"{who}_id",
+            failing_rows=int((own & wrong).sum()),
+        )
 
 
 def _chosen(who: str, one_in: int) -> Column:
     return F.pmod(F.xxhash64(f"{who}_id"), F.lit(one_in)) == 0
 
 
-def _claimed(training: DataFrame, who: str, one_in: int) -> DataFrame:
-    counts = (F.col(f"{who}_{name}").alias(name) for name in _WEEK)
-    keys = (F.lit(who).alias("who"), F.col(f"{who}_id").alias("key"), "scene")
-    return training.where(_chosen(who, one_in)).select(*keys, *counts).distinct()
-
-
-def _true(week: DataFrame, who: str, one_in: int) -> DataFrame:
-    counts = (F.sum(count).alias(count) for count in ("impressions", "clicks"))
-    keys = (F.lit(who).alias("who"), F.col(f"{who}_id").alias("key"), "scene")
-    return week.where(_chosen(who, one_in)).groupBy(*keys).agg(*counts)
-
-
-def _same_counts(who: str, claimed: pd.DataFrame, truth: pd.DataFrame | None) -> Record:
-    if truth is None:
-        expected = claimed.assign(**dict.fromkeys(_WEEK, 0))
-    else:
-        everywhere = truth.groupby("key")[["impressions", "clicks"]].sum()
-        own = claimed[["key", "scene"]].merge(truth, on=["key", "scene"], how="left")
-        expected = claimed.assign(
-            impressions_7d=claimed["key"].map(everywhere["impressions"]).fillna(0),
-            clicks_7d=claimed["key"].map(everywhere["clicks"]).fillna(0),
-            scene_impressions_7d=own["impressions"].fillna(0).to_numpy(),
-            scene_clicks_7d=own["clicks"].fillna(0).to_numpy(),
-        )
-    wrong = (claimed[list(_WEEK)].to_numpy() != expected[list(_WEEK)].to_numpy()).any(axis=1)
-    return record(
-        "training",
-        "expect_counts_of_the_days_before",
-        not wrong.any(),
-        f"7-day counts of {who}s as in the aggregates of the seven days before",
-        f"{wrong.sum():,} of {len(claimed):,} {who} × scene looked at differ",
-        column=f"{who}_id",
-        failing_rows=int(wrong.sum()),
+def _looked_up(what: str, key: str, within: Column | str | None, shown: Column | str, clicked: Column | str) -> Column:
+    """A pair of counts: `what` is counted, for which `key`, and within which scene, item or topic."""
+    inside = (
+        F.lit("") if within is None else F.coalesce(F.col(within) if isinstance(within, str) else within, F.lit(""))
     )
+    counts = (F.col(column) if isinstance(column, str) else column for column in (shown, clicked))
+    return F.struct(
+        F.lit(what).alias("what"),
+        F.col(key).alias("key"),
+        inside.cast("string").alias("within"),
+        *(count.cast("bigint").alias(name) for name, count in zip(_COUNTS, counts, strict=True)),
+    )
+
+
+def _claimed(training: DataFrame, who: str, one_in: int) -> DataFrame:
+    """`what, key, within, impressions, clicks` that the rows of some keys say."""
+    key = f"{who}_id"
+    found = [
+        _looked_up(f"{who} 7d", key, None, f"{who}_impressions_7d", f"{who}_clicks_7d"),
+        _looked_up(f"{who} scene 7d", key, "scene", f"{who}_scene_impressions_7d", f"{who}_scene_clicks_7d"),
+        _looked_up(f"{who} total", key, None, f"{who}_impressions_total", f"{who}_clicks_total"),
+    ]
+    if who == "user":
+        topic = F.try_element_at("item_entity_keys", F.lit(1))
+        found += [
+            _looked_up("user_item 7d", key, "item_id", "user_item_impressions_7d", "user_item_clicks_7d"),
+            _looked_up("user_topic 7d", key, topic, "user_topic_impressions_7d", "user_topic_clicks_7d"),
+        ]
+    rows = training.where(_chosen(who, one_in)).select(F.explode(F.array(*found)).alias("found"))
+    return rows.select("found.*").distinct()
+
+
+def _true(past: Past, one_in: dict[str, int]) -> DataFrame:
+    """The same of what was published."""
+    user, item = (_chosen(who, one_in[who]) for who in ("user", "item"))
+    parts = [
+        _summed(past.user_item.where(user), ("user 7d", None), ("user scene 7d", "scene"), ("user_item 7d", "item_id")),
+        _summed(past.user_topic.where(user), ("user_topic 7d", "topic_key")),
+        _summed(past.user_item.where(item), ("item 7d", None), ("item scene 7d", "scene")),
+    ]
+    for who, chosen in (("user", user), ("item", item)):
+        counts = _looked_up(f"{who} total", f"{who}_id", None, "impressions_total", "clicks_total")
+        parts.append(past.totals[who].where(chosen).select(counts.alias("found")).select("found.*"))
+    return reduce(DataFrame.unionByName, parts)
+
+
+def _summed(days: DataFrame, *wanted: tuple[str, str | None]) -> DataFrame:
+    found = [_looked_up(what, f"{what.split('_')[0].split()[0]}_id", within, *_COUNTS) for what, within in wanted]
+    rows = days.select(F.explode(F.array(*found)).alias("found")).select("found.*")
+    return rows.groupBy(*_LOOKED_UP).agg(*(F.sum(count).alias(count) for count in _COUNTS))

@@ -1,6 +1,7 @@
 """The audit catches planted faults and leaks, publishes nothing then, and says what is wrong."""
 
 import json
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +11,9 @@ from pyspark.sql import functions as F
 from small_days import DAY, build_only, contents, csv_text, publish_logs, raw_row, run_stage, write_raw
 
 from include.errors import DataQualityError
-from spark_jobs import audit, features, training_table
+from include.lake import Manifest
+from include.settings import settings
+from spark_jobs import audit, checks, features, training_table
 
 pytestmark = pytest.mark.spark
 
@@ -36,6 +39,26 @@ def two_days(spark, store):
         publish_logs(store, day, events(n))
         build_only(spark, store, "features", day)
     return store, run_stage(spark, store, "training", NEXT)
+
+
+def test_a_scene_that_is_new_to_the_settings_leans_on_the_ctr_of_all(spark, two_days, monkeypatch):
+    store, _ = two_days
+    monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,new")
+    settings.cache_clear()
+    honest = events(1)
+    publish_logs(store, NEXT, honest.assign(scene=honest["scene"].where(honest.index % 9 > 0, "new")))
+    quality = run_stage(spark, store, "training", NEXT)
+    assert [check for check in quality["checks"] if check["status"] == "fail"] == []
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(("impressions", "right"), [(110, True), (105, True), (104, False), (111, False)])
+def test_totals_lack_at_most_what_the_retention_forgets(store, impressions, right):
+    before = Manifest("features", str(DAY), "b", {}, 100, {}, "", "", profile={"totals_user": 100})
+    store.write_json(f"_manifests/features/dt={DAY}.json", asdict(before))
+    today = replace(before, day=str(NEXT), rows_in=10)
+    (found,) = checks.impressions_conserved(store, today, {"totals_user": impressions}, {"totals_user": 5})
+    assert (found["status"] == "pass") == right
 
 
 def count_jobs(spark, monkeypatch: pytest.MonkeyPatch) -> list[int]:

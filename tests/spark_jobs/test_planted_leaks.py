@@ -96,6 +96,13 @@ def test_a_user_ctr_with_the_own_click(spark, lake_of_days, monkeypatch):
     assert {"expect_counts_of_the_days_before", "expect_rate_of_its_counts"} <= set(failures(spark, lake_of_days))
 
 
+@pytest.mark.parametrize("counts", ["user_{}_total", "user_item_{}_7d", "user_topic_{}_7d"])
+def test_counts_with_the_own_row(spark, lake_of_days, monkeypatch, counts):
+    clicks, shown = counts.format("clicks"), counts.format("impressions")
+    plant(monkeypatch, lambda rows: rows.withColumns({clicks: F.col(clicks) + F.col("label"), shown: F.col(shown) + 1}))
+    assert "user" in failures(spark, lake_of_days)["expect_counts_of_the_days_before"]
+
+
 def test_a_window_of_rows_that_reaches_into_the_day(spark, lake_of_days, monkeypatch):
     def last_rows(rows: DataFrame) -> DataFrame:
         earlier = Window.partitionBy("user_id").orderBy("log_ts").rowsBetween(-50, -1)
@@ -126,6 +133,11 @@ def test_rows_duplicated_by_a_join(spark, lake_of_days, monkeypatch):
 def test_the_label_under_another_name(spark, lake_of_days, monkeypatch, noise):
     plant(monkeypatch, lambda rows: rows.withColumn("deep_features_5", F.col("label") + F.rand(1) * noise))
     assert "deep_features_5" in failures(spark, lake_of_days)["expect_no_leak"]
+
+
+def test_a_value_that_is_only_logged_after_a_click(spark, lake_of_days, monkeypatch):
+    plant(monkeypatch, lambda rows: rows.withColumn("deep_features_7", F.when(F.col("label") == 1, F.rand(1))))
+    assert "deep_features_7 missing" in failures(spark, lake_of_days)["expect_no_leak"]
 
 
 @pytest.mark.parametrize("column", ["query", "item_title"])
