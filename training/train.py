@@ -1,7 +1,7 @@
 """`train`: the candidate of log day *d*, from the training rows of days before *d*.
 
-It starts from the newest version promoted on an earlier day and learns the days since that one was trained; where there
-is none it starts from nothing, on the training window. Nothing of day *d* or later is read.
+It continues the newest version promoted on an earlier day with the days since that one was trained, or starts from nothing
+on the training window (`start.py`). Nothing of day *d* or later is read.
 """
 
 import tempfile
@@ -16,33 +16,31 @@ import numpy as np
 import torch
 
 from include import registry
-from include.calendar import previous
 from include.console import err
 from include.errors import MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
-from training.artifact import OtherArchitectureError, Predictor, build_model, load, load_texts, save, text_lookup
+from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration, Doubles
 from training.cold import ColdSimulation
 from training.curve import write_curve
 from training.dense import Moments, columns_of, transformed
 from training.device import steady_threads
-from training.encoders import encoder_place, llm_place
 from training.loop import CurvePoint, Trainer, curve_point, predict
 from training.memory import Floats, Memory
 from training.models.content import TextLookup
 from training.models.fused import FusedModel
 from training.progress import progress
 from training.rows import build_rows, state_after
-from training.state import ModelConfig, State
-from training.tables import only_days_before, published_days, read_day
+from training.start import NEEDED_FOR, config_of, start_of
+from training.state import State
+from training.tables import only_days_before, read_day
 from training.text_table import BAGS, TextTable, keys_in
 from training.topics import TOPICS, Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
-NEEDED_FOR = "Training"
 LLM_DIM = 64
 CALIBRATION_DAYS = 3
 IDS_AND_TEXTS = ("user_id", "item_id", "title_key", *BAGS)
@@ -93,8 +91,9 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     """Trains and registers the candidate of `day`, and returns the record that it writes."""
     started = time.monotonic()
     store = lake()
-    base, before = (None, None) if scratch else _base(day)
-    days = days_to_learn(store, day, settings, base.trained_through if base else None)
+    with only_days_before(day):
+        start = start_of(store, day, settings, scratch=scratch)
+    base, days = start.version, start.days
     if not days and base is None:
         raise MissingDataError(
             f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
@@ -104,7 +103,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
         return _record(store, day, base, days, None, started)
     with only_days_before(day):
-        trained = fit(store, days, settings, before)
+        trained = fit(store, days, settings, start.model)
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
         write_curve(Path(folder), trained.curve)
@@ -123,25 +122,6 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             },
         )
     return _record(store, day, version, days, trained, started)
-
-
-def _base(day: date) -> tuple[registry.ModelVersion | None, Predictor | None]:
-    """The version to start from and its model; none where none was promoted yet, or the code has changed its shape."""
-    version = registry.promoted_before(day)
-    if version is None:
-        return None, None
-    try:
-        return version, load(registry.download(version.version))
-    except OtherArchitectureError as error:
-        err.print(f"[yellow]Starting from nothing:[/] {error}", highlight=False)
-        return None, None
-
-
-def days_to_learn(store: Lake, day: date, settings: Settings, trained_through: date | None) -> list[date]:
-    """The published days with rows that the candidate of `day` learns from: before it, in the window, after the base's last."""
-    days = published_days(store, "training", previous(day), settings.train_days)
-    new = [each for each in days if trained_through is None or each > trained_through]
-    return [each for each in new if store.require("training", each, NEEDED_FOR).tables["training"].rows]
 
 
 def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor | None) -> Trained:
@@ -220,13 +200,7 @@ def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
 
 def fresh_state(store: Lake, found: Survey, settings: Settings, last: date) -> State:
     """The state before the first day of a model that starts from nothing: statistics are the window's."""
-    config = ModelConfig(
-        scenes=settings.scenes,
-        encoder=encoder_place(settings).slug,
-        llm=llm_place(settings).slug,
-        item_few_impressions=settings.item_few_impressions,
-        ctr_smoothing=settings.ctr_smoothing,
-    )
+    config = config_of(settings)
     vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
     whitening = Whitening.fit(vectors[has_vector])
     return State(

@@ -99,8 +99,8 @@ def title(item: int, topic: int) -> str:
     return f"{TOPICS[topic]} number {item}"
 
 
-def publish(lake: Lake, log: pd.DataFrame, number: int) -> None:
-    """Publishes the `texts` and `training` tables of a day."""
+def publish(lake: Lake, log: pd.DataFrame, number: int, **columns: object) -> None:
+    """Publishes the `texts` and `training` tables of a day; `columns` take the place of those of its training rows."""
     rows = log[log.number == number]
     titles = {title(item, topic) for item, topic in zip(rows.item, rows.topic, strict=True)}
     texts = sorted(titles | set(TOPICS))
@@ -112,7 +112,12 @@ def publish(lake: Lake, log: pd.DataFrame, number: int) -> None:
         number,
         pa.table({"text_key": [text_key(t) for t in texts], "text": texts, "kind": kinds}),
     )
-    publish_table(lake, "training", "training", number, arrow(training_frame(log, number)))
+    publish_table(lake, "training", "training", number, arrow(training_frame(log, number).assign(**columns)))
+
+
+def publish_empty(lake: Lake, log: pd.DataFrame, number: int) -> None:
+    """Publishes a day without training rows: the lake is at least that old."""
+    publish_table(lake, "training", "training", number, arrow(training_frame(log, 0)).slice(0, 0))
 
 
 def arrow(frame: pd.DataFrame) -> pa.Table:

@@ -1,0 +1,146 @@
+"""From what a candidate starts: what a promoted version was fitted on, and for, decides whether it is continued."""
+
+import fabricate
+import numpy as np
+import pytest
+
+from include import registry
+from include.lake import Lake
+from include.settings import Settings
+from training import start, train
+from training.artifact import load
+from training.dense import NAMES
+
+LAST = fabricate.day(4)
+RISING = "user_ctr_trend"
+
+
+def promoted(day, settings) -> dict:
+    """The record of the day's candidate, which is promoted."""
+    record = train.run(day, settings)
+    registry.promote(record["version"], reason="test", by="test")
+    return record
+
+
+def told(capsys) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def aged(world, days: int) -> None:
+    """Makes the lake older than its first rows."""
+    fabricate.publish_empty(world.lake, world.log, -days)
+
+
+def waken(world) -> None:
+    """A feature that was constant varies in the rows of the last day before the evaluation."""
+    rows = int((world.log.number == 3).sum())
+    fabricate.publish(world.lake, world.log, 3, **{RISING: np.linspace(-1, 1, rows)})
+
+
+def test_the_training_window_is_bounded(world):
+    settings = world.settings.model_copy(update={"train_days": 2})
+    assert start.days_to_learn(world.lake, LAST, settings) == [fabricate.day(2), fabricate.day(3)]
+
+
+def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, capsys):
+    first = promoted(fabricate.day(1), world.settings)
+    second = train.run(LAST, world.settings)
+    assert (second["base_version"], second["days"], second["trained_from"]) == (None, 4, str(fabricate.day(0)))
+    assert "Starting from nothing: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in told(capsys)
+    scales = [load(registry.download(record["version"])).state.standardiser.scale for record in (first, second)]
+    place = NAMES.index("user_impressions_7d")
+    assert scales[0][place] == 0
+    assert scales[1][place] > 0
+
+
+def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home):
+    """As the demo does: seven days of history, then nights that each continue the one before."""
+    log, store, settings = fabricate.impressions(9, 150), Lake(f"file://{home}/lake"), Settings(home=home)
+    for number in range(9):
+        # A week compared with all days: nothing differs until the lake is older than a week.
+        trend = np.linspace(-1, 1, 150) if number > 7 else 0.0
+        fabricate.publish(store, log, number, **{RISING: trend})
+    fabricate.fake_vectors(store, log)
+    nights = [promoted(fabricate.day(number), settings) for number in (7, 8, 9)]
+    assert [night["base_version"] for night in nights] == [None, 1, 2]
+    assert [night["days"] for night in nights] == [7, 1, 1]
+
+
+def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world):
+    """A chain that began on a lake's first days stays as short-sighted as its first version."""
+    first = promoted(fabricate.day(2), world.settings)
+    version = registry.get(first["version"])
+    folder = registry.download(version.version)
+    later = registry.register(
+        folder,
+        log_day=fabricate.day(3),
+        trained_from=version.trained_from,
+        trained_through=fabricate.day(2),
+        base_version=version.version,
+        content_hash="continued",
+        metrics={},
+        params={},
+    )
+    registry.promote(later.version, reason="test", by="test")
+    assert train.run(LAST, world.settings)["base_version"] is None
+    aged(world, 5)
+    assert train.run(LAST, world.settings)["base_version"] == later.version
+
+
+def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, capsys):
+    aged(world, 10)
+    promoted(fabricate.day(2), world.settings)
+    waken(world)
+    record = train.run(LAST, world.settings)
+    assert (record["base_version"], record["days"]) == (None, 4)
+    assert f"ignores what was constant when it was fitted and varies now: {RISING}." in told(capsys)
+    scale = load(registry.download(record["version"])).state.standardiser.scale
+    assert scale[NAMES.index(RISING)] > 0
+    registry.promote(record["version"], reason="test", by="test")
+    following = start.start_of(world.lake, fabricate.day(5), world.settings, scratch=False)
+    assert (following.version.version, following.days) == (record["version"], [LAST])
+
+
+def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(world):
+    aged(world, 9)
+    first = promoted(fabricate.day(2), world.settings)
+    waken(world)
+    assert train.run(LAST, world.settings)["base_version"] == first["version"]
+
+
+def test_inputs_that_stay_constant_are_no_reason(world, capsys):
+    aged(world, 300)
+    first = promoted(fabricate.day(2), world.settings)
+    assert train.run(LAST, world.settings)["base_version"] == first["version"]
+    assert "Starting from nothing" not in told(capsys)
+
+
+@pytest.mark.parametrize(
+    ("what", "changed"),
+    [
+        ("scenes", {"scenes": ("0", "1", "2", "3", "4", "5")}),
+        ("encoder", {"text_encoder": "team/encoder"}),
+        ("llm", {"llm": "team/language-model"}),
+    ],
+)
+def test_a_base_of_other_settings_is_not_continued(world, capsys, what, changed):
+    aged(world, 5)
+    promoted(fabricate.day(2), world.settings)
+    other = world.settings.model_copy(update=changed)
+    config = start.config_of(other)
+    if what == "encoder":
+        fabricate.fake_vectors(world.lake, world.log, config.encoder, dim=32)
+    record = train.run(LAST, other)
+    assert (record["base_version"], record["days"]) == (None, 4)
+    assert f"version 1 was trained with {what}" in told(capsys)
+    assert load(registry.download(record["version"])).state.config == config
+
+
+def test_a_base_of_another_architecture_is_not_continued(world, capsys):
+    first = train.run(fabricate.day(2), world.settings)
+    registry.promote(first["version"], reason="test", by="test")
+    config = registry.download(first["version"]) / "model.json"
+    config.write_text(config.read_text().replace('"expert_dim": 64', '"expert_dim": 32'))
+    record = train.run(LAST, world.settings)
+    assert (record["base_version"], record["days"]) == (None, 4)
+    assert "another architecture" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,116 @@
+"""Where the candidate of a day starts: the days that it learns, and the promoted version that it continues, if any."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from rich.markup import escape
+
+from include import registry
+from include.calendar import WINDOW_DAYS, previous
+from include.console import err
+from include.lake import Lake
+from include.settings import Settings
+from training.artifact import OtherArchitectureError, Predictor, load
+from training.dense import NAMES, Moments, Standardiser, columns_of, transformed
+from training.encoders import encoder_place, llm_place
+from training.state import ModelConfig
+from training.tables import published_days, read_day
+
+NEEDED_FOR = "Training"
+SETTLED_DAYS = 2 * WINDOW_DAYS
+"""Age of a lake from which its features are as they will be: what compares the week with all days needs a second week."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The days to learn, ascending, and the version that learns them with its model: None to start from nothing."""
+
+    days: list[date]
+    version: registry.ModelVersion | None = None
+    model: Predictor | None = None
+
+
+def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
+    """The newest version promoted on an earlier day with the days since it was trained; else the training window.
+
+    Why a promoted version is not continued is told on stderr.
+    """
+    days = days_to_learn(store, day, settings)
+    version = None if scratch else registry.promoted_before(day)
+    if version is None:
+        return Start(days)
+    new = [each for each in days if each > version.trained_through]
+    try:
+        model = load(registry.download(version.version))
+        reason = next(why_not_continued(store, settings, version, model, new), None)
+    except OtherArchitectureError as error:
+        reason = str(error)
+    if reason is None:
+        return Start(new, version, model)
+    err.print(f"[yellow]Starting from nothing:[/] {escape(reason)}", highlight=False)
+    return Start(days)
+
+
+def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
+    """The published days with rows that the candidate of `day` may learn from: before it, in the training window."""
+    days = published_days(store, "training", previous(day), settings.train_days)
+    return [each for each in days if store.require("training", each, NEEDED_FOR).tables["training"].rows]
+
+
+def config_of(settings: Settings) -> ModelConfig:
+    """What a model that starts from nothing is made for."""
+    return ModelConfig(
+        scenes=settings.scenes,
+        encoder=encoder_place(settings).slug,
+        llm=llm_place(settings).slug,
+        item_few_impressions=settings.item_few_impressions,
+        ctr_smoothing=settings.ctr_smoothing,
+    )
+
+
+def why_not_continued(
+    store: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
+) -> Iterator[str]:
+    """Reasons why a version must not learn the `new` days: its settings, or the days that its statistics come from."""
+    wanted = config_of(settings)
+    for what in ("scenes", "encoder", "llm"):
+        was, now = getattr(model.state.config, what), getattr(wanted, what)
+        if was != now:
+            yield f"version {version.version} was trained with {what} {was}, and the settings now say {now}."
+    if not new:
+        return
+    fitted = _first_of_chain(version)
+    lake_from = min([fitted.trained_from, *store.days("training")[:1]])
+    if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
+        yield (
+            f"the statistics of version {version.version} were fitted on {fitted.trained_from}..{fitted.trained_through}, "
+            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
+        )
+    if _days(lake_from, new[-1]) >= SETTLED_DAYS:
+        awake = awakened(store, model.state.standardiser, new)
+        if awake:
+            yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
+
+
+def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date]) -> list[str]:
+    """Inputs that a standardiser switched off, because they were constant, and that vary in the rows of these days."""
+    off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
+    if not off:
+        return []
+    moments = Moments(len(off))
+    for day in days:
+        moments.add(transformed(read_day(store, "training", day, NEEDED_FOR, columns_of(off)), off))
+    return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
+
+
+def _first_of_chain(version: registry.ModelVersion) -> registry.ModelVersion:
+    """The version that started from nothing and that this one goes back to: its days are those of the statistics."""
+    known = {each.version: each for each in registry.versions()}
+    while version.base_version in known:
+        version = known[version.base_version]
+    return version
+
+
+def _days(first: date, last: date) -> int:
+    return (last - first).days + 1
