@@ -6,10 +6,11 @@ where the group cannot tell.
 
 import time
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include import registry
 from include.errors import CtrError, MissingDataError, NothingToDoError
@@ -23,6 +24,9 @@ from training.bootstrap import METRICS, GroupMetrics, Scored, interval, point, r
 from training.groups import Group, reported_groups
 from training.predictions import EvaluationRows, usable
 from training.tables import read_day
+
+if TYPE_CHECKING:
+    from training.artifact import Predictor
 
 Estimate = dict[str, Any]
 
@@ -230,7 +234,7 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
     of_candidate = model.predict(table)
-    of_champion = artifact.load(registry.download(champion.version)).predict(table).probability if champion else None
+    of_champion = _known_scenes(artifact.load(registry.download(champion.version)), table) if champion else None
     for name, values in (
         ("candidate", of_candidate.probability),
         ("champion", of_champion),
@@ -239,6 +243,16 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
     return table.select(predictions.SCHEMA.names)
+
+
+def _known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
+    """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
+    known = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
+    if pc.all(known).as_py():
+        return model.predict(table).probability
+    probability = np.full(table.num_rows, np.nan)
+    probability[known.to_numpy()] = model.predict(table.filter(known)).probability
+    return probability
 
 
 def _describe(version: ModelVersion) -> dict[str, Any]:

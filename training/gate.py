@@ -130,7 +130,10 @@ def judge(
     comparison = Comparison(rows, scenes, pools, resamples, seed)
     rules = [finite, *_absolute(comparison, policy)]
     if not champion_usable:
-        sentence = "The champion predicts values that are no probabilities: look at it before anything is promoted."
+        sentence = (
+            "The champion has no probability for every row: it predicts values that are none, or does not know a scene that "
+            "the settings have got since. Look at it before anything is promoted."
+        )
         return [*rules, Rule("champion", "hold", sentence, {})], None
     if not comparison.paired:
         return rules, None

@@ -13,6 +13,7 @@ from scored_days import Day
 from include import registry
 from include.lake import Lake, Manifest, TableVersion, lake
 from include.registry import ModelVersion
+from include.settings import settings
 from training.memory import Memory
 from training.vocabulary import Vocabulary
 
@@ -85,4 +86,6 @@ class NamedModels:
             return SimpleNamespace(probability=values[at], alpha=np.full(len(at), 0.25))
 
         nobody, nothing = Vocabulary.empty(), Memory.empty(1, 1, 1, 1)
-        return SimpleNamespace(predict=predict, state=SimpleNamespace(users=nobody, items=nobody, memory=nothing))
+        config = SimpleNamespace(scenes=settings().scenes)
+        state = SimpleNamespace(config=config, users=nobody, items=nobody, memory=nothing)
+        return SimpleNamespace(predict=predict, state=state)

@@ -7,7 +7,7 @@ import pytest
 from include import registry
 from include.lake import Lake
 from include.settings import Settings
-from training import start, train
+from training import evaluation, gate, start, train
 from training.artifact import load
 from training.dense import NAMES
 
@@ -134,6 +134,20 @@ def test_a_base_of_other_settings_is_not_continued(world, capsys, what, changed)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert f"version 1 was trained with {what}" in told(capsys)
     assert load(registry.download(record["version"])).state.config == config
+
+
+def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_person(world):
+    aged(world, 5)
+    promoted(fabricate.day(2), world.settings)
+    other = world.settings.model_copy(update={"scenes": ("0", "1", "2", "3", "4", "5"), "bootstrap_resamples": 100})
+    scenes = fabricate.training_frame(world.log, 4).scene.replace({"4": "5"})
+    fabricate.publish(world.lake, world.log, 4, scene=scenes)
+    train.run(LAST, other)
+    record = evaluation.run(LAST, other)
+    assert record["unusable"] == {"candidate": 0, "champion": int((scenes == "5").sum())}
+    decision = gate.run(LAST, True, other)
+    assert "does not know a scene" in " ".join(decision["reasons"])
+    assert decision["verdict"] in ("hold", "reject")
 
 
 def test_a_base_of_another_architecture_is_not_continued(world, capsys):
