@@ -151,22 +151,23 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
 
     store = lake()
     repair = read_repair(mapping) if mapping else None
-    before = rejected(store, day, reason)
-    if not before.rows:
+    before, waits = rejected(store, day, reason), _waits(store, day)
+    if not before.rows and not waits:
         _say(f"No row of {day} was rejected{f' for {reason}' if reason else ''}: nothing to replay.", as_json, day)
         return
     told: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
     if repair:
         outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
-        if not outcome.repaired and not _repairs_wait(store, day):
+        if not outcome.repaired and not waits:
             beyond = f"; {outcome.malformed:,} are malformed records, which no repair reaches" * bool(outcome.malformed)
             _say(f"{mapping} changes none of the {outcome.rejected:,} rejected rows of {day}{beyond}.", as_json, day)
             return
         told |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
         changed = ", ".join(f"{name} of {count:,}" for name, count in outcome.columns.most_common())
-        earlier = "" if outcome.repaired else " Repairs of an earlier replay, or new raw files, wait: ingesting them."
         told_changed = f": {changed}" * bool(changed)
-        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}.{earlier}"))
+        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}."))
+    if waits:
+        err.print(Text(f"An earlier replay of {day} did not end, or new raw files wait: ingesting all of it."))
     for event in submit("ingest", day, day, publish=True):
         err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
     after = rejected(store, day, reason)
@@ -185,12 +186,12 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
     out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
 
 
-def _repairs_wait(store: "Lake", day: date) -> bool:
-    """Whether repairs or raw files are newer than the rejected rows: a replay was stopped before it ended."""
+def _waits(store: "Lake", day: date) -> bool:
+    """Whether more is known of a day than is published: a replay was stopped, or its publication refused; or files came."""
     from include.backfill import stale_inputs
 
-    manifest = _manifest(store, day)
-    return manifest is not None and f"raw/{day}" in stale_inputs(store, manifest)
+    published = store.manifest("logs", day)
+    return published is None or store.staged("logs", day) is not None or f"raw/{day}" in stale_inputs(store, published)
 
 
 _NEXT = "`ctr backfill-plan` names what was made from this day and has to be made again."

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from include.backfill import stale_inputs
 from include.cli import cli
+from include.errors import DataQualityError
 from include.raw import Raw, repairs_path
 from include.repairs import Repair, read_entries, read_repair, repair_day
 from include.settings import settings
@@ -131,19 +132,41 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
     assert "changes none of the 7 rejected rows" in again["why"]
 
 
-def test_a_replay_that_was_killed_is_finished_by_the_next(spark, rejected, tmp_path, monkeypatch):
+@pytest.mark.parametrize("staged", [False, True], ids=["before ingest", "after staging"])
+@pytest.mark.parametrize("with_mapping", [True, False], ids=["with the mapping", "without"])
+def test_a_replay_that_was_killed_is_finished_by_the_next(spark, store, tmp_path, monkeypatch, staged, with_mapping):
     def submit(job, first, last, *, publish):
         assert (job, first, last, publish) == ("ingest", DAY, DAY, True)
-        run_stage(spark, rejected, "logs")
+        run_stage(spark, store, "logs")
         return iter(())
 
     monkeypatch.setattr("include.spark_submit.submit", submit)
+    write_raw(csv_text([*GOOD, *BAD[:2]]))
+    run_stage(spark, store, "logs")
     fix = tmp_path / "fix.yaml"
     fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
-    repair_day(rejected, DAY, read_repair(str(fix)), "fix.yaml")
+    repair_day(store, DAY, read_repair(str(fix)), "fix.yaml")
+    if staged:
+        run_stage(spark, store, "logs", publish=False)
+    command = ["quarantine", "--day", str(DAY), "--replay", *(["--mapping", str(fix)] if with_mapping else [])]
+    told = CliRunner().invoke(cli, command)
+    assert "Rows of logs: 20 → 22" in told.stdout
+    assert "An earlier replay" in told.stderr
+    assert "nothing to replay" in CliRunner().invoke(cli, command).stdout
+
+
+def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_the_reason(
+    spark, rejected, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0")
+    settings.cache_clear()
+    monkeypatch.setattr("include.spark_submit.submit", lambda *_, **__: run_stage(spark, rejected, "logs") and ())
+    fix = tmp_path / "fix.yaml"
+    fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
     command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix)]
-    assert "Rows of logs: 20 → 22" in CliRunner().invoke(cli, command).stdout
-    assert "changes none" in CliRunner().invoke(cli, command).stdout
+    for _ in range(2):
+        assert isinstance(CliRunner().invoke(cli, command).exception, DataQualityError)
+    assert len(read(rejected, "logs")) == 20
 
 
 def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch):
