@@ -14,7 +14,7 @@ from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
 
 from include.lake import Lake
 from include.settings import PROJECT, settings
-from spark_jobs.history import needs, run
+from spark_jobs.history import STEPS, main, needs, run
 
 DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
 
@@ -83,3 +83,22 @@ def test_a_killed_job_leaves_the_published_day_and_a_rerun_mends_it(spark, store
     assert store.staged("logs", DAY) is None
     run_stage(spark, store, "logs")
     assert contents(store, "logs") == rows
+
+
+@pytest.mark.spark
+def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake, capsys):
+    write_raw(csv_text([raw_row(n) for n in range(300)]))
+    span = ["--from", str(DAY), "--to", str(DAY)]
+
+    def builds() -> list[str]:
+        return [manifest.build for stage, _ in STEPS if (manifest := store.manifest(stage, DAY))]
+
+    main(span)
+    first = builds()
+    assert len(first) == 3
+    store.fs.rm(store.path(f"_manifests/training/dt={DAY}.json"))
+    main(span)
+    assert (builds()[:2], builds()[2] != first[2]) == (first[:2], True)
+    assert capsys.readouterr().out.count('"current"') == 2
+    main([*span, "--again"])
+    assert set(builds()).isdisjoint(first)
