@@ -4,6 +4,7 @@ Three processes (api-server, scheduler, dag-processor) in one folder, `{home}/ai
 owner can read. Whoever starts it stops it, by process group.
 """
 
+import ctypes
 import json
 import os
 import secrets
@@ -26,6 +27,8 @@ from include.settings import PROJECT, settings
 DAG_ID = "ctr_daily"
 _START_SECONDS = 180
 _BUSY_TRIES = 30
+_CLOSING_TRIES = 90
+_PR_SET_PDEATHSIG = 1
 
 
 class AirflowClient:
@@ -45,13 +48,14 @@ class AirflowClient:
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
 
-        Tried again for a minute: status 503, SQLite's lock, which the scheduler holds for a moment; and a backfill that is
-        refused because of one whose runs have ended, which the scheduler closes soon after it has started.
+        Tried again: for a minute on status 503, SQLite's lock, which the scheduler holds for a moment; for three minutes a
+        backfill that is refused because of one whose runs have ended, or were never made, which the scheduler closes by then.
         """
-        for _ in range(_BUSY_TRIES):
+        for number in range(_CLOSING_TRIES):
             answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+            locked = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and number < _BUSY_TRIES
             earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE and not earlier:
+            if not locked and not earlier:
                 break
             time.sleep(2)
         if answer.is_error:
@@ -80,8 +84,11 @@ class AirflowClient:
         raise CtrError(f"Airflow did not list {DAG_ID} within {seconds} s: see the logs in {airflow_home()}.")
 
     def unpause(self) -> None:
-        """Lets the DAG's queued runs start."""
+        """Lets the DAG's queued runs start, those of a paused backfill too."""
         self.call("PATCH", f"/dags/{DAG_ID}", json={"is_paused": False})
+        for backfill in self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]:
+            if backfill["is_paused"] and not backfill["completed_at"]:
+                self.call("PUT", f"/backfills/{backfill['id']}/unpause")
 
     def backfill(self, first: date, last: date, conf: dict[str, Any]) -> int:
         """Starts Airflow's own backfill over the log days [first, last], ascending, one at a time; returns its id."""
@@ -95,10 +102,10 @@ class AirflowClient:
         }
         return int(self.call("POST", "/backfills", json=body)["id"])
 
-    def runs(self) -> list[dict[str, Any]]:
-        """The DAG's runs, newest first."""
-        runs = self.call("GET", f"/dags/{DAG_ID}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
-        return list(runs)
+    def runs(self, *states: str) -> list[dict[str, Any]]:
+        """The DAG's runs, of some states or of all, newest first."""
+        params = {"limit": 100, "order_by": "-run_after", "state": states}
+        return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns", params=params)["dag_runs"])
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
@@ -147,6 +154,7 @@ def environment(port: int) -> dict[str, str]:
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
     }
     spark = {"conn_type": "spark", "host": settings().spark_master, "extra": {"deploy-mode": "client"}}
@@ -204,22 +212,34 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
     logs = airflow_home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
-    before = signal.signal(signal.SIGTERM, _end)  # else a plain kill would leave Airflow running
+    # Else a plain kill, or a terminal that is closed, would leave Airflow running.
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         _migrate(env, logs)
         for component in ("api-server", "scheduler", "dag-processor"):
             log = (logs / f"{component}.log").open("ab")
             command = [sys.executable, "-m", "airflow", component]
-            started.append(
-                (subprocess.Popen(command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True), log)
-            )
+            started.append((_start(command, env, log), log))
         _wait_until_up(client, started)
         client.create_pools()
         client.wait_for_dag()
         yield client
     finally:
         _stop(started)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(command: list[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, which ends with this one even where that is killed outright (on Linux)."""
+    return subprocess.Popen(
+        command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True, preexec_fn=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(number: int, _frame: object) -> None:

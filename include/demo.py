@@ -79,6 +79,11 @@ _RANK = {
 }
 
 
+_BUSY = {"running", "awaiting_input", "up_for_retry", "up_for_reschedule", "deferred"}
+_BUSY_SECONDS = 45 * 60  # longer than a task may run
+_IDLE_SECONDS = 10 * 60  # longer than Airflow takes to find the tasks of a process that was killed
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a nightly run ended: its state, wall-clock seconds and the tasks that failed (task id → end of its log)."""
@@ -113,43 +118,80 @@ def load_history(days: list[date]) -> None:
 
 
 def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
-    """Runs days through a real Airflow backfill, again where they have run before, and returns how each ended."""
+    """Runs days through a real Airflow backfill, again where they have run before, and returns how each ended.
+
+    Runs that an earlier call has left unfinished come to their end first, and are not begun anew.
+    """
     out.print(Text(f"Starting Airflow, then the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
     with airflow_local.running() as airflow:
-        before = {run["dag_run_id"]: run["start_date"] for run in airflow.runs()}
-        airflow.backfill(days[0], days[-1], {"promote": promote})
-        airflow.unpause()
-        return _watch(airflow, days, before)
+        outcomes = _finish_earlier(airflow)
+        if left := [day for day in days if day not in outcomes]:
+            before = {run["dag_run_id"]: run["start_date"] for run in airflow.runs()}
+            airflow.backfill(left[0], left[-1], {"promote": promote})
+            airflow.unpause()
+            outcomes |= _watch(airflow, left, before)
+        return {day: outcomes[day] for day in days}
+
+
+def _finish_earlier(airflow: airflow_local.AirflowClient) -> dict[date, Outcome]:
+    """Lets the unfinished runs of an earlier call go on, and returns how they ended; Airflow takes no backfill beside them."""
+    days = sorted(_runs_by_day(airflow.runs("queued", "running")))
+    if not days:
+        return {}
+    out.print(Text(f"An earlier call was stopped: its runs of {', '.join(map(str, days))} go on", style="bold"))
+    airflow.unpause()
+    return _watch(airflow, days, {})
 
 
 def _watch(
     airflow: airflow_local.AirflowClient, days: list[date], before: dict[str, str | None]
 ) -> dict[date, Outcome]:
-    """Shows the runs until all have ended; `before` tells when runs that existed had started, so that only new tries count."""
-    began = time.monotonic()
+    """Shows the runs until all have ended; `before` tells when runs that existed had started, so that only new tries count.
+
+    Raises `CtrError` where nothing moves any more.
+    """
+    began = moved = time.monotonic()
     with Live(console=err, refresh_per_second=2, transient=not err.is_terminal) as live:
         seen: dict[tuple[date, str], str] = {}
+        last: object = None
         while True:
-            found = _runs_by_day(airflow, days)
+            found = {day: run for day, run in _runs_by_day(airflow.runs()).items() if day in days}
             runs = {day: run for day, run in found.items() if run["start_date"] != before.get(run["dag_run_id"])}
             states = {day: _stage_states(airflow, run) for day, run in runs.items()}
             live.update(_progress(days, states, time.monotonic() - began))
             _print_changes(states, seen)
             if len(runs) == len(days) and all(run["state"] in ("success", "failed") for run in runs.values()):
                 return {day: _outcome(airflow, run) for day, run in runs.items()}
+            now = ({day: run["state"] for day, run in runs.items()}, states)
+            last, moved = now, moved if now == last else time.monotonic()
+            _refuse_standstill(days, *now, time.monotonic() - moved)
             time.sleep(2)
 
 
-def _runs_by_day(airflow: airflow_local.AirflowClient, days: list[date]) -> dict[date, dict[str, Any]]:
+def _refuse_standstill(
+    days: list[date], runs: dict[date, str], states: dict[date, dict[str, str]], seconds: float
+) -> None:
+    """Raises `CtrError` where nothing has moved for longer than a task, or a person who is asked, may take."""
+    busy = any(state in _BUSY for stages in states.values() for state in stages.values())
+    waits = max(settings().approval_seconds, settings().raw_wait_seconds) if busy else 0
+    if seconds > waits + (_BUSY_SECONDS if busy else _IDLE_SECONDS):
+        told = ", ".join(f"{day} {runs.get(day, 'not started')}" for day in days)
+        raise CtrError(
+            f"No task of {airflow_local.DAG_ID} has moved for {seconds / 60:.0f} minutes: expected its runs to end, "
+            f"found {told}. Look at them with `ctr ui`, and at the logs in {airflow_local.airflow_home() / 'logs'}; "
+            "then repeat the command, which goes on where this one has stopped."
+        )
+
+
+def _runs_by_day(runs: list[dict[str, Any]]) -> dict[date, dict[str, Any]]:
+    """The runs of backfills, by log day."""
     from datetime import datetime
 
-    found = {}
-    for run in airflow.runs():
-        if run["data_interval_start"] and run["run_type"] == "backfill":
-            day = log_day(datetime.fromisoformat(run["data_interval_start"]))
-            if day in days:
-                found[day] = run
-    return found
+    return {
+        log_day(datetime.fromisoformat(run["data_interval_start"])): run
+        for run in runs
+        if run["data_interval_start"] and run["run_type"] == "backfill"
+    }
 
 
 def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> dict[str, str]:
