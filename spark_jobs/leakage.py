@@ -209,17 +209,14 @@ def _chosen(who: str, one_in: int) -> Column:
     return F.pmod(F.xxhash64(f"{who}_id"), F.lit(one_in)) == 0
 
 
-def _looked_up(what: str, key: str, within: Column | str | None, shown: Column | str, clicked: Column | str) -> Column:
+def _looked_up(what: str, key: str, within: Column | str | None, shown: str, clicked: str) -> Column:
     """A pair of counts: `what` is counted, for which `key`, and within which scene, item or topic."""
-    inside = (
-        F.lit("") if within is None else F.coalesce(F.col(within) if isinstance(within, str) else within, F.lit(""))
-    )
-    counts = (F.col(column) if isinstance(column, str) else column for column in (shown, clicked))
+    inside = F.lit("") if within is None else F.col(within) if isinstance(within, str) else within
     return F.struct(
         F.lit(what).alias("what"),
         F.col(key).alias("key"),
-        inside.cast("string").alias("within"),
-        *(count.cast("bigint").alias(name) for name, count in zip(_COUNTS, counts, strict=True)),
+        F.coalesce(inside.cast("string"), F.lit("")).alias("within"),
+        *(F.col(count).cast("bigint").alias(name) for name, count in zip(_COUNTS, (shown, clicked), strict=True)),
     )
 
 

@@ -29,7 +29,7 @@ def events(seed: int, rows: int = 2500) -> pd.DataFrame:
         {
             "user_id": [f"u{value}" for value in user],
             "item_id": [f"i{value}" for value in item],
-            "topic": [f"topic {value % 9}" for value in item],
+            "topic": [f"topic {value % 9}" if value % 9 else "" for value in item],
             "query": [f"wish {value}" for value in random.integers(50, size=rows)],
             "scene": [str(value) for value in random.integers(2, size=rows)],
             "label": (random.random(rows) < chance).astype(int),
