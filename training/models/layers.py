@@ -37,11 +37,26 @@ class PerScene(nn.Module):
         return torch.cat(parts)
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Linear, SiLU, Linear."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+def layer(inputs: int, outputs: int) -> nn.Sequential:
+    """One hidden layer, as in an expert: Linear, LayerNorm, SiLU."""
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.SiLU())
+
+
+def mlp(inputs: int, hidden: int, outputs: int, activation: type[nn.Module] = nn.SiLU) -> nn.Sequential:
+    """Linear, activation, Linear."""
+    return nn.Sequential(nn.Linear(inputs, hidden), activation(), nn.Linear(hidden, outputs))
 
 
 def mix(gate: Tensor, experts: Tensor) -> Tensor:
     """Experts `[B, experts, dim]` weighted by the softmax of `gate [B, experts]`: `[B, dim]`."""
     return torch.bmm(gate.softmax(-1).unsqueeze(1), experts).squeeze(1)
+
+
+def scene_of(x: Tensor, sizes: list[int]) -> Tensor:
+    """The scene `[B] int64` of each row of `x [B, …]`, which are sorted by scene with `sizes` rows each."""
+    return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(x.device)
+
+
+def scene_one_hot(x: Tensor, sizes: list[int]) -> Tensor:
+    """The same as `[B, scenes] float32`, one 1 a row."""
+    return nn.functional.one_hot(scene_of(x, sizes), len(sizes)).float()
