@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         ("user_id",), description="Columns masked in samples of failing rows."
     )
 
+    model: str = Field(
+        "ple-alpha-llm", description="Rung of the ladder to train: dnn, mmoe, … (`training/models/ladder.py`)."
+    )
     text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
     llm: str = Field(
         "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."

@@ -39,11 +39,16 @@ def train(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from nothing instead of the promoted version.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Rung of the ladder, from `dnn` to `ple-alpha-llm`; default CTR_MODEL."),
+    ] = None,
 ) -> None:
     """Trains the candidate of the day on the days before it and registers it."""
     from training import train as job
 
-    show_json(job.run(parse_day(day), settings(), scratch=scratch))
+    chosen = settings().model_copy(update={"model": model} if model else {})
+    show_json(job.run(parse_day(day), chosen, scratch=scratch))
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """A model version as a folder of plain files, never pickle, that loads without Airflow and without Spark.
 
-weights.safetensors       the network; `model.json` is its shape and where its texts' vectors come from
+weights.safetensors       the network; `model.json` tells its rung of the ladder, its shape and where its texts' vectors come from
 vocabulary/*.parquet      ids in the order of their embedding rows
 state.safetensors         standardisation, whitening, and what is remembered of users and items (the neighbours' index)
 calibration.json          Platt slope and offset by scene
@@ -25,16 +25,17 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
 from include.calendar import parse_day
-from include.errors import CtrError, MissingDataError
+from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake import Lake, lake
-from training.cache import VectorCache
+from training.cache import Keys, VectorCache
 from training.calibration import Calibration
 from training.dense import INPUTS, NAMES, Standardiser
 from training.device import device
 from training.loop import predict
 from training.memory import Memory
-from training.models.content import TextLookup
-from training.models.fused import FusedModel, Widths
+from training.models.ladder import RUNGS, Rung
+from training.models.network import Network, Widths
+from training.models.text import TextLookup
 from training.rows import build_rows
 from training.state import ModelConfig, State
 from training.text_table import TextTable, keys_in
@@ -75,7 +76,7 @@ class Predictions:
 class Predictor:
     """A trained model, ready to predict rows of the `training` table."""
 
-    model: FusedModel
+    model: Network
     state: State
     calibration: Calibration
 
@@ -85,14 +86,19 @@ class Predictor:
         Text vectors come from the lake's caches. With `log_ts`, the language model's count up to the rows' last day only,
         so that a prediction does not change when later days are run.
         """
-        texts = load_texts(self.state, keys_in(rows), store or lake(), _last_day(rows))
+        texts = load_texts(self.state, text_keys(rows, self.state.config.rung), store or lake(), _last_day(rows))
         built, _ = build_rows(rows, self.state, texts, self.state.topics.of(texts))
-        out = predict(self.model, built, text_lookup(texts, self.model.gate_bias.device.type))
+        out = predict(self.model, built, text_lookup(texts, self.model.device.type))
         probability = self.calibration.apply(out.logit, built.scene.numpy())
         return Predictions(probability, out.alpha, out.backbone, out.content, texts.missing)
 
 
-def load_texts(state: State, keys: npt.NDArray[np.int64], store: Lake, llm_through: date | None) -> TextTable:
+def text_keys(rows: pa.Table, rung: Rung) -> Keys:
+    """The distinct text keys that a model of the rung reads of rows, sorted: none for one without text."""
+    return keys_in(rows) if rung.text else np.empty(0, np.int64)
+
+
+def load_texts(state: State, keys: Keys, store: Lake, llm_through: date | None) -> TextTable:
     """The vectors of text keys in the state's whitened spaces."""
     caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
     return TextTable.load(keys, caches, (state.whiten_text, state.whiten_llm), llm_through)
@@ -104,10 +110,10 @@ def text_lookup(texts: TextTable, where: str) -> TextLookup:
     return TextLookup(*tensors).to(where)
 
 
-def build_model(state: State) -> FusedModel:
+def build_model(state: State) -> Network:
     """A network of the state's size, with fresh weights."""
     widths = Widths(len(state.users), len(state.items), len(NAMES), state.whiten_text.dim, state.whiten_llm.dim)
-    return FusedModel(state.config, widths)
+    return Network(state.config, widths)
 
 
 def save(folder: Path, predictor: Predictor, extra: dict[str, Any]) -> str:
@@ -141,13 +147,18 @@ def load(folder: Path) -> Predictor:
         state = _load_state(folder)
         model = build_model(state)
         model.load_state_dict(load_tensors(folder / "weights.safetensors"))
-    except (RuntimeError, TypeError, KeyError) as error:  # other shapes, other settings, other arrays
+    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, rungs
         raise OtherArchitectureError(
             f"The model in {folder} was trained by code of another architecture: {str(error).splitlines()[0]} "
             "Retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
         ) from error
     calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
     return Predictor(model.to(device()).eval(), state, calibration)
+
+
+def rung_in(folder: Path) -> Rung | None:
+    """The rung of the version in a folder, without loading it; None for one of code that knows other rungs."""
+    return RUNGS.get(_json(folder / "model.json").get("model", ""))
 
 
 def learnt_days(folder: Path) -> list[date]:

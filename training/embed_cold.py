@@ -22,6 +22,7 @@ from include.settings import Settings
 from training.cache import Keys, VectorCache
 from training.embed_texts import encode_into
 from training.encoders import language_model, llm_place
+from training.start import rungs_in_use
 from training.tables import published_days, read_day
 from training.texts import distinct_texts
 
@@ -32,11 +33,15 @@ USER_KEYS = ("query_entity_keys", "service_entity_keys", "bill_entity_keys")
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Embeds the newest cold texts first, at most `llm_max_texts` of them, and returns the record it writes."""
+    """Embeds the newest cold texts first, at most `llm_max_texts` of them, and returns the record it writes.
+
+    None where neither the model to train nor the champion reads a language model's vectors.
+    """
     started = time.monotonic()
     store = lake()
     store.require("training", day, NEEDED_FOR)
-    days = published_days(store, "training", day, settings.llm_lookback_days)
+    read = any(rung.llm for rung in rungs_in_use(settings))
+    days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
     cold = cold_texts(store, days)
     place = llm_place(settings)
     cache = VectorCache(store, place.slug)

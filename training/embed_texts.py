@@ -12,6 +12,7 @@ from include.settings import Settings
 from training.cache import VectorCache
 from training.encoders import Encoder, encoder_place, text_encoder
 from training.progress import progress
+from training.start import rungs_in_use
 from training.tables import published_days
 from training.texts import Texts, distinct_texts
 
@@ -21,11 +22,16 @@ UNKNOWN_SAMPLE = 2000
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Encodes what the cache lacks of the texts of the training window up to `day`, and returns the record it writes."""
+    """Encodes what the cache lacks of the texts of the training window up to `day`, and returns the record it writes.
+
+    Nothing where neither the model to train nor the champion reads text.
+    """
     started = time.monotonic()
     store = lake()
     store.require("features", day, "Embedding texts")
-    texts = distinct_texts(store, published_days(store, "texts", day, settings.train_days), "Embedding texts")
+    read = any(rung.text for rung in rungs_in_use(settings))
+    days = published_days(store, "texts", day, settings.train_days) if read else []
+    texts = distinct_texts(store, days, "Embedding texts")
     place = encoder_place(settings)
     missing = without_cached(texts, VectorCache(store, place.slug))
     unknown = None  # nothing new was read

@@ -16,8 +16,8 @@ from include.errors import CtrError
 from include.settings import Settings
 from training.cold import ColdSimulation
 from training.device import device
-from training.models.content import TextLookup
-from training.models.fused import FusedModel, Output, sort_by_scene
+from training.models.network import Network, Output, sort_by_scene
+from training.models.text import TextLookup
 from training.rows import Rows
 
 EMBEDDING_RATE = 0.05
@@ -59,7 +59,7 @@ class CurvePoint:
 class Trainer:
     """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
 
-    def __init__(self, model: FusedModel, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
+    def __init__(self, model: Network, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
         self.device = device()
         self.model = model.to(self.device)
         torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
@@ -83,7 +83,7 @@ class Trainer:
         return total / max(len(rows), 1)
 
     @contextmanager
-    def averaged(self) -> Iterator[FusedModel]:
+    def averaged(self) -> Iterator[Network]:
         """The model with averaged weights, which is what predicts: the last steps' noise is not in it."""
         steady = [weight.detach().clone() for weight in self._trained]
         self._set(self._average)
@@ -92,7 +92,7 @@ class Trainer:
         finally:
             self._set(steady)
 
-    def finish(self) -> FusedModel:
+    def finish(self) -> Network:
         """The model with averaged weights, for good."""
         self._set(self._average)
         return self.model.eval()
@@ -106,9 +106,10 @@ class Trainer:
         for group in self._dense.param_groups:
             group["lr"] = self._settings.learning_rate * min(1.0, self._steps / WARM_UP_STEPS)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
-            out = self.model(batch, texts(batch))
-        main = _bce(out.logit, batch.label)
-        loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
+            out = self.model(batch, texts)
+        loss = main = _bce(out.logit, batch.label)
+        if self.model.rung.content:
+            loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
                 f"The loss became {float(loss.detach())} on day {day}, step {self._steps}: nothing was registered. "
@@ -125,20 +126,19 @@ class Trainer:
         return float(main.detach())
 
 
-def predict(model: FusedModel, rows: Rows, texts: TextLookup) -> Predicted:
+def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
     """Outputs for rows, without calibration."""
     model.eval()
-    device = model.gate_bias.device.type
-    parts = [_predict_batch(model, rows.take(picks).to(device), texts) for picks in _chunks(len(rows))]
+    parts = [_predict_batch(model, rows.take(picks).to(model.device.type), texts) for picks in _chunks(len(rows))]
     if not parts:
         return Predicted(*(np.empty(0) for _ in range(4)))
     return Predicted(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
 
 
 @torch.inference_mode()
-def _predict_batch(model: FusedModel, rows: Rows, texts: TextLookup) -> list[npt.NDArray[np.float64]]:
+def _predict_batch(model: Network, rows: Rows, texts: TextLookup) -> list[npt.NDArray[np.float64]]:
     batch, order = sort_by_scene(rows)
-    out: Output = model(batch, texts(batch))
+    out: Output = model(batch, texts)
     back = torch.argsort(order)
     return [values[back].double().cpu().numpy() for values in (out.logit, out.alpha, out.backbone, out.content)]
 

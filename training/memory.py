@@ -117,6 +117,12 @@ class Hits:
     lift: Floats
     similarity: Floats
 
+    @classmethod
+    def none(cls, rows: int) -> "Hits":
+        """Of a model that looks for no neighbours: `k` is 0."""
+        zeros = np.zeros(rows, np.float32)
+        return cls(np.zeros((rows, 0), np.int64), np.zeros((rows, 0), np.float32), zeros, zeros)
+
 
 class WarmIndex:
     """Exact inner-product search over the items with more than `threshold` impressions; `lifts [items]` are theirs."""

@@ -12,7 +12,7 @@ from include.errors import InvalidInputError
 from include.schemas import LEVELS
 from training.dense import DEEP, logit, transformed
 from training.matching import match
-from training.memory import Day, Floats
+from training.memory import Day, Floats, Hits
 from training.state import State
 from training.text_table import BAGS, TextTable
 from training.topics import share, total
@@ -20,7 +20,7 @@ from training.topics import share, total
 
 @dataclass(frozen=True)
 class Rows:
-    """Model input of `n` impressions; every field's first axis is the rows.
+    """Model input of `n` impressions; every field's first axis is the rows. What a rung does not read is 0 or of no width.
 
     `scene`, `user`, `item [n] int64`: places, 0 is out of vocabulary for users and items.
     `user_cold`, `item_cold [n] bool`: the id's own embedding is not to be used.
@@ -98,7 +98,10 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, members: Floats)
         "own": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
         "label": label.astype(np.float32),
     }
-    text_arrays, intents = _text_arrays(table, state, texts, members, users, items)
+    if state.config.rung.text:
+        text_arrays, intents = _text_arrays(table, state, texts, members, users, items)
+    else:
+        text_arrays, intents = _no_text(len(users))
     arrays |= text_arrays
     return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}), intents
 
@@ -110,7 +113,10 @@ def _text_arrays(
     title = texts.places(table["title_key"].fill_null(0).to_numpy())
     entities, query, service, bill = (texts.bag(table[name]) for name in BAGS)
     first, back = np.unique(_codes(table["item_id"]), return_index=True, return_inverse=True)[1:]
-    hits = state.index.search(texts.item_vectors(title[first], entities[first]), items[first])
+    if state.config.rung.llm:
+        hits = state.index.search(texts.item_vectors(title[first], entities[first]), items[first])
+    else:
+        hits = Hits.none(len(first))
     item_texts = np.concatenate([title[:, None], entities], axis=1)
     memory, intents = state.memory, total(np.concatenate([query, service, bill], axis=1), members)
     arrays = {
@@ -129,6 +135,20 @@ def _text_arrays(
         "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
     }
     return arrays, intents
+
+
+def _no_text(rows: int) -> tuple[dict[str, np.ndarray], Floats]:
+    """The same for a model that reads no text: nothing is looked up."""
+    hits, missing, nothing = Hits.none(rows), np.zeros((rows, 1), np.int64), np.zeros((rows, 0), np.float32)
+    arrays: dict[str, np.ndarray] = {
+        "title": missing[:, 0],
+        **dict.fromkeys(("entities", "query", "service", "bill"), missing),
+        "neighbours": hits.places,
+        "weights": hits.weights,
+        "kin": np.stack([hits.lift, hits.similarity], axis=1),
+        **dict.fromkeys(("match", "topics", "today", "always", "taste"), nothing),
+    }
+    return arrays, nothing
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

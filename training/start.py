@@ -11,9 +11,10 @@ from include.calendar import WINDOW_DAYS, previous
 from include.console import err
 from include.lake import Lake
 from include.settings import Settings
-from training.artifact import OtherArchitectureError, Predictor, load
+from training.artifact import OtherArchitectureError, Predictor, load, rung_in
 from training.dense import NAMES, Moments, Standardiser, columns_of, transformed
 from training.encoders import encoder_place, llm_place
+from training.models.ladder import Rung, rung_named
 from training.state import ModelConfig
 from training.tables import published_days, read_day
 
@@ -60,13 +61,22 @@ def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
 
 def config_of(settings: Settings) -> ModelConfig:
     """What a model that starts from nothing is made for."""
+    rung = rung_named(settings.model)
     return ModelConfig(
+        model=rung.name,
         scenes=settings.scenes,
-        encoder=encoder_place(settings).slug,
-        llm=llm_place(settings).slug,
+        encoder=encoder_place(settings).slug if rung.text else "",
+        llm=llm_place(settings).slug if rung.llm else "",
         item_few_impressions=settings.item_few_impressions,
         ctr_smoothing=settings.ctr_smoothing,
     )
+
+
+def rungs_in_use(settings: Settings) -> list[Rung]:
+    """The rung that is trained, and the champion's: both are evaluated on the day's rows and need what they read."""
+    champion = registry.champion()
+    of_champion = rung_in(registry.download(champion.version)) if champion else None
+    return [rung for rung in (rung_named(settings.model), of_champion) if rung]
 
 
 def why_not_continued(
@@ -74,7 +84,7 @@ def why_not_continued(
 ) -> Iterator[str]:
     """Reasons why a version must not learn the `new` days: its settings, or the days that its statistics come from."""
     wanted = config_of(settings)
-    for what in ("scenes", "encoder", "llm"):
+    for what in ("model", "scenes", "encoder", "llm"):
         was, now = getattr(model.state.config, what), getattr(wanted, what)
         if was != now:
             yield f"version {version.version} was trained with {what} {was}, and the settings now say {now}."

@@ -6,6 +6,7 @@ from typing import Any
 
 from training.dense import Standardiser
 from training.memory import Floats, Memory, WarmIndex, lift
+from training.models.ladder import Rung, rung_named
 from training.topics import Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
@@ -13,8 +14,12 @@ from training.whitening import Whitening
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What shapes a model. Sizes of the embedding tables come from the vocabularies."""
+    """What shapes a model: `model` is its rung's name. Sizes of the embedding tables come from the vocabularies.
 
+    `encoder` and `llm` are empty where the rung reads no text, or no language model's vectors.
+    """
+
+    model: str
     scenes: tuple[str, ...]
     encoder: str
     llm: str
@@ -28,6 +33,11 @@ class ModelConfig:
     levels: int = 2
     user_cold_rate: float = 0.1
     item_cold_rate: float = 0.15
+
+    @property
+    def rung(self) -> Rung:
+        """What the model is composed of."""
+        return rung_named(self.model)
 
     def as_json(self) -> dict[str, Any]:
         """For `model.json`."""

@@ -100,8 +100,10 @@ def _whitened(
     keys: Keys, cache: VectorCache, whitening: Whitening, through: date | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Row 0 is zero and missing; a text without a vector is zero, the mean of the whitened space."""
-    vectors, found = cache.lookup(keys, through)
     table = np.zeros((len(keys) + 1, whitening.dim), np.float32)
-    if found.any() and len(whitening.mean):
+    if not whitening.fitted:
+        return table, np.zeros(len(keys) + 1, bool)
+    vectors, found = cache.lookup(keys, through)
+    if found.any():
         table[1:][found] = whitening.apply(vectors[found])
-    return table, np.concatenate([[False], found & (len(whitening.mean) > 0)])
+    return table, np.concatenate([[False], found])

@@ -28,6 +28,11 @@ class Topics:
     centres: Floats
 
     @classmethod
+    def none(cls) -> "Topics":
+        """No topic, for a model that reads no text."""
+        return cls(np.zeros((0, 0), np.float32))
+
+    @classmethod
     def fit(cls, texts: Floats, seed: int) -> "Topics":
         """Fits on distinct texts `[n, dim]` of length one; always `TOPICS` wide, with unused (zero) ones for few texts."""
         used = min(TOPICS, max(len(texts) // 3, 1))
@@ -41,6 +46,8 @@ class Topics:
 
     def of(self, texts: TextTable) -> Floats:
         """Membership of every text of a table `[texts, topics] float32`: rows sum to 1, or to 0 for a missing text."""
+        if not len(self.centres):
+            return np.zeros((len(texts.unit), 0), np.float32)
         nearness = texts.unit @ self.centres.T / TEMPERATURE
         nearness[:, ~self.centres.any(axis=1)] = -np.inf
         weights = np.exp(nearness - nearness.max(axis=1, keepdims=True))

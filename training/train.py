@@ -17,10 +17,10 @@ import torch
 
 from include import registry
 from include.console import err
-from include.errors import MissingDataError
+from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
-from training.artifact import Predictor, build_model, load_texts, save, text_lookup
+from training.artifact import Predictor, build_model, load_texts, save, text_keys, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration, Doubles
 from training.cold import ColdSimulation
@@ -29,22 +29,23 @@ from training.dense import Moments, columns_of, transformed
 from training.device import steady_threads
 from training.loop import CurvePoint, Trainer, curve_point, predict
 from training.memory import Floats, Memory
-from training.models.content import TextLookup
-from training.models.fused import FusedModel
+from training.models.ladder import Rung
+from training.models.network import Network
+from training.models.text import TextLookup
 from training.progress import progress
 from training.rows import build_rows, state_after
 from training.start import NEEDED_FOR, config_of, start_of
-from training.state import State
+from training.state import ModelConfig, State
 from training.tables import only_days_before, read_day
 from training.text_table import BAGS, TextTable, keys_in
-from training.topics import TOPICS, Topics
+from training.topics import Topics
 from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
 LLM_DIM = 64
 CALIBRATION_DAYS = 3
-IDS_AND_TEXTS = ("user_id", "item_id", "title_key", *BAGS)
-ITEM_TEXTS = ("title_key", BAGS[0])
+IDS, TEXT_KEYS = ("user_id", "item_id"), ("title_key", *BAGS)
+ITEM_TEXTS = TEXT_KEYS[:2]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
         )
     if not days and base is not None:
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
-        return _record(store, day, base, days, None, started)
+        return _record(store, day, settings.model, base, days, None, started)
     with only_days_before(day):
         trained = fit(store, days, settings, start.model)
     with tempfile.TemporaryDirectory() as folder:
@@ -118,19 +119,28 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             params={
                 "days": str(len(days)),
                 "base_version": str(base.version if base else ""),
+                "model": settings.model,
                 "settings": settings.digest(),
             },
         )
-    return _record(store, day, version, days, trained, started)
+    return _record(store, day, settings.model, version, days, trained, started)
 
 
 def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor | None) -> Trained:
-    """Learns the days in order, from `base` or from nothing. The same input and seed give the same weights on a CPU."""
+    """Learns the days in order, from `base` or from nothing, with the settings' rung of the ladder.
+
+    The same input and seed give the same weights on a CPU.
+    """
     steady_threads()
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    found = survey(store, days, base)
-    state = grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, settings, days[-1])
+    config = base.state.config if base else config_of(settings)
+    if config.model != settings.model:
+        raise InvalidInputError(
+            f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
+        )
+    found = survey(store, days, base, config.rung)
+    state = grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
     model = build_model(state)
     if base:
         _take_over(model, base.model)
@@ -181,38 +191,46 @@ def _calibration(days: Sequence[Foreseen], before: Calibration) -> Calibration:
     return before.towards(fitted, len(days) / CALIBRATION_DAYS)
 
 
-def survey(store: Lake, days: Sequence[date], base: Predictor | None) -> Survey:
-    """One pass over the days, one at a time, for what has to be known before the first step."""
+def survey(store: Lake, days: Sequence[date], base: Predictor | None, rung: Rung) -> Survey:
+    """One pass over the days, one at a time, for what has to be known before the first step of a model of the rung."""
     users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
     moments, rows = Moments(), 0
     keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
-    columns = IDS_AND_TEXTS if base else (*IDS_AND_TEXTS, *columns_of())
+    columns = (*IDS, *(TEXT_KEYS if rung.text else ()), *(columns_of() if base is None else ()))
     for day in days:
         table = read_day(store, "training", day, NEEDED_FOR, columns)
         users, items = users.extended(table["user_id"]), items.extended(table["item_id"])
-        keys = np.union1d(keys, keys_in(table))
+        keys = np.union1d(keys, text_keys(table, rung))
         rows += len(table)
         if base is None:
             moments.add(transformed(table))
+        if base is None and rung.text:
             item_keys = np.union1d(item_keys, keys_in(table, ITEM_TEXTS))
     return Survey(users, items, moments, keys, item_keys, rows)
 
 
-def fresh_state(store: Lake, found: Survey, settings: Settings, last: date) -> State:
+def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Settings, last: date) -> State:
     """The state before the first day of a model that starts from nothing: statistics are the window's."""
-    config = config_of(settings)
-    vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
-    whitening = Whitening.fit(vectors[has_vector])
+    whitening, topics = _text_space(store, config, found, settings.seed)
     return State(
         config=config,
         users=found.users,
         items=found.items,
         standardiser=found.moments.standardiser(),
         whiten_text=whitening,
-        whiten_llm=_llm_whitening(store, config.llm, found.keys, last),
-        topics=Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), settings.seed),
-        memory=Memory.empty(len(found.users), len(found.items), TOPICS, whitening.dim),
+        whiten_llm=_llm_whitening(store, config, found.keys, last),
+        topics=topics,
+        memory=Memory.empty(len(found.users), len(found.items), len(topics.centres), whitening.dim),
     )
+
+
+def _text_space(store: Lake, config: ModelConfig, found: Survey, seed: int) -> tuple[Whitening, Topics]:
+    """Whitening and topics of the items' texts; of no width for a model without text."""
+    if not config.rung.text:
+        return Whitening.nothing(), Topics.none()
+    vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
+    whitening = Whitening.fit(vectors[has_vector])
+    return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
 
 
 def grown(store: Lake, state: State, found: Survey, last: date) -> State:
@@ -220,21 +238,21 @@ def grown(store: Lake, state: State, found: Survey, last: date) -> State:
 
     Only a base that never saw a language-model vector gets their whitening now.
     """
-    if len(state.whiten_llm.mean) == 0:
-        state = replace(state, whiten_llm=_llm_whitening(store, state.config.llm, found.keys, last))
+    if not state.whiten_llm.fitted:
+        state = replace(state, whiten_llm=_llm_whitening(store, state.config, found.keys, last))
     return state.extended(found.users, found.items)
 
 
-def _llm_whitening(store: Lake, slug: str, keys: Keys, last: date) -> Whitening:
-    """Whitening of the cached cold texts; of no width at its input while there are none."""
-    vectors, found = VectorCache(store, slug).lookup(keys, last)
-    if found.sum() < 2:
-        return Whitening(np.zeros(0, np.float32), np.zeros((0, LLM_DIM), np.float32), np.zeros(LLM_DIM, np.float32))
-    return Whitening.fit(vectors[found], LLM_DIM)
+def _llm_whitening(store: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
+    """Whitening of the cached cold texts; none leads into it while there are too few."""
+    if not config.rung.llm:
+        return Whitening.nothing()
+    vectors, found = VectorCache(store, config.llm).lookup(keys, last)
+    return Whitening.fit(vectors[found], LLM_DIM) if found.sum() >= 2 else Whitening.nothing(LLM_DIM)
 
 
 @torch.no_grad()
-def _take_over(model: FusedModel, base: FusedModel) -> None:
+def _take_over(model: Network, base: Network) -> None:
     """Copies the base's weights; new ids keep their fresh rows."""
     old = base.state_dict()
     for name, weight in model.state_dict().items():
@@ -261,6 +279,7 @@ def _metrics(trained: Trained) -> dict[str, float]:
 def _record(
     store: Lake,
     day: date,
+    model: str,
     version: registry.ModelVersion,
     days: Sequence[date],
     trained: Trained | None,
@@ -268,6 +287,7 @@ def _record(
 ) -> dict[str, Any]:
     record = {
         "day": str(day),
+        "model": model,
         "version": version.version,
         "base_version": version.base_version,
         "trained_from": str(version.trained_from),

@@ -46,6 +46,16 @@ class Whitening:
         weight = directions[:, order] * signs / np.sqrt(kept)
         return cls(mean.astype(np.float32), weight.astype(np.float32), np.sqrt(kept).astype(np.float32))
 
+    @classmethod
+    def nothing(cls, dim: int = 0) -> "Whitening":
+        """A space of this width that no vector leads into: every text is missing in it."""
+        return cls(np.zeros(0, np.float32), np.zeros((0, dim), np.float32), np.zeros(dim, np.float32))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it can be applied."""
+        return len(self.mean) > 0
+
     @property
     def dim(self) -> int:
         """Width of the whitened space."""

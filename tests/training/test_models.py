@@ -6,9 +6,8 @@ from fabricate import arrow, training_frame
 
 from training.artifact import load_texts, text_lookup
 from training.cold import ColdSimulation
-from training.models.fused import FusedModel, sort_by_scene
 from training.models.layers import ExpertBank, PerScene
-from training.models.ple import Ple
+from training.models.network import Network, sort_by_scene
 from training.rows import Rows, build_rows
 from training.text_table import keys_in
 
@@ -22,25 +21,8 @@ def rows_and_texts(made, trained):
 
 
 @pytest.fixture
-def model(trained) -> FusedModel:
+def model(trained) -> Network:
     return trained.predictor.model
-
-
-def test_a_row_moves_only_its_own_scenes_experts_gate_and_tower():
-    torch.manual_seed(0)
-    ple = Ple(6, 3, levels=2, shared=2, own=2, dim=8)
-    ple(torch.randn(5, 6), [0, 5, 0]).sum().backward()
-    for name, weight in ple.named_parameters():
-        if ".copies." in name:
-            assert (weight.grad is not None) == (".copies.1." in name), name
-        else:
-            assert weight.grad is not None, name
-
-
-def test_rows_of_a_scene_do_not_depend_on_the_other_scenes_in_the_batch():
-    torch.manual_seed(0)
-    ple, x = Ple(6, 2, levels=2, shared=1, own=2, dim=8), torch.randn(7, 6)
-    assert torch.allclose(ple(x, [3, 4])[3:], ple(x[3:], [0, 4]), atol=1e-6)
 
 
 def test_experts_are_normalised():
@@ -58,7 +40,7 @@ def test_per_scene_keeps_the_order_of_rows():
 def test_the_logit_mixes_backbone_and_content_by_alpha(model, rows_and_texts):
     rows, texts = rows_and_texts
     batch, _ = sort_by_scene(rows)
-    out = model(batch, texts(batch))
+    out = model(batch, texts)
     assert torch.allclose(out.logit, (1 - out.alpha) * out.backbone + out.alpha * out.content)
     assert ((out.alpha > 0) & (out.alpha < 1)).all()
 
@@ -75,7 +57,7 @@ def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
         habits=torch.randn_like(batch.habits),
         taste=torch.randn_like(batch.taste),
     )
-    before, after = model(batch, texts(batch)), model(other, texts(other))
+    before, after = model(batch, texts), model(other, texts)
     assert torch.equal(before.content, after.content)
     assert not torch.equal(before.backbone, after.backbone)
 
@@ -87,7 +69,7 @@ def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, 
     cold = replace(batch, item_cold=torch.ones_like(batch.item_cold))
     renamed = replace(cold, item=torch.ones_like(cold.item))
     alone = replace(cold, weights=torch.zeros_like(cold.weights))
-    outputs = [model(each, texts(each)).logit for each in (cold, renamed, alone)]
+    outputs = [model(each, texts).logit for each in (cold, renamed, alone)]
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
 

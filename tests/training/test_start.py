@@ -119,6 +119,7 @@ def test_inputs_that_stay_constant_are_no_reason(world, capsys):
     ("what", "changed"),
     [
         ("scenes", {"scenes": ("0", "1", "2", "3", "4", "5")}),
+        ("model", {"model": "ple"}),
         ("encoder", {"text_encoder": "team/encoder"}),
         ("llm", {"llm": "team/language-model"}),
     ],

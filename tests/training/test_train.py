@@ -122,7 +122,7 @@ def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
         return read_day(store, table, day, needed_for, columns)
 
     monkeypatch.setattr(train, "read_day", watched)
-    found = train.survey(made.lake, [LAST], trained.predictor)
+    found = train.survey(made.lake, [LAST], trained.predictor, trained.predictor.state.config.rung)
     assert read == [("user_id", "item_id", "title_key", *BAGS)]
     assert found.rows == 600
     assert len(found.users) > len(trained.predictor.state.users)

@@ -1,0 +1,142 @@
+"""The network that a rung of the ladder declares: a backbone and, where there is a content tower, the gate α between them."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+
+from include.schemas import DEEP_FEATURES, LEVELS
+from training.models.content import ContentTower, Gate
+from training.models.dnn import Dnn
+from training.models.mmoe import Mmoe
+from training.models.pepnet import PepNet
+from training.models.ple import Ple
+from training.models.star import Star
+from training.models.text import MATCHES, TEXTS, TextFeatures, TextInputs, TextLookup
+from training.rows import Rows
+from training.state import ModelConfig
+
+
+@dataclass(frozen=True)
+class Output:
+    """`logit`, `alpha` (the weight of text, in [0, 1]), `backbone` and `content` logits, each `[B] float32`;
+    logit = (1 − α) · backbone + α · content. Without a content tower α is 0 and `content` repeats the backbone."""
+
+    logit: Tensor
+    alpha: Tensor
+    backbone: Tensor
+    content: Tensor
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Sizes that come from the data: rows of the id tables, dense features, text and language-model dimensions."""
+
+    users: int
+    items: int
+    dense: int
+    text: int
+    llm: int
+
+
+class Network(nn.Module):
+    """Ids, dense features and, if the rung says so, text to a click logit.
+
+    Both ways, backbone and content, start at the scene's prior CTR and learn the rest.
+    """
+
+    def __init__(self, config: ModelConfig, widths: Widths) -> None:
+        super().__init__()
+        rung = self.rung = config.rung
+        self.scenes = len(config.scenes)
+        self.users = nn.Embedding(widths.users, config.id_dim, sparse=True)
+        self.items = nn.Embedding(widths.items, config.id_dim, sparse=True)
+        for table in (self.users, self.items):
+            nn.init.normal_(table.weight, std=0.01)
+        known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if rung.llm else 0)
+        self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if rung.text else None
+        self.backbone = backbone_of(config, 3 * config.id_dim + known + (self.text.outputs if self.text else 0))
+        if rung.content:
+            self.content = ContentTower(self.scenes, widths.text, widths.llm, config.text_dim)
+            self.gate = Gate(known + MATCHES + TEXTS + (2 if rung.llm else 0), self.scenes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.users.weight.device
+
+    def forward(self, rows: Rows, texts: TextLookup) -> Output:
+        """Outputs of rows sorted by scene; a rung without text looks nothing up."""
+        sizes = torch.bincount(rows.scene, minlength=self.scenes).tolist()
+        user, item, known = self._user(rows), self._item(rows), self._known(rows)
+        inputs = [user, item, user * item, known]
+        if self.text is None:
+            return alone(rows.prior + self.backbone(torch.cat(inputs, dim=1), sizes))
+        text = texts(rows)
+        inputs.append(self.text(rows, text, user))
+        backbone = rows.prior + self.backbone(torch.cat(inputs, dim=1), sizes)
+        if not self.rung.content:
+            return alone(backbone)
+        content = rows.prior + self.content(text, sizes)
+        alpha = self._alpha(rows, text, known)
+        return Output((1 - alpha) * backbone + alpha * content, alpha, backbone, content)
+
+    def _user(self, rows: Rows) -> Tensor:
+        """`[B, id_dim]`."""
+        return self.users(rows.user.masked_fill(rows.user_cold, 0))
+
+    def _item(self, rows: Rows) -> Tensor:
+        """`[B, id_dim]`; for a cold item, its warm neighbours stand in."""
+        own = self.items(rows.item.masked_fill(rows.item_cold, 0))
+        if not self.rung.llm:
+            return own
+        with torch.no_grad():  # a cold row must not move them
+            vectors = nn.functional.embedding(rows.neighbours, self.items.weight)
+            stand_in = (vectors * rows.weights.unsqueeze(-1)).sum(1)
+        return torch.where(rows.item_cold[:, None], own + stand_in, own)
+
+    def _known(self, rows: Rows) -> Tensor:
+        """`[B, …]`: dense features, habits, lift, levels, and what is known of the item's neighbours."""
+        levels = [_one_hot(rows.user_level), _one_hot(rows.item_level)]
+        return torch.cat([rows.dense, rows.habits, rows.own, *levels, *([rows.kin] if self.rung.llm else [])], dim=1)
+
+    def _alpha(self, rows: Rows, text: TextInputs, known: Tensor) -> Tensor:
+        seen = [known, text.match, text.present, *([text.llm_mask] if self.rung.llm else [])]
+        return self.gate(torch.cat(seen, dim=1), rows.scene)
+
+
+def backbone_of(config: ModelConfig, inputs: int) -> nn.Module:
+    """The rung's backbone: `forward(x [B, inputs], sizes)` gives a logit `[B]` of rows sorted by scene.
+
+    The first `2 · id_dim` inputs are the embeddings of user and item.
+    """
+    scenes, dim, shared, own = len(config.scenes), config.expert_dim, config.shared_experts, config.scene_experts
+    match config.rung.backbone:
+        case "dnn":
+            return Dnn(inputs, scenes, dim=dim)
+        case "mmoe":
+            return Mmoe(inputs, scenes, experts=shared + scenes * own, dim=dim)
+        case "ple":
+            return Ple(inputs, scenes, levels=config.levels, shared=shared, own=own, dim=dim)
+        case "star":
+            return Star(inputs, scenes, dim=dim)
+        case "pepnet":
+            return PepNet(inputs, scenes, ids=2 * config.id_dim, dim=dim)
+        case other:
+            assert_never(other)
+
+
+def alone(backbone: Tensor) -> Output:
+    """The outputs of a model without a content tower."""
+    return Output(backbone, torch.zeros_like(backbone), backbone, backbone)
+
+
+def sort_by_scene(rows: Rows) -> tuple[Rows, Tensor]:
+    """The rows in the order that the model wants, and the order itself."""
+    order = torch.argsort(rows.scene, stable=True)
+    return rows.take(order), order
+
+
+def _one_hot(level: Tensor) -> Tensor:
+    return nn.functional.one_hot(level, len(LEVELS)).float()
