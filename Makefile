@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-features clean
+.PHONY: help setup demo demo-bad-day ui test lint format lock bench-features bench-quality clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -33,6 +33,9 @@ lock: setup ## Pin every package in requirements.txt from pyproject.toml
 
 bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS="--part jobs --rows 10000000" for a large day)
 	@$(BIN)/python -m benchmarks.features $(ARGS)
+
+bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, an hour or more (ARGS="--rows 5000 --seeds 18 --data generated")
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 clean: ## Remove what the demo made (.ctr); keeps .venv
 	rm -rf .ctr

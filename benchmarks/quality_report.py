@@ -1,0 +1,133 @@
+"""The tables that `benchmarks.quality` prints."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED
+from benchmarks.quality_models import ALTERNATIVES, BEFORE, LIGHTGBM
+from include.schemas import LEVELS
+
+Result = dict[str, Any]
+_WIDTH = 130
+
+
+def show(result: Result) -> None:
+    """Prints three tables for each data set: metrics, differences, and what the models cost."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    for data, found in result["data"].items():
+        console.print(_title(data, found), style="bold")
+        for table in (_metrics(found), _differences(found), _costs(found)):
+            if table.row_count:
+                console.print(table)
+        if any(home["in_development"] for home in found["homes"].values()):
+            console.print(f"* {DEVELOPED_ON[data]}.")
+        if len({fit["code"] for fit in found["fits"]}) > 1:
+            console.print(
+                "[bold red]The code of training/ changed while this ran: the models are not of one version.[/]"
+            )
+    console.print(
+        "± is half of a 95 % interval from resampled users (a user has one weight on all days); differences are paired, bold "
+        "where the interval leaves 0 out. All models start from nothing on all days before each evaluation day; LightGBM and "
+        "torch-rechub see the declared and the deep features, no text; nothing was tuned for either."
+    )
+    console.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
+
+
+def _title(data: str, found: Result) -> str:
+    homes = list(found["homes"].values())
+    seen = "*" if data == "mind" else ""
+    seeds = [f"{seed}{'*' if seed == DEVELOPMENT_SEED else seen}" for home in homes for seed in home["seeds"]]
+    rows = [home["days"][day]["rows"] for home in homes for day in home["evaluated"]]
+    days = len(homes[0]["evaluated"])
+    history = len(homes[0]["days"]) - days
+    return (
+        f"\n{data}: seed {', '.join(seeds)}; {days} evaluation days after {history} or more of history, "
+        f"{sum(rows):,} rows predicted"
+    )
+
+
+def _metrics(found: Result) -> Table:
+    names = {
+        "auc": "AUC",
+        "scene_mean_auc": "scene mean AUC",
+        "gauc": "GAUC",
+        "log_loss": "log loss",
+        "pcoc": "PCOC",
+        **{f"{level}_item_auc": f"{level} items" for level in LEVELS},
+    }
+    table = _table("", [*names.values(), "of best"])
+    for model, told in found["models"].items():
+        values = [_value(told["metrics"][name], spread=name in ("auc", "scene_mean_auc", "gauc")) for name in names]
+        share = told.get("share_of_possible_auc")
+        table.add_row(model, *values, f"{share['value']:.1%}" if share else "")
+    return table
+
+
+def _differences(found: Result) -> Table:
+    names = {"scene_mean_auc": "scene mean", "auc": "AUC", "gauc": "GAUC", "log_loss": "log loss"}
+    told = [f"{name} − {other}" for other in ("rung before", LIGHTGBM) for name in names.values()]
+    table = _table("Differences", told)
+    for model, entry in found["models"].items():
+        rows = [entry.get(f"minus_{other}") for other in ("rung_before", LIGHTGBM)]
+        if any(rows):
+            values = [_change(row["changes"][name]) if row else "" for row in rows for name in names]
+            table.add_row(f"{model} ({BEFORE[model]})" if model in ALTERNATIVES else model, *values)
+    return table
+
+
+def _costs(found: Result) -> Table:
+    columns = ["fit s", "predict s", "peak MiB", "AUC: days", "seeds", "scene mean: days", "seeds"]
+    table = _table("Means over the fits (peak MiB: of all days); deviation between days, and between seeds", columns)
+    for model, told in found["models"].items():
+        fits = [fit for fit in found["fits"] if fit["model"] == model]
+        if fits:
+            cost = [_mean(fits, name) for name in ("fit_seconds", "predict_seconds", "peak_mib")]
+            spread = [
+                _plain(told["metrics"][metric].get(f"deviation_of_{over}"))
+                for metric in ("auc", "scene_mean_auc")
+                for over in ("days", "seeds")
+            ]
+            table.add_row(model, f"{cost[0]:.1f}", f"{cost[1]:.2f}", f"{cost[2]:,.0f}", *spread)
+    return table
+
+
+def _mean(fits: list[Result], name: str) -> float:
+    return sum(fit[name] for fit in fits) / len(fits)
+
+
+def _value(estimate: Result, *, spread: bool) -> str:
+    if estimate["value"] is None:
+        return "–"
+    half = f"±{_half(estimate)}" if spread and estimate["low"] is not None else ""
+    return f"{estimate['value']:.4f}{half}"
+
+
+def _change(estimate: Result) -> str:
+    """A difference; in bold where its interval does not hold 0."""
+    if estimate["value"] is None:
+        return "–"
+    text = f"{estimate['value']:+.4f}".replace("0.", ".", 1)
+    if estimate["low"] is None:
+        return text
+    text += f"±{_half(estimate)}"
+    return f"[bold]{text}[/]" if estimate["low"] > 0 or estimate["high"] < 0 else text
+
+
+def _half(estimate: Result) -> str:
+    return f"{(estimate['high'] - estimate['low']) / 2:.4f}"[1:]
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=title or None, title_justify="left", box=None, padding=(0, 1), header_style="dim")
+    table.add_column("model", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
