@@ -6,11 +6,11 @@ now, where an input that it should have read is not among them, or where one of 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cache, partial
 from typing import Any
 
-from include.calendar import days_between, parse_day, previous, window
+from include.calendar import WINDOW_DAYS, days_between, parse_day, previous, window
 from include.day_status import current_version
 from include.features import table_ddl
 from include.lake import Lake, Manifest
@@ -34,9 +34,10 @@ def expected_inputs(stage: Stage, day: date, first: date) -> list[str]:
     """What a build of a stage's day reads of the days from `first`, the first of the log, on: keys of `Manifest.inputs`."""
     if stage == "logs":
         return [f"raw/{day}", late_key(day)]
-    # Features of a day sum a week that ends with it; training rows look up one that ends the day before.
-    week = window(day)[:-1] if stage == "features" else window(previous(day))
-    return [f"logs/{day}", *(f"features/{past}" for past in week if past >= first)]
+    # Features are yesterday's with today's, without those of the day that leaves the window; training rows look up a week.
+    leaves, before = day - timedelta(days=WINDOW_DAYS), previous(day)
+    past = (leaves, before) if stage == "features" else window(before)
+    return [f"logs/{day}", *(f"features/{each}" for each in past if each >= first)]
 
 
 def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:

@@ -2,7 +2,7 @@
 
     spark-submit spark_jobs/features.py --from 2023-07-17 --to 2023-07-17
 
-so far(d) = so far(d-1) + day(d); 7 days(d) = the sum of the aggregates of [d-6, d]. Tables hold exact integers; rates are made
+so far(d) = so far(d-1) + day(d); 7 days(d) = 7 days(d-1) + day(d) - day(d-7). Tables hold exact integers; rates are made
 where training rows are joined. Pairs of user and item or topic have no table beyond their day: training rows look them up in
 the aggregates of seven days, so that a pair seen once costs nothing from the eighth day on.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from include.calendar import previous, window
+from include.calendar import WINDOW_DAYS, previous
 from include.errors import MissingDataError
 from include.features import NEUTRAL_CTR, prior_strength, scene_columns
 from include.lake import Lake, Manifest
@@ -36,21 +36,23 @@ class Day:
     day: date
     staging: str
     rows: int
-    earlier: tuple[Manifest, ...]
     before: Manifest | None
+    leaving: Manifest | None
 
     def staged(self, table: str) -> DataFrame:
         """A table of this day that was written to staging already."""
         return read_uri(self.spark, table, self.lake.uri(f"{self.staging}/{table}"))
 
-    def week(self, table: str) -> DataFrame:
-        """The aggregates of the seven days up to today."""
-        uris = [self.lake.uri(manifest.table(table).path) for manifest in self.earlier]
-        return read_uri(self.spark, table, *uris, self.lake.uri(f"{self.staging}/{table}"))
-
     def yesterday(self, table: str) -> DataFrame | None:
         """A table as of the end of the day before, if there is one."""
-        return read_uri(self.spark, table, self.lake.uri(self.before.table(table).path)) if self.before else None
+        return self._published(table, self.before)
+
+    def a_week_ago(self, table: str) -> DataFrame | None:
+        """The aggregates of the day that today's window leaves behind, if there is one."""
+        return self._published(table, self.leaving)
+
+    def _published(self, table: str, manifest: Manifest | None) -> DataFrame | None:
+        return read_uri(self.spark, table, self.lake.uri(manifest.table(table).path)) if manifest else None
 
     def write(self, frame: DataFrame, table: str) -> None:
         """Writes a table to staging; a table of counts so far is at least about as large as the one before."""
@@ -58,8 +60,8 @@ class Day:
         write_table(frame, table, self.lake.uri(f"{self.staging}/{table}"), max(self.rows, before))
 
 
-def published_before(lake: Lake, day: date, week: Sequence[date], needed_for: str) -> tuple[Manifest, ...]:
-    """The published features of those days of a week that ends with the day before `day` which the log has, ascending.
+def published_before(lake: Lake, day: date, wanted: Sequence[date], needed_for: str) -> tuple[Manifest, ...]:
+    """The published features of the wanted days before `day` that the log has, in their order.
 
     Nothing only for the first day of the log. Raises `MissingDataError` naming the gap, or the features that are missing.
     """
@@ -73,16 +75,19 @@ def published_before(lake: Lake, day: date, week: Sequence[date], needed_for: st
             f"Ingest every day from {earlier[-1]} to {before}, then build their features in order "
             f"(`ctr history --from {earlier[-1]} --to {before}`). A day that never had a log is named in CTR_EMPTY_DAYS first."
         )
-    return tuple(lake.require("features", past, needed_for) for past in week if past >= earlier[0])
+    return tuple(lake.require("features", past, needed_for) for past in wanted if past >= earlier[0])
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     """Stages the tables of the stage."""
     purpose = f"features {day}"
     logs = lake.require("logs", day, purpose)
-    earlier = published_before(lake, day, window(day)[:-1], purpose)
-    inputs = {f"logs/{day}": logs.build} | {f"features/{past.day}": past.build for past in earlier}
-    today = Day(spark, lake, day, staging, logs.table("logs").rows, earlier, earlier[-1] if earlier else None)
+    leaves, before = day - timedelta(days=WINDOW_DAYS), previous(day)
+    past = {each.day: each for each in published_before(lake, day, (leaves, before), purpose)}
+    inputs = {f"logs/{day}": logs.build} | {f"features/{each.day}": each.build for each in past.values()}
+    today = Day(
+        spark, lake, day, staging, logs.table("logs").rows, past.get(str(before)), leaving=past.get(str(leaves))
+    )
     log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
     together(lambda: _write_pairs(today, log), lambda: today.write(_topics(log), "agg_user_topic"))
     together(*(partial(_write_counts, today, who) for who in ("user", "item")))
@@ -128,14 +133,27 @@ def _write_counts(today: Day, who: str) -> None:
 
 
 def _week(today: Day, who: str) -> DataFrame:
-    """Seven-day counts of each key, in all and by scene, in one shuffle."""
-    pivot = [
-        F.sum(F.when(F.col("scene") == scene, F.col(count)).otherwise(0)).alias(f"{count}_7d_scene_{n}")
-        for n, scene in enumerate(settings().scenes)
-        for count in _COUNTS
-    ]
-    sums = [F.sum(count).alias(f"{count}_7d") for count in _COUNTS]
-    return today.week(f"agg_{who}").groupBy(f"{who}_id").agg(*sums, *pivot)
+    """Seven-day counts of each key, in all and by scene: yesterday's, with today and without the day a week ago."""
+    key, aggregates = f"{who}_id", f"agg_{who}"
+    parts = [_pivoted(today.staged(aggregates), key, 1)]
+    if (before := today.yesterday(f"features_{who}")) is not None:
+        parts.append(before)
+    if (leaving := today.a_week_ago(aggregates)) is not None:
+        parts.append(_pivoted(leaving, key, -1))
+    counts = [name for name in parts[0].columns if name != key]
+    sums = (F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in counts)
+    return _union(parts).groupBy(key).agg(*sums).where("impressions_7d > 0")
+
+
+def _pivoted(aggregates: DataFrame, key: str, sign: int) -> DataFrame:
+    """Counts of a day, by key and scene, as columns of the week's table; `sign` -1 takes them away."""
+    columns = [(F.col(count) * sign).alias(f"{count}_7d") for count in _COUNTS]
+    for n, scene in enumerate(settings().scenes):
+        columns += [
+            F.when(F.col("scene") == scene, F.col(count) * sign).otherwise(0).alias(f"{count}_7d_scene_{n}")
+            for count in _COUNTS
+        ]
+    return aggregates.select(key, *columns)
 
 
 def _totals(today: Day, who: str) -> DataFrame:
