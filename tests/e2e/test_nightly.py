@@ -1,4 +1,4 @@
-"""A whole nightly run on a real Airflow scheduler: a good day is promoted, a damaged one stops at its check."""
+"""Whole nightly runs on a real Airflow scheduler: a good day, a damaged one, and a backfill after both were corrected."""
 
 import os
 from datetime import date, timedelta
@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from include import demo, registry
+from include.backfill import plan
 from include.lake import lake
+from include.schemas import STAGES
 from include.settings import settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 FIRST = date(2023, 7, 10)
 HISTORY, GOOD, BAD = 3, FIRST + timedelta(days=3), FIRST + timedelta(days=4)
@@ -35,6 +37,17 @@ def nights(tmp_path_factory):
         os.environ.clear()
         os.environ.update(before)
         settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def repaired(nights):
+    """The damaged day is delivered again, the good day is corrected; a backfill without leave to promote redoes both."""
+    champion = registry.champion()
+    demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
+    demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", "3100")
+    steps = plan(lake())
+    outcomes = demo.nightly(sorted({step.day for step in steps} | {BAD}), promote="auto")
+    return SimpleNamespace(steps=steps, outcomes=outcomes, champion=champion)
 
 
 def test_the_good_night_is_green(nights):
@@ -72,3 +85,13 @@ def test_the_bad_night_publishes_nothing_and_leaves_the_champion(nights):
 def test_both_nights_have_a_report(nights):
     for day in (GOOD, BAD):
         assert "<html" in lake().fs.cat_file(f"{lake().root}/_reports/dt={day}.html").decode()
+
+
+def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promoting(repaired):
+    assert [(step.stage, step.day) for step in repaired.steps] == [(stage, GOOD) for stage in STAGES]
+    assert repaired.steps[0].reasons == (f"raw/{GOOD} has changed since",)
+    assert {day: outcome.failures for day, outcome in repaired.outcomes.items()} == {GOOD: {}, BAD: {}}
+    assert plan(lake()) == []
+    assert lake().manifest("logs", GOOD).rows_in == 3100
+    assert registry.champion() == repaired.champion
+    assert lake().record("decision", BAD)["may_promote"] is False
