@@ -4,7 +4,8 @@
 
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
 - `days`: seconds of day 30 against day 3 at equal rows, all loaded by one `spark_jobs/history.py`, and the checks that failed.
-- `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs.
+- `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs. Asked
+  for without `days`, its history has no training tables, so that it can be long and large.
 
 DuckDB writes Parquet, not ORC, and has no audits: Spark's audit is told apart from its build, and the ratio is of builds.
 """
@@ -197,10 +198,23 @@ def _checks(days: Sequence[date]) -> Result:
     return {"passed": passed, "others": dict(others.most_common())}
 
 
+def load_features(home: Path, rows: int, count: int, seed: int, tell: Callable[[str], None]) -> None:
+    """Days of logs and feature tables, of both engines."""
+    days, threads = days_from(FIRST, count), cores(settings().spark_master)
+    tell(f"{count} days of {rows:,} rows: raw days")
+    RawDays(rows, seed, bad_rows=False).write(home / "raw", days, threads)
+    for job in ("ingest", "features"):
+        tell(f"{count} days of {rows:,} rows: {job} in Spark")
+        list(submit(job, days[0], days[-1], publish=True))
+    tell(f"{count} days of {rows:,} rows: ingest and features in DuckDB")
+    duckdb_steps(home, days[0], days[-1], "ingest", "features", threads=threads)
+
+
 def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
     """The last day of the history once more: from the day before, and from all logs."""
-    day = lake().days("features")[-1]
-    threads = cores(settings().spark_master)
+    days = lake().days("features")
+    day, threads = days[-1], cores(settings().spark_master)
+    builds = [record["seconds"]["build"] for each in days if (record := lake().record("quality/features", each))]
     tell("features of the last day, from the day before, in Spark")
     spark = spark_job("features", day, publish=False)
     tell("features of the last day, from all logs, in Spark")
@@ -210,6 +224,9 @@ def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
     (told_again,), duckdb_again = duckdb_steps(home, day, day, "recompute_features", threads=threads)
     return {
         "day": str(day),
+        "days": len(days),
+        "rows": lake().require("logs", day, "a benchmark").rows_in,
+        "features_seconds_by_day": builds,
         "spark": {"incremental": spark, "recompute": spark_again},
         "spark_ratio": round(spark_again["seconds"] / spark["build_seconds"], 2),
         "duckdb": {
@@ -260,8 +277,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             for rows in arguments.rows:
                 sizes.append(measure_jobs(home, rows, arguments.seed, tell))
                 done("jobs", sizes)
-        if {"days", "recompute"} & set(arguments.part):
+        if "days" in arguments.part:
             done("days", measure_days(home, arguments.day_rows, arguments.days, arguments.seed, tell))
+        elif "recompute" in arguments.part:
+            load_features(home, arguments.day_rows, arguments.days, arguments.seed, tell)
         if "recompute" in arguments.part:
             done("recompute", measure_recompute(home, tell))
     show(result)
