@@ -2,7 +2,8 @@
 
 It sees the inputs of `training.dense` without their transforms, which trees do not need, and neither ids nor texts. The
 number of rounds is that of the lowest log loss on the last training day, fitted without it (`held_out`); then all days are
-fitted with it.
+fitted with it. `lightgbm-text` sees as well how an item's texts fit a user's intents, in the numbers that the project's models
+read (`training.matching`): what is left between it and them is not for want of texts.
 """
 
 import os
@@ -18,9 +19,15 @@ import pyarrow.compute as pc
 from benchmarks.quality_models import held_out, training_rows
 from include.lake import Lake
 from include.settings import Settings
+from training.cache import VectorCache
 from training.dense import columns_of
+from training.encoders import encoder_place
+from training.matching import match
 from training.metrics import Floats
+from training.text_table import BAGS, TextTable, keys_in
+from training.whitening import Whitening
 
+TEXT_COLUMNS = ("title_key", *BAGS)
 MOST_ROUNDS, PATIENCE = 2000, 100
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
@@ -39,17 +46,20 @@ PARAMETERS: dict[str, Any] = {
 
 
 class LightGbm:
-    """Gradient-boosted trees."""
+    """Gradient-boosted trees, with or without `text`."""
 
-    def __init__(self, store: Lake, settings: Settings) -> None:
+    def __init__(self, store: Lake, settings: Settings, *, text: bool = False) -> None:
         self._store, self._scenes = store, settings.scenes
         self._parameters = PARAMETERS | {"seed": settings.seed, "num_threads": os.cpu_count() or 1}
-        self._numbers = columns_of()
+        self._numbers, self._texts = columns_of(), Similarities(store, settings) if text else None
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
         """See `Model`."""
-        rows = training_rows(self._store, days, [*self._numbers, "scene", "user_id", "label"])
+        texts = TEXT_COLUMNS if self._texts else ()
+        rows = training_rows(self._store, days, [*self._numbers, *texts, "scene", "user_id", "label"])
+        if self._texts:
+            self._texts.fit(pa.concat_tables(rows))
         learnt, held = held_out(rows)
         rounds = self._train(learnt, MOST_ROUNDS, stop_on=held).best_iteration
         self._booster = self._train(pa.concat_tables(rows), rounds)
@@ -72,7 +82,29 @@ class LightGbm:
         return lgb.Dataset(self._inputs(rows), label, categorical_feature=scene, reference=reference)
 
     def _inputs(self, rows: pa.Table) -> Floats:
-        """`[n, features + 1]`: NaN where a value is missing; the last column is the place of the scene."""
+        """`[n, features + 1 (+ similarities)]`: NaN where a value is missing; after the features comes the place of the scene."""
         scene = pc.index_in(rows["scene"], value_set=pa.array(self._scenes, pa.string()))
         numbers = [rows[name].cast(pa.float64()).to_numpy() for name in self._numbers]
-        return np.stack([*numbers, scene.cast(pa.float64()).to_numpy()], axis=1)
+        inputs = np.stack([*numbers, scene.cast(pa.float64()).to_numpy()], axis=1)
+        return np.concatenate([inputs, self._texts(rows)], axis=1) if self._texts else inputs
+
+
+class Similarities:
+    """How the title and entities of an item fit each of a row's intent sequences, in the space of the training items' texts."""
+
+    def __init__(self, store: Lake, settings: Settings) -> None:
+        self._vectors = VectorCache(store, encoder_place(settings).slug)
+
+    def fit(self, rows: pa.Table) -> None:
+        """Centres the vectors on those of the items' texts, as the project's models do."""
+        vectors, found = self._vectors.lookup(keys_in(rows, TEXT_COLUMNS[:2]))
+        self._space = Whitening.fit(vectors[found])
+
+    def __call__(self, rows: pa.Table) -> Floats:
+        """`[n, 3 · MATCH_WIDTH]` for query, service and bill."""
+        spaces = (self._space, Whitening.nothing())
+        texts = TextTable.load(keys_in(rows), (self._vectors, self._vectors), spaces, None)
+        title = texts.places(rows["title_key"].fill_null(0).to_numpy())
+        entities, *intents = (texts.bag(rows[name]) for name in BAGS)
+        item = np.concatenate([title[:, None], entities], axis=1)
+        return np.concatenate([match(texts.unit, item, bag) for bag in intents], axis=1).astype(np.float64)

@@ -26,8 +26,8 @@ LADDER = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
 ALTERNATIVES = ("star", "pepnet")
 """Other backbones of the project, in the place of `ple`; measured where asked for."""
-LIGHTGBM = "lightgbm"
-PEERS = (LIGHTGBM, "rechub-mmoe", "rechub-ple")
+LIGHTGBM, LIGHTGBM_TEXT = "lightgbm", "lightgbm-text"
+PEERS = (LIGHTGBM, LIGHTGBM_TEXT, "rechub-mmoe", "rechub-ple")
 MODELS = (*PEERS, *LADDER, *ALTERNATIVES)
 LLM = "ple-alpha-llm"
 """The model that reads the vectors of the language model."""
@@ -51,8 +51,6 @@ class Rung:
     """A model of the ladder, as `training.train` trains it from nothing: one pass over the days in order."""
 
     def __init__(self, name: str, store: Lake, settings: Settings) -> None:
-        if "model" not in Settings.model_fields:
-            raise InvalidInputError(f"This checkout has no setting CTR_MODEL, so the rung '{name}' cannot be trained.")
         self._store = store
         self._settings = settings.model_copy(update={"model": name})
         self.about: dict[str, Any] = {}
@@ -71,10 +69,10 @@ def model_of(name: str, store: Lake, settings: Settings) -> Model:
     """A model by its name in `MODELS`, not fitted yet."""
     if name in (*LADDER, *ALTERNATIVES):
         return Rung(name, store, settings)
-    if name == LIGHTGBM:
+    if name in (LIGHTGBM, LIGHTGBM_TEXT):
         from benchmarks.quality_lightgbm import LightGbm
 
-        return LightGbm(store, settings)
+        return LightGbm(store, settings, text=name == LIGHTGBM_TEXT)
     if name in PEERS:
         from benchmarks.quality_rechub import Rechub
 

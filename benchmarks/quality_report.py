@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED
-from benchmarks.quality_models import ALTERNATIVES, BEFORE, LIGHTGBM
+from benchmarks.quality_models import LIGHTGBM, LIGHTGBM_TEXT
 from include.schemas import LEVELS
 
 Result = dict[str, Any]
@@ -20,7 +20,7 @@ def show(result: Result) -> None:
         console.width = _WIDTH
     for data, found in result["data"].items():
         console.print(_title(data, found), style="bold")
-        for table in (_metrics(found), _differences(found), _costs(found)):
+        for table in (_metrics(found), *(_differences(found, other) for other in _COMPARED), _costs(found)):
             if table.row_count:
                 console.print(table)
         if any(home["in_development"] for home in found["homes"].values()):
@@ -32,7 +32,7 @@ def show(result: Result) -> None:
     console.print(
         "± is half of a 95 % interval from resampled users (a user has one weight on all days); differences are paired, bold "
         "where the interval leaves 0 out. All models start from nothing on all days before each evaluation day; LightGBM and "
-        "torch-rechub see the declared and the deep features, no text; nothing was tuned for either."
+        "torch-rechub see the declared and the deep features, lightgbm-text similarities of texts too; no peer was tuned."
     )
     console.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
 
@@ -67,16 +67,30 @@ def _metrics(found: Result) -> Table:
     return table
 
 
-def _differences(found: Result) -> Table:
-    names = {"scene_mean_auc": "scene mean", "auc": "AUC", "gauc": "GAUC", "log_loss": "log loss"}
-    told = [f"{name} − {other}" for other in ("rung before", LIGHTGBM) for name in names.values()]
-    table = _table("Differences", told)
+def _differences(found: Result, other: str) -> Table:
+    names = {
+        "scene_mean_auc": "scene mean AUC",
+        "auc": "AUC",
+        "gauc": "GAUC",
+        "log_loss": "log loss",
+        "zero_item_auc": "zero items",
+    }
+    table = _table(f"Differences to {_COMPARED[other]}", [*names.values(), "scene mean higher on"])
     for model, entry in found["models"].items():
-        rows = [entry.get(f"minus_{other}") for other in ("rung_before", LIGHTGBM)]
-        if any(rows):
-            values = [_change(row["changes"][name]) if row else "" for row in rows for name in names]
-            table.add_row(f"{model} ({BEFORE[model]})" if model in ALTERNATIVES else model, *values)
+        told = entry.get(f"minus_{other}")
+        if told:
+            changes = told["changes"]
+            label = f"{model} − {told['other']}" if other == "rung_before" else model
+            above = f"{changes['scene_mean_auc'].get('above_0', 0)} of {changes['scene_mean_auc']['cells']} days"
+            table.add_row(label, *(_change(changes[name]) for name in names), above)
     return table
+
+
+_COMPARED = {
+    "rung_before": "the rung before",
+    LIGHTGBM: "LightGBM",
+    LIGHTGBM_TEXT: "LightGBM with the similarities of texts",
+}
 
 
 def _costs(found: Result) -> Table:

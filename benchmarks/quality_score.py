@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.quality_homes import Home
-from benchmarks.quality_models import BEFORE, LIGHTGBM, evaluation_rows
+from benchmarks.quality_models import BEFORE, LIGHTGBM, LIGHTGBM_TEXT, evaluation_rows
 from include.schemas import LEVELS
 from training import metrics, oracle
 from training.bootstrap import GroupMetrics, Scored, interval, point, resample
@@ -192,7 +192,8 @@ def summary(homes: Sequence[MeasuredHome], models: Sequence[str]) -> dict[str, A
         told[model] = {"metrics": entry}
         if known and model != ORACLE:
             told[model]["share_of_possible_auc"] = _share(cells(homes, model, "auc"), cells(homes, ORACLE, "auc"))
-        for label, other in (("rung_before", BEFORE.get(model)), (LIGHTGBM, LIGHTGBM)):
+        others = {"rung_before": BEFORE.get(model), LIGHTGBM: LIGHTGBM, LIGHTGBM_TEXT: LIGHTGBM_TEXT}
+        for label, other in others.items():
             if other and other in models and other != model and model != ORACLE:
                 changes = {
                     metric: (cells(homes, model, metric) - cells(homes, other, metric)).estimate()

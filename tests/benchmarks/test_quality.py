@@ -15,19 +15,20 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks import quality, quality_fit
 from benchmarks.quality_homes import Home
-from benchmarks.quality_models import fit_and_predict, held_out
+from benchmarks.quality_models import ALTERNATIVES, LADDER, fit_and_predict, held_out
 from benchmarks.quality_rechub import Batches, own_scene_loss
 from benchmarks.quality_report import show
 from benchmarks.quality_score import EvaluatedRows, MeasuredHome, cells, measure, summary
 from include.errors import LeakageError
 from include.lake import Lake
-from include.settings import Settings, settings
+from include.settings import settings
 from tests.training import fabricate
+from training.models.ladder import RUNGS
 
 ROWS, LEARNT = 300, 2
 SCENES = fabricate.SCENES
-RUNGS = ("ple-alpha-llm",) if "model" in Settings.model_fields else ()
-MODELS = ("lightgbm", "rechub-mmoe", "rechub-ple", *RUNGS)
+RUNG = "ple-alpha-llm"
+MODELS = ("lightgbm", "lightgbm-text", "rechub-mmoe", "rechub-ple", RUNG)
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +180,12 @@ def test_a_row_trains_its_own_scene_alone():
 
 
 def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatch):
-    models = ["lightgbm", "rechub-ple", *RUNGS]
+    models = ["lightgbm", "rechub-ple", RUNG]
     result = quality.of_data([home], models, 100, lambda _: None)
     assert set(result["models"]) == set(models)
     assert {fit["rows_learnt"] for fit in result["fits"]} == {2 * ROWS, 3 * ROWS}
     assert all(fit["fit_seconds"] > 0 and fit["peak_mib"] > 50 for fit in result["fits"])
-    assert result["models"]["rechub-ple"]["minus_lightgbm"]["other"] == "lightgbm"
+    assert result["models"][RUNG]["minus_lightgbm"]["other"] == "lightgbm"
     show(json.loads(json.dumps({"data": {"generated": result}})))
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines()) <= 130
@@ -196,6 +197,10 @@ def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatc
     monkeypatch.setattr(quality_fit, "run", refused)
     again = quality.of_data([home], models, 100, lambda _: None)
     assert again == result
+
+
+def test_every_model_of_the_ladder_can_be_measured():
+    assert set(RUNGS) == {*LADDER, *ALTERNATIVES}
 
 
 def test_figures_of_the_world_of_development_are_marked(home):
