@@ -72,11 +72,13 @@ def config_of(settings: Settings) -> ModelConfig:
     )
 
 
-def rungs_in_use(settings: Settings) -> list[Rung]:
-    """The rung that is trained, and the champion's: both are evaluated on the day's rows and need what they read."""
+def rungs_in_use(settings: Settings) -> Iterator[Rung]:
+    """The rung that is trained, then the champion's: both are evaluated on the day's rows and need what they read."""
+    yield rung_named(settings.model)
     champion = registry.champion()
     of_champion = rung_in(registry.download(champion.version)) if champion else None
-    return [rung for rung in (rung_named(settings.model), of_champion) if rung]
+    if of_champion:
+        yield of_champion
 
 
 def why_not_continued(

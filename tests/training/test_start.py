@@ -151,11 +151,15 @@ def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_pers
     assert decision["verdict"] in ("hold", "reject")
 
 
-def test_a_base_of_another_architecture_is_not_continued(world, capsys):
+@pytest.mark.parametrize(
+    ("was", "now"), [('"expert_dim": 64', '"expert_dim": 32'), ('"model": "ple-alpha-llm"', '"model": "gone"')]
+)
+def test_a_base_of_another_architecture_is_not_continued(world, capsys, was, now):
     first = train.run(fabricate.day(2), world.settings)
     registry.promote(first["version"], reason="test", by="test")
     config = registry.download(first["version"]) / "model.json"
-    config.write_text(config.read_text().replace('"expert_dim": 64', '"expert_dim": 32'))
+    assert was in config.read_text()
+    config.write_text(config.read_text().replace(was, now))
     record = train.run(LAST, world.settings)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert "another architecture" in " ".join(capsys.readouterr().err.split())
