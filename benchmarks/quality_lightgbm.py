@@ -6,7 +6,6 @@ fitted with it. `lightgbm-text` sees as well how an item's texts fit a user's in
 read (`training.matching`): what is left between it and them is not for want of texts.
 """
 
-import os
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -40,6 +39,7 @@ PARAMETERS: dict[str, Any] = {
     "lambda_l2": 1.0,
     "deterministic": True,
     "force_row_wise": True,
+    "num_threads": 1,  # as the other models have; two wait for each other where the machine is busy
     "verbose": -1,
 }
 """Chosen beforehand and for every data set; nothing was tuned."""
@@ -50,7 +50,7 @@ class LightGbm:
 
     def __init__(self, store: Lake, settings: Settings, *, text: bool = False) -> None:
         self._store, self._scenes = store, settings.scenes
-        self._parameters = PARAMETERS | {"seed": settings.seed, "num_threads": os.cpu_count() or 1}
+        self._parameters = PARAMETERS | {"seed": settings.seed}
         self._numbers, self._texts = columns_of(), Similarities(store, settings) if text else None
         self.about: dict[str, Any] = {}
 
