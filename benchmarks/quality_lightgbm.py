@@ -20,13 +20,15 @@ from include.lake import Lake
 from include.settings import Settings
 from training.cache import VectorCache
 from training.dense import columns_of
+from training.device import steady_threads
 from training.encoders import encoder_place
-from training.matching import match
+from training.matching import MATCH_WIDTH, match
 from training.metrics import Floats
 from training.text_table import BAGS, TextTable, keys_in
 from training.whitening import Whitening
 
 TEXT_COLUMNS = ("title_key", *BAGS)
+SIMILARITIES = tuple(f"{bag}_similarity_{n}" for bag in BAGS[1:] for n in range(MATCH_WIDTH))
 MOST_ROUNDS, PATIENCE = 2000, 100
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
@@ -51,15 +53,18 @@ class LightGbm:
     def __init__(self, store: Lake, settings: Settings, *, text: bool = False) -> None:
         self._store, self._scenes = store, settings.scenes
         self._parameters = PARAMETERS | {"seed": settings.seed}
-        self._numbers, self._texts = columns_of(), Similarities(store, settings) if text else None
+        self._texts = Similarities(store, settings) if text else None
+        self._numbers = [*columns_of(), *(SIMILARITIES if text else ())]
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
         """See `Model`."""
+        steady_threads()
         texts = TEXT_COLUMNS if self._texts else ()
-        rows = training_rows(self._store, days, [*self._numbers, *texts, "scene", "user_id", "label"])
+        rows = training_rows(self._store, days, [*columns_of(), *texts, "scene", "user_id", "label"])
         if self._texts:
             self._texts.fit(pa.concat_tables(rows))
+            rows = [self._texts.added(each) for each in rows]
         learnt, held = held_out(rows)
         rounds = self._train(learnt, MOST_ROUNDS, stop_on=held).best_iteration
         self._booster = self._train(pa.concat_tables(rows), rounds)
@@ -67,7 +72,8 @@ class LightGbm:
 
     def predict(self, rows: pa.Table) -> Floats:
         """See `Model`."""
-        return np.asarray(self._booster.predict(self._inputs(rows)), np.float64)
+        whole = self._texts.added(rows) if self._texts else rows
+        return np.asarray(self._booster.predict(self._inputs(whole)), np.float64)
 
     def _train(self, rows: pa.Table, rounds: int, stop_on: pa.Table | None = None) -> lgb.Booster:
         data = self._data(rows)
@@ -82,11 +88,10 @@ class LightGbm:
         return lgb.Dataset(self._inputs(rows), label, categorical_feature=scene, reference=reference)
 
     def _inputs(self, rows: pa.Table) -> Floats:
-        """`[n, features + 1 (+ similarities)]`: NaN where a value is missing; after the features comes the place of the scene."""
+        """`[n, inputs + 1]`: NaN where a value is missing; the last is the place of the scene."""
         scene = pc.index_in(rows["scene"], value_set=pa.array(self._scenes, pa.string()))
         numbers = [rows[name].cast(pa.float64()).to_numpy() for name in self._numbers]
-        inputs = np.stack([*numbers, scene.cast(pa.float64()).to_numpy()], axis=1)
-        return np.concatenate([inputs, self._texts(rows)], axis=1) if self._texts else inputs
+        return np.stack([*numbers, scene.cast(pa.float64()).to_numpy()], axis=1)
 
 
 class Similarities:
@@ -100,11 +105,14 @@ class Similarities:
         vectors, found = self._vectors.lookup(keys_in(rows, TEXT_COLUMNS[:2]))
         self._space = Whitening.fit(vectors[found])
 
-    def __call__(self, rows: pa.Table) -> Floats:
-        """`[n, 3 · MATCH_WIDTH]` for query, service and bill."""
+    def added(self, rows: pa.Table) -> pa.Table:
+        """The rows with `SIMILARITIES`: to query, service and bill."""
         spaces = (self._space, Whitening.nothing())
         texts = TextTable.load(keys_in(rows), (self._vectors, self._vectors), spaces, None)
         title = texts.places(rows["title_key"].fill_null(0).to_numpy())
         entities, *intents = (texts.bag(rows[name]) for name in BAGS)
         item = np.concatenate([title[:, None], entities], axis=1)
-        return np.concatenate([match(texts.unit, item, bag) for bag in intents], axis=1).astype(np.float64)
+        values = np.concatenate([match(texts.unit, item, bag) for bag in intents], axis=1)
+        for name, column in zip(SIMILARITIES, values.T, strict=True):
+            rows = rows.append_column(name, pa.array(column))
+        return rows
