@@ -34,7 +34,7 @@ lock: setup ## Pin every package in requirements.txt from pyproject.toml
 bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS="--part jobs --rows 10000000" for a large day)
 	@$(BIN)/python -m benchmarks.features $(ARGS)
 
-bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, an hour or more (ARGS="--rows 5000 --seeds 18 --data generated")
+bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 clean: ## Remove what the demo made (.ctr); keeps .venv
