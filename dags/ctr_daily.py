@@ -13,6 +13,7 @@ from include.operators import LOG_DAY, RETRY_POLICY, SparkDayOperator, TrainingO
 from include.settings import settings
 
 if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol as DagRun
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.schemas import Stage
@@ -33,9 +34,9 @@ Backfills never promote unless triggered with `{"promote": "yes"}`.
 """
 
 
-def may_promote(dag_run: object, choice: str) -> str:
-    """The gate's option for this run: scheduled and manual runs may promote, backfills only when told to."""
-    allowed = choice == "yes" or (choice == "auto" and str(getattr(dag_run, "run_type", "")) != "backfill")
+def may_promote(dag_run: "DagRun", choice: str) -> str:
+    """The gate's option for this run: scheduled and manual runs may promote, others, as backfills, only when told to."""
+    allowed = choice == "yes" or (choice == "auto" and dag_run.run_type in ("scheduled", "manual"))
     return "--may-promote" if allowed else "--no-may-promote"
 
 

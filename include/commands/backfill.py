@@ -86,10 +86,11 @@ def _row(day: date, steps: list[Any]) -> dict[str, Any]:
 
 
 def _commands(days: list[date], last_published: date | None) -> list[str]:
-    # A run of Airflow makes every table of its day anew, which later days have read.
+    # A run of Airflow makes every table of its day anew, which later days have read; without a conf it would keep that of the
+    # run it replaces, with its leave to promote.
     last = max(days[-1], last_published or days[-1])
     return [
         f"airflow backfill create --dag-id ctr_daily --from-date {days[0]} --to-date {last} --max-active-runs 1 "
-        "--reprocess-behavior completed",
+        """--reprocess-behavior completed --dag-run-conf '{"promote": "auto"}'""",
         f"ctr history --from {days[0]} --to {last}",
     ]

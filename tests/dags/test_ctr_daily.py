@@ -75,7 +75,7 @@ def test_the_report_runs_whatever_happened_and_hides_no_failure(dag):
 def test_backfills_promote_only_when_told_to(dag, run_type, choice, option):
     from types import SimpleNamespace
 
-    from airflow.utils.types import DagRunType
+    from airflow.sdk.api.datamodels._generated import DagRunType
 
     run = SimpleNamespace(run_type=DagRunType(run_type))
     assert dag.user_defined_macros["may_promote"](run, choice) == option

@@ -182,6 +182,6 @@ def test_the_command_names_days_reasons_models_and_commands(store):
     assert [step["stage"] for step in told["steps"][:4]] == ["logs", "features", "training", "logs"]
     assert [model["version"] for model in told["models"]] == [3]
     assert f"--from-date {DAYS[8]} --to-date {DAYS[11]}" in told["commands"][0]
-    assert "promote" not in told["commands"][0]
+    assert """--dag-run-conf '{"promote": "auto"}'""" in told["commands"][0]
     assert trained_on(store, [DAYS[0]]) != trained_on(store, [DAYS[8]])
     assert CliRunner().invoke(cli, ["backfill-plan", "--changed", "yesterday"]).exit_code != 0
