@@ -31,7 +31,6 @@ from include.settings import PROJECT
 from training.metrics import Floats
 
 Result = dict[str, Any]
-MIND = PROJECT.parent / "shared/data/mind_small_sample"
 PACKAGES = ("torch", "lightgbm", "torch-rechub", "scikit-learn", "numpy", "pyarrow", "faiss-cpu")
 
 
@@ -98,8 +97,8 @@ def _homes(data: str, root: Path, given: argparse.Namespace, tell: Tell) -> list
             generated(root, seed, given.rows, given.history, given.days, given.llm_texts, llm=llm, tell=tell)
             for seed in given.seeds
         ]
-    if not (given.mind_behaviors.exists() and given.mind_news.exists()):
-        tell(f"mind: left out, since {given.mind_behaviors} or {given.mind_news} is not there")
+    if not (given.mind_behaviors and given.mind_news):
+        tell("mind: left out, since --mind-behaviors and --mind-news do not name its files")
         return []
     files = (given.mind_behaviors, given.mind_news)
     return [mind(root, *files, given.mind_seeds, given.llm_texts, llm=llm, tell=tell)]
@@ -113,8 +112,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--history", type=int, default=7, help="generated days before the first that is predicted")
     parser.add_argument("--days", type=int, default=3, help="generated days that are predicted")
     parser.add_argument("--mind-seeds", nargs="+", type=int, default=[17], help="seeds of the models on MIND")
-    parser.add_argument("--mind-behaviors", type=Path, default=MIND / "behaviors.tsv.gz")
-    parser.add_argument("--mind-news", type=Path, default=MIND / "news.tsv.gz")
+    parser.add_argument("--mind-behaviors", type=Path, help="MIND's behaviors.tsv[.gz]")
+    parser.add_argument("--mind-news", type=Path, help="MIND's news.tsv[.gz]")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*PEERS, *LADDER])
     parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
     parser.add_argument("--resamples", type=int, default=1000)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up everything that `make demo` and `make test` need: Java 17, .venv, the locked packages. Quick when nothing changed.
+# Sets up everything that `make demo` and `make test` need: Java 17, OpenMP, .venv, the locked packages. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,9 @@ java_version() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | 
 
 # Spark 4 runs on Java 17 and 21.
 case "$(java_version)" in 17 | 21) ;; *) apt_install openjdk-17-jre-headless "Java 17" ;; esac
+
+# LightGBM, which the benchmarks compare with, brings no OpenMP of its own.
+/sbin/ldconfig -p | grep -F libgomp.so.1 >/dev/null || apt_install libgomp1 "OpenMP"
 
 python=$(command -v python3.11 || command -v python3 || true)
 [ -n "$python" ] || fail "Python 3.11 is missing. On Debian 12: apt-get install python3 python3-venv"
