@@ -4,8 +4,9 @@
 
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
 - `days`: seconds of day 30 against day 3 at equal rows, all loaded by one `spark_jobs/history.py`, and the checks that failed.
-- `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs. Asked
-  for without `days`, its history has no training tables, so that it can be long and large.
+- `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs; and
+  nightly feature jobs of days 3, 8 (the first whose window leaves a day behind) and 30, medians of three. Asked for without
+  `days`, its history has no training tables, so that it can be long and large.
 
 DuckDB writes Parquet, not ORC, and has no audits: Spark's audit is told apart from its build, and the ratio is of builds.
 """
@@ -41,6 +42,8 @@ JOBS: dict[Stage, tuple[str, str]] = {
 }
 """Of each stage: the Spark job, and DuckDB's step."""
 PARTS = ("jobs", "days", "recompute")
+EARLY_NIGHTS = (3, 8)
+REPEATS = 3
 Result = dict[str, Any]
 
 
@@ -211,12 +214,15 @@ def load_features(home: Path, rows: int, count: int, seed: int, tell: Callable[[
 
 
 def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
-    """The last day of the history once more: from the day before, and from all logs."""
+    """The last day of the history once more: from the day before, and from all logs; and early days beside it."""
     days = lake().days("features")
     day, threads = days[-1], cores(settings().spark_master)
-    builds = [record["seconds"]["build"] for each in days if (record := lake().record("quality/features", each))]
-    tell("features of the last day, from the day before, in Spark")
-    spark = spark_job("features", day, publish=False)
+    nights: dict[int, list[Result]] = {number: [] for number in (*EARLY_NIGHTS, len(days))}
+    for _ in range(REPEATS):  # in turns, so that whatever else the machine does falls on all of them
+        for number, measured in nights.items():
+            tell(f"features of day {number}, from the day before, in Spark")
+            measured.append(spark_job("features", days[number - 1], publish=False))
+    spark = sorted(nights[len(days)], key=lambda each: each["build_seconds"])[REPEATS // 2]
     tell("features of the last day, from all logs, in Spark")
     spark_again = _spark_recompute(home, day)
     tell("features of the last day, both ways, in DuckDB")
@@ -226,7 +232,7 @@ def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
         "day": str(day),
         "days": len(days),
         "rows": lake().require("logs", day, "a benchmark").rows_in,
-        "features_seconds_by_day": builds,
+        "nights": nights,
         "spark": {"incremental": spark, "recompute": spark_again},
         "spark_ratio": round(spark_again["seconds"] / spark["build_seconds"], 2),
         "duckdb": {
@@ -242,7 +248,7 @@ def _spark_recompute(home: Path, day: date) -> Result:
     shutil.rmtree(out, ignore_errors=True)
     command = [str(Path(sys.executable).parent / "spark-submit"), "--master", settings().spark_master]
     command += ["--driver-memory", settings().spark_driver_memory, "--conf", "spark.log.level=ERROR"]
-    command += ["--driver-java-options", driver_java_options(raw_bytes(day))]
+    command += ["--driver-java-options", driver_java_options("history", sum(map(raw_bytes, lake().days("logs"))))]
     command += [str(PROJECT / "benchmarks/spark_recompute.py"), "--day", str(day), "--out", str(out)]
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),
@@ -294,7 +300,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--rows", nargs="+", type=int, default=[1_000_000], help="rows a day of the jobs, one size or several"
     )
     parser.add_argument("--day-rows", type=int, default=100_000, help="rows a day of the long history")
-    parser.add_argument("--days", type=int, default=30, help="days of the long history, at least 7")
+    parser.add_argument("--days", type=int, default=30, help="days of the long history, at least 8")
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--memory", default="8g", help="Spark's driver memory, and DuckDB's limit")
     parser.add_argument("--master", default="local[2]", help="Spark's master; DuckDB has as many threads")

@@ -1,5 +1,6 @@
 """The tables that `benchmarks.features` prints."""
 
+import statistics
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +28,7 @@ def show(result: Result) -> None:
         console.print(f"{checks['passed']} checks passed, {sum(checks['others'].values())} did not: {checks['others']}")
     if "recompute" in parts:
         console.print(_recompute(parts["recompute"]))
+        console.print(_nights(parts["recompute"]))
 
 
 def _jobs(size: Result) -> Table:
@@ -88,6 +90,18 @@ def _recompute(found: Result) -> Table:
             f"{found[f'{engine}_ratio']:.1f}",
             str(all_logs.get("differences", "")),
         )
+    return table
+
+
+def _nights(found: Result) -> Table:
+    """Medians; JSON has all runs."""
+    names = ("build_seconds", "cpu_seconds", "wall_seconds", "audit_seconds")
+    table = _table(f"A night's feature job on {found['rows']:,} rows, by age of the lake", "day", [*names])
+    early = next(iter(found["nights"]))
+    for day, runs in found["nights"].items():
+        medians = {name: statistics.median(run[name] for run in runs) for name in names}
+        first = {name: statistics.median(run[name] for run in found["nights"][early]) for name in names}
+        table.add_row(str(day), *(f"{medians[name]:.1f} (x {medians[name] / first[name]:.2f})" for name in names))
     return table
 
 

@@ -44,6 +44,7 @@ class SparkDayOperator(SparkSubmitOperator):
     """Submits `spark_jobs/{job}.py --from DAY --to DAY` over the connection `spark_default`."""
 
     def __init__(self, *, job: str, **kwargs: Any) -> None:
+        self.job = job
         super().__init__(
             application=str(PROJECT / "spark_jobs" / f"{job}.py"),
             application_args=["--from", LOG_DAY, "--to", LOG_DAY],
@@ -58,7 +59,8 @@ class SparkDayOperator(SparkSubmitOperator):
     def execute(self, context: "Context") -> Any:
         """Runs the job; raises `UnretryableError` for exit status 2."""
         day = parse_day(str((self.application_args or [])[1]))  # rendered: --from DAY --to DAY
-        self.conf = {"spark.driver.extraJavaOptions": driver_java_options(raw_bytes(day)), "spark.log.level": "ERROR"}
+        java = driver_java_options(self.job, raw_bytes(day))
+        self.conf = {"spark.driver.extraJavaOptions": java, "spark.log.level": "ERROR"}
         try:
             return super().execute(context)
         except AirflowException as error:
