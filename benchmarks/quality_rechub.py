@@ -133,7 +133,7 @@ class Rechub:
         size, seed = self._settings.batch_size, self._settings.seed
         batches = Batches(self._encoding.inputs(rows), label, self._scene(rows), tasks, size, seed)
         losses = []
-        with _quiet():
+        with quiet():
             trainer = MTLTrainer(self._model, types, device=device())
             trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
             for _ in range(epochs):
@@ -143,8 +143,13 @@ class Rechub:
         return losses
 
     def _scene(self, rows: pa.Table) -> Tensor:
-        places = pc.index_in(rows["scene"], value_set=pa.array(self._settings.scenes, pa.string()))
-        return torch.from_numpy(places.to_numpy().astype(np.int64))
+        return scene_places(rows, self._settings.scenes)
+
+
+def scene_places(rows: pa.Table, scenes: tuple[str, ...]) -> Tensor:
+    """Place of each row's scene among the scenes `[n] int64`."""
+    places = pc.index_in(rows["scene"], value_set=pa.array(scenes, pa.string()))
+    return torch.from_numpy(places.to_numpy().astype(np.int64))
 
 
 def own_scene_loss(probability: Tensor, label: Tensor, tasks: int) -> Tensor:
@@ -158,7 +163,7 @@ def own_scene_loss(probability: Tensor, label: Tensor, tasks: int) -> Tensor:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The trainer prints each epoch and shows its own bars."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield

@@ -10,10 +10,12 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def steady_threads() -> None:
-    """One thread for training steps: they are small, so that more threads mostly wait for each other (ten times slower on
-    a busy machine), and the weights do not depend on the number of cores."""
-    torch.set_num_threads(1)
+def steady_threads(count: int = 1) -> None:
+    """A set number of threads for training steps, so that the weights do not depend on the number of cores.
+
+    One by default: small steps mostly wait for each other's threads (ten times slower on a busy machine).
+    """
+    torch.set_num_threads(count)
 
 
 def encoder_threads() -> None:

@@ -131,7 +131,7 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
 
     The same input and seed give the same weights on a CPU.
     """
-    steady_threads()
+    steady_threads(settings.train_threads)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     config = base.state.config if base else config_of(settings)

@@ -1,0 +1,196 @@
+"""One measurement of `benchmarks.training`, in a process of its own, so that time, threads and memory are its own.
+
+    python -m benchmarks.training_speed --engine ours --what step --threads 2 --batch 4096 --days 2023-07-11 2023-07-12
+
+Works in the home of the settings and prints JSON. Both engines have the architecture of `SIZES`, the same rows, ids and dense
+inputs; torch-rechub computes every scene's logit of every row, of which one is learnt from, as its tasks are made for rows
+that have them all.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.quality_models import training_rows
+from benchmarks.quality_rechub import IDS, Batches, Encoding, own_scene_loss, quiet, scene_places
+from include.calendar import parse_day
+from include.lake import lake
+from include.settings import Settings, settings
+from training import train
+from training.artifact import build_model, load_texts, text_lookup
+from training.cold import ColdSimulation
+from training.dense import NAMES, columns_of
+from training.device import device, steady_threads
+from training.loop import Trainer
+from training.rows import build_rows
+from training.start import config_of
+from training.tables import read_day
+
+SIZES = {"levels": 2, "shared": 2, "own": 2, "expert": 64, "tower": 32, "embedding": 16}
+"""Those of the project's default model."""
+Result = dict[str, Any]
+
+
+def own_settings(batch: int, threads: int) -> Settings:
+    """The home's settings with the rung `ple`."""
+    return settings().model_copy(update={"model": "ple", "batch_size": batch, "train_threads": threads})
+
+
+def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
+    """Passes over the last day's rows in memory: shuffle, simulated cold rows, sort by scene, step."""
+    store, chosen = lake(), own_settings(batch, threads)
+    steady_threads(threads)
+    torch.manual_seed(chosen.seed)
+    config = config_of(chosen)
+    found = train.survey(store, days, None, config.rung)
+    state = train.fresh_state(store, found, config, chosen, days[-1])
+    texts = load_texts(state, found.keys, store, days[-1])
+    rows, _ = build_rows(read_day(store, "training", days[-1], "A benchmark"), state, texts, state.topics.of(texts))
+    cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)
+    trainer = Trainer(build_model(state), cold, chosen, fresh=True)
+    learn = partial(trainer.learn, rows, text_lookup(texts, trainer.device), days[-1], lambda _: None)
+    told = _passes(learn, len(rows), seconds)
+    with FlopCounterMode(display=False) as counter:
+        learn()
+    return told | {"flop_per_row": counter.get_total_flops() / len(rows)}
+
+
+def ours_whole(days: Sequence[date], batch: int, threads: int) -> Result:
+    """`training.train.fit` from nothing on the published days: ORC to a calibrated model, each day predicted first."""
+    chosen = own_settings(batch, threads)
+    started = time.monotonic()
+    trained = train.fit(lake(), list(days), chosen, None)
+    return _told(trained.rows, time.monotonic() - started)
+
+
+def rechub_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
+    """Passes over the last day's rows in memory, with steps cut out of whole tensors, which its own loader does not do."""
+    torch.set_num_threads(threads)
+    rows = pa.concat_tables(_tables(days))
+    encoding = Encoding.of(rows)
+    last = _tables(days[-1:])[0]
+    network = _network(encoding.features(), len(settings().scenes))
+    batches = Batches(*_tensors(encoding, last), len(settings().scenes), batch, settings().seed)
+    trainer = _trainer(network)
+    return _passes(lambda: trainer.train_one_epoch(batches), len(last), seconds)
+
+
+def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
+    """As in its tutorials: a frame, encoded ids, scaled numbers, a feature for each column, its own loader, one epoch."""
+    import pandas as pd
+    from sklearn.preprocessing import LabelEncoder, StandardScaler
+    from torch_rechub.basic.features import DenseFeature, SparseFeature
+    from torch_rechub.utils.data import DataGenerator
+
+    torch.set_num_threads(threads)
+    started = time.monotonic()
+    frame = pd.concat([table.to_pandas() for table in _tables(days)], ignore_index=True)
+    numbers = columns_of()
+    inputs = {name: LabelEncoder().fit_transform(frame[name]) for name in IDS}
+    scaled = StandardScaler().fit_transform(frame[numbers].fillna(0).astype("float32"))
+    inputs |= {name: scaled[:, place] for place, name in enumerate(numbers)}
+    sparse = [SparseFeature(name, int(inputs[name].max()) + 1, SIZES["embedding"]) for name in IDS]
+    features = [*sparse, *(DenseFeature(name) for name in numbers)]
+    scenes = settings().scenes
+    label = np.full((len(frame), len(scenes)), -1.0, np.float32)
+    label[np.arange(len(frame)), frame["scene"].map({name: n for n, name in enumerate(scenes)})] = frame["label"]
+    few = {name: values[:batch] for name, values in inputs.items()}  # it wants data to validate and to test on as well
+    loader, _, _ = DataGenerator(inputs, label).generate_dataloader(
+        few, label[:batch], few, label[:batch], batch_size=batch
+    )
+    trainer = _trainer(_network(features, len(scenes)))
+    with quiet():
+        trainer.train_one_epoch(loader)
+    return _told(len(frame), time.monotonic() - started)
+
+
+def matmul(batch: int, threads: int, seconds: float) -> Result:
+    """Floating point operations a second of the products of the first level, forward and backward, alone."""
+    torch.set_num_threads(threads)
+    width = (SIZES["shared"] + len(settings().scenes) * SIZES["own"]) * SIZES["expert"]
+    inputs = len(NAMES) + 3 * SIZES["embedding"]
+    x, w = torch.rand(batch, inputs, device=device()), torch.rand(inputs, width, device=device())
+    grad = torch.rand(batch, width, device=device())
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < seconds:
+        x @ w, x.T @ grad, grad @ w.T
+        count += 1
+        if device() == "cuda":
+            torch.cuda.synchronize()
+    return {"flop_per_second": count * 6 * batch * inputs * width / (time.monotonic() - started)}
+
+
+def _tables(days: Sequence[date]) -> list[pa.Table]:
+    return training_rows(lake(), days, [*IDS, *columns_of(), "scene", "label"])
+
+
+def _tensors(encoding: Encoding, rows: pa.Table) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
+    return encoding.inputs(rows), label, scene_places(rows, settings().scenes)
+
+
+def _network(features: list[Any], tasks: int) -> torch.nn.Module:
+    from torch_rechub.models.multi_task import PLE
+
+    types, expert = ["classification"] * tasks, {"dims": [SIZES["expert"]]}
+    sizes = {"n_level": SIZES["levels"], "n_expert_specific": SIZES["own"], "n_expert_shared": SIZES["shared"]}
+    towers = [{"dims": [SIZES["tower"]]}] * tasks
+    return PLE(features, types, **sizes, expert_params=expert, tower_params_list=towers)
+
+
+def _trainer(network: torch.nn.Module) -> Any:
+    from torch_rechub.trainers import MTLTrainer
+
+    tasks = len(settings().scenes)
+    trainer = MTLTrainer(network, ["classification"] * tasks, device=device())
+    trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
+    return trainer
+
+
+def _passes(one: Callable[[], object], rows: int, seconds: float) -> Result:
+    """Whole passes until the seconds are over; the first one warms up and does not count."""
+    with quiet():
+        one()
+        count, started = 0, time.monotonic()
+        while time.monotonic() - started < seconds:
+            one()
+            count += 1
+    return _told(count * rows, time.monotonic() - started)
+
+
+def _told(rows: int, seconds: float) -> Result:
+    return {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": rows / seconds}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures one thing."""
+    parser = argparse.ArgumentParser(description="One measurement of the training benchmark.")
+    parser.add_argument("--engine", choices=("ours", "rechub", "matmul"), required=True)
+    parser.add_argument("--what", choices=("step", "whole"), default="step")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--days", type=parse_day, nargs="+", required=True)
+    given = parser.parse_args(argv)
+    if given.engine == "matmul":
+        print(json.dumps(matmul(given.batch, given.threads, given.seconds)))
+        return
+    whole = {"ours": ours_whole, "rechub": rechub_whole}[given.engine]
+    step = {"ours": ours_step, "rechub": rechub_step}[given.engine]
+    if given.what == "whole":
+        print(json.dumps(whole(given.days, given.batch, given.threads)))
+    else:
+        print(json.dumps(step(given.days, given.batch, given.threads, given.seconds)))
+
+
+if __name__ == "__main__":
+    main()

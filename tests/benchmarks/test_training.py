@@ -1,0 +1,68 @@
+"""The training benchmark: both engines run on the same rows, and the summary compares medians."""
+
+import pytest
+
+from benchmarks import training_speed
+from benchmarks.training import summary
+from include.settings import settings
+from tests.training import fabricate
+
+ROWS, DAYS = 300, 2
+
+
+@pytest.fixture
+def days(home):
+    from include.lake import lake
+
+    log = fabricate.impressions(DAYS, ROWS)
+    for number in range(DAYS):
+        fabricate.publish(lake(), log, number)
+    yield [fabricate.day(number) for number in range(DAYS)]
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("whole", [training_speed.ours_whole, training_speed.rechub_whole])
+def test_end_to_end_reads_every_row_of_all_days(whole, days):
+    assert whole(days, 64, 1)["rows"] == DAYS * ROWS
+
+
+@pytest.mark.parametrize("step", [training_speed.ours_step, training_speed.rechub_step])
+def test_steps_are_whole_passes_over_the_last_day(step, days):
+    told = step(days, 64, 1, 0.05)
+    assert told["rows"] % ROWS == 0
+    assert told["rows"] > 0
+
+
+def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_reads(days):
+    from torch_rechub.basic.features import DenseFeature, SparseFeature
+
+    from training.artifact import build_model
+    from training.start import config_of
+    from training.train import fresh_state, survey
+
+    chosen = training_speed.own_settings(64, 1)
+    config, store = config_of(chosen), training_speed.lake()
+    ours = build_model(fresh_state(store, survey(store, days, None, config.rung), config, chosen, days[-1])).backbone
+    inputs = ours.first.experts.linear.in_features
+    features = [SparseFeature("user_id", 1, 16), DenseFeature("dense", inputs - 16)]
+    theirs = training_speed._network(features, len(config.scenes))
+
+    def products(network) -> int:
+        matrices = [weight for name, weight in network.named_parameters() if weight.dim() == 2 and "embed" not in name]
+        return sum(weight.numel() for weight in matrices)
+
+    assert products(ours) == products(theirs)
+
+
+def test_the_summary_compares_medians():
+    def one(engine, what, speed, **more):
+        return {"engine": engine, "what": what, "threads": 1, "rows_per_second": speed, "peak_mib": 10, **more}
+
+    found = [{"engine": "matmul", "what": "step", "threads": 1, "flop_per_second": 2e9, "peak_mib": 1}]
+    for speed in (100.0, 200.0, 900.0):
+        found += [one("ours", "step", speed, flop_per_row=1e6), one("rechub", "step", 50.0)]
+        found += [one("ours", "whole", speed), one("rechub", "whole", 20.0)]
+    (row,) = summary(found)
+    assert row["step"]["ratio"] == 4
+    assert row["whole"]["ratio"] == 10
+    assert row["share_of_matmul"] == 0.1
