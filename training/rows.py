@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from include.errors import InvalidInputError
+from include.features import NEUTRAL_CTR
 from include.schemas import LEVELS
 from training.dense import DEEP, logit, transformed
 from training.matching import match
 from training.memory import Day, Floats, Hits
-from training.state import State
+from training.state import ModelConfig, State
 from training.text_table import BAGS, TextTable
 from training.topics import share, total
+
+NEUTRAL_PRIOR = float(logit(np.array(NEUTRAL_CTR)))
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,20 @@ def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.nd
             f"Column '{what}' of the training table holds {unknown[:5]}; expected one of {list(names)}."
         )
     return places.to_numpy().astype(np.int64)
+
+
+def with_prior(rows: Rows, config: ModelConfig) -> Rows:
+    """Labelled rows to learn from; those of a lake's first day, which has no CTR before it, take their scene's of that day.
+
+    It is an intercept, in place of `NEUTRAL_CTR`, that no later row sees. Without it the network would learn the way from there
+    to the CTRs, which the next day's prior goes by itself: on a log of 4 % clicks, the second day was foreseen at a third.
+    """
+    if not len(rows) or not torch.allclose(rows.prior, torch.tensor(NEUTRAL_PRIOR)):
+        return rows
+    ones = torch.ones_like(rows.label)
+    shown, clicked = (torch.zeros(len(config.scenes)).index_add_(0, rows.scene, each) for each in (ones, rows.label))
+    rates = (clicked + config.ctr_smoothing * rows.label.mean()) / (shown + config.ctr_smoothing)
+    return replace(rows, prior=torch.from_numpy(logit(rates.double().numpy())).float()[rows.scene])
 
 
 def state_after(state: State, rows: Rows, intents: Floats, texts: TextTable, logit: np.ndarray) -> State:

@@ -33,7 +33,7 @@ from training.models.ladder import Rung
 from training.models.network import Network
 from training.models.text import TextLookup
 from training.progress import progress
-from training.rows import build_rows, state_after
+from training.rows import build_rows, state_after, with_prior
 from training.start import NEEDED_FOR, config_of, start_of
 from training.state import ModelConfig, State
 from training.tables import only_days_before, read_day
@@ -168,7 +168,7 @@ def _learn(
     with trainer.averaged() as steady:
         unseen = predict(steady, rows, texts.lookup)
     after = state_after(state, rows, intents, texts.table, unseen.logit)
-    loss = trainer.learn(rows, texts.lookup, day, advance)
+    loss = trainer.learn(with_prior(rows, state.config), texts.lookup, day, advance)
     point = curve_point(day, rows, unseen, loss, started)
     return after, point, Foreseen(unseen.logit, rows.label.numpy(), rows.scene.numpy())
 

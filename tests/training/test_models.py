@@ -1,14 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fabricate import arrow, training_frame
 
 from training.artifact import load_texts, text_lookup
 from training.cold import ColdSimulation
-from training.models.layers import ExpertBank, PerScene
+from training.dense import logit
+from training.models.layers import NORM_CLIP, ExpertBank, InputNorm, PerScene
 from training.models.network import Network, sort_by_scene
-from training.rows import Rows, build_rows
+from training.rows import NEUTRAL_PRIOR, Rows, build_rows, with_prior
 from training.text_table import keys_in
 
 
@@ -28,6 +30,36 @@ def model(trained) -> Network:
 def test_experts_are_normalised():
     hidden = ExpertBank(4, 3, 16).norm(torch.randn(2, 3, 16) * 100)
     assert torch.allclose(hidden.std(-1, unbiased=False), torch.ones(2, 3), atol=1e-2)
+
+
+def test_inputs_are_normalised_and_what_has_not_varied_says_nothing():
+    torch.manual_seed(0)
+    norm = InputNorm(3)
+    x = torch.cat([torch.randn(4000, 2) * torch.tensor([100.0, 0.01]) + 5, torch.ones(4000, 1)], dim=1)
+    for step in x.split(100):
+        seen = norm(step)
+    assert torch.allclose(seen[:, :2].std(0, unbiased=False), torch.ones(2), atol=0.1)
+    predicted = norm.eval()(x)
+    assert torch.allclose(predicted[:, :2].mean(0), torch.zeros(2), atol=0.1)
+    assert torch.allclose(predicted[:, :2].std(0), torch.ones(2), atol=0.1)
+    assert norm(torch.tensor([[1e9, 5.0, 7.0]]))[0].tolist() == pytest.approx([NORM_CLIP, 0.0, 0.0], abs=0.2)
+
+
+def test_a_step_of_one_row_can_be_normalised():
+    norm = InputNorm(2)
+    norm(torch.randn(50, 2))
+    assert torch.isfinite(norm.train()(torch.randn(1, 2))).all()
+
+
+def test_rows_of_a_lakes_first_day_are_learnt_against_their_own_ctrs(rows_and_texts, trained):
+    rows, config = rows_and_texts[0], trained.predictor.state.config
+    first = with_prior(replace(rows, prior=torch.full_like(rows.prior, NEUTRAL_PRIOR)), config)
+    for scene in range(len(config.scenes)):
+        of = rows.scene == scene
+        clicks, shown = float(rows.label[of].sum()), int(of.sum())
+        rate = (clicks + config.ctr_smoothing * float(rows.label.mean())) / (shown + config.ctr_smoothing)
+        assert torch.allclose(first.prior[of], torch.tensor(float(logit(np.array(rate)))))
+    assert with_prior(rows, config) is rows
 
 
 def test_per_scene_keeps_the_order_of_rows():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from training.models.layers import PerScene, mlp
-from training.models.text import FIT_WIDTH, MATCHES, TEXTS, Similarity, TextInputs
+from training.models.text import TEXTS, Similarity, TextInputs
 
 GATE_START = -1.5
 """Of the gate's logit: text begins with a small say, as a mean of both ways at odds would blunt the better one."""
@@ -27,14 +27,14 @@ class ContentTower(nn.Module):
         for projection in own:
             nn.init.zeros_(projection.weight)
         self.own = PerScene(own)
-        rest = self.similarity.outputs + FIT_WIDTH + MATCHES + TEXTS + (2 * (dim // 2) + 2 if llm_dim else 0)
+        rest = self.similarity.outputs + TEXTS + (2 * (dim // 2) + 2 if llm_dim else 0)
         self.towers = PerScene([mlp(2 * dim + rest, 2 * dim, 1) for _ in range(scenes)])
 
     def forward(self, text: TextInputs, sizes: list[int]) -> Tensor:
         """Logit `[B]` of rows sorted by scene with `sizes` rows each."""
         flat = text.vectors.flatten(1)
         projected = nn.functional.silu(self.shared(flat) + self.own(flat, sizes))
-        inputs = [projected, self.similarity(text.vectors), text.fit, text.match, text.present]
+        inputs = [projected, self.similarity(text), text.present]
         if self.llm is not None:
             llm = nn.functional.silu(self.llm(text.llm)) * text.llm_mask.unsqueeze(-1)
             inputs += [llm.flatten(1), text.llm_mask]

@@ -5,6 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+NORM_MOMENTUM = 0.02
+NORM_CONSTANT = 1e-5
+"""Variance below which an input counts as constant."""
+NORM_CLIP = 6.0
+
 
 class ExpertBank(nn.Module):
     """Several experts of one input in one matrix product: Linear, LayerNorm, SiLU.
@@ -22,6 +27,28 @@ class ExpertBank(nn.Module):
         """`[B, inputs]` to `[B, experts, outputs]`."""
         hidden = self.linear(x).view(len(x), self.experts, self.outputs)
         return nn.functional.silu(self.norm(hidden))
+
+
+class InputNorm(nn.BatchNorm1d):
+    """Inputs at zero mean and unit variance (Ioffe and Szegedy, 2015), without weights.
+
+    For inputs whose scales differ by orders of magnitude, as similarities do. The running moments, by which rows are predicted,
+    are plain means at first and then look back about fifty steps; what has not varied so far is 0, and nothing is further
+    from 0 than `NORM_CLIP`.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, inputs]` to the same; a training step of one row, which has no variance, goes by the running moments too."""
+        if self.training and len(x) > 1:
+            self.momentum = max(NORM_MOMENTUM, 1 / (1 + int(self.num_batches_tracked or 0)))
+            return super().forward(x).clamp(-NORM_CLIP, NORM_CLIP)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = torch.where(self.running_var > NORM_CONSTANT, (self.running_var + self.eps).rsqrt(), 0.0)
+        return ((x - self.running_mean) * scale).clamp(-NORM_CLIP, NORM_CLIP)
 
 
 class PerScene(nn.Module):

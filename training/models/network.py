@@ -43,7 +43,8 @@ class Widths:
 class Network(nn.Module):
     """Ids, dense features and, if the rung says so, text to a click logit.
 
-    Both ways, backbone and content, start at the scene's prior CTR and learn the rest.
+    Both ways, backbone and content, start at the scene's prior CTR and learn the rest. Beside the backbone there is a wide
+    part (Cheng et al., 2016), linear in everything but ids, which learns from few rows what is plain.
     """
 
     def __init__(self, config: ModelConfig, widths: Widths) -> None:
@@ -56,7 +57,10 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.01)
         known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if rung.llm else 0)
         self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if rung.text else None
-        self.backbone = backbone_of(config, 3 * config.id_dim + known + (self.text.outputs if self.text else 0))
+        self.ids, seen = 3 * config.id_dim, known + (self.text.outputs if self.text else 0)
+        self.backbone = backbone_of(config, self.ids + seen)
+        self.wide = nn.Linear(seen, 1)
+        nn.init.zeros_(self.wide.weight)
         if rung.content:
             self.content = ContentTower(self.scenes, widths.text, widths.llm, config.text_dim)
             self.gate = Gate(known + MATCHES + TEXTS + (2 if rung.llm else 0), self.scenes)
@@ -70,17 +74,22 @@ class Network(nn.Module):
         """Outputs of rows sorted by scene; a rung without text looks nothing up."""
         sizes = torch.bincount(rows.scene, minlength=self.scenes).tolist()
         user, item, known = self._user(rows), self._item(rows), self._known(rows)
-        inputs = [user, item, user * item, known]
+        ids = torch.cat([user, item, user * item], dim=1)
         if self.text is None:
-            return alone(rows.prior + self.backbone(torch.cat(inputs, dim=1), sizes))
+            return alone(rows.prior + self._backbone(ids, known, sizes))
         text = texts(rows)
-        inputs.append(self.text(rows, text, user))
-        backbone = rows.prior + self.backbone(torch.cat(inputs, dim=1), sizes)
+        seen = torch.cat([known, self.text(rows, text, user)], dim=1)
+        backbone = rows.prior + self._backbone(ids, seen, sizes)
         if not self.rung.content:
             return alone(backbone)
         content = rows.prior + self.content(text, sizes)
         alpha = self._alpha(rows, text, known)
         return Output((1 - alpha) * backbone + alpha * content, alpha, backbone, content)
+
+    def _backbone(self, ids: Tensor, seen: Tensor, sizes: list[int]) -> Tensor:
+        """Logit `[B]` of ids `[B, 3 · id_dim]` and everything else `[B, …]`: deep, and wide without ids."""
+        deep = self.backbone(torch.cat([ids, seen], dim=1), sizes)
+        return deep + self.wide(seen).squeeze(-1)
 
     def _user(self, rows: Rows) -> Tensor:
         """`[B, id_dim]`."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from include.schemas import DEEP_FEATURES, LEVELS
 from training.matching import MATCH_WIDTH
+from training.models.layers import InputNorm
 from training.rows import Rows
 from training.topics import TOPICS
 
@@ -69,21 +70,31 @@ class TextLookup(nn.Module):
 
 
 class Similarity(nn.Module):
-    """How well the item's text fits each intent: cosines of the whitened vectors and products of projected ones."""
+    """How the item's text fits each intent: cosines of the whitened vectors, products of projected ones, topics, matches."""
 
     def __init__(self, text_dim: int, dim: int) -> None:
         super().__init__()
         self.item = nn.Linear(2 * text_dim, dim)
         self.intent = nn.Linear(text_dim, dim)
-        self.outputs = (1 + 2 * len(INTENTS)) * dim + 2 * len(INTENTS)
+        self.outputs = (1 + 2 * len(INTENTS)) * dim + 2 * len(INTENTS) + FIT_WIDTH + MATCHES
+        self.norm = InputNorm(self.outputs)
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        """`[B, 5, text_dim]` to `[B, outputs]`: item, intents, item · intents, and the six cosines."""
+    def forward(self, text: TextInputs) -> Tensor:
+        """`[B, outputs]`, normalised: item, intents, item · intents, the six cosines, fit and match."""
+        vectors = text.vectors
         item = self.item(vectors[:, :2].flatten(1))
         intents = self.intent(vectors[:, 2:])
         unit = nn.functional.normalize(vectors, dim=-1)
         cosines = torch.bmm(unit[:, 2:], unit[:, :2].transpose(1, 2))
-        return torch.cat([item, intents.flatten(1), (item[:, None] * intents).flatten(1), cosines.flatten(1)], dim=1)
+        parts = [
+            item,
+            intents.flatten(1),
+            (item[:, None] * intents).flatten(1),
+            cosines.flatten(1),
+            text.fit,
+            text.match,
+        ]
+        return self.norm(torch.cat(parts, dim=1))
 
 
 class TextFeatures(nn.Module):
@@ -94,14 +105,14 @@ class TextFeatures(nn.Module):
         self.similarity = Similarity(text_dim, dim)
         self.taste = nn.Linear(2 * text_dim, id_dim)
         self.habit = nn.Linear(len(DEEP_FEATURES) + len(INTENTS) * text_dim, id_dim)
-        self.outputs = 2 * id_dim + self.similarity.outputs + FIT_WIDTH + MATCHES + TEXTS + TOPICS + 1
+        self.outputs = 2 * id_dim + self.similarity.outputs + TEXTS + TOPICS + 1
 
     def forward(self, rows: Rows, text: TextInputs, user: Tensor) -> Tensor:
         """`[B, outputs]`: the item's text with the user's embedding `user [B, id_dim]` and with the user's habits, similarity,
-        fit, match, what is present, and the topics that the user clicked."""
+        what is present, and the topics that the user clicked."""
         taste = self.taste(text.vectors[:, :2].flatten(1))
         habit = self.habit(torch.cat([rows.habits, text.vectors[:, 2:].flatten(1)], dim=1))
-        parts = [user * taste, habit * taste, self.similarity(text.vectors), text.fit, text.match, text.present]
+        parts = [user * taste, habit * taste, self.similarity(text), text.present]
         return torch.cat([*parts, _clicks(rows)], dim=1)
 
 
