@@ -33,6 +33,7 @@ from include.settings import PROJECT, settings
 from include.spark_submit import submit
 
 Result = dict[str, Any]
+_WIDTH = 130
 
 
 def measure(given: argparse.Namespace, days: Sequence[str]) -> list[Result]:
@@ -82,6 +83,8 @@ def show(result: Result) -> None:
     """Prints a table."""
     told, options = result["machine"], result["options"]
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
     console.print(
         f"{told['cores']} cores, {told['cpu']}, {told['device']}; torch {told['torch']}, torch-rechub {told['torch-rechub']}, "
         f"code {told['code']}; PLE {SIZES}, batch {options['batch']:,}, {options['days']} days of {options['rows']:,} rows"
