@@ -37,7 +37,7 @@ bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS
 bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
-bench-training: setup ## Speed of training beside torch-rechub's PLE of the same architecture, 15 minutes (ARGS="--batch 256")
+bench-training: setup ## Speed of training beside torch-rechub's PLE of the same architecture (ARGS="--batch 256")
 	@$(BIN)/python -m benchmarks.training $(ARGS)
 
 clean: ## Remove what the demo made (.ctr); keeps .venv

@@ -22,11 +22,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Watch, machine
+from benchmarks.machine import Watch, machine, result_file
 from benchmarks.raw_days import RawDays, days_from
 from benchmarks.report import show
 from include.lake import lake
@@ -265,8 +265,7 @@ def _spark_recompute(home: Path, day: date) -> Result:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the parts that were asked for, prints tables and writes JSON."""
     arguments = _arguments(argv)
-    out = arguments.out or PROJECT / ".ctr/bench" / f"features-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = result_file("features", arguments.out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
         home_of(arguments.home or Path(temporary), arguments.memory, arguments.master, keep=arguments.keep) as home,

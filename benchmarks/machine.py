@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from include.settings import settings
+from include.settings import PROJECT, settings
 from include.version import code_version
 
 _EVERY_SECONDS = 0.25
@@ -35,6 +35,13 @@ def machine() -> dict[str, Any]:
             mode="json", exclude={"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts"}
         ),
     }
+
+
+def result_file(benchmark: str, wanted: Path | None) -> Path:
+    """Where a benchmark writes its JSON: where it was told to, or a new file of its own; the folder is there afterwards."""
+    out = wanted or PROJECT / ".ctr/bench" / f"{benchmark}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 class Watch:

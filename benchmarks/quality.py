@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, result_file
 from benchmarks.quality_fit import fitted
 from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind
 from benchmarks.quality_models import LADDER, LLM, MODELS, PEERS
 from benchmarks.quality_report import show
 from benchmarks.quality_score import ORACLE, EvaluatedRows, MeasuredHome, best_possible, by_day, measure, summary
-from include.settings import PROJECT
 from training.metrics import Floats
 
 Result = dict[str, Any]
@@ -69,8 +68,7 @@ def of_data(homes: Sequence[Home], models: Sequence[str], resamples: int, tell: 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures what was asked for, prints tables and writes JSON."""
     given = _arguments(argv)
-    out = given.out or PROJECT / ".ctr/bench" / f"quality-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = result_file("quality", given.out)
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
     result: Result = {
         "machine": machine() | {name: version(name) for name in PACKAGES},

@@ -112,7 +112,7 @@ class Rechub:
     def predict(self, rows: pa.Table) -> Floats:
         """See `Model`."""
         self._model.eval()
-        inputs, scene = self._encoding.inputs(rows), self._scene(rows)
+        inputs, scene = self._encoding.inputs(rows), scene_places(rows, self._settings.scenes)
         parts = []
         with torch.inference_mode():
             for picks in torch.arange(len(scene)).split(PREDICT_BATCH):
@@ -131,25 +131,30 @@ class Rechub:
         self._model = network(self._encoding.features(), types, **SIZES[self._kind], **towers)
         label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
         size, seed = self._settings.batch_size, self._settings.seed
-        batches = Batches(self._encoding.inputs(rows), label, self._scene(rows), tasks, size, seed)
+        batches = Batches(
+            self._encoding.inputs(rows), label, scene_places(rows, self._settings.scenes), tasks, size, seed
+        )
         losses = []
         with quiet():
-            trainer = MTLTrainer(self._model, types, device=device())
-            trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
+            trainer = trainer_of(self._model, tasks)
             for _ in range(epochs):
                 trainer.train_one_epoch(batches)
                 if judged_on is not None:
                     losses.append(float(row_log_loss(judged_on["label"].to_numpy(), self.predict(judged_on)).mean()))
         return losses
 
-    def _scene(self, rows: pa.Table) -> Tensor:
-        return scene_places(rows, self._settings.scenes)
-
 
 def scene_places(rows: pa.Table, scenes: tuple[str, ...]) -> Tensor:
     """Place of each row's scene among the scenes `[n] int64`."""
     places = pc.index_in(rows["scene"], value_set=pa.array(scenes, pa.string()))
     return torch.from_numpy(places.to_numpy().astype(np.int64))
+
+
+def trainer_of(network: torch.nn.Module, tasks: int) -> Any:
+    """Its trainer of a network with a task for each scene, whose rows learn their own scene's alone."""
+    trainer = MTLTrainer(network, ["classification"] * tasks, device=device())
+    trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
+    return trainer
 
 
 def own_scene_loss(probability: Tensor, label: Tensor, tasks: int) -> Tensor:

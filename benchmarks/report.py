@@ -97,11 +97,13 @@ def _nights(found: Result) -> Table:
     """Medians; JSON has all runs."""
     names = ("build_seconds", "cpu_seconds", "wall_seconds", "audit_seconds")
     table = _table(f"A night's feature job on {found['rows']:,} rows, by age of the lake", "day", [*names])
-    early = next(iter(found["nights"]))
-    for day, runs in found["nights"].items():
-        medians = {name: statistics.median(run[name] for run in runs) for name in names}
-        first = {name: statistics.median(run[name] for run in found["nights"][early]) for name in names}
-        table.add_row(str(day), *(f"{medians[name]:.1f} (x {medians[name] / first[name]:.2f})" for name in names))
+    medians = {
+        day: {name: statistics.median(run[name] for run in runs) for name in names}
+        for day, runs in found["nights"].items()
+    }
+    first = next(iter(medians.values()))
+    for day, of in medians.items():
+        table.add_row(str(day), *(f"{of[name]:.1f} (x {of[name] / first[name]:.2f})" for name in names))
     return table
 
 

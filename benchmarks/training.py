@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.features import FIRST, home_of
-from benchmarks.machine import Watch, machine
+from benchmarks.machine import Watch, machine, result_file
 from benchmarks.raw_days import RawDays, days_from
 from benchmarks.training_speed import SIZES
 from include.settings import PROJECT, settings
@@ -114,8 +113,7 @@ def show(result: Result) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Makes the days, measures, prints a table, writes JSON."""
     given = _arguments(argv)
-    out = given.out or PROJECT / ".ctr/bench" / f"training-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = result_file("training", given.out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
         home_of(given.home or Path(temporary), "8g", "local[2]", keep=given.home is not None) as home,

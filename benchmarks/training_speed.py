@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.quality_models import training_rows
-from benchmarks.quality_rechub import IDS, Batches, Encoding, own_scene_loss, quiet, scene_places
+from benchmarks.quality_rechub import IDS, Batches, Encoding, quiet, scene_places, trainer_of
 from include.calendar import parse_day
 from include.lake import lake
 from include.settings import Settings, settings
@@ -80,7 +80,7 @@ def rechub_step(days: Sequence[date], batch: int, threads: int, seconds: float) 
     last = _tables(days[-1:])[0]
     network = _network(encoding.features(), len(settings().scenes))
     batches = Batches(*_tensors(encoding, last), len(settings().scenes), batch, settings().seed)
-    trainer = _trainer(network)
+    trainer = trainer_of(network, len(settings().scenes))
     return _passes(lambda: trainer.train_one_epoch(batches), len(last), seconds)
 
 
@@ -107,7 +107,7 @@ def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
     loader, _, _ = DataGenerator(inputs, label).generate_dataloader(
         few, label[:batch], few, label[:batch], batch_size=batch
     )
-    trainer = _trainer(_network(features, len(scenes)))
+    trainer = trainer_of(_network(features, len(scenes)), len(scenes))
     with quiet():
         trainer.train_one_epoch(loader)
     return _told(len(frame), time.monotonic() - started)
@@ -145,15 +145,6 @@ def _network(features: list[Any], tasks: int) -> torch.nn.Module:
     sizes = {"n_level": SIZES["levels"], "n_expert_specific": SIZES["own"], "n_expert_shared": SIZES["shared"]}
     towers = [{"dims": [SIZES["tower"]]}] * tasks
     return PLE(features, types, **sizes, expert_params=expert, tower_params_list=towers)
-
-
-def _trainer(network: torch.nn.Module) -> Any:
-    from torch_rechub.trainers import MTLTrainer
-
-    tasks = len(settings().scenes)
-    trainer = MTLTrainer(network, ["classification"] * tasks, device=device())
-    trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
-    return trainer
 
 
 def _passes(one: Callable[[], object], rows: int, seconds: float) -> Result:

@@ -57,8 +57,8 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.01)
         known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if rung.llm else 0)
         self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if rung.text else None
-        self.ids, seen = 3 * config.id_dim, known + (self.text.outputs if self.text else 0)
-        self.backbone = backbone_of(config, self.ids + seen)
+        ids, seen = 3 * config.id_dim, known + (self.text.outputs if self.text else 0)
+        self.backbone = backbone_of(config, ids + seen)
         self.wide = nn.Linear(seen, 1)
         nn.init.zeros_(self.wide.weight)
         if rung.content:
