@@ -7,8 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from include.errors import InvalidInputError
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -133,5 +135,16 @@ class Settings(BaseSettings):
 
 @lru_cache
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings(_env_file=(".env", Settings().home / "settings.env"))  # type: ignore[call-arg]
+    """The process's settings, read once; raises `InvalidInputError` that names every setting out of its range."""
+    try:
+        return Settings(_env_file=(".env", Settings().home / "settings.env"))  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = "\n".join(
+            f"- CTR_{str(fault['loc'][0]).upper()}: {fault['msg']}, found {fault['input']!r}"
+            for fault in error.errors()
+        )
+    except SettingsError as error:
+        faults = f"- {error}: {error.__cause__}"
+    raise InvalidInputError(
+        f"Settings that cannot be used:\n{faults}\nNext: correct them in the environment, in settings.env of CTR_HOME or in .env."
+    )

@@ -154,7 +154,8 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
         for day in days:
             state, point, unseen = _learn(trainer, store, day, state, texts, lambda count: bar.advance(task, count))
             curve.append(point)
-            foreseen = [*foreseen, unseen][-CALIBRATION_DAYS:]
+            if base or day != days[0]:  # what untrained weights foresaw tells nothing of the trained ones
+                foreseen = [*foreseen, unseen][-CALIBRATION_DAYS:]
     calibration = _calibration(foreseen, base.calibration if base else Calibration.identity(len(state.config.scenes)))
     return Trained(Predictor(trainer.finish(), state, calibration), curve, found.rows)
 
@@ -184,6 +185,8 @@ def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> 
 
 def _calibration(days: Sequence[Foreseen], before: Calibration) -> Calibration:
     """Fitted on days as predicted before they were learnt from; with fewer than three, the rest of the way is `before`."""
+    if not days:
+        return before
     logits = np.concatenate([day.logit for day in days])
     labels = np.concatenate([day.label for day in days]).astype(np.float64)
     scene = np.concatenate([day.scene for day in days])

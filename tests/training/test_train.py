@@ -36,6 +36,13 @@ def test_the_next_day_is_ranked_better_than_chance_and_calibrated(made, trained)
     assert predictions.missing_texts == 0
 
 
+def test_what_untrained_weights_foresaw_calibrates_nothing(made):
+    one, two = (train.fit(made.lake, [fabricate.day(n) for n in range(days)], made.settings, None) for days in (1, 2))
+    assert one.predictor.calibration.slope.tolist() == [1.0] * 5
+    assert one.predictor.calibration.offset.tolist() == [0.0] * 5
+    assert two.predictor.calibration.slope.tolist() != [1.0] * 5
+
+
 def test_each_day_is_predicted_before_it_is_learnt_from(made, trained):
     assert [point.day for point in trained.curve] == [str(fabricate.day(number)) for number in range(4)]
     assert trained.curve[-1].log_loss < trained.curve[0].log_loss
