@@ -26,12 +26,18 @@ LADDER = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
 ALTERNATIVES = ("star", "pepnet")
 """Other backbones of the project, in the place of `ple`; measured where asked for."""
+TEXT_SPACES = {f"ple-text-{space}": space for space in ("pca", "encoder")}
+"""`ple-text` in other spaces than the whitened one; measured where asked for."""
 LIGHTGBM, LIGHTGBM_TEXT = "lightgbm", "lightgbm-text"
 PEERS = (LIGHTGBM, LIGHTGBM_TEXT, "rechub-mmoe", "rechub-ple")
-MODELS = (*PEERS, *LADDER, *ALTERNATIVES)
+MODELS = (*PEERS, *LADDER, *ALTERNATIVES, *TEXT_SPACES)
 LLM = "ple-alpha-llm"
 """The model that reads the vectors of the language model."""
-BEFORE = dict(zip(LADDER[1:], LADDER, strict=False)) | dict.fromkeys(ALTERNATIVES, "mmoe")
+BEFORE = {
+    **dict(zip(LADDER[1:], LADDER, strict=False)),
+    **dict.fromkeys(ALTERNATIVES, "mmoe"),
+    **dict.fromkeys(TEXT_SPACES, "ple-text"),
+}
 """The rung that each is compared with."""
 
 
@@ -52,7 +58,9 @@ class Rung:
 
     def __init__(self, name: str, store: Lake, settings: Settings) -> None:
         self._store = store
-        self._settings = settings.model_copy(update={"model": name})
+        space = TEXT_SPACES.get(name, settings.text_space)
+        model = "ple-text" if name in TEXT_SPACES else name
+        self._settings = settings.model_copy(update={"model": model, "text_space": space})
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
@@ -67,7 +75,7 @@ class Rung:
 
 def model_of(name: str, store: Lake, settings: Settings) -> Model:
     """A model by its name in `MODELS`, not fitted yet."""
-    if name in (*LADDER, *ALTERNATIVES):
+    if name in (*LADDER, *ALTERNATIVES, *TEXT_SPACES):
         return Rung(name, store, settings)
     if name in (LIGHTGBM, LIGHTGBM_TEXT):
         from benchmarks.quality_lightgbm import LightGbm

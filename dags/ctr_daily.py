@@ -1,15 +1,14 @@
 """Every night: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pendulum
-from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain, task
 
 from include.alerts import notify_failure
 from include.calendar import log_day
-from include.operators import LOG_DAY, RETRY_POLICY, SparkDayOperator, TrainingOperator
+from include.operators import ANSWERED_BY, LOG_DAY, RETRY_POLICY, ApprovalOperator, SparkDayOperator, TrainingOperator
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ def may_promote(dag_run: "DagRun", choice: str) -> str:
     return "--may-promote" if allowed else "--no-may-promote"
 
 
-def decision_text(day: str) -> str:
+def decision_text(day: date) -> str:
     """The gate's evidence in Markdown, for the person who decides."""
     from include.decision import describe
 
-    return describe(log_day(None, day))
+    return describe(day)
 
 
 @task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
@@ -84,12 +83,9 @@ def decide(day: str) -> str:
     return next_step(log_day(None, day))
 
 
-def answered_by(ti: "RuntimeTaskInstance | None", otherwise: str) -> str:
-    """Who answered `ask_a_person`, or `otherwise` where nobody was asked; `timeout` where nobody answered."""
-    answer = ti.xcom_pull(task_ids="ask_a_person") if ti else None
-    if not answer:
-        return otherwise
-    return (answer.get("responded_by_user") or {}).get("name") or "timeout"
+def answered_by(ti: "RuntimeTaskInstance | None") -> str:
+    """Who answered `ask_a_person`, `timeout` where nobody did; `gate` where nobody was asked."""
+    return (ti.xcom_pull(task_ids="ask_a_person", key=ANSWERED_BY) if ti else None) or "gate"
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
@@ -97,7 +93,7 @@ def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Moves the champion alias to the day's candidate, and records who decided."""
     from include.decision import apply_decision
 
-    record = apply_decision(log_day(None, day), by=answered_by(ti, "gate"))
+    record = apply_decision(log_day(None, day), by=answered_by(ti))
     return f"Version {record['candidate']} is the champion, decided by {record['decided_by']}."
 
 
@@ -107,7 +103,7 @@ def keep_champion(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     from include.decision import record_refusal, why_kept
 
     reason = why_kept(log_day(None, day))
-    record_refusal(log_day(None, day), by=answered_by(ti, "gate"), reason=reason)
+    record_refusal(log_day(None, day), by=answered_by(ti), reason=reason)
     return f"The champion stays: {reason}."
 
 
@@ -171,7 +167,7 @@ with DAG(
         arguments=["{{ may_promote(dag_run, params.promote) }}"],
         doc_md="Verdict with reasons: promote, hold or reject. Promotes nothing itself.",
     )
-    ask_a_person = HITLBranchOperator(
+    ask_a_person = ApprovalOperator(
         task_id="ask_a_person",
         subject="ctr_daily " + LOG_DAY + ": the gate holds the candidate",
         body="{{ decision_text(log_day(data_interval_start, params.day)) }}",

@@ -1,7 +1,7 @@
-"""The DAG's two operators: a Spark job of one log day, and a training command of one log day.
+"""The DAG's operators: a Spark job of one log day, a training command of one log day, and a question to a person.
 
-Both run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing day, a
-wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
+The first two run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
+day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.exceptions import AirflowException, AirflowSkipException
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from include.calendar import parse_day
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 """Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
 
+ANSWERED_BY = "answered_by"
+"""XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3
 
@@ -100,3 +103,13 @@ class TrainingOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stops the command when the task is stopped."""
         self.hook.send_sigterm()
+
+
+class ApprovalOperator(HITLBranchOperator):
+    """Asks a person under Required Actions which of the tasks downstream to run, and keeps who answered as `ANSWERED_BY`."""
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
+        """Follows the answer; nobody's is the default."""
+        person = event["responded_by_user"]
+        context["ti"].xcom_push(key=ANSWERED_BY, value=person["name"] if person else "timeout")
+        return super().execute_complete(context, event)

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
         "ple-alpha-llm", description="Rung of the ladder to train: dnn, mmoe, … (`training/models/ladder.py`)."
     )
     text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
+    text_space: Literal["whitened", "pca", "encoder"] = Field(
+        "whitened", description="How a model reads text vectors: whitened, principal components, or as encoded."
+    )
     llm: str = Field(
         "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."
     )

@@ -69,6 +69,7 @@ def config_of(settings: Settings) -> ModelConfig:
         llm=llm_place(settings).slug if rung.llm else "",
         item_few_impressions=settings.item_few_impressions,
         ctr_smoothing=settings.ctr_smoothing,
+        text_space=settings.text_space,
     )
 
 
@@ -86,7 +87,7 @@ def why_not_continued(
 ) -> Iterator[str]:
     """Reasons why a version must not learn the `new` days: its settings, or the days that its statistics come from."""
     wanted = config_of(settings)
-    for what in ("model", "scenes", "encoder", "llm"):
+    for what in ("model", "scenes", "encoder", "llm", "text_space"):
         was, now = getattr(model.state.config, what), getattr(wanted, what)
         if was != now:
             yield f"version {version.version} was trained with {what} {was}, and the settings now say {now}."

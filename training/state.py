@@ -9,7 +9,7 @@ from training.memory import Floats, Memory, WarmIndex, lift
 from training.models.ladder import Rung, rung_named
 from training.topics import Topics
 from training.vocabulary import Vocabulary
-from training.whitening import Whitening
+from training.whitening import TextSpace, Whitening
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ModelConfig:
     llm: str
     item_few_impressions: int
     ctr_smoothing: float
+    text_space: TextSpace = "whitened"
     id_dim: int = 16
     expert_dim: int = 64
     text_dim: int = 32

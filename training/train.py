@@ -232,7 +232,7 @@ def _text_space(store: Lake, config: ModelConfig, found: Survey, seed: int) -> t
     if not config.rung.text:
         return Whitening.nothing(), Topics.none()
     vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
-    whitening = Whitening.fit(vectors[has_vector])
+    whitening = Whitening.fit(vectors[has_vector], space=config.text_space)
     return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
 
 

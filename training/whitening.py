@@ -1,15 +1,18 @@
 """BERT-Whitening (Su et al., 2021): x ↦ (x − μ) W with W = (U Λ^-½)[:, :dim], so that the output is isotropic.
 
-Fitted once on distinct texts, then frozen with the model: a refit would rotate the space under the trained weights.
+Fitted once on distinct texts, then frozen with the model: a refit would rotate the space under the trained weights. Beside it
+stand the spaces that it is measured against: principal components that keep their variances, and the encoder's own.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from include.errors import InvalidInputError
 
+TextSpace = Literal["whitened", "pca", "encoder"]
 WHITENED_DIM = 128
 SMALLEST_EIGENVALUE = 1e-3
 """Eigenvalues below this share of the largest are raised to it: directions without variance must not be blown up."""
@@ -29,8 +32,14 @@ class Whitening:
     deviation: npt.NDArray[np.float32]
 
     @classmethod
-    def fit(cls, vectors: npt.NDArray[np.float32], dim: int = WHITENED_DIM) -> "Whitening":
-        """Fits on distinct vectors `[n, in]`; `dim` is reduced to `in` where the encoder is narrower."""
+    def fit(
+        cls, vectors: npt.NDArray[np.float32], dim: int = WHITENED_DIM, space: TextSpace = "whitened"
+    ) -> "Whitening":
+        """Fits on distinct vectors `[n, in]`; `dim` is reduced to `in` where the encoder is narrower.
+
+        `pca` scales all directions alike, to a mean variance of one; `encoder` does so without turning or dropping any.
+        Raises `InvalidInputError` for fewer than two vectors.
+        """
         if len(vectors) < 2:
             raise InvalidInputError(
                 f"Whitening needs at least 2 distinct item texts with vectors, found {len(vectors)}. "
@@ -38,13 +47,14 @@ class Whitening:
             )
         mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors.astype(np.float64) - mean
-        values, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
-        order = np.argsort(values)[::-1][:dim]
-        kept = np.maximum(values[order], values[order[0]] * SMALLEST_EIGENVALUE)
-        # The sign of an eigenvector is arbitrary: fix it, so that the same data gives the same space everywhere.
-        signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])[order]
-        weight = directions[:, order] * signs / np.sqrt(kept)
-        return cls(mean.astype(np.float32), weight.astype(np.float32), np.sqrt(kept).astype(np.float32))
+        if space == "encoder":
+            directions, variances = np.eye(len(mean)), centred.var(axis=0)
+        else:
+            directions, variances = _principal(centred, dim)
+        if space != "whitened":
+            variances = np.full_like(variances, variances.mean())
+        deviation = np.sqrt(np.maximum(variances, variances[0] * SMALLEST_EIGENVALUE))
+        return cls(mean.astype(np.float32), (directions / deviation).astype(np.float32), deviation.astype(np.float32))
 
     @classmethod
     def nothing(cls, dim: int = 0) -> "Whitening":
@@ -73,3 +83,12 @@ class Whitening:
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Vectors scaled to length one; zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+
+
+def _principal(centred: npt.NDArray[np.float64], dim: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The `dim` directions `[in, out]` of most variance, and their variances `[out]`, descending."""
+    values, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    order = np.argsort(values)[::-1][:dim]
+    # The sign of an eigenvector is arbitrary: fix it, so that the same data gives the same space everywhere.
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])[order]
+    return directions[:, order] * signs, values[order]

@@ -1,12 +1,13 @@
 """Whole nightly runs on a real Airflow scheduler: a good day, a damaged one, and a backfill after both were corrected."""
 
 import os
+import time
 from datetime import date, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from include import demo, registry
+from include import airflow_local, demo, registry
 from include.backfill import plan
 from include.lake import lake
 from include.schemas import STAGES
@@ -95,3 +96,39 @@ def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promotin
     assert lake().manifest("logs", GOOD).rows_in == 3100
     assert registry.champion().version == repaired.champion.version
     assert lake().record("decision", BAD)["may_promote"] is False
+
+
+@pytest.mark.usefixtures("repaired")
+def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recorded():
+    reason = "the interval holds 0"
+    record = lake().record("decision", BAD)
+    asked = {key: value for key, value in record.items() if key not in ("promoted", "decided_by", "refusal")}
+    lake().write_record("decision", BAD, {**asked, "verdict": "hold", "reasons": [reason], "may_promote": True})
+    with airflow_local.running() as airflow:
+        run = next(run for run in airflow.runs() if run["data_interval_start"].startswith(str(BAD)))
+        path = f"/dags/{airflow_local.DAG_ID}"
+        tasks = {"dag_run_id": run["dag_run_id"], "task_ids": ["decide"], "include_downstream": True}
+        airflow.call("POST", f"{path}/clearTaskInstances", json={**tasks, "dry_run": False, "only_failed": False})
+        question = answer(airflow, f"{path}/dagRuns/{run['dag_run_id']}", "promote")
+    assert str(BAD) in question["subject"]
+    assert reason in question["body"]
+    assert question["defaults"] == ["keep_champion"]
+    decided = lake().record("decision", BAD)
+    assert (decided["promoted"], decided["decided_by"]) == (True, "admin")
+    assert registry.champion().version == record["candidate"]
+
+
+def answer(airflow, run, choice):
+    """Answers the run's `ask_a_person` and waits for the end of the run; returns what was asked."""
+    task, asked = f"{run}/taskInstances/ask_a_person", None
+    for _ in range(180):
+        states = {
+            each["task_id"]: each["state"] for each in airflow.call("GET", f"{run}/taskInstances")["task_instances"]
+        }
+        if states["ask_a_person"] == "awaiting_input" and asked is None:
+            asked = airflow.call("GET", f"{task}/-1/hitlDetails")
+            airflow.call("PATCH", f"{task}/-1/hitlDetails", json={"chosen_options": [choice], "params_input": {}})
+        if asked and states["report"] == "success" and airflow.call("GET", run)["state"] == "success":
+            return asked
+        time.sleep(1)
+    pytest.fail(f"The run has not ended: {states}")

@@ -39,6 +39,20 @@ def test_a_direction_without_variance_is_not_blown_up():
     assert moved <= 1.01 / (whitening.deviation[0] * np.sqrt(SMALLEST_EIGENVALUE))
 
 
+def test_other_spaces_keep_how_much_directions_vary():
+    known = vectors(300, 6, 4) * np.linspace(1, 3, 6, dtype=np.float32)
+    centred = known - known.mean(axis=0)
+    for space, width in (("pca", 4), ("encoder", 6)):
+        whitening = Whitening.fit(known, dim=4, space=space)
+        assert whitening.dim == width
+        mapped = whitening.apply(known)
+        assert np.isclose(mapped.var(axis=0).mean(), 1, atol=1e-3)
+        assert mapped.var(axis=0).max() > 1.5
+        back = whitening.directions(mapped)
+        assert np.allclose(np.linalg.norm(back, axis=1), 1, atol=1e-4)
+    assert np.allclose(back, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-4)
+
+
 def test_directions_have_length_one_and_nothing_stays_nothing():
     known = vectors(50, 6, 2)
     whitening = Whitening.fit(known)
