@@ -4,7 +4,7 @@ weights.safetensors       the network; `model.json` tells its rung of the ladder
 vocabulary/*.parquet      ids in the order of their embedding rows
 state.safetensors         standardisation, whitening, and what is remembered of users and items (the neighbours' index)
 calibration.json          Platt slope and offset by scene
-feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_curve.png: for people and audits
+feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_curve.svg: for people and audits
 """
 
 import hashlib

@@ -87,7 +87,7 @@ def learning_curve(points: Curve) -> str:
         panels[1].set_title("Log loss")
         panels[1].legend()
         for axes in panels:
-            axes.xaxis.set_major_locator(MaxNLocator(8))
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         return _svg(figure, "Learning curve")
 
 

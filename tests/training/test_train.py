@@ -182,7 +182,7 @@ def test_a_version_is_plain_files_that_explain_themselves(world):
     assert (record["rows"], record["days"], len(record["learning_curve"])) == (2400, 4, 4)
     folder = registry.download(record["version"])
     names = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert {"learning_curve.png", "learning_curve.csv", "feature_meta.json", "manifests.json", "settings.json"} <= names
+    assert {"learning_curve.svg", "learning_curve.csv", "feature_meta.json", "manifests.json", "settings.json"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pt", ".bin"))]
     manifests = json.loads((folder / "manifests.json").read_text())
     assert list(manifests["training"]) == [str(fabricate.day(number)) for number in range(4)]
