@@ -24,7 +24,7 @@ from training.device import steady_threads
 from training.encoders import encoder_place
 from training.matching import MATCH_WIDTH, match
 from training.metrics import Floats
-from training.text_table import BAGS, TextTable, keys_in
+from training.text_table import BAGS, TextTable, bag_width, keys_in
 from training.whitening import Whitening
 
 TEXT_COLUMNS = ("title_key", *BAGS)
@@ -110,7 +110,7 @@ class Similarities:
         spaces = (self._space, Whitening.nothing())
         texts = TextTable.load(keys_in(rows), (self._vectors, self._vectors), spaces, None)
         title = texts.places(rows["title_key"].fill_null(0).to_numpy())
-        entities, *intents = (texts.bag(rows[name]) for name in BAGS)
+        entities, *intents = (texts.bag(rows[name], bag_width(rows[name])) for name in BAGS)
         item = np.concatenate([title[:, None], entities], axis=1)
         values = np.concatenate([match(texts.unit, item, bag) for bag in intents], axis=1)
         for name, column in zip(SIMILARITIES, values.T, strict=True):

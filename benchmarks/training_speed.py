@@ -32,6 +32,7 @@ from training.dense import NAMES, columns_of
 from training.device import device, steady_threads
 from training.loop import Trainer
 from training.rows import build_rows
+from training.shown import Shown
 from training.start import config_of
 from training.tables import read_day
 
@@ -51,10 +52,11 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
     steady_threads(threads)
     torch.manual_seed(chosen.seed)
     config = config_of(chosen)
-    found = train.survey(store, days, None, config.rung)
+    found = train.survey(store, days, None, config.rung, chosen.shard_rows)
     state = train.fresh_state(store, found, config, chosen, days[-1])
     texts = load_texts(state, found.keys, store, days[-1])
-    rows, _ = build_rows(read_day(store, "training", days[-1], "A benchmark"), state, texts, state.topics.of(texts))
+    table, members = read_day(store, "training", days[-1], "A benchmark"), state.topics.of(texts)
+    rows = build_rows(table, state, texts, Shown.of([table], state, texts, members), members)
     cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(build_model(state), cold, chosen, fresh=True)
     learn = partial(trainer.learn, rows, text_lookup(texts, trainer.device), days[-1], lambda _: None)

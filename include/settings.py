@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
     train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")
     batch_size: int = Field(256, ge=1, description="Rows in a training step.")
+    shard_rows: int = Field(250_000, ge=1, description="Most rows of a day that are decoded in memory at a time.")
+    shuffle_rows: int = Field(1_000_000, ge=1, description="A day with more rows is shuffled in blocks of this many.")
     train_threads: int = Field(1, ge=1, description="Threads of a training step on a CPU.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
     seed: int = Field(17, description="Seed of training and bootstrap.")

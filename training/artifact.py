@@ -27,6 +27,7 @@ from safetensors.torch import save_file as save_tensors
 from include.calendar import parse_day
 from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake import Lake, lake
+from include.settings import settings
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration
 from training.dense import INPUTS, NAMES, Standardiser
@@ -37,6 +38,7 @@ from training.models.ladder import RUNGS, Rung
 from training.models.network import Network, Widths
 from training.models.text import TextLookup
 from training.rows import build_rows
+from training.shown import Shown
 from training.state import ModelConfig, State
 from training.text_table import TextTable, keys_in
 from training.topics import Topics
@@ -87,10 +89,16 @@ class Predictor:
         so that a prediction does not change when later days are run.
         """
         texts = load_texts(self.state, text_keys(rows, self.state.config.rung), store or lake(), _last_day(rows))
-        built, _ = build_rows(rows, self.state, texts, self.state.topics.of(texts))
-        out = predict(self.model, built, text_lookup(texts, self.model.device.type))
-        probability = self.calibration.apply(out.logit, built.scene.numpy())
-        return Predictions(probability, out.alpha, out.backbone, out.content, texts.missing)
+        lookup, members = text_lookup(texts, self.model.device.type), self.state.topics.of(texts)
+        shown, size = Shown.of([rows], self.state, texts, members), settings().shard_rows
+        parts = []
+        for start in range(0, max(len(rows), 1), size):
+            built = build_rows(rows.slice(start, size), self.state, texts, shown, members)
+            out = predict(self.model, built, lookup)
+            probability = self.calibration.apply(out.logit, built.scene.numpy())
+            parts.append((probability, out.alpha, out.backbone, out.content))
+        probability, alpha, backbone, content = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Predictions(probability, alpha, backbone, content, texts.missing)
 
 
 def text_keys(rows: pa.Table, rung: Rung) -> Keys:

@@ -65,10 +65,11 @@ class Moments:
         self._squares = np.zeros(features)
 
     def add(self, values: npt.NDArray[np.float64]) -> None:
-        """Takes in `[rows, features]` transformed values."""
+        """Takes in `[rows, features]` transformed values, one after another: parts of any size give the same sums."""
+        known = np.where(np.isfinite(values), values, 0.0)
         self._count += np.isfinite(values).sum(axis=0)
-        self._sum += np.nansum(values, axis=0)
-        self._squares += np.nansum(values**2, axis=0)
+        self._sum = np.concatenate([self._sum[None], known]).sum(axis=0)
+        self._squares = np.concatenate([self._squares[None], known**2]).sum(axis=0)
 
     def standardiser(self) -> "Standardiser":
         """What standardises to zero mean and unit variance; a constant feature becomes 0."""

@@ -19,6 +19,7 @@ from training.device import device
 from training.models.network import Network, Output, sort_by_scene
 from training.models.text import TextLookup
 from training.rows import Rows
+from training.shuffle import blocks, generator_of
 
 EMBEDDING_RATE = 0.05
 WARM_UP_STEPS = 20
@@ -74,12 +75,14 @@ class Trainer:
     def learn(self, rows: Rows, texts: TextLookup, day: date, advance: Callable[[int], None]) -> float:
         """One pass over a day's rows in the seed's order; returns the mean loss."""
         self.model.train()
-        generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + day.toordinal())
-        total = 0.0
-        for picks in torch.randperm(len(rows), generator=generator).split(self._settings.batch_size):
-            batch, _ = sort_by_scene(self._cold(rows.take(picks), generator))
-            total += self._step(batch.to(self.device), texts, day) * len(batch)
-            advance(len(batch))
+        seed, total = self._settings.seed, 0.0
+        for number, places in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
+            generator = generator_of(seed, day, number)
+            shuffled = places[torch.randperm(len(places), generator=generator)]
+            for picks in shuffled.split(self._settings.batch_size):
+                batch, _ = sort_by_scene(self._cold(rows.take(picks), generator))
+                total += self._step(batch.to(self.device), texts, day) * len(batch)
+                advance(len(batch))
         return total / max(len(rows), 1)
 
     @contextmanager

@@ -5,6 +5,7 @@ text stand in for them. *Expected* clicks are those that the model itself foresa
 what is remembered is what the model did not know.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,10 +24,10 @@ TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
-class Day:
-    """What a day's rows add to the memory: `users`, `items [n] int64`, `labels`, `expected [n]` clicks, the item's topics
-    `[n, topics]`, the topics of the user's intents `intents [n, topics]`, the standardised deep features `deep [n,
-    features]`; of the distinct items `seen [m]` the text `texts [m, dim]` at length one."""
+class Part:
+    """What some of a day's rows add to the memory: `users`, `items [n] int64`, `labels`, `expected [n]` clicks, the item's topics
+    `[n, topics]`, the topics of the user's intents `intents [n, topics]`, of which the user's day is the mean: `share [n]` is
+    one over the user's rows that day; the standardised deep features `deep [n, features]`."""
 
     users: Places
     items: Places
@@ -34,9 +35,8 @@ class Day:
     expected: Floats
     topics: Floats
     intents: Floats
+    share: npt.NDArray[np.float64]
     deep: Floats
-    seen: Places
-    texts: Floats
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,20 @@ class Memory:
             *(np.concatenate([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
         )
 
-    def after(self, day: Day) -> "Memory":
-        """The memory when a day is over."""
-        surprise = (day.labels - day.expected).astype(np.float32)
-        rows = np.bincount(day.users, minlength=len(self.user_counts))
-        texts = self.texts.copy()
-        texts[day.seen] = day.texts
-        new = Memory(
-            user_counts=self.user_counts + _counts(day.users, day, len(self.user_counts)),
-            item_counts=self.item_counts + _counts(day.items, day, len(self.item_counts)),
-            tastes=self.tastes + _sums(day.users, surprise, day.topics, len(self.tastes)),
-            intents=self.intents + _sums(day.users, 1 / rows[day.users], day.intents, len(self.intents)),
-            habits=self.habits + _sums(day.users, np.ones_like(surprise), day.deep, len(self.habits)),
-            texts=texts,
-        )
+    def after(self, parts: Iterable[Part], seen: Places, texts: Floats) -> "Memory":
+        """The memory when the day of these parts is over; `seen [m]` are its distinct items, `texts [m, dim]` theirs."""
+        new = Memory(*(getattr(self, field.name).copy() for field in fields(self)))
+        new.texts[seen] = texts
+        for part in parts:
+            surprise, ones = part.labels - part.expected, np.ones_like(part.labels)
+            counts = np.stack([ones, part.labels, part.expected], axis=1)
+            users, user = np.unique(part.users, return_inverse=True)
+            items, item = np.unique(part.items, return_inverse=True)
+            new.user_counts[users] += _sums(user, ones, counts)
+            new.item_counts[items] += _sums(item, ones, counts)
+            new.tastes[users] += _sums(user, surprise, part.topics)
+            new.intents[users] += _sums(user, part.share, part.intents)
+            new.habits[users] += _sums(user, ones, part.deep)
         for field in fields(new):
             getattr(new, field.name)[0] = 0.0
         return new
@@ -97,14 +97,10 @@ def lift(counts: Floats, smoothing: float) -> Floats:
     return np.log((clicks + prior) / (expected + prior)).astype(np.float32)
 
 
-def _counts(places: Places, day: Day, size: int) -> Floats:
-    columns = [np.bincount(places, weights, minlength=size) for weights in (None, day.labels, day.expected)]
-    return np.asarray(np.stack(columns, axis=1), np.float32)
-
-
-def _sums(places: Places, weights: npt.NDArray[np.floating[Any]], values: Floats, size: int) -> Floats:
-    """Weighted sums of rows `values [n, k]` by place `[size, k]`."""
-    return (csr_matrix((weights, (places, np.arange(len(places)))), (size, len(places))) @ values).astype(np.float32)
+def _sums(places: Places, weights: npt.NDArray[np.floating[Any]], values: Floats) -> Floats:
+    """Weighted sums of rows `values [n, k]` by place `[places, k]`; every place has a row."""
+    rows = np.arange(len(places))
+    return (csr_matrix((weights.astype(np.float64), (places, rows))) @ values).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A day's training rows as tensors: columnar from Arrow, no Python per row."""
+"""Training rows as tensors: columnar from Arrow, no Python per row."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -13,12 +13,15 @@ from include.features import NEUTRAL_CTR
 from include.schemas import LEVELS
 from training.dense import DEEP, logit, transformed
 from training.matching import match
-from training.memory import Day, Floats, Hits
+from training.memory import Floats, Hits, Part
+from training.shown import Shown
 from training.state import ModelConfig, State
 from training.text_table import BAGS, TextTable
 from training.topics import share, total
 
 NEUTRAL_PRIOR = float(logit(np.array(NEUTRAL_CTR)))
+PART_ROWS = 65_536
+"""Rows that are remembered at a time; the memory's last bits depend on it."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,10 @@ class Rows:
         return Rows(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def build_rows(table: pa.Table, state: State, texts: TextTable, members: Floats) -> tuple[Rows, Floats]:
-    """Rows of a day from its training table, as the state knows the world when that day begins.
+def build_rows(table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats) -> Rows:
+    """Rows of a day, or of a part of it, as the state knows the world when that day begins.
 
-    `members [texts, topics]` is `state.topics.of(texts)`. Beside the rows it returns the summed topics of each row's
-    intents `[n, topics] float32`, which `state_after` needs.
+    `shown` are the items of the whole day, `members [texts, topics]` is `state.topics.of(texts)`.
     """
     users, items = state.users.encode(table["user_id"]), state.items.encode(table["item_id"])
     dense, memory = state.standardiser.apply(transformed(table)), state.memory
@@ -102,48 +104,42 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, members: Floats)
         "label": label.astype(np.float32),
     }
     if state.config.rung.text:
-        text_arrays, intents = _text_arrays(table, state, texts, members, users, items)
+        arrays |= _text_arrays(table, state, texts, shown, members, users)
     else:
-        text_arrays, intents = _no_text(len(users))
-    arrays |= text_arrays
-    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}), intents
+        arrays |= _no_text(len(users))
+    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
 
 
 def _text_arrays(
-    table: pa.Table, state: State, texts: TextTable, members: Floats, users: np.ndarray, items: np.ndarray
-) -> tuple[dict[str, np.ndarray], Floats]:
-    """The arrays of rows that come from texts, and the summed topics of their intents."""
+    table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats, users: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of rows that come from texts."""
     title = texts.places(table["title_key"].fill_null(0).to_numpy())
-    entities, query, service, bill = (texts.bag(table[name]) for name in BAGS)
-    first, back = np.unique(_codes(table["item_id"]), return_index=True, return_inverse=True)[1:]
-    if state.config.rung.llm:
-        hits = state.index.search(texts.item_vectors(title[first], entities[first]), items[first])
-    else:
-        hits = Hits.none(len(first))
+    entities, query, service, bill = (texts.bag(table[name], shown.widths[name]) for name in BAGS)
     item_texts = np.concatenate([title[:, None], entities], axis=1)
+    item = pc.index_in(table["item_id"], value_set=shown.ids).to_numpy()
     memory, intents = state.memory, total(np.concatenate([query, service, bill], axis=1), members)
-    arrays = {
+    return {
         "title": title,
         "entities": entities,
         "query": query,
         "service": service,
         "bill": bill,
-        "neighbours": hits.places[back],
-        "weights": hits.weights[back],
-        "kin": np.stack([hits.lift, hits.similarity], axis=1)[back],
+        "neighbours": shown.hits.places[item],
+        "weights": shown.hits.weights[item],
+        "kin": np.stack([shown.hits.lift, shown.hits.similarity], axis=1)[item],
         "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
-        "topics": share(total(item_texts[first], members))[back],
+        "topics": shown.topics[item],
         "today": share(intents),
         "always": share(intents + memory.intents[users]),
         "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
     }
-    return arrays, intents
 
 
-def _no_text(rows: int) -> tuple[dict[str, np.ndarray], Floats]:
+def _no_text(rows: int) -> dict[str, np.ndarray]:
     """The same for a model that reads no text: nothing is looked up."""
     hits, missing, nothing = Hits.none(rows), np.zeros((rows, 1), np.int64), np.zeros((rows, 0), np.float32)
-    arrays: dict[str, np.ndarray] = {
+    return {
         "title": missing[:, 0],
         **dict.fromkeys(("entities", "query", "service", "bill"), missing),
         "neighbours": hits.places,
@@ -151,12 +147,6 @@ def _no_text(rows: int) -> tuple[dict[str, np.ndarray], Floats]:
         "kin": np.stack([hits.lift, hits.similarity], axis=1),
         **dict.fromkeys(("match", "topics", "today", "always", "taste"), nothing),
     }
-    return arrays, nothing
-
-
-def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """A number for each distinct value."""
-    return column.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
 
 
 def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.ndarray:
@@ -177,25 +167,32 @@ def with_prior(rows: Rows, config: ModelConfig) -> Rows:
     """
     if not len(rows) or not torch.allclose(rows.prior, torch.tensor(NEUTRAL_PRIOR)):
         return rows
-    ones = torch.ones_like(rows.label)
-    shown, clicked = (torch.zeros(len(config.scenes)).index_add_(0, rows.scene, each) for each in (ones, rows.label))
-    rates = (clicked + config.ctr_smoothing * rows.label.mean()) / (shown + config.ctr_smoothing)
-    return replace(rows, prior=torch.from_numpy(logit(rates.double().numpy())).float()[rows.scene])
+    scene, label = rows.scene.numpy(), rows.label.numpy()
+    shown, clicked = (np.bincount(scene, weights, minlength=len(config.scenes)) for weights in (None, label))
+    rates = (clicked + config.ctr_smoothing * clicked.sum() / len(rows)) / (shown + config.ctr_smoothing)
+    return replace(rows, prior=torch.from_numpy(logit(rates)).float()[rows.scene])
 
 
-def state_after(state: State, rows: Rows, intents: Floats, texts: TextTable, logit: np.ndarray) -> State:
-    """The state when the day of these labelled rows is over; `intents [n, topics]` is what `build_rows` told of them,
-    `logit [n]` what the model foresaw before the day."""
-    seen, first = np.unique(rows.item.numpy(), return_index=True)
-    day = Day(
+def state_after(state: State, rows: Rows, shown: Shown, members: Floats, logit: np.ndarray) -> State:
+    """The state when the day of these labelled rows is over; `shown` and `members` as for `build_rows`, `logit [n]` is what
+    the model foresaw before the day."""
+    share_of_day = 1 / np.bincount(rows.user.numpy(), minlength=len(state.users)).clip(min=1)
+    parts = (
+        _part(rows.take(places), members, logit[places.numpy()], share_of_day)
+        for places in torch.arange(len(rows)).split(PART_ROWS)
+    )
+    return replace(state, memory=state.memory.after(parts, state.items.encode(shown.ids), shown.vectors))
+
+
+def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarray) -> Part:
+    intents = torch.cat([rows.query, rows.service, rows.bill], dim=1).numpy()
+    return Part(
         users=rows.user.numpy(),
         items=rows.item.numpy(),
         labels=rows.label.numpy(),
         expected=(1 / (1 + np.exp(-logit))).astype(np.float32),
-        seen=seen,
-        texts=texts.item_vectors(rows.title.numpy()[first], rows.entities.numpy()[first]),
         topics=rows.topics.numpy(),
-        intents=intents,
+        intents=total(intents, members),
+        share=share_of_day[rows.user.numpy()],
         deep=rows.dense[:, DEEP].numpy(),
     )
-    return replace(state, memory=state.memory.after(day))

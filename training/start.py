@@ -16,7 +16,7 @@ from training.dense import NAMES, Moments, Standardiser, columns_of, transformed
 from training.encoders import encoder_place, llm_place
 from training.models.ladder import Rung, rung_named
 from training.state import ModelConfig
-from training.tables import published_days, read_day
+from training.tables import published_days, read_shards
 
 NEEDED_FOR = "Training"
 SETTLED_DAYS = 2 * WINDOW_DAYS
@@ -101,19 +101,20 @@ def why_not_continued(
             f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        awake = awakened(store, model.state.standardiser, new)
+        awake = awakened(store, model.state.standardiser, new, settings.shard_rows)
         if awake:
             yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
 
 
-def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date]) -> list[str]:
+def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
     """Inputs that a standardiser switched off, because they were constant, and that vary in the rows of these days."""
     off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
     if not off:
         return []
     moments = Moments(len(off))
     for day in days:
-        moments.add(transformed(read_day(store, "training", day, NEEDED_FOR, columns_of(off)), off))
+        for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns_of(off)):
+            moments.add(transformed(shard, off))
     return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
 
 

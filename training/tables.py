@@ -32,6 +32,20 @@ def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequen
     Raises `MissingDataError` (saying what needed it) where the day is not published, and `LeakageError` for a day that
     `only_days_before` forbids.
     """
+    return _published(lake, table, day, needed_for).to_table(columns=list(columns) if columns else None)
+
+
+def read_shards(
+    lake: Lake, table: str, day: date, needed_for: str, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The same in parts of at most `rows` rows, of which one is in memory at a time."""
+    batches = _published(lake, table, day, needed_for).to_batches(
+        columns=list(columns) if columns else None, batch_size=rows, batch_readahead=0, fragment_readahead=0
+    )
+    return (pa.Table.from_batches([batch]) for batch in batches if len(batch))
+
+
+def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset:
     if day >= _FORBIDDEN_FROM.get():
         raise LeakageError(
             f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: what is fitted on "
@@ -39,8 +53,7 @@ def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequen
         )
     folder = lake.table_path(table, day, needed_for)
     by = ds.partitioning(pa.schema([("scene", pa.string())]), flavor="hive") if table == "logs" else None
-    data = ds.dataset(folder, format="orc", filesystem=lake.fs, partitioning=by, exclude_invalid_files=False)
-    return data.to_table(columns=list(columns) if columns else None)
+    return ds.dataset(folder, format="orc", filesystem=lake.fs, partitioning=by, exclude_invalid_files=False)
 
 
 def published_days(lake: Lake, table: str, last: date, length: int) -> list[date]:

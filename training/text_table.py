@@ -63,19 +63,17 @@ class TextTable:
         found = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
         return np.where((self.keys[found] == keys) & self.has_text[found + 1], found + 1, 0)
 
-    def bag(self, column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """Rows of the table for lists of keys `[rows, longest list] int64`, padded with 0."""
+    def bag(self, column: pa.ChunkedArray, width: int) -> npt.NDArray[np.int64]:
+        """Rows of the table for lists of keys `[rows, width] int64`, padded with 0; `width` is `bag_width` of the column."""
         lists = column.combine_chunks()
-        lengths = np.minimum(
-            pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), BAG_LENGTH
-        ).astype(np.int64)
-        width = max(int(lengths.max(initial=0)), 1)
-        ends = lists.offsets.to_numpy()[1:].astype(np.int64)
-        values = np.append(lists.values.fill_null(0).to_numpy(zero_copy_only=False), 0)
+        lengths = _lengths(lists)
+        offsets = lists.offsets.to_numpy().astype(np.int64)
+        values = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
+        padded = np.append(values.fill_null(0).to_numpy(zero_copy_only=False), 0)
         steps = np.arange(width)
-        picks = (ends - lengths)[:, None] + steps
+        picks = (offsets[1:] - offsets[0] - lengths)[:, None] + steps
         inside = steps < lengths[:, None]
-        return np.where(inside, self.places(values[np.where(inside, picks, -1)]), 0)
+        return np.where(inside, self.places(padded[np.where(inside, picks, -1)]), 0)
 
     def item_vectors(self, title: npt.NDArray[np.int64], entities: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Items' text at length one, for cosines, from their title's row `[n]` and their entities' rows `[n, …]`.
@@ -94,6 +92,16 @@ def keys_in(rows: pa.Table, columns: Sequence[str] = ("title_key", *BAGS)) -> Ke
         values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
         parts.append(pc.unique(values.drop_null()).to_numpy())
     return np.unique(np.concatenate(parts)).astype(np.int64)
+
+
+def bag_width(column: pa.ChunkedArray) -> int:
+    """Columns that a bag of these lists takes: the longest list, at most `BAG_LENGTH` and at least 1."""
+    return max(int(_lengths(column).max(initial=0)), 1)
+
+
+def _lengths(lists: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return np.minimum(lengths, BAG_LENGTH).astype(np.int64)
 
 
 def _whitened(

@@ -20,45 +20,29 @@ from include.console import err
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
-from training.artifact import Predictor, build_model, load_texts, save, text_keys, text_lookup
+from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration, Doubles
 from training.cold import ColdSimulation
 from training.curve import write_curve
-from training.dense import Moments, columns_of, transformed
+from training.day_rows import rows_of_day
 from training.device import steady_threads
 from training.loop import CurvePoint, Trainer, curve_point, predict
 from training.memory import Floats, Memory
-from training.models.ladder import Rung
 from training.models.network import Network
 from training.models.text import TextLookup
 from training.progress import progress
-from training.rows import build_rows, state_after, with_prior
+from training.rows import state_after, with_prior
 from training.start import NEEDED_FOR, config_of, start_of
 from training.state import ModelConfig, State
-from training.tables import only_days_before, read_day
-from training.text_table import BAGS, TextTable, keys_in
+from training.survey import Survey, survey
+from training.tables import only_days_before
+from training.text_table import TextTable
 from training.topics import Topics
-from training.vocabulary import Vocabulary
 from training.whitening import Whitening
 
 LLM_DIM = 64
 CALIBRATION_DAYS = 3
-IDS, TEXT_KEYS = ("user_id", "item_id"), ("title_key", *BAGS)
-ITEM_TEXTS = TEXT_KEYS[:2]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a first pass over the days finds: their ids, text keys and rows; for a model that starts from nothing also the
-    moments of its features and the keys of its items' texts."""
-
-    users: Vocabulary
-    items: Vocabulary
-    moments: Moments
-    keys: Keys
-    item_keys: Keys
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +123,7 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
         raise InvalidInputError(
             f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
         )
-    found = survey(store, days, base, config.rung)
+    found = survey(store, days, base, config.rung, settings.shard_rows)
     state = grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
     model = build_model(state)
     if base:
@@ -152,7 +136,9 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
     with progress() as bar:
         task = bar.add_task("Training", total=found.rows)
         for day in days:
-            state, point, unseen = _learn(trainer, store, day, state, texts, lambda count: bar.advance(task, count))
+            state, point, unseen = _learn(
+                trainer, store, day, state, texts, settings, lambda count: bar.advance(task, count)
+            )
             curve.append(point)
             if base or day != days[0]:  # what untrained weights foresaw tells nothing of the trained ones
                 foreseen = [*foreseen, unseen][-CALIBRATION_DAYS:]
@@ -161,14 +147,20 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
 
 
 def _learn(
-    trainer: Trainer, store: Lake, day: date, state: State, texts: Texts, advance: Callable[[int], None]
+    trainer: Trainer,
+    store: Lake,
+    day: date,
+    state: State,
+    texts: Texts,
+    settings: Settings,
+    advance: Callable[[int], None],
 ) -> tuple[State, CurvePoint, Foreseen]:
     """Predicts a day, then learns from it; the state is that of its end."""
     started = time.monotonic()
-    rows, intents = build_rows(read_day(store, "training", day, NEEDED_FOR), state, texts.table, texts.members)
+    rows, shown = rows_of_day(store, day, state, texts.table, texts.members, settings)
     with trainer.averaged() as steady:
         unseen = predict(steady, rows, texts.lookup)
-    after = state_after(state, rows, intents, texts.table, unseen.logit)
+    after = state_after(state, rows, shown, texts.members, unseen.logit)
     loss = trainer.learn(with_prior(rows, state.config), texts.lookup, day, advance)
     point = curve_point(day, rows, unseen, loss, started)
     return after, point, Foreseen(unseen.logit, rows.label.numpy(), rows.scene.numpy())
@@ -192,24 +184,6 @@ def _calibration(days: Sequence[Foreseen], before: Calibration) -> Calibration:
     scene = np.concatenate([day.scene for day in days])
     fitted = Calibration.fit(logits, labels, scene, len(before.slope))
     return before.towards(fitted, len(days) / CALIBRATION_DAYS)
-
-
-def survey(store: Lake, days: Sequence[date], base: Predictor | None, rung: Rung) -> Survey:
-    """One pass over the days, one at a time, for what has to be known before the first step of a model of the rung."""
-    users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
-    moments, rows = Moments(), 0
-    keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
-    columns = (*IDS, *(TEXT_KEYS if rung.text else ()), *(columns_of() if base is None else ()))
-    for day in days:
-        table = read_day(store, "training", day, NEEDED_FOR, columns)
-        users, items = users.extended(table["user_id"]), items.extended(table["item_id"])
-        keys = np.union1d(keys, text_keys(table, rung))
-        rows += len(table)
-        if base is None:
-            moments.add(transformed(table))
-        if base is None and rung.text:
-            item_keys = np.union1d(item_keys, keys_in(table, ITEM_TEXTS))
-    return Survey(users, items, moments, keys, item_keys, rows)
 
 
 def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Settings, last: date) -> State:

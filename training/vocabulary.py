@@ -32,7 +32,7 @@ class Vocabulary:
         places = pc.index_in(column.cast(pa.string()), value_set=self.ids, skip_nulls=True)
         return pc.add(places.fill_null(-1), 1).to_numpy(zero_copy_only=False).astype(np.int64)
 
-    def extended(self, column: pa.ChunkedArray) -> "Vocabulary":
+    def extended(self, column: pa.ChunkedArray | pa.Array) -> "Vocabulary":
         """This vocabulary and the column's new ids, sorted, after it: rows that are here keep their place."""
         distinct = pc.unique(column.drop_null().cast(pa.string()))
         new = distinct.filter(pc.invert(pc.is_in(distinct, value_set=self.ids)))

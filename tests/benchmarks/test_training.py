@@ -42,7 +42,9 @@ def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_r
 
     chosen = training_speed.own_settings(64, 1)
     config, store = config_of(chosen), training_speed.lake()
-    ours = build_model(fresh_state(store, survey(store, days, None, config.rung), config, chosen, days[-1])).backbone
+    ours = build_model(
+        fresh_state(store, survey(store, days, None, config.rung, 100), config, chosen, days[-1])
+    ).backbone
     inputs = ours.first.experts.linear.in_features
     features = [SparseFeature("user_id", 1, 16), DenseFeature("dense", inputs - 16)]
     theirs = training_speed._network(features, len(config.scenes))

@@ -13,7 +13,7 @@ from include.errors import InvalidInputError
 from include.lake import Lake
 from training import embed_cold, embed_texts, start, train
 from training.__main__ import cli
-from training.artifact import load, save
+from training.artifact import load, save, text_keys
 from training.memory import WarmIndex
 from training.models.dnn import Dnn
 from training.models.ladder import RUNGS, rung_named
@@ -23,6 +23,7 @@ from training.models.pepnet import PepNet
 from training.models.ple import Ple
 from training.models.star import PartitionedNorm, Star
 from training.rows import Rows
+from training.shown import Shown
 from training.tables import read_day
 
 LAST = fabricate.day(4)
@@ -251,8 +252,10 @@ NO_COLD = embed_cold.ColdTexts(np.empty(0, np.int64), np.empty(0, object))
 def test_neighbours_are_known_to_the_full_rung_alone(made, fitted, day):
     for name in ("ple-alpha", "ple-alpha-llm"):
         predictor = fitted(name).predictor
-        texts = train.load_texts(predictor.state, train.text_keys(day, RUNGS[name]), made.lake, None)
-        rows, _ = train.build_rows(day, predictor.state, texts, predictor.state.topics.of(texts))
+        texts = train.load_texts(predictor.state, text_keys(day, RUNGS[name]), made.lake, None)
+        members = predictor.state.topics.of(texts)
+        shown = Shown.of([day], predictor.state, texts, members)
+        rows = train.build_rows(day, predictor.state, texts, shown, members)
         lookup = train.text_lookup(texts, "cpu")
         other = replace(rows, kin=torch.randn_like(rows.kin), weights=torch.rand_like(rows.weights))
         before, after = (outputs(predictor.model, each, lookup).logit for each in (rows, other))

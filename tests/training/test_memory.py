@@ -1,30 +1,34 @@
 import numpy as np
 
 from include.schemas import DEEP_FEATURES
-from training.memory import NEIGHBOURS, Day, Memory, WarmIndex, lift
+from training.memory import NEIGHBOURS, Memory, Part, WarmIndex, lift
 from training.whitening import unit
 
 TOPICS, DIM = 3, 4
 
 
-def a_day(users, items, labels, expected=0.5) -> Day:
-    rows = len(users)
-    seen = np.unique(items)
-    return Day(
-        users=np.array(users),
-        items=np.array(items),
-        labels=np.array(labels, np.float32),
-        expected=np.full(rows, expected, np.float32),
-        topics=np.eye(TOPICS, dtype=np.float32)[np.array(items) % TOPICS],
+def after(memory: Memory, users, items, labels, parts=1) -> Memory:
+    """The memory when a day of these rows, half a click expected of each, is over."""
+    users, items, labels, rows = np.array(users), np.array(items), np.array(labels, np.float32), len(users)
+    share = 1 / np.bincount(users)[users]
+    day = Part(
+        users=users,
+        items=items,
+        labels=labels,
+        expected=np.full(rows, 0.5, np.float32),
+        topics=np.eye(TOPICS, dtype=np.float32)[items % TOPICS],
         intents=np.ones((rows, TOPICS), np.float32),
+        share=share,
         deep=np.ones((rows, len(DEEP_FEATURES)), np.float32),
-        seen=seen,
-        texts=unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1),
     )
+    cut = [Part(*pieces) for pieces in zip(*(np.array_split(each, parts) for each in vars(day).values()), strict=True)]
+    seen = np.unique(items)
+    return memory.after(cut, seen, unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1))
 
 
 def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
-    memory = Memory.empty(3, 4, TOPICS, DIM).after(a_day([1, 1, 0], [2, 3, 0], [1, 0, 1])).after(a_day([1], [2], [1]))
+    first = after(Memory.empty(3, 4, TOPICS, DIM), [1, 1, 0], [2, 3, 0], [1, 0, 1])
+    memory = after(first, [1], [2], [1])
     assert memory.user_counts[1].tolist() == [3, 2, 1.5]
     assert memory.item_counts[2].tolist() == [2, 2, 1]
     assert not memory.user_counts[0].any()
@@ -33,18 +37,25 @@ def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
 
 
 def test_taste_points_to_what_was_clicked_more_than_foreseen():
-    memory = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1, 1], [1, 2], [1, 0]))
+    memory = after(Memory.empty(2, 4, TOPICS, DIM), [1, 1], [1, 2], [1, 0])
     assert memory.tastes[1].tolist() == [0, 0.5, -0.5]
 
 
 def test_a_days_intents_count_once_however_often_the_user_was_shown_something():
-    once = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1], [1], [0]))
-    often = Memory.empty(2, 4, TOPICS, DIM).after(a_day([1, 1, 1], [1, 2, 3], [0, 0, 0]))
+    once = after(Memory.empty(2, 4, TOPICS, DIM), [1], [1], [0])
+    often = after(Memory.empty(2, 4, TOPICS, DIM), [1, 1, 1], [1, 2, 3], [0, 0, 0])
     assert np.allclose(once.intents[1], often.intents[1])
 
 
+def test_a_day_in_parts_leaves_the_same_memory():
+    rows = [1, 2, 1, 1, 2], [3, 1, 3, 2, 1], [1, 0, 0, 1, 1]
+    whole, cut = (after(Memory.empty(3, 4, TOPICS, DIM), *rows, parts=parts) for parts in (1, 3))
+    for field in vars(whole):
+        assert np.allclose(getattr(whole, field), getattr(cut, field)), field
+
+
 def test_room_for_new_ids_leaves_the_old_in_place():
-    memory = Memory.empty(2, 2, TOPICS, DIM).after(a_day([1], [1], [1]))
+    memory = after(Memory.empty(2, 2, TOPICS, DIM), [1], [1], [1])
     larger = memory.extended(5, 6)
     assert larger.user_counts.shape == (5, 3)
     assert np.array_equal(larger.texts[:2], memory.texts)

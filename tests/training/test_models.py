@@ -11,6 +11,7 @@ from training.dense import logit
 from training.models.layers import NORM_CLIP, ExpertBank, InputNorm, PerScene
 from training.models.network import Network, sort_by_scene
 from training.rows import NEUTRAL_PRIOR, Rows, build_rows, with_prior
+from training.shown import Shown
 from training.text_table import keys_in
 
 
@@ -19,7 +20,9 @@ def rows_and_texts(made, trained):
     table = arrow(training_frame(made.log, 4))
     texts = load_texts(trained.predictor.state, keys_in(table), made.lake, None)
     state = trained.predictor.state
-    return build_rows(table, state, texts, state.topics.of(texts))[0], text_lookup(texts, "cpu")
+    members = state.topics.of(texts)
+    rows = build_rows(table, state, texts, Shown.of([table], state, texts, members), members)
+    return rows, text_lookup(texts, "cpu")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from fabricate import day
 
 from include.lake import Lake
 from training.cache import VectorCache
-from training.text_table import BAG_LENGTH, TextTable, keys_in
+from training.text_table import BAG_LENGTH, TextTable, bag_width, keys_in
 from training.whitening import Whitening
 
 KEYS = np.array([-7, 3, 11], np.int64)
@@ -35,13 +35,19 @@ def test_language_model_vectors_of_later_days_do_not_count(table, tmp_path):
 
 def test_a_bag_holds_the_rows_of_a_list_padded_with_nothing(table):
     lists = pa.chunked_array([pa.array([[3, -7], None, [], [99, 3]], pa.list_(pa.int64()))])
-    assert table.bag(lists).tolist() == [[2, 1], [0, 0], [0, 0], [0, 2]]
-    assert table.bag(lists.slice(3)).tolist() == [[0, 2]]
+    assert bag_width(lists) == 2
+    assert table.bag(lists, 2).tolist() == [[2, 1], [0, 0], [0, 0], [0, 2]]
+    assert table.bag(lists.slice(3), 3).tolist() == [[0, 2, 0]]
+
+
+def test_there_may_be_no_lists(table):
+    lists = pa.chunked_array([pa.array([[3]], pa.list_(pa.int64()))]).slice(1)
+    assert table.bag(lists, bag_width(lists)).shape == (0, 1)
 
 
 def test_only_the_last_entities_of_a_long_sequence_are_read(table):
     lists = pa.chunked_array([pa.array([[-7] * 5 + [3] * BAG_LENGTH], pa.list_(pa.int64()))])
-    assert table.bag(lists).tolist() == [[2] * BAG_LENGTH]
+    assert table.bag(lists, bag_width(lists)).tolist() == [[2] * BAG_LENGTH]
 
 
 def test_an_items_vector_is_title_and_mean_entity_at_length_one(table):

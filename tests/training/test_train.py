@@ -1,7 +1,6 @@
 import json
 import math
 import shutil
-import weakref
 
 import fabricate
 import numpy as np
@@ -12,11 +11,10 @@ from sklearn.metrics import roc_auc_score
 
 from include import registry
 from include.errors import MissingDataError
-from training import train
+from training import survey, train
 from training.artifact import HASHED, load, save
 from training.loop import TrainingDivergedError
-from training.rows import build_rows
-from training.tables import read_day
+from training.tables import read_day, read_shards
 from training.text_table import BAGS
 from training.topics import Topics
 
@@ -124,29 +122,15 @@ def test_without_new_days_the_base_stays_the_candidate(world):
 def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
     read = []
 
-    def watched(store, table, day, needed_for, columns=None):
+    def watched(store, table, day, needed_for, rows, columns=None):
         read.append(columns)
-        return read_day(store, table, day, needed_for, columns)
+        return read_shards(store, table, day, needed_for, rows, columns)
 
-    monkeypatch.setattr(train, "read_day", watched)
-    found = train.survey(made.lake, [LAST], trained.predictor, trained.predictor.state.config.rung)
+    monkeypatch.setattr(survey, "read_shards", watched)
+    found = survey.survey(made.lake, [LAST], trained.predictor, trained.predictor.state.config.rung, 250)
     assert read == [("user_id", "item_id", "title_key", *BAGS)]
     assert found.rows == 600
     assert len(found.users) > len(trained.predictor.state.users)
-
-
-def test_no_more_than_one_day_of_rows_is_held(made, monkeypatch):
-    held = []
-
-    def watched(*arguments):
-        assert not [rows for rows in held if rows() is not None]
-        rows, intents = build_rows(*arguments)
-        held.append(weakref.ref(rows))
-        return rows, intents
-
-    monkeypatch.setattr(train, "build_rows", watched)
-    train.fit(made.lake, [fabricate.day(number) for number in range(3)], made.settings, None)
-    assert len(held) == 3
 
 
 def test_topics_of_the_texts_are_computed_once(made, monkeypatch):
