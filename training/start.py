@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 
+import numpy as np
 from rich.markup import escape
 
 from include import registry
@@ -12,13 +14,19 @@ from include.console import err
 from include.lake import Lake
 from include.settings import Settings
 from training.artifact import OtherArchitectureError, Predictor, load, rung_in
+from training.cache import VectorCache
 from training.dense import NAMES, Moments, Standardiser, columns_of, transformed
 from training.encoders import encoder_place, llm_place
 from training.models.ladder import Rung, rung_named
 from training.state import ModelConfig
 from training.tables import published_days, read_shards
+from training.text_table import keys_in
+from training.whitening import MOST_SHIFT, MOST_SPREAD, Drift
 
 NEEDED_FOR = "Training"
+ITEM_TEXTS = ("title_key", "item_entity_keys")
+FEWEST_TEXTS = 50
+"""Fewer texts do not tell whether they have moved."""
 SETTLED_DAYS = 2 * WINDOW_DAYS
 """Age of a lake from which its features are as they will be: what compares the week with all days needs a second week."""
 
@@ -104,6 +112,23 @@ def why_not_continued(
         awake = awakened(store, model.state.standardiser, new, settings.shard_rows)
         if awake:
             yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
+    drift = text_drift(store, model, new, settings.shard_rows)
+    if drift and drift.refit:
+        yield (
+            f"the items' texts have moved away from those that the text space of version {version.version} was fitted on: "
+            f"by {drift.shift:.2f} standard deviations (at most {MOST_SHIFT}), with {drift.spread:.2f} times their variance "
+            f"(at most {MOST_SPREAD})."
+        )
+
+
+def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
+    """How the items' texts of these days lie in a model's text space; None where it reads none, or too few are known."""
+    if not model.state.config.rung.text or not days:
+        return None
+    shards = (read_shards(store, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
+    keys = np.unique(np.concatenate([keys_in(shard, ITEM_TEXTS) for shard in chain.from_iterable(shards)]))
+    vectors, found = VectorCache(store, model.state.config.encoder).lookup(keys)
+    return model.state.whiten_text.drift(vectors[found]) if found.sum() >= FEWEST_TEXTS else None
 
 
 def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:

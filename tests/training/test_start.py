@@ -9,6 +9,7 @@ from include.lake import Lake
 from include.settings import Settings
 from training import evaluation, gate, start, train
 from training.artifact import load
+from training.cache import VectorCache
 from training.dense import NAMES
 
 LAST = fabricate.day(4)
@@ -115,6 +116,19 @@ def test_inputs_that_stay_constant_are_no_reason(world, capsys):
     assert "Starting from nothing" not in told(capsys)
 
 
+def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, capsys):
+    aged(world, 5)
+    first = promoted(fabricate.day(2), world.settings)
+    keys = np.arange(1, 301)
+    cache = VectorCache(world.lake, fabricate.ENCODER)
+    width = cache.lookup(cache.keys()[:1])[0].shape[1]
+    cache.append(keys, np.random.default_rng(0).normal(0.5, 0.3, (300, width)).astype(np.float32), fabricate.day(3))
+    fabricate.publish(world.lake, world.log, 3, title_key=np.resize(keys, int((world.log.number == 3).sum())))
+    record = train.run(LAST, world.settings)
+    assert (first["base_version"], record["base_version"]) == (None, None)
+    assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in told(capsys)
+
+
 @pytest.mark.parametrize(
     ("what", "changed"),
     [
@@ -122,6 +136,7 @@ def test_inputs_that_stay_constant_are_no_reason(world, capsys):
         ("model", {"model": "ple"}),
         ("encoder", {"text_encoder": "team/encoder"}),
         ("llm", {"llm": "team/language-model"}),
+        ("text_space", {"text_space": "pca"}),
     ],
 )
 def test_a_base_of_other_settings_is_not_continued(world, capsys, what, changed):

@@ -53,6 +53,21 @@ def test_other_spaces_keep_how_much_directions_vary():
     assert np.allclose(back, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-4)
 
 
+@pytest.mark.parametrize("space", ["whitened", "pca", "encoder"])
+def test_drift_is_small_for_texts_of_the_same_kind_and_tells_others(space):
+    whitening = Whitening.fit(vectors(2000, 6, 1), space=space)
+    same = whitening.drift(vectors(2000, 6, 1)[:100])
+    assert same.shift < 0.15
+    assert not same.refit
+    deviation = vectors(2000, 6, 1).std(axis=0)
+    moved = whitening.drift(vectors(2000, 6, 1)[:100] + deviation)
+    assert moved.shift > 0.3
+    assert moved.refit
+    wider = whitening.drift(2 * vectors(2000, 6, 1)[:100])
+    assert wider.spread > 2
+    assert wider.refit
+
+
 def test_directions_have_length_one_and_nothing_stays_nothing():
     known = vectors(50, 6, 2)
     whitening = Whitening.fit(known)
