@@ -126,6 +126,7 @@ def answer(airflow, run, choice):
             each["task_id"]: each["state"] for each in airflow.call("GET", f"{run}/taskInstances")["task_instances"]
         }
         if states["ask_a_person"] == "awaiting_input" and asked is None:
+            time.sleep(5)  # an answer within the second in which the task pauses makes Airflow ask again
             asked = airflow.call("GET", f"{task}/-1/hitlDetails")
             airflow.call("PATCH", f"{task}/-1/hitlDetails", json={"chosen_options": [choice], "params_input": {}})
         if asked and states["report"] == "success" and airflow.call("GET", run)["state"] == "success":
