@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     llm: str = Field(
         "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."
     )
+    warm_index: str = Field(
+        "Flat", description="FAISS index over more than 20,000 warm items: Flat (exact), HNSW32, IVF1024,Flat, …"
+    )
     llm_max_texts: int = Field(2000, ge=0, description="Most texts that one run sends to the language model.")
     llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
     train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")

@@ -5,7 +5,8 @@ text stand in for them. *Expected* clicks are those that the model itself foresa
 what is remembered is what the model did not know.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from include.errors import InvalidInputError
 from include.schemas import DEEP_FEATURES
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 NEIGHBOURS = 10
+EXACT_ITEMS = 20_000
+"""Warm items among which exact search takes no time worth saving."""
 TEMPERATURE = 0.1
 
 
@@ -121,13 +125,21 @@ class Hits:
 
 
 class WarmIndex:
-    """Exact inner-product search over the items with more than `threshold` impressions; `lifts [items]` are theirs."""
+    """Inner-product search over the items with more than `threshold` impressions; `lifts [items]` are theirs.
 
-    def __init__(self, memory: Memory, lifts: Floats, threshold: int) -> None:
+    Exact up to `EXACT_ITEMS` of them; beyond, an index of FAISS's `factory` string: `Flat` (exact), `HNSW32`, `IVF1024,Flat`, ….
+    Raises `InvalidInputError` for a string that FAISS does not know.
+    """
+
+    def __init__(self, memory: Memory, lifts: Floats, threshold: int, factory: str = "Flat") -> None:
         self.places = np.flatnonzero((memory.item_counts[:, 0] > threshold) & memory.texts.any(axis=1))
         self._lifts = lifts
-        self._index = faiss.IndexFlatIP(memory.texts.shape[1])
-        self._index.add(memory.texts[self.places])
+        dim, items = memory.texts.shape[1], memory.texts[self.places]
+        self._index = _faiss_index(dim, factory if len(items) > EXACT_ITEMS else "Flat")
+        with _one_thread():  # or the graph of HNSW would depend on who comes first
+            if not self._index.is_trained:
+                self._index.train(items)
+            self._index.add(items)
 
     def search(self, texts: Floats, own: Places) -> Hits:
         """Neighbours of `texts [n, dim]`; an item is never its own neighbour (`own [n]`: its row, 0 if unknown)."""
@@ -151,3 +163,26 @@ class WarmIndex:
             lift=(weights * self._lifts[places]).sum(axis=1).astype(np.float32),
             similarity=best.astype(np.float32),
         )
+
+
+def _faiss_index(dim: int, factory: str) -> Any:
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"CTR_WARM_INDEX is '{factory}': expected an index string of FAISS, as Flat, HNSW32 or IVF1024,Flat, found: {error}"
+        ) from None
+    for kind, name, width in ((faiss.IndexHNSW, "efSearch", 128), (faiss.IndexIVF, "nprobe", 32)):
+        if isinstance(faiss.downcast_index(index), kind):
+            faiss.ParameterSpace().set_index_parameter(index, name, width)
+    return index
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)

@@ -78,6 +78,7 @@ def config_of(settings: Settings) -> ModelConfig:
         item_few_impressions=settings.item_few_impressions,
         ctr_smoothing=settings.ctr_smoothing,
         text_space=settings.text_space,
+        warm_index=settings.warm_index,
     )
 
 

@@ -26,6 +26,7 @@ class ModelConfig:
     item_few_impressions: int
     ctr_smoothing: float
     text_space: TextSpace = "whitened"
+    warm_index: str = "Flat"
     id_dim: int = 16
     expert_dim: int = 64
     text_dim: int = 32
@@ -66,7 +67,7 @@ class State:
     @cached_property
     def index(self) -> WarmIndex:
         """Search over the items that are warm when the day begins."""
-        return WarmIndex(self.memory, self.item_lift, self.config.item_few_impressions)
+        return WarmIndex(self.memory, self.item_lift, self.config.item_few_impressions, self.config.warm_index)
 
     @cached_property
     def user_lift(self) -> Floats:

@@ -1,5 +1,9 @@
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from include.errors import InvalidInputError
 from include.schemas import DEEP_FEATURES
 from training.memory import NEIGHBOURS, Memory, Part, WarmIndex, lift
 from training.whitening import unit
@@ -103,3 +107,26 @@ def test_without_warm_items_nothing_stands_in():
     assert hits.places.shape == (2, NEIGHBOURS)
     assert not hits.weights.any()
     assert not hits.lift.any()
+
+
+@pytest.mark.parametrize("factory", ["HNSW32", "IVF64,Flat"])
+def test_an_approximate_index_finds_most_of_the_nearest_and_the_same_ones_again(monkeypatch, factory):
+    monkeypatch.setattr("training.memory.EXACT_ITEMS", 100)
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.normal(size=(3000, 32)).astype(np.float32))
+    vectors[0] = 0
+    memory = replace(warm_memory(vectors), texts=vectors)
+    found = [
+        WarmIndex(memory, np.zeros(3000, np.float32), 20, name).search(vectors[1:200], np.arange(1, 200)).places
+        for name in ("Flat", factory, factory)
+    ]
+    recall = np.mean([len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(*found[:2], strict=True)])
+    assert recall > 0.9
+    assert np.array_equal(found[1], found[2])
+
+
+def test_an_index_that_faiss_does_not_know_is_named(monkeypatch):
+    monkeypatch.setattr("training.memory.EXACT_ITEMS", 1)
+    vectors = unit(np.ones((3, DIM), np.float32))
+    with pytest.raises(InvalidInputError, match="CTR_WARM_INDEX is 'Best'"):
+        WarmIndex(warm_memory(vectors), np.zeros(3, np.float32), 20, "Best")
