@@ -25,7 +25,8 @@ from benchmarks.machine import machine, result_file
 from benchmarks.quality_fit import fitted
 from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind
 from benchmarks.quality_models import LADDER, LLM, MODELS, PEERS
-from benchmarks.quality_report import show
+from benchmarks.quality_plot import draw
+from benchmarks.quality_report import show, title
 from benchmarks.quality_score import ORACLE, EvaluatedRows, MeasuredHome, best_possible, by_day, measure, summary
 from training.metrics import Floats
 
@@ -85,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 result["data"][data] = of_data(homes, given.models, given.resamples, tell)
                 out.write_text(json.dumps(result, indent=1))
     show(result)
+    for data, found in result["data"].items():
+        picture = out.with_name(f"{out.stem}-{data}.png")
+        if draw(found, title(data, found), picture):
+            print(picture)
     print(out)
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from include.errors import CtrError, InvalidInputError
 from include.lake import Lake
+from include.schemas import LEVELS
 from include.settings import Settings
 from training import train
 from training.metrics import Floats
@@ -42,7 +43,7 @@ BEFORE = {
 
 
 class Model(Protocol):
-    """A click model; `about` tells what was found while fitting (rounds, epochs), for the record."""
+    """A click model; `about` tells what was found while fitting and predicting (rounds, epochs, α), for the record."""
 
     about: dict[str, Any]
 
@@ -70,7 +71,19 @@ class Rung:
 
     def predict(self, rows: pa.Table) -> Floats:
         """See `Model`."""
-        return self._predictor.predict(rows, self._store).probability
+        found = self._predictor.predict(rows, self._store)
+        if self._predictor.state.config.rung.content:
+            self.about["alpha"] = {
+                side: {level: _mean(found.alpha, rows[f"{side}_level"], level) for level in LEVELS}
+                for side in ("user", "item")
+            }
+        return found.probability
+
+
+def _mean(values: Floats, column: pa.ChunkedArray, level: str) -> float | None:
+    """The mean of the values where the column is at this level; None where it never is."""
+    chosen = values[pc.equal(column, level).to_numpy()]
+    return round(float(chosen.mean()), 4) if len(chosen) else None
 
 
 def model_of(name: str, store: Lake, settings: Settings) -> Model:

@@ -19,7 +19,7 @@ def show(result: Result) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     for data, found in result["data"].items():
-        console.print(_title(data, found), style="bold")
+        console.print(f"\n{title(data, found)}", style="bold")
         for table in (_metrics(found), *(_differences(found, other) for other in _COMPARED), _costs(found)):
             if table.row_count:
                 console.print(table)
@@ -37,7 +37,8 @@ def show(result: Result) -> None:
     console.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
 
 
-def _title(data: str, found: Result) -> str:
+def title(data: str, found: Result) -> str:
+    """What the figures of a data set are of."""
     homes = list(found["homes"].values())
     seen = "*" if data == "mind" else ""
     seeds = [f"{seed}{'*' if seed == DEVELOPMENT_SEED else seen}" for home in homes for seed in home["seeds"]]
@@ -45,7 +46,7 @@ def _title(data: str, found: Result) -> str:
     days = len(homes[0]["evaluated"])
     history = len(homes[0]["days"]) - days
     return (
-        f"\n{data}: seed {', '.join(seeds)}; {days} evaluation days after {history} or more of history, "
+        f"{data}: seed {', '.join(seeds)}; {days} evaluation days after {history} or more of history, "
         f"{sum(rows):,} rows predicted"
     )
 
@@ -81,7 +82,7 @@ def _differences(found: Result, other: str) -> Table:
         if told:
             changes = told["changes"]
             label = f"{model} − {told['other']}" if other == "rung_before" else model
-            above = f"{changes['scene_mean_auc'].get('above_0', 0)} of {changes['scene_mean_auc']['cells']} days"
+            above = f"{changes['scene_mean_auc']['above_0']} of {changes['scene_mean_auc']['cells']} days"
             table.add_row(label, *(_change(changes[name]) for name in names), above)
     return table
 

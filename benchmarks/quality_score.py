@@ -23,6 +23,8 @@ from training.metrics import Floats, Integers
 
 ORACLE = "oracle"
 """The true click probabilities of a generated log, scored like a model: the best that is possible."""
+CELLS = {f"{user}_user_{item}_item_auc": (user, item) for user in LEVELS for item in LEVELS}
+"""AUC by user level and item level."""
 METRICS = (
     "auc",
     "scene_mean_auc",
@@ -30,8 +32,9 @@ METRICS = (
     "log_loss",
     "pcoc",
     *(f"{level}_item_auc" for level in LEVELS),
+    *CELLS,
 )
-COMPARED = ("auc", "scene_mean_auc", "gauc", "log_loss", "zero_item_auc")
+COMPARED = ("auc", "scene_mean_auc", "gauc", "log_loss", "zero_item_auc", *CELLS)
 LOWER_IS_BETTER = ("log_loss",)
 Measured = dict[str, Floats]
 """Metrics of a model by name, `[days, 1 + resamples]`: the sample itself, then its resamples; NaN where a day cannot tell."""
@@ -45,6 +48,7 @@ class EvaluatedRows:
     user: Integers
     day: Integers
     scene: Names
+    user_level: Names
     item_level: Names
     event_id: pa.Array
 
@@ -52,14 +56,14 @@ class EvaluatedRows:
     def of(cls, home: Home) -> "EvaluatedRows":
         """As the fits predict them."""
         tables = [evaluation_rows(home.store, day) for day in home.evaluated]
-        rows = pa.concat_tables(
-            [each.select(["label", "user_id", "scene", "item_level", "event_id"]) for each in tables]
-        )
+        columns = ["label", "user_id", "scene", "user_level", "item_level", "event_id"]
+        rows = pa.concat_tables([each.select(columns) for each in tables])
         return cls(
             label=rows["label"].to_numpy().astype(np.int64),
             user=rows["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64),
             day=np.repeat(np.arange(len(tables)), [len(each) for each in tables]),
             scene=np.asarray(rows["scene"].to_pylist(), np.str_),
+            user_level=np.asarray(rows["user_level"].to_pylist(), np.str_),
             item_level=np.asarray(rows["item_level"].to_pylist(), np.str_),
             event_id=rows["event_id"].combine_chunks(),
         )
@@ -96,10 +100,11 @@ def measure(
 
 
 def _groups(rows: EvaluatedRows, scenes: Sequence[str]) -> dict[tuple[int, str], Integers]:
-    """The rows of each day, and of each of its scenes and item levels; groups without rows are left out."""
+    """The rows of each day, of each of its scenes, item levels and cells; groups without rows are left out."""
     masks = {"all": np.ones(len(rows.label), bool)}
     masks |= {f"scene {scene}": rows.scene == scene for scene in scenes}
     masks |= {f"item {level}": rows.item_level == level for level in LEVELS}
+    masks |= {cell: (rows.user_level == user) & (rows.item_level == item) for cell, (user, item) in CELLS.items()}
     groups = {
         (day, name): np.flatnonzero((rows.day == day) & mask)
         for day in range(int(rows.day.max()) + 1)
@@ -131,6 +136,7 @@ def _by_day(whole: Mapping[str, Floats], groups: list[tuple[int, str]], days: in
         **{metric: [of(metric, day, "all") for day in range(days)] for metric in ("auc", "gauc", "log_loss", "pcoc")},
         "scene_mean_auc": [scene_mean(day) for day in range(days)],
         **{f"{level}_item_auc": [of("auc", day, f"item {level}") for day in range(days)] for level in LEVELS},
+        **{cell: [of("auc", day, cell) for day in range(days)] for cell in CELLS},
     }
     return {metric: np.stack(by_day[metric]) for metric in METRICS}
 
@@ -150,7 +156,7 @@ class Cells:
         """Mean over the cells that can tell, its 95 % interval, and the deviation between days and between seeds."""
         told = np.isfinite(self.values[:, 0])
         if not told.any():
-            return {"value": None, "cells": 0}
+            return {"value": None, "low": None, "high": None, "cells": 0, "above_0": 0}
         values, series = self.values[told], self.series[told]
         mean = values.mean(axis=0)
         bounds = interval(mean[1:])

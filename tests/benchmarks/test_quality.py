@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from benchmarks import quality, quality_fit
 from benchmarks.quality_homes import Home
 from benchmarks.quality_models import ALTERNATIVES, LADDER, fit_and_predict, held_out
+from benchmarks.quality_plot import draw
 from benchmarks.quality_rechub import Batches, own_scene_loss
 from benchmarks.quality_report import show
 from benchmarks.quality_score import EvaluatedRows, MeasuredHome, cells, measure, summary
@@ -141,7 +142,8 @@ def test_a_model_does_not_differ_from_itself(home):
     told = summary([found], ["dnn", "mmoe"])["mmoe"]["minus_rung_before"]
     assert told["other"] == "dnn"
     for change in told["changes"].values():
-        assert (change["value"], change["low"], change["high"], change["above_0"]) == (0, 0, 0, 0)
+        nothing = 0 if change["cells"] else None
+        assert (change["value"], change["low"], change["high"], change["above_0"]) == (nothing, nothing, nothing, 0)
 
 
 def test_a_paired_difference_is_told_more_sharply_than_the_models(home):
@@ -186,6 +188,8 @@ def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatc
     assert {fit["rows_learnt"] for fit in result["fits"]} == {2 * ROWS, 3 * ROWS}
     assert all(fit["fit_seconds"] > 0 and fit["peak_mib"] > 50 for fit in result["fits"])
     assert result["models"][RUNG]["minus_lightgbm"]["other"] == "lightgbm"
+    told = [fit["about"]["alpha"]["item"] for fit in result["fits"] if fit["model"] == RUNG]
+    assert all(0 < alpha < 1 for levels in told for alpha in levels.values() if alpha is not None)
     show(json.loads(json.dumps({"data": {"generated": result}})))
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines()) <= 130
@@ -197,6 +201,19 @@ def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatc
     monkeypatch.setattr(quality_fit, "run", refused)
     again = quality.of_data([home], models, 100, lambda _: None)
     assert again == result
+
+
+def test_the_picture_shows_each_step_of_the_ladder_and_its_trust_in_text(home, tmp_path):
+    rows = EvaluatedRows.of(home)
+    models = {name: noise(rows, seed) for seed, name in enumerate(("ple", "ple-text", "ple-alpha"))}
+    alpha = {"user": {"zero": 0.9, "few": None, "warm": 0.2}, "item": {"zero": 0.8, "few": 0.5, "warm": 0.1}}
+    fits = [{"model": "ple-alpha", "about": {"alpha": alpha}}]
+    found = {"models": summary([scored(home, **models)], list(models)), "fits": fits}
+    assert draw(found, "A title", tmp_path / "all.png")
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    alone = {"models": summary([scored(home, ple=models["ple"])], ["ple"]), "fits": []}
+    assert not draw(alone, "A title", tmp_path / "nothing.png")
+    assert not (tmp_path / "nothing.png").exists()
 
 
 def test_every_model_of_the_ladder_can_be_measured():
