@@ -25,8 +25,25 @@ class FirstLevel(nn.Module):
         self.gates = nn.Linear(inputs, scenes * (shared + own))
         self.shared_gate = nn.Linear(inputs, shared + scenes * own)
 
+    def own(self, x: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+        """`[B, inputs]`, sorted by scene with `sizes` rows each, to the own scene's way and the shared way, `[B, dim]` each.
+
+        One product mixes both: the own scene's gate gives the other scenes' experts no weight.
+        """
+        parts = []
+        for scene, gates in enumerate(self.gates(x).view(len(x), self.scenes, -1).split(sizes)):
+            weights = gates[:, scene].softmax(-1)
+            own = weights.shape[1] - self.shared
+            others = (scene * own, (self.scenes - 1 - scene) * own)
+            parts.append(
+                torch.cat([weights[:, : self.shared], nn.functional.pad(weights[:, self.shared :], others)], 1)
+            )
+        both = torch.stack([torch.cat(parts), self.shared_gate(x).softmax(-1)], dim=1)
+        way, shared = torch.bmm(both, self.experts(x)).unbind(1)
+        return way, shared
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, inputs]` to the scenes' ways `[B, scenes, dim]` and the shared way `[B, dim]`."""
+        """`[B, inputs]` to the ways of all scenes `[B, scenes, dim]`, which a middle level needs, and the shared one `[B, dim]`."""
         experts = self.experts(x)
         gates = self.gates(x).view(len(x), self.scenes, -1)
         return scene_ways(gates, experts, self.shared), mix(self.shared_gate(x), experts)
@@ -82,11 +99,13 @@ class Ple(nn.Module):
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
         """`[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
         way, shared = x, x
-        if self.first is not None:
+        if self.first is not None and self.middle:
             ways, shared = self.first(x)
             for level in self.middle:
                 ways, shared = level(ways, shared)
             way = torch.cat([part[:, scene] for scene, part in enumerate(ways.split(sizes))])
+        elif self.first is not None:
+            way, shared = self.first.own(x, sizes)
         return self.towers(self.last(way, shared, sizes), sizes).squeeze(-1)
 
 
