@@ -43,7 +43,7 @@ class FirstLevel(nn.Module):
         return way, shared
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, inputs]` to the ways of all scenes `[B, scenes, dim]`, which a middle level needs, and the shared one `[B, dim]`."""
+        """`[B, inputs]` to the ways of all scenes `[B, scenes, dim]`, for a middle level, and the shared way `[B, dim]`."""
         experts = self.experts(x)
         gates = self.gates(x).view(len(x), self.scenes, -1)
         return scene_ways(gates, experts, self.shared), mix(self.shared_gate(x), experts)
