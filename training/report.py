@@ -125,8 +125,19 @@ def times(data: dict[str, Any]) -> list[dict[str, Any]]:
     for kind, record in data["records"].items():
         if record and "seconds" in record:
             rows = record.get("rows", record.get("encoded"))
-            lines.append({"task": kind, "rows": rows, "seconds": record["seconds"], "detail": ""})
+            lines.append({"task": kind, "rows": rows, "seconds": record["seconds"], "detail": _texts(record)})
     return lines
+
+
+def _texts(record: dict[str, Any]) -> str:
+    """What an embedding task did not have to encode, left out, or could not read; nothing of another task."""
+    if "encoded" not in record:
+        return ""
+    told = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
+    told += [f"{record['skipped']:,} left out"] if record["skipped"] else []
+    told += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
+    told += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
+    return ", ".join(told)
 
 
 def _total(seconds: Any) -> float | None:

@@ -112,6 +112,12 @@ def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(e
     assert "There is no record" not in page.text
 
 
+def test_what_the_language_model_cost_is_told(evaluated: Path) -> None:
+    record = {"day": str(DAY), "model": "llm", "texts": 9758, "cached": 400, "encoded": 200, "skipped": 9158}
+    lake().write_record("embed_cold", DAY, {**record, "share": 0.03451, "seconds": 7.8})
+    assert "texts encoded of 9,758, 400 cached, 9,158 left out, 3.5% of the day" in written().text
+
+
 def test_the_page_and_its_tables_are_kept_with_the_version(evaluated: Path) -> None:
     written()
     folder = registry.download(2).parent
