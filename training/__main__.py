@@ -80,6 +80,14 @@ def report(day: Day) -> None:
     show_json(job.run(parse_day(day), settings()))
 
 
+@cli.command()
+def score(day: Day) -> None:
+    """Writes the champion's click probabilities of the day's impressions to the lake."""
+    from training import scoring as job
+
+    show_json(job.run(parse_day(day)))
+
+
 @cli.command("leak-demo")
 def leak_demo(
     day: leak_options.EvaluationDay = None,

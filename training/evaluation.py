@@ -234,7 +234,7 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
     of_candidate = model.predict(table)
-    of_champion = _known_scenes(artifact.load(registry.download(champion.version)), table) if champion else None
+    of_champion = known_scenes(artifact.load(registry.download(champion.version)), table) if champion else None
     for name, values in (
         ("candidate", of_candidate.probability),
         ("champion", of_champion),
@@ -245,7 +245,7 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
     return table.select(predictions.SCHEMA.names)
 
 
-def _known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
+def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
     """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
     known = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
     if pc.all(known).as_py():

@@ -1,14 +1,11 @@
 """`ctr leak-demo`: on your own logs, what a model scores whose features contain the label, beside the same model without."""
 
-import os
-import subprocess
-import sys
 from typing import Annotated
 
 import typer
 
+from include.commands.rooms import training
 from include.console import JsonFlag
-from include.settings import PROJECT
 
 DEFAULT_DAYS = 14
 DEFAULT_ROWS = 200_000
@@ -34,9 +31,8 @@ def leak_demo(
     as_json: JsonFlag = False,
 ) -> None:
     """Shows on your own logs what features that contain the label do to AUC, fault by fault; writes nothing."""
-    command = [sys.executable, "-m", "training", "leak-demo", "--days", str(days), "--rows", str(rows)]
+    command = ["leak-demo", "--days", str(days), "--rows", str(rows)]
     command += ["--day", day] if day else []
     command += ["--seed", str(seed)] if seed is not None else []
     command += ["--json"] if as_json else []
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
-    raise typer.Exit(subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode)
+    raise typer.Exit(training(*command))

@@ -1,4 +1,4 @@
-"""`ctr models`, `ctr promote` and `ctr rollback`: which model serves, and which did."""
+"""`ctr models`, `ctr promote`, `ctr rollback` and `ctr score`: which model serves, which did, and what it says."""
 
 import getpass
 from dataclasses import asdict
@@ -20,6 +20,7 @@ def register(cli: typer.Typer) -> None:
     cli.command("models")(models)
     cli.command("promote")(promote)
     cli.command("rollback")(rollback)
+    cli.command("score")(score)
 
 
 def models(
@@ -61,6 +62,13 @@ def rollback(
     from include import registry
 
     _say(registry.rollback(to, reason=reason, by=getpass.getuser()), as_json)
+
+
+def score(day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]) -> None:
+    """Writes the champion's click probabilities of a published day's impressions to the lake, and prints where."""
+    from include.commands.rooms import training
+
+    raise typer.Exit(training("score", "--day", day))
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
