@@ -31,7 +31,7 @@ class VectorCache:
 
     def keys(self, through: date | None = None) -> Keys:
         """Every text key cached for days up to `through` (or at all), sorted and distinct."""
-        parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self._parts(through)]
+        parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self.parts(through)]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
     def lookup(self, keys: Keys, through: date | None = None) -> tuple[Vectors, npt.NDArray[np.bool_]]:
@@ -42,7 +42,7 @@ class VectorCache:
         """
         found = np.zeros(len(keys), bool)
         vectors = np.zeros((len(keys), 0), np.float32)
-        for path in self._parts(through):
+        for path in self.parts(through):
             part = self._read(path, ["text_key", "vector"])
             part_keys = part["text_key"].to_numpy()
             rows = np.flatnonzero(np.isin(part_keys, keys))
@@ -64,7 +64,8 @@ class VectorCache:
         name = hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()[:16]
         self._lake.write_bytes(f"{self._folder}/part-{day}-{name}.orc", sink.getvalue().to_pybytes())
 
-    def _parts(self, through: date | None) -> list[str]:
+    def parts(self, through: date | None = None) -> list[str]:
+        """Paths of the parts of days up to `through` (or of all), sorted."""
         last = f"part-{through or date.max}-~"  # after every part of that day
         return [path for path in self._lake.files(self._folder, ".orc") if path.rsplit("/", 1)[-1] < last]
 

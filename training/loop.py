@@ -1,19 +1,19 @@
 """The training loop: one pass over the days in order, each day predicted before it is learnt from."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 
 from include.errors import CtrError
 from include.settings import Settings
+from training.calibration import Doubles
 from training.cold import ColdSimulation
 from training.device import device
 from training.models.network import Network, Output, sort_by_scene
@@ -38,10 +38,10 @@ class TrainingDivergedError(CtrError):
 class Predicted:
     """Outputs for rows in their own order, `[n] float64` each; `logit` is not calibrated."""
 
-    logit: npt.NDArray[np.float64]
-    alpha: npt.NDArray[np.float64]
-    backbone: npt.NDArray[np.float64]
-    content: npt.NDArray[np.float64]
+    logit: Doubles
+    alpha: Doubles
+    backbone: Doubles
+    content: Doubles
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,17 @@ class CurvePoint:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Pass:
+    """How far the pass over a day has come: the blocks that are learnt, and the sum of their rows' losses."""
+
+    blocks: int = 0
+    loss: float = 0.0
+
+
+NOTHING_YET = Pass()
+
+
 class Trainer:
     """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
 
@@ -64,7 +75,7 @@ class Trainer:
         self.device = device()
         self.model = model.to(self.device)
         torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
-        self._cold, self._settings, self._fresh, self._steps = cold, settings, fresh, 0
+        self._cold, self._settings, self.fresh, self._steps = cold, settings, fresh, 0
         tables = [model.users.weight, model.items.weight]
         rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
         self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
@@ -72,11 +83,27 @@ class Trainer:
         self._average = [weight.detach().clone() for weight in rest]
         self._sparse = torch.optim.Adagrad(tables, lr=EMBEDDING_RATE, initial_accumulator_value=0.1)
 
-    def learn(self, rows: Rows, texts: TextLookup, day: date, advance: Callable[[int], None]) -> float:
-        """One pass over a day's rows in the seed's order; returns the mean loss."""
+    def learn(
+        self,
+        rows: Rows,
+        texts: TextLookup,
+        day: date,
+        advance: Callable[[int], None],
+        so_far: Pass = NOTHING_YET,
+        keep: Callable[[Pass], None] = lambda _: None,
+    ) -> float:
+        """One pass over a day's rows in the seed's order, or the rest of one; returns the mean loss.
+
+        Between two blocks, `keep` is told how far the pass has come: from there it can be gone on with.
+        """
         self.model.train()
-        seed, total = self._settings.seed, 0.0
+        seed, total = self._settings.seed, so_far.loss
         for number, places in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
+            if number < so_far.blocks:
+                advance(len(places))
+                continue
+            if number > so_far.blocks:
+                keep(Pass(number, total))
             generator = generator_of(seed, day, number)
             shuffled = places[torch.randperm(len(places), generator=generator)]
             for picks in shuffled.split(self._settings.batch_size):
@@ -84,6 +111,30 @@ class Trainer:
                 total += self._step(batch.to(self.device), texts, day) * len(batch)
                 advance(len(batch))
         return total / max(len(rows), 1)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name, on the CPU: weights and buffers, averages, optimisers, steps."""
+        kept = {f"model.{name}": weight for name, weight in self.model.state_dict().items()}
+        kept |= {f"average.{place}": weight for place, weight in enumerate(self._average)}
+        for name, optimiser in self._optimisers():
+            for place, values in optimiser.state_dict()["state"].items():
+                kept |= {f"{name}.{place}.{what}": value for what, value in values.items()}
+        return {"steps": torch.tensor(self._steps)} | {name: value.detach().cpu() for name, value in kept.items()}
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """The inverse of `snapshot`, for a trainer of the same model."""
+        self.model.load_state_dict(_under("model", kept))
+        torch._foreach_copy_(self._average, [kept[f"average.{place}"] for place in range(len(self._average))])
+        for name, optimiser in self._optimisers():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(name, kept).items():
+                place, what = key.split(".")
+                state.setdefault(int(place), {})[what] = value
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+        self._steps = int(kept["steps"])
+
+    def _optimisers(self) -> tuple[tuple[str, torch.optim.Optimizer], ...]:
+        return ("dense", self._dense), ("sparse", self._sparse)
 
     @contextmanager
     def averaged(self) -> Iterator[Network]:
@@ -123,7 +174,7 @@ class Trainer:
         loss.backward()
         self._dense.step()
         self._sparse.step()
-        young = (1 + self._steps) / (10 + self._steps) if self._fresh else 1.0  # random weights are soon forgotten
+        young = (1 + self._steps) / (10 + self._steps) if self.fresh else 1.0  # random weights are soon forgotten
         decay = min(AVERAGE_DECAY, young)
         torch._foreach_lerp_(self._average, [weight.detach() for weight in self._trained], 1 - decay)
         return float(main.detach())
@@ -139,7 +190,7 @@ def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
 
 
 @torch.inference_mode()
-def _predict_batch(model: Network, rows: Rows, texts: TextLookup) -> list[npt.NDArray[np.float64]]:
+def _predict_batch(model: Network, rows: Rows, texts: TextLookup) -> list[Doubles]:
     batch, order = sort_by_scene(rows)
     out: Output = model(batch, texts)
     back = torch.argsort(order)
@@ -150,20 +201,25 @@ def _chunks(rows: int) -> Iterator[Tensor]:
     return iter(torch.arange(rows).split(PREDICT_BATCH)) if rows else iter(())
 
 
-def curve_point(day: date, rows: Rows, before: Predicted, train_loss: float, started: float) -> CurvePoint:
-    """The learning curve's point of a day that was predicted `before` it was learnt from."""
+def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, started: float) -> CurvePoint:
+    """The learning curve's point of a day; `logit [n]` was predicted before it was learnt from."""
     labels = rows.label.numpy()
     both = 0 < labels.sum() < len(labels)
-    probability = 1 / (1 + np.exp(-before.logit))
+    probability = 1 / (1 + np.exp(-logit))
     return CurvePoint(
         day=str(day),
         rows=len(rows),
         clicks=int(labels.sum()),
-        auc=round(float(roc_auc_score(labels, before.logit)), 5) if both else None,
+        auc=round(float(roc_auc_score(labels, logit)), 5) if both else None,
         log_loss=round(float(log_loss(labels, probability, labels=[0, 1])), 5),
         train_loss=round(train_loss, 5),
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _under(prefix: str, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is kept under names that begin with the prefix, without it."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in kept.items() if name.startswith(f"{prefix}.")}
 
 
 def _bce(logit: Tensor, label: Tensor) -> Tensor:

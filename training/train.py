@@ -6,13 +6,12 @@ on the training window (`start.py`). Nothing of day *d* or later is read.
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from include import registry
@@ -22,45 +21,25 @@ from include.lake import Lake, lake
 from include.settings import Settings
 from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
-from training.calibration import Calibration, Doubles
+from training.calibration import Calibration
+from training.checkpoints import Checkpoints
 from training.cold import ColdSimulation
 from training.curve import write_curve
-from training.day_rows import rows_of_day
 from training.device import steady_threads
-from training.loop import CurvePoint, Trainer, curve_point, predict
-from training.memory import Floats, Memory
+from training.learning import Learning, Texts
+from training.learnt import Learnt
+from training.loop import CurvePoint, Trainer
+from training.memory import Memory
 from training.models.network import Network
-from training.models.text import TextLookup
 from training.progress import progress
-from training.rows import state_after, with_prior
 from training.start import NEEDED_FOR, config_of, start_of
 from training.state import ModelConfig, State
 from training.survey import Survey, survey
 from training.tables import only_days_before
-from training.text_table import TextTable
 from training.topics import Topics
 from training.whitening import Whitening
 
 LLM_DIM = 64
-CALIBRATION_DAYS = 3
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The texts of all days: `table` for rows, `members [texts, topics]` their topics, `lookup` for the network."""
-
-    table: TextTable
-    members: Floats
-    lookup: TextLookup
-
-
-@dataclass(frozen=True)
-class Foreseen:
-    """A day as predicted before it was learnt from: `logit [n] float64`, not calibrated, `label [n]` and `scene [n] int64`."""
-
-    logit: Doubles
-    label: Floats
-    scene: Keys
 
 
 @dataclass(frozen=True)
@@ -68,7 +47,7 @@ class Trained:
     """A trained model and its learning curve."""
 
     predictor: Predictor
-    curve: list[CurvePoint]
+    curve: tuple[CurvePoint, ...]
     rows: int
 
 
@@ -87,8 +66,10 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     if not days and base is not None:
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
         return _record(store, day, settings.model, base, days, None, started)
+    config = start.model.state.config if start.model else config_of(settings)
+    checkpoints = Checkpoints.of(store, day, days, config, base, settings)
     with only_days_before(day):
-        trained = fit(store, days, settings, start.model)
+        trained = fit(store, days, settings, start.model, checkpoints)
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
         write_curve(Path(folder), trained.curve)
@@ -107,13 +88,20 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
                 "settings": settings.digest(),
             },
         )
+    checkpoints.remove()
     return _record(store, day, settings.model, version, days, trained, started)
 
 
-def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor | None) -> Trained:
+def fit(
+    store: Lake,
+    days: Sequence[date],
+    settings: Settings,
+    base: Predictor | None,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
     """Learns the days in order, from `base` or from nothing, with the settings' rung of the ladder.
 
-    The same input and seed give the same weights on a CPU.
+    The same input and seed give the same weights on a CPU, whether or not the run goes on from `checkpoints`.
     """
     steady_threads(settings.train_threads)
     torch.manual_seed(settings.seed)
@@ -124,46 +112,25 @@ def fit(store: Lake, days: Sequence[date], settings: Settings, base: Predictor |
             f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
         )
     found = survey(store, days, base, config.rung, settings.shard_rows)
-    state = grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
-    model = build_model(state)
+    learnt = Learnt(
+        grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
+    )
+    model = build_model(learnt.state)
     if base:
         _take_over(model, base.model)
-    cold = ColdSimulation(state.standardiser, state.config.user_cold_rate, state.config.item_cold_rate)
+    cold = ColdSimulation(learnt.state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(model, cold, settings, fresh=base is None)
-    texts = _texts(store, state, found, days[-1], trainer.device)
-    curve: list[CurvePoint] = []
-    foreseen: list[Foreseen] = []
+    texts = _texts(store, learnt.state, found, days[-1], trainer.device)
+    learnt, begun = checkpoints.resume(trainer, learnt) if checkpoints else (learnt, None)
     with progress() as bar:
-        task = bar.add_task("Training", total=found.rows)
-        for day in days:
-            state, point, unseen = _learn(
-                trainer, store, day, state, texts, settings, lambda count: bar.advance(task, count)
-            )
-            curve.append(point)
-            if base or day != days[0]:  # what untrained weights foresaw tells nothing of the trained ones
-                foreseen = [*foreseen, unseen][-CALIBRATION_DAYS:]
-    calibration = _calibration(foreseen, base.calibration if base else Calibration.identity(len(state.config.scenes)))
-    return Trained(Predictor(trainer.finish(), state, calibration), curve, found.rows)
-
-
-def _learn(
-    trainer: Trainer,
-    store: Lake,
-    day: date,
-    state: State,
-    texts: Texts,
-    settings: Settings,
-    advance: Callable[[int], None],
-) -> tuple[State, CurvePoint, Foreseen]:
-    """Predicts a day, then learns from it; the state is that of its end."""
-    started = time.monotonic()
-    rows, shown = rows_of_day(store, day, state, texts.table, texts.members, settings)
-    with trainer.averaged() as steady:
-        unseen = predict(steady, rows, texts.lookup)
-    after = state_after(state, rows, shown, texts.members, unseen.logit)
-    loss = trainer.learn(with_prior(rows, state.config), texts.lookup, day, advance)
-    point = curve_point(day, rows, unseen, loss, started)
-    return after, point, Foreseen(unseen.logit, rows.label.numpy(), rows.scene.numpy())
+        task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in learnt.curve))
+        learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
+        for day in days[len(learnt.curve) :]:
+            learnt, begun = learning.day(day, learnt, begun), None
+            if checkpoints:
+                checkpoints.write(trainer, learnt)
+    calibration = learnt.calibration(base.calibration if base else Calibration.identity(len(config.scenes)))
+    return Trained(Predictor(trainer.finish(), learnt.state, calibration), learnt.curve, found.rows)
 
 
 def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> Texts:
@@ -173,17 +140,6 @@ def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> 
             f"{table.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
         )
     return Texts(table, state.topics.of(table), text_lookup(table, where))
-
-
-def _calibration(days: Sequence[Foreseen], before: Calibration) -> Calibration:
-    """Fitted on days as predicted before they were learnt from; with fewer than three, the rest of the way is `before`."""
-    if not days:
-        return before
-    logits = np.concatenate([day.logit for day in days])
-    labels = np.concatenate([day.label for day in days]).astype(np.float64)
-    scene = np.concatenate([day.scene for day in days])
-    fitted = Calibration.fit(logits, labels, scene, len(before.slope))
-    return before.towards(fitted, len(days) / CALIBRATION_DAYS)
 
 
 def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Settings, last: date) -> State:

@@ -10,7 +10,7 @@ import torch
 
 from include.errors import CtrError
 from include.lake import Lake
-from training import day_rows, survey, train
+from training import day_rows, learning, survey, train
 from training.artifact import build_model, save
 from training.cold import ColdSimulation
 from training.day_rows import on_disk, rows_of_day
@@ -106,7 +106,7 @@ def test_a_prediction_in_shards_is_that_of_all_rows(made, trained, monkeypatch):
 
 def test_all_rows_of_a_day_are_foreseen_before_any_is_learnt(made, monkeypatch):
     done = []
-    for owner, name in ((train, "predict"), (Trainer, "_step")):
+    for owner, name in ((learning, "predict"), (Trainer, "_step")):
         honest = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *given, name=name, honest=honest: done.append(name) or honest(*given))
     train.fit(made.lake, DAYS[:2], settings_with(made, shard_rows=SHARD, shuffle_rows=200), None)
@@ -139,7 +139,7 @@ def test_a_block_holds_rows_of_all_parts_of_a_day():
 
 
 @pytest.fixture(scope="module")
-def first_day(made, trained) -> tuple[Rows, train.Texts]:
+def first_day(made, trained) -> tuple[Rows, learning.Texts]:
     """The rows of the first day, and their texts."""
     state = trained.predictor.state
     found = survey.survey(made.lake, DAYS[:1], None, state.config.rung, 600)

@@ -1,0 +1,66 @@
+"""How a day is learnt: predicted first, then remembered and learnt from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from include.lake import Lake
+from include.settings import Settings
+from training.calibration import Doubles
+from training.checkpoints import Checkpoints
+from training.day_rows import rows_of_day
+from training.learnt import Begun, Foreseen, Learnt
+from training.loop import Pass, Trainer, curve_point, predict
+from training.memory import Floats
+from training.models.text import TextLookup
+from training.rows import Rows, state_after, with_prior
+from training.text_table import TextTable
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of all days: `table` for rows, `members [texts, topics]` their topics, `lookup` for the network."""
+
+    table: TextTable
+    members: Floats
+    lookup: TextLookup
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What every day of a run is learnt with; `advance` is told the number of rows learnt, step by step."""
+
+    store: Lake
+    settings: Settings
+    trainer: Trainer
+    texts: Texts
+    advance: Callable[[int], None]
+    checkpoints: Checkpoints | None = None
+
+    def day(self, day: date, learnt: Learnt, begun: Begun | None) -> Learnt:
+        """What is learnt when the day is over; a day that was `begun` before is gone on with."""
+        started = time.monotonic()
+        state, texts = learnt.state, self.texts
+        rows, shown = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
+        begun = begun or Begun(self._foresee(rows))
+        logit = begun.logit
+        after = state_after(state, rows, shown, texts.members, logit)
+
+        def keep(so_far: Pass) -> None:
+            if self.checkpoints:
+                self.checkpoints.write(self.trainer, learnt, Begun(logit, so_far))
+
+        labelled = with_prior(rows, state.config)
+        loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, begun.so_far, keep)
+        point = curve_point(day, rows, logit, loss, started)
+        tells = (
+            learnt.curve or not self.trainer.fresh
+        )  # what untrained weights foresaw tells nothing of the trained ones
+        foreseen = Foreseen(logit, rows.label.numpy(), rows.scene.numpy()) if tells else None
+        return learnt.and_day(after, point, foreseen)
+
+    def _foresee(self, rows: Rows) -> Doubles:
+        """Logits `[n] float64` of the day's rows before any is learnt from."""
+        with self.trainer.averaged() as steady:
+            return predict(steady, rows, self.texts.lookup).logit
