@@ -46,9 +46,13 @@ def train(
 ) -> None:
     """Trains the candidate of the day on the days before it and registers it."""
     from training import train as job
+    from training.distributed import first, together
 
     chosen = settings().model_copy(update={"model": model} if model else {})
-    show_json(job.run(parse_day(day), chosen, scratch=scratch))
+    with together():
+        record = job.run(parse_day(day), chosen, scratch=scratch)
+        if first():
+            show_json(record)
 
 
 @cli.command()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,7 +28,9 @@ from include.registry import ModelVersion
 from include.settings import Settings
 from include.version import code_version
 from training.cache import VectorCache
+from training.checksum import checksum
 from training.device import device
+from training.distributed import first, processes
 from training.learnt import Begun, Foreseen, Learnt
 from training.loop import NOTHING_YET, CurvePoint, Pass, Trainer
 from training.memory import Memory
@@ -70,13 +71,16 @@ class Checkpoints:
             "base": base.content_hash if base else None,
             "settings": settings.digest(),
             "code": code_version(),
+            "processes": processes(),
             "torch": torch.__version__,
             "device": device(),
         }
         return cls(settings.home, day, decides)
 
     def write(self, trainer: Trainer, learnt: Learnt, begun: Begun | None = None) -> None:
-        """Replaces what is there by what is learnt, at the end of a day or with the next one `begun`."""
+        """Replaces what is there by what is learnt, at the end of a day or with the next one `begun`; the first process does."""
+        if not first():
+            return
         days, so_far = len(learnt.curve), begun.so_far if begun else NOTHING_YET
         self.folder.mkdir(parents=True, exist_ok=True)
         if not begun:
@@ -113,7 +117,7 @@ class Checkpoints:
         path = self.folder / name
         temporary = path.with_suffix(".tmp")
         header = json.dumps(told | {"run": self.folder.name})
-        save_file(tensors, temporary, {"told": header, "digest": _digest(tensors, header)})
+        save_file(tensors, temporary, {"told": header, "digest": checksum(tensors, header)})
         temporary.replace(path)
 
     def _read(self, name: str) -> tuple[Tensors, dict[str, Any]]:
@@ -122,7 +126,7 @@ class Checkpoints:
             metadata = file.metadata() or {}
             tensors = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  it is no mapping
         header = metadata.get("told", "{}")
-        if metadata.get("digest") != _digest(tensors, header):
+        if metadata.get("digest") != checksum(tensors, header):
             raise UnusableCheckpointError(f"{name} is damaged: its content is not that of its digest.")
         told = json.loads(header)
         if told["run"] != self.folder.name:
@@ -132,14 +136,6 @@ class Checkpoints:
 
 def _days_file(days: int) -> str:
     return f"days-{days}.safetensors"
-
-
-def _digest(tensors: Tensors, header: str) -> str:
-    digest = xxhash.xxh3_128(header.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()
 
 
 def _tensors_of(learnt: Learnt) -> Tensors:

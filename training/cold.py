@@ -12,6 +12,11 @@ NEW_RATE = 0.5
 """Share of the rows of ids first seen that day that stay cold; the others begin to train the id's own embedding."""
 
 
+def drawn(rows: int, generator: torch.Generator) -> Tensor:
+    """The chances of rows: of their users and items to be dropped, and, where those are new, to stay cold; `[4, rows]`."""
+    return torch.rand((4, rows), generator=generator)
+
+
 class ColdSimulation:
     """Drops the id and the history of a random share of users and of items: what is left is what a first visit shows."""
 
@@ -21,9 +26,8 @@ class ColdSimulation:
         self._user = cold_values(("user", "user_item", "user_topic"), standardiser)
         self._item = cold_values(("item", "user_item"), standardiser)
 
-    def __call__(self, rows: Rows, generator: torch.Generator) -> Rows:
-        """The rows `[n]` with simulated cold ones among them."""
-        draw = torch.rand((4, len(rows)), generator=generator)
+    def __call__(self, rows: Rows, draw: Tensor) -> Rows:
+        """The rows `[n]` with simulated cold ones among them, as `draw [4, n]` of `drawn` has it."""
         user, item = draw[0] < self._user_rate, draw[1] < self._item_rate
         dense = self._forget(rows.dense, rows.prior, user, self._user)
         dense = self._forget(dense, rows.prior, item, self._item)

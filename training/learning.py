@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+import torch
+
 from include.lake import Lake
 from include.settings import Settings
 from training.calibration import Doubles
 from training.checkpoints import Checkpoints
 from training.day_rows import rows_of_day
+from training.distributed import share_of, total
 from training.learnt import Begun, Foreseen, Learnt
 from training.loop import Pass, Trainer, curve_point, predict
 from training.memory import Floats
@@ -61,6 +64,8 @@ class Learning:
         return learnt.and_day(after, point, foreseen)
 
     def _foresee(self, rows: Rows) -> Doubles:
-        """Logits `[n] float64` of the day's rows before any is learnt from."""
+        """Logits `[n] float64` of the day's rows before any is learnt from; each process adds those of its share."""
+        own, logit = share_of(len(rows)), torch.zeros(len(rows), dtype=torch.float64)
         with self.trainer.averaged() as steady:
-            return predict(steady, rows, self.texts.lookup).logit
+            logit[own] = torch.from_numpy(predict(steady, rows.between(own), self.texts.lookup).logit)
+        return total(logit.to(self.trainer.device)).cpu().numpy()

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from include.errors import CtrError
 from include.settings import Settings
 from training.calibration import Doubles
-from training.cold import ColdSimulation
+from training.checksum import checksum
+from training.cold import ColdSimulation, drawn
 from training.device import device
+from training.distributed import part_of, processes, sum_gradients, total
 from training.models.network import Network, Output, sort_by_scene
 from training.models.text import TextLookup
 from training.rows import Rows
@@ -76,7 +78,7 @@ class Trainer:
         self.model = model.to(self.device)
         torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
         self._cold, self._settings, self.fresh, self._steps = cold, settings, fresh, 0
-        tables = [model.users.weight, model.items.weight]
+        tables = self._tables = [model.users.weight, model.items.weight]
         rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
         self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
         self._trained = rest
@@ -97,20 +99,37 @@ class Trainer:
         Between two blocks, `keep` is told how far the pass has come: from there it can be gone on with.
         """
         self.model.train()
-        seed, total = self._settings.seed, so_far.loss
+        seed, loss = self._settings.seed, so_far.loss
         for number, places in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
             if number < so_far.blocks:
                 advance(len(places))
                 continue
             if number > so_far.blocks:
-                keep(Pass(number, total))
-            generator = generator_of(seed, day, number)
-            shuffled = places[torch.randperm(len(places), generator=generator)]
-            for picks in shuffled.split(self._settings.batch_size):
-                batch, _ = sort_by_scene(self._cold(rows.take(picks), generator))
-                total += self._step(batch.to(self.device), texts, day) * len(batch)
-                advance(len(batch))
-        return total / max(len(rows), 1)
+                keep(Pass(number, loss))
+            loss += self._block(rows, texts, day, places, generator_of(seed, day, number), advance)
+        return loss / max(len(rows), 1)
+
+    def _block(
+        self,
+        rows: Rows,
+        texts: TextLookup,
+        day: date,
+        places: Tensor,
+        generator: torch.Generator,
+        advance: Callable[[int], None],
+    ) -> float:
+        """Learns the rows at these places in an order of the generator's; returns the sum of their losses.
+
+        Of several processes each learns its part of every batch; rows that are left, fewer than processes, are not learnt.
+        """
+        loss = 0.0
+        for picks in places[torch.randperm(len(places), generator=generator)].split(self._settings.batch_size):
+            draw = drawn(len(picks), generator)
+            if len(picks) >= processes():
+                batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
+                loss += self._step(batch.to(self.device), texts, day, len(picks)) * len(batch)
+            advance(len(picks))
+        return float(total(torch.tensor(loss, dtype=torch.float64, device=self.device)))
 
     def snapshot(self) -> dict[str, Tensor]:
         """All that the next step depends on, by name, on the CPU: weights and buffers, averages, optimisers, steps."""
@@ -120,6 +139,10 @@ class Trainer:
             for place, values in optimiser.state_dict()["state"].items():
                 kept |= {f"{name}.{place}.{what}": value for what, value in values.items()}
         return {"steps": torch.tensor(self._steps)} | {name: value.detach().cpu() for name, value in kept.items()}
+
+    def checksum(self, more: str = "") -> str:
+        """Of the snapshot, and of some text."""
+        return checksum(self.snapshot(), more)
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
         """The inverse of `snapshot`, for a trainer of the same model."""
@@ -155,7 +178,8 @@ class Trainer:
     def _set(self, weights: list[Tensor]) -> None:
         torch._foreach_copy_(list[Tensor](self._trained), weights)
 
-    def _step(self, batch: Rows, texts: TextLookup, day: date) -> float:
+    def _step(self, batch: Rows, texts: TextLookup, day: date, rows: int) -> float:
+        """Learns from a batch, or this process's part of one that has as many `rows`; returns the mean loss of the part."""
         self._steps += 1
         for group in self._dense.param_groups:
             group["lr"] = self._settings.learning_rate * min(1.0, self._steps / WARM_UP_STEPS)
@@ -171,7 +195,8 @@ class Trainer:
             )
         self._dense.zero_grad()
         self._sparse.zero_grad()
-        loss.backward()
+        (loss * (len(batch) / rows)).backward()
+        sum_gradients(self._trained, self._tables, -(-rows // processes()))
         self._dense.step()
         self._sparse.step()
         young = (1 + self._steps) / (10 + self._steps) if self.fresh else 1.0  # random weights are soon forgotten

@@ -26,6 +26,7 @@ from training.checkpoints import Checkpoints
 from training.cold import ColdSimulation
 from training.curve import write_curve
 from training.device import steady_threads
+from training.distributed import first, require_same
 from training.learning import Learning, Texts
 from training.learnt import Learnt
 from training.loop import CurvePoint, Trainer
@@ -40,6 +41,8 @@ from training.topics import Topics
 from training.whitening import Whitening
 
 LLM_DIM = 64
+SHARE = "They must share lake, registry, settings, code and CTR_HOME."
+DIFFERED = "Train again, on devices of one kind; if they differ again, in one process."
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ class Trained:
 
 
 def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, Any]:
-    """Trains and registers the candidate of `day`, and returns the record that it writes."""
+    """Trains and registers the candidate of `day`, and returns the record that it writes.
+
+    Of several processes, the first one registers and writes; the record of the others is empty.
+    """
     started = time.monotonic()
     store = lake()
     with only_days_before(day):
@@ -65,11 +71,13 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
         )
     if not days and base is not None:
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
-        return _record(store, day, settings.model, base, days, None, started)
+        return _record(store, day, settings.model, base, days, None, started) if first() else {}
     config = start.model.state.config if start.model else config_of(settings)
     checkpoints = Checkpoints.of(store, day, days, config, base, settings)
     with only_days_before(day):
         trained = fit(store, days, settings, start.model, checkpoints)
+    if not first():
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
         write_curve(Path(folder), trained.curve)
@@ -122,11 +130,14 @@ def fit(
     trainer = Trainer(model, cold, settings, fresh=base is None)
     texts = _texts(store, learnt.state, found, days[-1], trainer.device)
     learnt, begun = checkpoints.resume(trainer, learnt) if checkpoints else (learnt, None)
+    where = f"{days[len(learnt.curve) :]} {begun and begun.so_far}"
+    require_same("what there is to learn", lambda: trainer.checksum(where), SHARE)
     with progress() as bar:
         task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in learnt.curve))
         learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
         for day in days[len(learnt.curve) :]:
             learnt, begun = learning.day(day, learnt, begun), None
+            require_same(f"the model after {day}", trainer.checksum, DIFFERED)
             if checkpoints:
                 checkpoints.write(trainer, learnt)
     calibration = learnt.calibration(base.calibration if base else Calibration.identity(len(config.scenes)))

@@ -120,13 +120,13 @@ def test_language_model_vectors_are_masked_for_warm_items_and_users(rows_and_tex
 
 def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, rows_and_texts):
     rows, _ = rows_and_texts
-    cold = ColdSimulation(trained.predictor.state.standardiser, 0.0, 1.0)(rows, torch.Generator().manual_seed(0))
+    cold = ColdSimulation(trained.predictor.state.standardiser, 0.0, 1.0)(rows, torch.rand(4, len(rows)))
     assert cold.item_cold.all()
     assert (cold.item_level == 0).all()
     assert not cold.own[:, 0].any()
     assert torch.equal(cold.own[:, 1], rows.own[:, 1])
     assert torch.equal(cold.user_level, rows.user_level)
-    never = ColdSimulation(trained.predictor.state.standardiser, 0.0, 0.0)(rows, torch.Generator().manual_seed(0))
+    never = ColdSimulation(trained.predictor.state.standardiser, 0.0, 0.0)(rows, torch.rand(4, len(rows)))
     assert torch.equal(never.dense, rows.dense)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from training.distributed import processes, total
+
 NORM_MOMENTUM = 0.02
 NORM_CONSTANT = 1e-5
 """Variance below which an input counts as constant."""
@@ -42,13 +44,29 @@ class InputNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, inputs]` to the same; a training step of one row, which has no variance, goes by the running moments too."""
-        if self.training and len(x) > 1:
+        if self.training and (len(x) > 1 or processes() > 1):
             self.momentum = max(NORM_MOMENTUM, 1 / (1 + int(self.num_batches_tracked or 0)))
-            return super().forward(x).clamp(-NORM_CLIP, NORM_CLIP)
+            normal = super().forward(x) if processes() == 1 else self._by_moments_of_all(x)
+            return normal.clamp(-NORM_CLIP, NORM_CLIP)
         assert self.running_mean is not None
         assert self.running_var is not None
         scale = torch.where(self.running_var > NORM_CONSTANT, (self.running_var + self.eps).rsqrt(), 0.0)
         return ((x - self.running_mean) * scale).clamp(-NORM_CLIP, NORM_CLIP)
+
+    def _by_moments_of_all(self, x: Tensor) -> Tensor:
+        """What `BatchNorm1d` does, by the moments of the rows of all processes, of which each has one at least."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        sums = total(torch.cat([x.sum(0), x.new_tensor([len(x)])]))
+        mean, rows = sums[:-1] / sums[-1], sums[-1].detach()
+        variance = total((x - mean).square().sum(0)) / rows
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * rows / (rows - 1), self.momentum)
+        return (x - mean) * torch.rsqrt(variance + self.eps)
 
 
 class PerScene(nn.Module):

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from training.distributed import total
 from training.models.layers import mlp, scene_one_hot
 
 MEMORY = 1000
@@ -40,11 +41,13 @@ class PartitionedNorm(nn.Module):
 
     @torch.no_grad()
     def _follow(self, x: Tensor, sizes: list[int]) -> None:
-        for mean, variance, part in zip(self.mean, self.variance, x.float().split(sizes), strict=True):
-            if len(part):
-                rate = len(part) / (len(part) + MEMORY)
-                mean.lerp_(part.mean(0), rate)
-                variance.lerp_((part - mean).square().mean(0), rate)
+        """By the rows of all processes; a scene without rows stays where it is."""
+        parts, sizes_of_all = x.float().split(sizes), total(x.new_tensor(sizes, dtype=torch.float32))
+        rows = sizes_of_all.clamp(min=1)[:, None]
+        rate = sizes_of_all[:, None] / (sizes_of_all[:, None] + MEMORY)
+        self.mean.lerp_(total(torch.stack([part.sum(0) for part in parts])) / rows, rate)
+        squares = [(part - mean).square().sum(0) for part, mean in zip(parts, self.mean, strict=True)]
+        self.variance.lerp_(total(torch.stack(squares)) / rows, rate)
 
 
 class StarLayer(nn.Module):

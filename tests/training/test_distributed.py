@@ -1,0 +1,75 @@
+"""Several processes, started by torchrun, train the model that one process trains."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fabricate
+import numpy as np
+import pytest
+
+from include import registry
+from include.settings import PROJECT
+from training import train
+from training.artifact import load
+from training.tables import read_day
+
+LAST = fabricate.day(4)
+TRAIN = ("-m", "training", "train", "--day", str(LAST))
+IN_PROCESSES = str(Path(__file__).parent / "in_processes.py")
+ODD = {"batch_size": 63, "shuffle_rows": 250}
+"""Blocks of 250, 250 and 100 rows: parts of 32 and 31 rows, 31 and 30, 19 and 18."""
+LEFT_OVER = {"batch_size": 83, "shuffle_rows": 250}
+"""Of the first two blocks one row is left, fewer than processes; 8 steps a day."""
+
+
+def torchrun(*script: str, **values: object) -> "subprocess.CompletedProcess[str]":
+    """Runs a Python file or module in two processes, under settings with these values."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script]
+    chosen = {f"CTR_{name.upper()}": str(value) for name, value in values.items()}
+    env = {**os.environ, **chosen, "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("model", ["ple-alpha-llm", "star"])
+def test_two_processes_register_one_version_like_that_of_one_process(world, model):
+    alone = train.run(LAST, world.settings.model_copy(update={**ODD, "model": model}))
+    done = torchrun(*TRAIN, **ODD, model=model)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Training ━") == 1
+    record = json.loads(done.stdout)
+    assert world.lake.record("train", LAST) == record
+    assert [version.version for version in registry.versions()] == [record["version"], alone["version"]]
+    for one, two in zip(alone["learning_curve"], record["learning_curve"], strict=True):
+        for what in ("auc", "log_loss", "train_loss"):
+            assert two[what] == pytest.approx(one[what], abs=1e-3), what
+    one, two = (load(registry.download(each["version"])) for each in (alone, record))
+    rows = read_day(world.lake, "training", LAST, "a test")
+    foreseen = [each.predict(rows, world.lake).probability for each in (one, two)]
+    assert np.allclose(*foreseen, atol=5e-3)
+    for (name, was), now in zip(one.model.named_buffers(), two.model.buffers(), strict=True):
+        assert np.allclose(was, now, rtol=1e-3, atol=1e-4), name
+    assert not list((world.home / "checkpoints").glob("*"))
+
+
+def test_two_processes_have_the_same_weights_and_go_on_together_when_one_failed(world):
+    failed = torchrun(IN_PROCESSES, "fails", **LEFT_OVER)
+    assert failed.returncode != 0
+    assert "the second process fails" in failed.stderr
+    assert not registry.versions()
+    again = torchrun(*TRAIN, **LEFT_OVER)
+    assert "Training goes on after 2 days and 1 blocks" in " ".join(again.stderr.split()), again.stderr
+    done = torchrun(IN_PROCESSES, "succeeds", **LEFT_OVER)
+    assert done.returncode == 0, done.stderr
+    (version,) = registry.versions()
+    assert version.content_hash == json.loads(again.stdout)["content_hash"]
+    assert (world.home / "weights-0").read_text() == (world.home / "weights-1").read_text()
+
+
+def test_processes_that_differ_register_nothing(world):
+    done = torchrun(IN_PROCESSES, "drifts", **LEFT_OVER)
+    assert done.returncode != 0
+    assert f"the model after {fabricate.day(2)} is not the same in all" in " ".join(done.stderr.split())
+    assert not registry.versions()
