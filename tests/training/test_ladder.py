@@ -22,7 +22,7 @@ from training.models.network import Network, Output, sort_by_scene
 from training.models.pepnet import PepNet
 from training.models.ple import Ple
 from training.models.star import PartitionedNorm, Star
-from training.rows import Rows
+from training.rows import Rows, build_rows
 from training.shown import Shown
 from training.tables import read_day
 
@@ -255,7 +255,7 @@ def test_neighbours_are_known_to_the_full_rung_alone(made, fitted, day):
         texts = train.load_texts(predictor.state, text_keys(day, RUNGS[name]), made.lake, None)
         members = predictor.state.topics.of(texts)
         shown = Shown.of([day], predictor.state, texts, members)
-        rows = train.build_rows(day, predictor.state, texts, shown, members)
+        rows = build_rows(day, predictor.state, texts, shown, members)
         lookup = train.text_lookup(texts, "cpu")
         other = replace(rows, kin=torch.randn_like(rows.kin), weights=torch.rand_like(rows.weights))
         before, after = (outputs(predictor.model, each, lookup).logit for each in (rows, other))
