@@ -1,5 +1,6 @@
 """Which code produced something: kept in manifests and models."""
 
+import hashlib
 import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,15 @@ def code_version() -> str:
             return version("ctr-daily")
         except PackageNotFoundError:
             return "unknown"
+
+
+@lru_cache
+def code_digest() -> str:
+    """A hash of the sources that train: it tells uncommitted changes apart, and no other change from none."""
+    digest = hashlib.sha256()
+    for path in sorted(path for room in ("include", "training") for path in (PROJECT / room).rglob("*.py")):
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _git(*arguments: str) -> str:

@@ -26,7 +26,7 @@ from include.errors import CtrError
 from include.lake import Lake
 from include.registry import ModelVersion
 from include.settings import Settings
-from include.version import code_version
+from include.version import code_digest
 from training.cache import VectorCache
 from training.checksum import checksum
 from training.device import device
@@ -70,7 +70,7 @@ class Checkpoints:
             "vectors": [*VectorCache(store, config.encoder).parts(), *VectorCache(store, config.llm).parts(days[-1])],
             "base": base.content_hash if base else None,
             "settings": settings.digest(),
-            "code": code_version(),
+            "code": code_digest(),
             "processes": processes(),
             "torch": torch.__version__,
             "device": device(),

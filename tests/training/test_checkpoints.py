@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import fabricate
@@ -13,6 +14,7 @@ import pytest
 from include import registry
 from include.settings import PROJECT, Settings
 from training import train
+from training.artifact import save
 from training.checkpoints import TRAINER, Checkpoints
 from training.loop import Trainer
 
@@ -66,12 +68,13 @@ def stopped(monkeypatch, settings: Settings, owner: type, method: str, call: int
             train.run(LAST, settings)
 
 
-@pytest.fixture
-def whole(world, in_blocks) -> dict:
-    """The record of a run that nothing stopped."""
-    record = train.run(LAST, in_blocks)
-    assert not folders(world)
-    return record
+@pytest.fixture(scope="module")
+def whole(made, tmp_path_factory) -> dict:
+    """Content hash and curve of a run that nothing stopped and that writes no checkpoint."""
+    settings, days = made.settings.model_copy(update={"shuffle_rows": 200}), [fabricate.day(n) for n in range(4)]
+    trained = train.fit(made.lake, days, settings, None)
+    digest = save(tmp_path_factory.mktemp("whole"), trained.predictor, {})
+    return {"content_hash": digest, "learning_curve": [asdict(point) for point in trained.curve]}
 
 
 def same(one: dict, two: dict) -> bool:
@@ -98,7 +101,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
     record = train.run(LAST, in_blocks)
     assert len(steps) == again
     assert same(record, whole)
-    assert record["version"] == whole["version"]
+    assert [version.version for version in registry.versions()] == [record["version"]]
     assert not folders(world)
     assert ("goes on" in capfd.readouterr().err) == (again < 4 * STEPS)
 
@@ -180,7 +183,7 @@ def test_a_checkpoint_of_another_run_is_not_used(in_blocks, world, monkeypatch, 
     assert not folders(world)
 
 
-def test_other_data_vectors_settings_or_bases_are_other_runs(world, in_blocks):
+def test_other_data_vectors_settings_or_code_are_other_runs(world, in_blocks, monkeypatch):
     config, days = train.config_of(in_blocks), [fabricate.day(number) for number in range(2)]
 
     def folder(settings: Settings = in_blocks, count: int = 2) -> Path:
@@ -191,7 +194,9 @@ def test_other_data_vectors_settings_or_bases_are_other_runs(world, in_blocks):
     known.add(folder())
     fabricate.fake_vectors(world.lake, world.log[:20], seed=3)
     known.add(folder())
-    assert len(known) == 5
+    monkeypatch.setattr("training.checkpoints.code_digest", lambda: "other code")
+    known.add(folder())
+    assert len(known) == 6
     assert folder() == folder()
 
 
