@@ -57,10 +57,8 @@ class Learning:
         labelled = with_prior(rows, state.config)
         loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, begun.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
-        tells = (
-            learnt.curve or not self.trainer.fresh
-        )  # what untrained weights foresaw tells nothing of the trained ones
-        foreseen = Foreseen(logit, rows.label.numpy(), rows.scene.numpy()) if tells else None
+        untrained = self.trainer.fresh and not learnt.curve  # what such weights foresaw calibrates nothing
+        foreseen = None if untrained else Foreseen(logit, rows.label.numpy(), rows.scene.numpy())
         return learnt.and_day(after, point, foreseen)
 
     def _foresee(self, rows: Rows) -> Doubles:
