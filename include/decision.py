@@ -6,13 +6,15 @@ from typing import Any
 from include import registry
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import lake
+from include.rooms import verify
 
 
 def apply_decision(day: date, by: str) -> dict[str, Any]:
     """Promotes the candidate of the day's decision and returns the record, completed by `promoted` and `decided_by`.
 
     A held candidate may be promoted (`by` is then the person who approved it), a rejected one may not, nor one of a run
-    that was not allowed to promote (a backfill): `InvalidInputError`. Applying it twice changes nothing, not even when
+    that was not allowed to promote (a backfill): `InvalidInputError`; nor one that cannot be loaded, or predicts its probe
+    otherwise than when it was saved: `CtrError`. Applying it twice changes nothing, not even when
     the version was rolled back in between.
     """
     record = _decision(day)
@@ -28,6 +30,7 @@ def apply_decision(day: date, by: str) -> dict[str, Any]:
             f"The run of {day} may not promote (a backfill without 'promote'). "
             f"To put its candidate in use: `ctr promote {record['candidate']}`."
         )
+    verify(record["candidate"])
     registry.promote(record["candidate"], reason="; ".join(record["reasons"]), by=by, replacing=record["champion"])
     return _settle(day, record, by, promoted=True)
 

@@ -92,6 +92,17 @@ def score(day: Day) -> None:
     show_json(job.run(parse_day(day)))
 
 
+@cli.command()
+def verify(
+    version: Annotated[int, typer.Option("--version", help="Number of the version, as `ctr models` shows it.")],
+    as_json: JsonFlag = False,  # noqa: ARG001, errors are told as JSON
+) -> None:
+    """Loads a version and predicts its probe again, as before every promotion."""
+    from training import probe as job
+
+    show_json(job.verify(version))
+
+
 @cli.command("leak-demo")
 def leak_demo(
     day: leak_options.EvaluationDay = None,

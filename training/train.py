@@ -19,6 +19,7 @@ from include.console import err
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
+from training import probe
 from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration
@@ -81,6 +82,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
         write_curve(Path(folder), trained.curve)
+        probe.write(Path(folder), trained.predictor, store, days[-1])
         version = registry.register(
             Path(folder),
             log_day=day,

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from include.commands.rooms import training
 from include.console import JsonFlag
+from include.rooms import training
 
 DEFAULT_DAYS = 14
 DEFAULT_ROWS = 200_000

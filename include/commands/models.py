@@ -43,6 +43,7 @@ def promote(
 ) -> None:
     """Makes a version the champion, whatever the gate said of it."""
     from include import registry
+    from include.rooms import verify
 
     chosen, current = registry.get(version), registry.champion()
     if current is not None and chosen.log_day < current.log_day:
@@ -50,6 +51,7 @@ def promote(
             f"Version {version} is of {chosen.log_day}, older than champion {current.version} of {current.log_day}. "
             f"To return to it, so that later runs start from it too: `ctr rollback --to {version}`."
         )
+    verify(version)
     _say(registry.promote(version, reason=reason, by=getpass.getuser()), as_json)
 
 
@@ -66,7 +68,7 @@ def rollback(
 
 def score(day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]) -> None:
     """Writes the champion's click probabilities of a published day's impressions to the lake, and prints where."""
-    from include.commands.rooms import training
+    from include.rooms import training
 
     raise typer.Exit(training("score", "--day", day))
 

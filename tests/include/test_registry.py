@@ -146,7 +146,8 @@ def decide(candidate: ModelVersion, verdict: str = "promote", *, may_promote: bo
     )
 
 
-def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path) -> None:
+def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.decision.verify", lambda version: None)  # these versions are no models
     first = promote(register(home, day=16))
     candidate = register(home)
     decide(candidate, "hold")

@@ -1,0 +1,34 @@
+"""How the rooms that do not import `training` reach it: as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+from include.errors import CtrError
+from include.settings import PROJECT
+
+
+def training(*arguments: str) -> int:
+    """Runs `python -m training …` and returns its exit status; what it prints is the command's."""
+    return subprocess.run(_command(arguments), env=_environment()).returncode
+
+
+def verify(version: int) -> None:
+    """Loads a version and predicts its probe again (`training/probe.py`); raises `CtrError` with what is wrong with it."""
+    command = _command(("verify", "--version", str(version), "--json"))
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        try:
+            told = json.loads(done.stdout)["error"]
+        except (ValueError, KeyError):
+            told = done.stderr[-2000:]
+        raise CtrError(f"Version {version} cannot serve, and the champion stays: {told}")
+
+
+def _command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "training", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))}

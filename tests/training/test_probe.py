@@ -1,0 +1,51 @@
+"""A version serves only if it is what was saved: it is loaded and predicts its probe again."""
+
+import fabricate
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include import registry
+from include.decision import apply_decision
+from include.errors import CtrError
+from training import probe, train
+
+LAST = fabricate.day(4)
+
+
+@pytest.fixture
+def candidate(world) -> int:
+    """The candidate of the last day, which the gate would promote."""
+    version = train.run(LAST, world.settings)["version"]
+    decision = {"verdict": "promote", "reasons": ["better"], "rules": [], "candidate": version, "champion": None}
+    world.lake.write_record("decision", LAST, {**decision, "may_promote": True})
+    return version
+
+
+def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(candidate):
+    assert probe.verify(candidate) == {"version": candidate, "rows": probe.ROWS, "largest_difference": 0.0}
+    assert apply_decision(LAST, "gate")["promoted"]
+    assert registry.champion().version == candidate
+
+
+def test_a_version_whose_files_have_changed_does_not_serve(candidate):
+    path = registry.download(candidate) / "calibration.json"
+    path.write_text(path.read_text().replace('"offset": ', '"offset": 1'))
+    with pytest.raises(CtrError, match=r"cannot serve, and the champion stays: .*not those that were registered"):
+        apply_decision(LAST, "gate")
+    assert registry.champion() is None
+
+
+def test_a_version_that_predicts_otherwise_does_not_serve(candidate):
+    path = registry.download(candidate) / probe.PROBE
+    rows = pq.read_table(path)
+    other = pa.array(np.clip(rows["probability"].to_numpy() + 0.01, 0, 1))
+    pq.write_table(rows.set_column(rows.column_names.index("probability"), "probability", other), path)
+    with pytest.raises(CtrError, match=r"probabilities differ by up to 0\.01"):
+        probe.verify(candidate)
+
+
+def test_a_version_of_before_there_were_probes_is_loaded_alone(candidate):
+    (registry.download(candidate) / probe.PROBE).unlink()
+    assert probe.verify(candidate)["rows"] == 0
