@@ -27,8 +27,8 @@ LADDER = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
 ALTERNATIVES = ("star", "pepnet")
 """Other backbones of the project, in the place of `ple`; measured where asked for."""
-TEXT_SPACES = {f"ple-text-{space}": space for space in ("pca", "encoder")}
-"""`ple-text` in other spaces than the whitened one; measured where asked for."""
+TEXT_SPACES = {f"ple-text-{space}": space for space in ("whitened", "encoder")}
+"""`ple-text` in other spaces than the default one; measured where asked for."""
 LIGHTGBM, LIGHTGBM_TEXT = "lightgbm", "lightgbm-text"
 PEERS = (LIGHTGBM, LIGHTGBM_TEXT, "rechub-mmoe", "rechub-ple")
 MODELS = (*PEERS, *LADDER, *ALTERNATIVES, *TEXT_SPACES)

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     )
     text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
     text_space: Literal["whitened", "pca", "encoder"] = Field(
-        "whitened", description="How a model reads text vectors: whitened, principal components, or as encoded."
+        "pca", description="How a model reads text vectors: principal components, whitened, or as encoded."
     )
     llm: str = Field(
         "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."

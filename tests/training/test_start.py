@@ -136,7 +136,7 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, capsys):
         ("model", {"model": "ple"}),
         ("encoder", {"text_encoder": "team/encoder"}),
         ("llm", {"llm": "team/language-model"}),
-        ("text_space", {"text_space": "pca"}),
+        ("text_space", {"text_space": "whitened"}),
     ],
 )
 def test_a_base_of_other_settings_is_not_continued(world, capsys, what, changed):
