@@ -68,6 +68,9 @@ class Champion:
                 f"'title_key' is of type {table['title_key'].type}: expected 64-bit integers, which floats cannot hold. Use "
                 "pandas' nullable Int64, or an Arrow table."
             )
+        for name in set(BAGS) & set(self.columns()):  # of lists that are all empty pandas knows no type
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table[name].cast(pa.list_(pa.int64())))
         return self.predictor.predict(table)
 
 
