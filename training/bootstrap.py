@@ -4,33 +4,41 @@ A user's impressions are not independent, so users are resampled, not rows: each
 weight (Chamandy et al., "Estimating Uncertainty for Massive Data Streams", Google, 2012). All metrics of a model are
 functions of sums that are linear in these weights, so a resample is a product of sparse matrices `[sums, users]` with
 weights `[users, resamples]`. Models that are resampled together share the weights: their differences are paired.
+
+Groups overlap, so sums are made in two steps, each row counting once in the first: of the *atoms* that the groups' rank
+bins cut the rows into, and from them of each bin, of which it is a union.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from training import metrics
 from training.metrics import CALIBRATION_BINS, Floats, Integers, changes, first_of_run
 
 METRICS = ("ctr", "auc", "gauc", "log_loss", "pcoc", "ece")
-MAX_BINS = 1024
-"""In a group with more rows, scores of neighbouring ranks count as tied in the resamples: it moves AUC by about 1e-5."""
+MAX_BINS = 100 * CALIBRATION_BINS
+"""In a group with more rows, scores of neighbouring ranks count as tied in the resamples: it moves AUC by about 1e-5.
+
+A multiple, so that a calibration bin is a union of rank bins.
+"""
+_CHUNK = 1 << 25
+"""Numbers that a thread holds at a time, about."""
 
 _POISSON = np.searchsorted(np.cumsum(np.exp(-1) / np.array([1, 1, 2, 6, 24, 120, 720, 5040])), np.arange(65536) / 65536)
 _POISSON_WEIGHT = _POISSON.astype(np.float32)
 """Poisson(1) by inverse transform of 16 random bits."""
 
 
-def user_weights(users: int, resamples: int, seed: Sequence[int], width: int) -> Iterator[NDArray[np.float32]]:
-    """Weights `[users, up to width] float32` of `resamples` resamples, in chunks."""
+def user_weights(users: int, resamples: int, seed: Sequence[int]) -> NDArray[np.float32]:
+    """Weights `[users, resamples] float32` of some resamples."""
     random = np.random.default_rng(list(seed))
-    for start in range(0, resamples, width):
-        shape = (users, min(width, resamples - start))
-        yield _POISSON_WEIGHT[random.integers(0, 65536, shape, dtype=np.uint16)]
+    return _POISSON_WEIGHT[random.integers(0, 65536, (users, resamples), dtype=np.uint16)]
 
 
 @dataclass(frozen=True)
@@ -45,82 +53,106 @@ class Scored:
 class GroupMetrics:
     """Every metric of every group, as a function of user weights; a group is any set of rows, none of them empty.
 
-    `pairs` `[groups]` counts the users with a click and a non-click in the group.
+    `pairs` `[groups]` counts the users with a click and a non-click in the group; `size` is how many numbers of a resample
+    are in memory at once.
     """
 
     def __init__(self, rows: Scored, groups: Sequence[Integers]) -> None:
-        position = np.empty(len(rows.label), np.int64)
-        position[np.argsort(rows.probability, kind="stable")] = np.arange(len(position))
-        index = np.concatenate([members[np.argsort(position[members])] for members in groups])
+        order = np.argsort(rows.probability, kind="stable")
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
+        index = np.concatenate([order[np.sort(position[members])] for members in groups])
         size = np.array([len(members) for members in groups])
         group = np.repeat(np.arange(len(groups)), size)
-        label, probability, user = rows.label[index], rows.probability[index], rows.user[index]
-        # From here on the rows are sorted by group and, within it, by score.
-        self.groups = len(groups)
-        self.users = int(rows.user.max()) + 1
-        self._sums = self._linear_sums(group, label, probability, user)
+        # Here the rows are sorted by group and, within it, by score; so are the bins.
+        probability = rows.probability[index]
         lowest = first_of_run(changes(group) | changes(probability)) - (np.cumsum(size) - size)[group]
         tied = np.where(size[group] > MAX_BINS, lowest * MAX_BINS // size[group], lowest)
-        self._rank(group, tied, label > 0, user)
-        of_bin = group * CALIBRATION_BINS + lowest * CALIBRATION_BINS // size[group]
-        shape = (self.groups * CALIBRATION_BINS, self.users)
-        self._residuals = csr_array(((probability - label).astype(np.float32), (of_bin, user)), shape=shape)
+        new_bin = changes(group) | changes(tied)
+        calibration = lowest[new_bin] * CALIBRATION_BINS // size[group[new_bin]]
+        new_group = changes(group[new_bin])
+        self._group_starts = np.flatnonzero(new_group)
+        self._calibration_starts = np.flatnonzero(new_group | changes(calibration))
+        self._group_calibration = np.flatnonzero(new_group[self._calibration_starts])
+        self.groups = len(groups)
+        self.users = int(rows.user.max()) + 1
+        atom, self._atoms_of_bin = _atoms(len(rows.label), index, np.cumsum(new_bin) - 1, size)
+        self._atom_sums = self._sums_of_atoms(rows, atom)
+        self._user_areas = self._sums_of_users(rows, index, group)
+        self.size = self.users + self._atom_sums.shape[0] + 6 * self._atoms_of_bin.shape[0]
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Floats]:
         """Each metric `[groups, resamples] float64` under weights `[users, resamples]`; NaN where not defined."""
-        rows, clicks, predicted, loss, user_rows, user_area = np.split(self._sums @ weights, 6)
-        distance = np.abs(self._residuals @ weights).reshape(self.groups, CALIBRATION_BINS, -1).sum(axis=1)
+        resamples = weights.shape[1]
+        of_atoms = (self._atom_sums @ weights).reshape(self._atoms_of_bin.shape[1], -1)
+        clicks, others, residual, loss = np.split(self._atoms_of_bin @ of_atoms, 4, axis=1)
+        distance = np.abs(np.add.reduceat(residual, self._calibration_starts, axis=0, dtype=np.float64))
+        all_clicks, all_others, all_residual, all_loss = (
+            np.add.reduceat(values, self._group_starts, axis=0, dtype=np.float64)
+            for values in (clicks, others, residual, loss)
+        )
+        rows = all_clicks + all_others
+        user_rows, user_area = (self._user_areas @ weights).reshape(2, self.groups, resamples)
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
-                "ctr": clicks / rows,
-                "auc": self._auc(weights),
+                "ctr": all_clicks / rows,
+                "auc": self._won(clicks, others, all_clicks) / (all_clicks * all_others),
                 "gauc": user_area / user_rows,
-                "log_loss": loss / rows,
-                "pcoc": predicted / np.where(clicks > 0, clicks, np.nan),
-                "ece": distance / rows,
+                "log_loss": all_loss / rows,
+                "pcoc": (all_residual + all_clicks) / np.where(all_clicks > 0, all_clicks, np.nan),
+                "ece": np.add.reduceat(distance, self._group_calibration, axis=0) / rows,
             }
 
-    def _linear_sums(self, group: Integers, label: Integers, probability: Floats, user: Integers) -> csr_array:
-        """Rows, clicks, predicted clicks, log loss, and of GAUC the weight and the weighted sum: `[6 groups, users]`."""
-        pair_group, pair_user, impressions, area = metrics.user_auc(label, probability, user, group)
-        self.pairs = np.bincount(pair_group, minlength=self.groups)
+    def _sums_of_atoms(self, rows: Scored, atom: Integers) -> csc_array:
+        """Clicks, non-clicks, predicted clicks - clicks and log loss of each atom, one after the other: `[4 atoms, users]`."""
         parts = [
-            (group, user, np.ones(len(group))),
-            (group, user, label),
-            (group, user, probability),
-            (group, user, metrics.row_log_loss(label, probability)),
-            (pair_group, pair_user, impressions),
-            (pair_group, pair_user, impressions * area),
+            (rows.label == 0, np.ones(len(rows.label))),
+            (np.full(len(rows.label), 2), rows.probability - rows.label),
+            (np.full(len(rows.label), 3), metrics.row_log_loss(rows.label, rows.probability)),
         ]
-        line = np.concatenate([of_group + n * self.groups for n, (of_group, _, _) in enumerate(parts)])
-        column = np.concatenate([of_user for _, of_user, _ in parts])
-        values = np.concatenate([value for _, _, value in parts])
-        return csr_array((values, (line, column)), shape=(6 * self.groups, self.users))
+        line = np.concatenate([4 * atom + kind for kind, _ in parts])
+        values = np.concatenate([value for _, value in parts]).astype(np.float32)
+        shape = (4 * self._atoms_of_bin.shape[1], self.users)
+        return csc_array((values, (line, np.tile(rows.user, len(parts)))), shape=shape)
 
-    def _rank(self, group: Integers, tied: Integers, clicked: NDArray[np.bool_], user: Integers) -> None:
-        """Bins of equal `tied` (of a group), ascending, one group after the other, with their clicks and non-clicks."""
-        new_group = changes(group)
-        of_row = np.cumsum(new_group | changes(tied)) - 1
-        self._group_starts = of_row[new_group]
-        shape = (int(of_row[-1]) + 1, self.users)
-        self._clicks, self._others = (
-            csr_array((np.ones(chosen.sum(), np.float32), (of_row[chosen], user[chosen])), shape=shape)
-            for chosen in (clicked, ~clicked)
+    def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csc_array:
+        """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users]`."""
+        clicks, impressions = np.bincount(rows.user, weights=rows.label), np.bincount(rows.user)
+        both = ((clicks > 0) & (clicks < impressions))[rows.user[index]]
+        chosen = index[both]
+        of_group, user, impressions, area = metrics.user_auc(
+            rows.label[chosen], rows.probability[chosen], rows.user[chosen], group[both]
         )
+        self.pairs = np.bincount(of_group, minlength=self.groups)
+        line, values = np.r_[of_group, of_group + self.groups], np.r_[impressions, impressions * area]
+        return csc_array((values.astype(np.float32), (line, np.r_[user, user])), shape=(2 * self.groups, self.users))
 
-    def _auc(self, weights: NDArray[np.float32]) -> Floats:
-        """Weighted Mann-Whitney statistic: of each click, the weight of non-clicks below it and half of those tied."""
-        clicks, others = self._clicks @ weights, self._others @ weights
+    def _won(self, clicks: NDArray[np.float32], others: NDArray[np.float32], all_clicks: Floats) -> Floats:
+        """Mann-Whitney statistic of each group: of each click, the weight of non-clicks below it and half of those tied."""
         starts = self._group_starts
-        through = np.cumsum(others, axis=0, dtype=np.float64)
-        before_group = through[starts] - others[starts]
-        all_clicks = np.add.reduceat(clicks, starts, axis=0, dtype=np.float64)
-        all_others = np.add.reduceat(others, starts, axis=0, dtype=np.float64)
-        through -= 0.5 * others
-        through *= clicks
-        won = np.add.reduceat(through, starts, axis=0) - all_clicks * before_group
-        pairs = all_clicks * all_others
-        return np.divide(won, pairs, out=np.full_like(won, np.nan), where=pairs > 0)
+        below = np.cumsum(others, axis=0, dtype=np.float64)
+        before_group = below[starts] - others[starts]
+        below -= 0.5 * others
+        below *= clicks
+        return np.add.reduceat(below, starts, axis=0) - before_group * all_clicks
+
+
+def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tuple[Integers, csr_array]:
+    """The atom of each row, and which atoms make up each bin, `[bins, atoms]` of 0 and 1.
+
+    Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and `in_bin`
+    the bins they are in.
+    """
+    atom, bins = np.zeros(rows, np.int64), int(in_bin[-1]) + 1
+    ends = np.cumsum(size)
+    for start, end in zip(ends - size, ends, strict=True):
+        members = index[start:end]
+        part = np.unique(atom[members] * bins + in_bin[start:end], return_inverse=True)[1]
+        atom[members] = atom.max() + 1 + part
+    _, example, atom = np.unique(atom, return_index=True, return_inverse=True)
+    chosen = example[atom[index]] == index
+    place = (in_bin[chosen], atom[index[chosen]])
+    return atom, csr_array((np.ones(len(place[0]), np.float32), place), shape=(bins, len(example)))
 
 
 def point(model: GroupMetrics) -> dict[str, Floats]:
@@ -128,14 +160,24 @@ def point(model: GroupMetrics) -> dict[str, Floats]:
     return {name: values[:, 0] for name, values in model(np.ones((model.users, 1), np.float32)).items()}
 
 
-def resample(models: Sequence[GroupMetrics], resamples: int, seed: Sequence[int]) -> list[dict[str, Floats]]:
-    """Of each model each metric `[groups, resamples]`, all models under the same weights."""
+def resample(
+    models: Sequence[GroupMetrics], resamples: int, seed: Sequence[int], threads: int | None = None
+) -> list[dict[str, Floats]]:
+    """Of each model each metric `[groups, resamples]`, all models under the same weights.
+
+    What `threads` (default: the cores) compute does not depend on how many they are: a chunk has its own random numbers.
+    """
     users = max(model.users for model in models)
-    widest = max(users, *(model._clicks.shape[0] for model in models))
-    width = int(np.clip(1_000_000 // widest, 8, 64))
-    chunks = [[model(weights) for model in models] for weights in user_weights(users, resamples, seed, width)]
+    width = int(np.clip(_CHUNK // max(model.size for model in models), 8, 64))
+
+    def chunk(start: int) -> list[dict[str, Floats]]:
+        weights = user_weights(users, min(width, resamples - start), (*seed, start))
+        return [model(weights[: model.users]) for model in models]
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        chunks = list(pool.map(chunk, range(0, resamples, width)))
     return [
-        {name: np.concatenate([chunk[n][name] for chunk in chunks], axis=1) for name in METRICS}
+        {name: np.concatenate([of_models[n][name] for of_models in chunks], axis=1) for name in METRICS}
         for n in range(len(models))
     ]
 
