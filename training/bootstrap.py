@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csr_array
 
 from training import metrics
 from training.metrics import CALIBRATION_BINS, Floats, Integers, changes, first_of_run
@@ -103,7 +103,7 @@ class GroupMetrics:
                 "ece": np.add.reduceat(distance, self._group_calibration, axis=0) / rows,
             }
 
-    def _sums_of_atoms(self, rows: Scored, atom: Integers) -> csc_array:
+    def _sums_of_atoms(self, rows: Scored, atom: Integers) -> csr_array:
         """Clicks, non-clicks, predicted clicks - clicks and log loss of each atom, one after the other: `[4 atoms, users]`."""
         parts = [
             (rows.label == 0, np.ones(len(rows.label))),
@@ -113,19 +113,20 @@ class GroupMetrics:
         line = np.concatenate([4 * atom + kind for kind, _ in parts])
         values = np.concatenate([value for _, value in parts]).astype(np.float32)
         shape = (4 * self._atoms_of_bin.shape[1], self.users)
-        return csc_array((values, (line, np.tile(rows.user, len(parts)))), shape=shape)
+        return csr_array((values, (line, np.tile(rows.user, len(parts)))), shape=shape)
 
-    def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csc_array:
+    def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csr_array:
         """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users]`."""
-        clicks, impressions = np.bincount(rows.user, weights=rows.label), np.bincount(rows.user)
-        both = ((clicks > 0) & (clicks < impressions))[rows.user[index]]
+        share = np.bincount(rows.user, weights=rows.label) / np.maximum(np.bincount(rows.user), 1)
+        # Who has one class only among all rows has it in every group.
+        both = ((share > 0) & (share < 1))[rows.user[index]]
         chosen = index[both]
         of_group, user, impressions, area = metrics.user_auc(
             rows.label[chosen], rows.probability[chosen], rows.user[chosen], group[both]
         )
         self.pairs = np.bincount(of_group, minlength=self.groups)
         line, values = np.r_[of_group, of_group + self.groups], np.r_[impressions, impressions * area]
-        return csc_array((values.astype(np.float32), (line, np.r_[user, user])), shape=(2 * self.groups, self.users))
+        return csr_array((values.astype(np.float32), (line, np.r_[user, user])), shape=(2 * self.groups, self.users))
 
     def _won(self, clicks: NDArray[np.float32], others: NDArray[np.float32], all_clicks: Floats) -> Floats:
         """Mann-Whitney statistic of each group: of each click, the weight of non-clicks below it and half of those tied."""
@@ -141,7 +142,7 @@ def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tupl
     """The atom of each row, and which atoms make up each bin, `[bins, atoms]` of 0 and 1.
 
     Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and `in_bin`
-    the bins they are in.
+    their bins, ascending.
     """
     atom, bins = np.zeros(rows, np.int64), int(in_bin[-1]) + 1
     ends = np.cumsum(size)

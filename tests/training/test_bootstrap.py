@@ -2,10 +2,23 @@
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from scored_days import make_day, model
+from sklearn.metrics import roc_auc_score
 
 from training import metrics
-from training.bootstrap import METRICS, GroupMetrics, Scored, interval, point, reflected, resample, user_weights
+from training.bootstrap import (
+    MAX_BINS,
+    METRICS,
+    GroupMetrics,
+    Scored,
+    _atoms,
+    interval,
+    point,
+    reflected,
+    resample,
+    user_weights,
+)
 
 
 def small(rows: int = 600, seed: int = 0) -> Scored:
@@ -47,11 +60,89 @@ def test_a_resample_is_what_repeating_each_users_rows_gives() -> None:
             assert resampled[name][0, b] == pytest.approx(expected[name], rel=1e-5), name
 
 
-def test_many_rows_are_binned_without_moving_auc() -> None:
-    day = make_day(20_000, 3)
-    rows = Scored(day.label, model(day, 1), day.user)
-    binned = point(GroupMetrics(rows, [np.arange(20_000)]))["auc"][0]
-    assert binned == pytest.approx(metrics.auc(rows.label, rows.probability), abs=5e-5)
+@pytest.mark.parametrize("rows", [20_000, 200_000])
+def test_many_rows_are_binned_without_moving_auc_or_ece(rows: int) -> None:
+    day = make_day(rows, 3)
+    scored = Scored(day.label, model(day, 1), day.user)
+    groups = [np.arange(rows), np.flatnonzero(day.scene == "2"), np.flatnonzero(day.user_level == "few")]
+    binned = point(GroupMetrics(scored, groups))
+    for n, group in enumerate(groups):
+        exact = direct(scored, group)
+        assert len(group) > MAX_BINS
+        assert binned["auc"][n] == pytest.approx(exact["auc"], abs=5e-5 * np.sqrt(20_000 / rows))
+        assert binned["ece"][n] == pytest.approx(exact["ece"], rel=1e-5)
+
+
+def test_binning_moves_a_resample_by_far_less_than_resamples_differ() -> None:
+    rows, resamples = 20_000, 8
+    day = make_day(rows, 4)
+    scored = Scored(day.label, model(day, 1), day.user)
+    weights = user_weights(int(day.user.max()) + 1, resamples, (5,))
+    binned = GroupMetrics(scored, [np.arange(rows)])(weights)["auc"][0]
+    exact = [roc_auc_score(day.label, scored.probability, sample_weight=weights[day.user, b]) for b in range(resamples)]
+    assert np.abs(binned - exact).max() < 0.01 * np.std(exact)
+
+
+def test_overlapping_nested_equal_and_single_groups_are_what_each_gives_alone() -> None:
+    rows = small(900, 6)
+    random = np.random.default_rng(0)
+    groups = [
+        np.arange(900),
+        random.permutation(900)[:500],
+        np.arange(300, 800),
+        np.arange(300, 310),
+        np.arange(310, 800),
+        np.array([7]),
+        np.arange(300, 800),
+    ]
+    together, weights = GroupMetrics(rows, groups), user_weights(int(rows.user.max()) + 1, 5, (2,))
+    drawn = together(weights)
+    for n, group in enumerate(groups):
+        alone = GroupMetrics(rows, [group])
+        assert together.pairs[n] == alone.pairs[0]
+        for name, values in alone(weights).items():
+            np.testing.assert_allclose(drawn[name][n], values[0], rtol=2e-5, err_msg=name)
+
+
+def test_rows_of_one_atom_are_in_the_same_bins_and_bins_are_unions_of_atoms() -> None:
+    random = np.random.default_rng(1)
+    members = [np.arange(200), random.permutation(200)[:90], np.arange(50, 60)]
+    index, size = np.concatenate(members), np.array([len(each) for each in members])
+    bins = [np.sort(random.integers(0, 4, len(each))) + 4 * n for n, each in enumerate(members)]
+    in_bin = np.unique(np.concatenate(bins), return_inverse=True)[1]
+    atom, atoms_of_bin = _atoms(250, index, in_bin, size)
+    expected = np.zeros((in_bin.max() + 1, 250))
+    expected[in_bin, index] = 1
+    assert np.array_equal(atoms_of_bin.toarray()[:, atom], expected)
+    assert len(np.unique(expected, axis=1).T) == atoms_of_bin.shape[1]
+
+
+def test_draws_do_not_depend_on_the_number_of_threads() -> None:
+    rows = small(2_000)
+    models = [GroupMetrics(rows, [np.arange(2_000), np.arange(0, 2_000, 3)])]
+    (one,), (three,) = (resample(models, 200, (4,), threads) for threads in (1, 3))
+    for name in METRICS:
+        assert np.array_equal(one[name], three[name]), name
+
+
+def test_the_standard_error_of_auc_is_delongs_where_each_user_has_one_row() -> None:
+    rows = 6_000
+    day = make_day(rows, 9)
+    scored = Scored(day.label, model(day, 1), np.arange(rows))
+    drawn = resample([GroupMetrics(scored, [np.arange(rows)])], 1_000, (6,))[0]["auc"][0]
+    assert drawn.std() == pytest.approx(delong(day.label, scored.probability), rel=0.1)
+
+
+def delong(label: np.ndarray, probability: np.ndarray) -> float:
+    """Standard error of AUC: DeLong et al., "Comparing the Areas under Two or More Correlated ROC Curves", Biometrics 1988.
+
+    By mid-ranks, as in Sun and Xu, "Fast Implementation of DeLong's Algorithm", IEEE Signal Processing Letters 2014.
+    """
+    clicks, others = probability[label == 1], probability[label == 0]
+    ranks = rankdata(np.r_[clicks, others])
+    of_click = (ranks[: len(clicks)] - rankdata(clicks)) / len(others)
+    of_other = 1 - (ranks[len(clicks) :] - rankdata(others)) / len(clicks)
+    return float(np.sqrt(of_click.var(ddof=1) / len(clicks) + of_other.var(ddof=1) / len(others)))
 
 
 def test_weights_are_poisson_and_depend_on_the_seed_alone() -> None:
