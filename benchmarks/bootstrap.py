@@ -28,6 +28,7 @@ from training.metrics import Integers
 
 _SHARES = (0.06, 0.26, 0.48, 0.12, 0.08)
 _LOGITS = (-1.6, -2.4, -2.0, -3.0, -1.2)
+_WIDTH = 130
 _T = TypeVar("_T")
 
 
@@ -85,6 +86,8 @@ def show(result: dict[str, Any]) -> None:
     """Prints a table."""
     told, found, options = result["machine"], result["measured"], result["options"]
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
     console.print(
         f"{told['cores']} cores (load {found['load']}), {told['cpu']}, code {told['code']}; {found['threads']} threads; "
         f"{options['rows']:,} rows, {found['users']:,} users, {found['groups']} groups, two models, "

@@ -92,7 +92,7 @@ class GroupMetrics:
             for values in (clicks, others, residual, loss)
         )
         rows = all_clicks + all_others
-        user_rows, user_area = (self._user_areas @ weights).reshape(2, self.groups, resamples)
+        user_rows, user_area = (self._user_areas @ weights[self._with_both]).reshape(2, self.groups, resamples)
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
                 "ctr": all_clicks / rows,
@@ -116,7 +116,7 @@ class GroupMetrics:
         return csr_array((values, (line, np.tile(rows.user, len(parts)))), shape=shape)
 
     def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csr_array:
-        """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users]`."""
+        """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users with both classes]`."""
         share = np.bincount(rows.user, weights=rows.label) / np.maximum(np.bincount(rows.user), 1)
         # Who has one class only among all rows has it in every group.
         both = ((share > 0) & (share < 1))[rows.user[index]]
@@ -125,8 +125,10 @@ class GroupMetrics:
             rows.label[chosen], rows.probability[chosen], rows.user[chosen], group[both]
         )
         self.pairs = np.bincount(of_group, minlength=self.groups)
+        self._with_both, column = np.unique(user, return_inverse=True)
         line, values = np.r_[of_group, of_group + self.groups], np.r_[impressions, impressions * area]
-        return csr_array((values.astype(np.float32), (line, np.r_[user, user])), shape=(2 * self.groups, self.users))
+        shape = (2 * self.groups, len(self._with_both))
+        return csr_array((values, (line, np.r_[column, column])), shape=shape)
 
     def _won(self, clicks: NDArray[np.float32], others: NDArray[np.float32], all_clicks: Floats) -> Floats:
         """Mann-Whitney statistic of each group: of each click, the weight of non-clicks below it and half of those tied."""
