@@ -27,6 +27,8 @@ MAX_BINS = 100 * CALIBRATION_BINS
 
 A multiple, so that a calibration bin is a union of rank bins.
 """
+_LARGE_ATOM = 64
+"""With more rows, an atom's sums are kept as deviations from its means; where scores are hardly tied, atoms are smaller."""
 _CHUNK = 1 << 25
 """Numbers that a thread holds at a time, about."""
 
@@ -84,8 +86,11 @@ class GroupMetrics:
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Floats]:
         """Each metric `[groups, resamples] float64` under weights `[users, resamples]`; NaN where not defined."""
         resamples = weights.shape[1]
-        of_atoms = (self._atom_sums @ weights).reshape(self._atoms_of_bin.shape[1], -1)
-        clicks, others, residual, loss = np.split(self._atoms_of_bin @ of_atoms, 4, axis=1)
+        of_atoms = (self._atom_sums @ weights).reshape(-1, 4, resamples)
+        large = of_atoms[self._large]
+        of_atoms[self._large, 2:] += (self._means * large[:, :2, None]).sum(axis=1)
+        of_bins = self._atoms_of_bin @ of_atoms.reshape(len(of_atoms), -1)
+        clicks, others, residual, loss = np.split(of_bins, 4, axis=1)
         distance = np.abs(np.add.reduceat(residual, self._calibration_starts, axis=0, dtype=np.float64))
         all_clicks, all_others, all_residual, all_loss = (
             np.add.reduceat(values, self._group_starts, axis=0, dtype=np.float64)
@@ -104,16 +109,23 @@ class GroupMetrics:
             }
 
     def _sums_of_atoms(self, rows: Scored, atom: Integers) -> csr_array:
-        """Clicks, non-clicks, predicted clicks - clicks and log loss of each atom, one after the other: `[4 atoms, users]`."""
-        parts = [
-            (rows.label == 0, np.ones(len(rows.label))),
-            (np.full(len(rows.label), 2), rows.probability - rows.label),
-            (np.full(len(rows.label), 3), metrics.row_log_loss(rows.label, rows.probability)),
-        ]
-        line = np.concatenate([4 * atom + kind for kind, _ in parts])
-        values = np.concatenate([value for _, value in parts]).astype(np.float32)
-        shape = (4 * self._atoms_of_bin.shape[1], self.users)
-        return csr_array((values, (line, np.tile(rows.user, len(parts)))), shape=shape)
+        """Clicks, non-clicks, residual (prediction - label) and log loss of one atom after the other: `[4 atoms, users]`.
+
+        Of a large atom the last two are deviations from `_means` `[large, 2, 2, 1]`, those over its clicks and over its
+        non-clicks: float32 would drift in the sum of many equal numbers, but counts, which the means go with, are whole.
+        """
+        atoms, of_class = self._atoms_of_bin.shape[1], 2 * atom + (rows.label == 0)
+        values = np.stack([rows.probability - rows.label, metrics.row_log_loss(rows.label, rows.probability)])
+        size = np.bincount(of_class, minlength=2 * atoms)
+        totals = np.stack([np.bincount(of_class, weights=each, minlength=2 * atoms) for each in values], axis=1)
+        means = (totals / np.maximum(size, 1)[:, None]).astype(np.float32).reshape(atoms, 2, 2, 1)
+        is_large = size.reshape(-1, 2).sum(axis=1) > _LARGE_ATOM
+        means[~is_large] = 0
+        self._large, self._means = np.flatnonzero(is_large), means[is_large]
+        values -= means.reshape(-1, 2)[of_class].T
+        line = np.concatenate([4 * atom + kind for kind in (rows.label == 0, 2, 3)])
+        data = np.r_[np.ones(len(atom)), values.ravel()].astype(np.float32)
+        return csr_array((data, (line, np.tile(rows.user, 3))), shape=(4 * atoms, self.users))
 
     def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csr_array:
         """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users with both classes]`."""

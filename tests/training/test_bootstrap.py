@@ -73,14 +73,26 @@ def test_many_rows_are_binned_without_moving_auc_or_ece(rows: int) -> None:
         assert binned["ece"][n] == pytest.approx(exact["ece"], rel=1e-5)
 
 
+def test_a_million_tied_rows_are_added_up_exactly() -> None:
+    label = np.tile([1, 0, 0, 0, 0, 0, 0], 150_000)
+    rows = Scored(label, np.full(len(label), 0.1234567), np.arange(len(label)) // 3)
+    points = point(GroupMetrics(rows, [np.arange(len(label))]))
+    for name, expected in direct(rows, np.arange(len(label))).items():
+        assert points[name][0] == pytest.approx(expected, rel=1e-6), name
+
+
 def test_binning_moves_a_resample_by_far_less_than_resamples_differ() -> None:
     rows, resamples = 20_000, 8
     day = make_day(rows, 4)
     scored = Scored(day.label, model(day, 1), day.user)
     weights = user_weights(int(day.user.max()) + 1, resamples, (5,))
-    binned = GroupMetrics(scored, [np.arange(rows)])(weights)["auc"][0]
-    exact = [roc_auc_score(day.label, scored.probability, sample_weight=weights[day.user, b]) for b in range(resamples)]
-    assert np.abs(binned - exact).max() < 0.01 * np.std(exact)
+    binned = GroupMetrics(scored, [np.arange(rows)])(weights)
+    drawn = weights[day.user]
+    loss = np.average(np.tile(metrics.row_log_loss(day.label, scored.probability), (resamples, 1)).T, 0, drawn)
+    area = [roc_auc_score(day.label, scored.probability, sample_weight=drawn[:, b]) for b in range(resamples)]
+    predicted = scored.probability @ drawn / (day.label @ drawn)
+    for name, exact in {"auc": area, "log_loss": loss, "pcoc": predicted}.items():
+        assert np.abs(binned[name][0] - exact).max() < 0.01 * np.std(exact), name
 
 
 def test_overlapping_nested_equal_and_single_groups_are_what_each_gives_alone() -> None:
