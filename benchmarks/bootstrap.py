@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine, result_file
+from benchmarks.machine import console, machine, result_file
 from include.schemas import LEVELS
 from include.settings import settings
 from training.bootstrap import GroupMetrics, Scored, resample
@@ -28,7 +27,6 @@ from training.metrics import Integers
 
 _SHARES = (0.06, 0.26, 0.48, 0.12, 0.08)
 _LOGITS = (-1.6, -2.4, -2.0, -3.0, -1.2)
-_WIDTH = 130
 _T = TypeVar("_T")
 
 
@@ -85,10 +83,8 @@ def _peak() -> int:
 def show(result: dict[str, Any]) -> None:
     """Prints a table."""
     told, found, options = result["machine"], result["measured"], result["options"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(
+    out = console()
+    out.print(
         f"{told['cores']} cores (load {found['load']}), {told['cpu']}, code {told['code']}; {found['threads']} threads; "
         f"{options['rows']:,} rows, {found['users']:,} users, {found['groups']} groups, two models, "
         f"{options['resamples']:,} resamples; peak {found['peak_mib']:,} MiB ({found['before_mib']:,} before)"
@@ -98,7 +94,7 @@ def show(result: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for part in ("build", "resample", "total"):
         table.add_row(part, f"{found[part]['wall_seconds']:.1f}", f"{found[part]['cpu_seconds']:.1f}")
-    console.print(table)
+    out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

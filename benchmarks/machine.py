@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich.console import Console
+
 from include.settings import PROJECT, settings
 from include.version import code_version
 
@@ -35,6 +37,14 @@ def machine() -> dict[str, Any]:
             mode="json", exclude={"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts"}
         ),
     }
+
+
+def console(width: int = 130, *, highlight: bool = False) -> Console:
+    """Where a benchmark prints its tables: the terminal, or lines of a set width where there is none."""
+    found = Console(highlight=highlight)
+    if not found.is_terminal:
+        found.width = width
+    return found
 
 
 def result_file(benchmark: str, wanted: Path | None) -> Path:

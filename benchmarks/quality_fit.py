@@ -20,6 +20,7 @@ from benchmarks.quality_models import NEEDED_FOR, fit_and_predict
 from include.calendar import parse_day
 from include.lake import lake
 from include.settings import PROJECT, settings
+from include.version import digest_of
 from training.encoders import encoder_place, llm_place
 from training.metrics import Floats
 
@@ -48,16 +49,9 @@ def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, An
 
 def code_digest() -> str:
     """Short hash of the code that data and predictions depend on, changes that are not committed included."""
-    digest = hashlib.sha256()
-    for path in sorted(
-        [
-            *PROJECT.glob("training/**/*.py"),
-            *PROJECT.glob("include/*.py"),
-            *(PROJECT / f"benchmarks/quality_{name}.py" for name in ("models", "lightgbm", "rechub", "fit")),
-        ]
-    ):
-        digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+    files = [*PROJECT.glob("training/**/*.py"), *PROJECT.glob("include/*.py")]
+    files += [PROJECT / f"benchmarks/quality_{name}.py" for name in ("models", "lightgbm", "rechub", "fit")]
+    return digest_of(files)[:12]
 
 
 def _key(home: Home, seed: int) -> str:

@@ -24,10 +24,9 @@ from training.device import steady_threads
 from training.encoders import encoder_place
 from training.matching import MATCH_WIDTH, match
 from training.metrics import Floats
-from training.text_table import BAGS, TextTable, bag_width, keys_in
+from training.text_table import BAGS, ITEM_TEXTS, TEXT_KEYS, TextTable, bag_width, keys_in
 from training.whitening import Whitening
 
-TEXT_COLUMNS = ("title_key", *BAGS)
 SIMILARITIES = tuple(f"{bag}_similarity_{n}" for bag in BAGS[1:] for n in range(MATCH_WIDTH))
 MOST_ROUNDS, PATIENCE = 2000, 100
 PARAMETERS: dict[str, Any] = {
@@ -60,7 +59,7 @@ class LightGbm:
     def fit(self, days: Sequence[date]) -> None:
         """See `Model`."""
         steady_threads()
-        texts = TEXT_COLUMNS if self._texts else ()
+        texts = TEXT_KEYS if self._texts else ()
         rows = training_rows(self._store, days, [*columns_of(), *texts, "scene", "user_id", "label"])
         if self._texts:
             self._texts.fit(pa.concat_tables(rows))
@@ -102,7 +101,7 @@ class Similarities:
 
     def fit(self, rows: pa.Table) -> None:
         """Centres the vectors on those of the items' texts, as the project's models do."""
-        vectors, found = self._vectors.lookup(keys_in(rows, TEXT_COLUMNS[:2]))
+        vectors, found = self._vectors.lookup(keys_in(rows, ITEM_TEXTS))
         self._space = Whitening.fit(vectors[found])
 
     def added(self, rows: pa.Table) -> pa.Table:

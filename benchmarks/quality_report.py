@@ -2,39 +2,34 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import console
 from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED
 from benchmarks.quality_models import LIGHTGBM, LIGHTGBM_TEXT
 from include.schemas import LEVELS
 
 Result = dict[str, Any]
-_WIDTH = 130
 
 
 def show(result: Result) -> None:
     """Prints three tables for each data set: metrics, differences, and what the models cost."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
+    out = console()
     for data, found in result["data"].items():
-        console.print(f"\n{title(data, found)}", style="bold")
+        out.print(f"\n{title(data, found)}", style="bold")
         for table in (_metrics(found), *(_differences(found, other) for other in _COMPARED), _costs(found)):
             if table.row_count:
-                console.print(table)
+                out.print(table)
         if any(home["in_development"] for home in found["homes"].values()):
-            console.print(f"* {DEVELOPED_ON[data]}.")
+            out.print(f"* {DEVELOPED_ON[data]}.")
         if len({fit["code"] for fit in found["fits"]}) > 1:
-            console.print(
-                "[bold red]The code of training/ changed while this ran: the models are not of one version.[/]"
-            )
-    console.print(
+            out.print("[bold red]The code of training/ changed while this ran: the models are not of one version.[/]")
+    out.print(
         "± is half of a 95 % interval from resampled users (a user has one weight on all days); differences are paired, bold "
         "where the interval leaves 0 out. All models start from nothing on all days before each evaluation day; LightGBM and "
         "torch-rechub see the declared and the deep features, lightgbm-text similarities of texts too; no peer was tuned."
     )
-    console.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
+    out.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
 
 
 def title(data: str, found: Result) -> str:

@@ -3,32 +3,30 @@
 import statistics
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import console
+
 Result = dict[str, Any]
-_WIDTH = 150
 
 
 def show(result: Result) -> None:
     """Prints a table for each part that was measured."""
     parts, told = result["parts"], result["machine"]
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(
+    out = console(150, highlight=True)
+    out.print(
         f"{told['cores']} cores, {told['memory_gib']} GiB, {told['cpu']}; Spark {told['pyspark']}, DuckDB {told['duckdb']}, "
         f"driver memory {told['settings']['spark_driver_memory']}, {told['settings']['spark_master']}, code {told['code']}"
     )
     for size in parts.get("jobs", []):
-        console.print(_jobs(size))
+        out.print(_jobs(size))
     if "days" in parts:
-        console.print(_days(parts["days"]))
+        out.print(_days(parts["days"]))
         checks = parts["days"]["checks"]
-        console.print(f"{checks['passed']} checks passed, {sum(checks['others'].values())} did not: {checks['others']}")
+        out.print(f"{checks['passed']} checks passed, {sum(checks['others'].values())} did not: {checks['others']}")
     if "recompute" in parts:
-        console.print(_recompute(parts["recompute"]))
-        console.print(_nights(parts["recompute"]))
+        out.print(_recompute(parts["recompute"]))
+        out.print(_nights(parts["recompute"]))
 
 
 def _jobs(size: Result) -> Table:

@@ -21,18 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.features import FIRST, home_of
-from benchmarks.machine import Watch, machine, result_file
+from benchmarks.machine import Watch, console, machine, result_file
 from benchmarks.raw_days import RawDays, days_from
 from benchmarks.training_speed import SIZES
 from include.settings import PROJECT, settings
 from include.spark_submit import submit
 
 Result = dict[str, Any]
-_WIDTH = 130
 
 
 def measure(given: argparse.Namespace, days: Sequence[str]) -> list[Result]:
@@ -81,10 +79,8 @@ def summary(found: Sequence[Result]) -> list[Result]:
 def show(result: Result) -> None:
     """Prints a table."""
     told, options = result["machine"], result["options"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(
+    out = console()
+    out.print(
         f"{told['cores']} cores, {told['cpu']}, {told['device']}; torch {told['torch']}, torch-rechub {told['torch-rechub']}, "
         f"code {told['code']}; PLE {SIZES}, batch {options['batch']:,}, {options['days']} days of {options['rows']:,} rows"
     )
@@ -107,7 +103,7 @@ def show(result: Result) -> None:
             memory = (f"{of['ours_peak_mib']:,.0f}", f"{of['rechub_peak_mib']:,.0f}")
             share = f"{row['share_of_matmul']:.0%} of {row['matmul_gflops']:,.0f} GFLOP/s" if what == "step" else ""
             table.add_row(str(row["threads"]), label, *speeds, *memory, share)
-    console.print(table)
+    out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.settings import python_path
 
 
 def training(*arguments: str) -> int:
@@ -31,4 +31,4 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))}
+    return {**os.environ, "PYTHONPATH": python_path()}

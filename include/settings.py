@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from include.errors import InvalidInputError
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def python_path() -> str:
+    """`PYTHONPATH` of a process that runs code of this project: the project's folder before what is there."""
+    return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
 
 
 class Settings(BaseSettings):

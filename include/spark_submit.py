@@ -14,7 +14,7 @@ from include import errors
 from include.calendar import days_between
 from include.errors import CtrError
 from include.raw import Raw, day_folder
-from include.settings import PROJECT, settings
+from include.settings import PROJECT, python_path, settings
 
 SMALL_DAY_BYTES = 200 << 20
 _QUICK_BELOW = {"ingest": 200 << 20, "history": 200 << 20, "features": 1 << 30, "training_table": 1 << 30}
@@ -61,7 +61,7 @@ def submit(
     environment = {
         **os.environ,
         "CTR_HOME": str(settings().home.resolve()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONPATH": python_path(),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }

@@ -2,8 +2,10 @@
 
 import hashlib
 import subprocess
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from include.settings import PROJECT
 
@@ -24,8 +26,13 @@ def code_version() -> str:
 @lru_cache
 def code_digest() -> str:
     """A hash of the sources that train: it tells uncommitted changes apart, and no other change from none."""
+    return digest_of(path for room in ("include", "training") for path in (PROJECT / room).rglob("*.py"))
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """A hash of the names and contents of the project's files, in whatever order they come."""
     digest = hashlib.sha256()
-    for path in sorted(path for room in ("include", "training") for path in (PROJECT / room).rglob("*.py")):
+    for path in sorted(files):
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 

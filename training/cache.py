@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.orc as orc
 
 from include.lake import Lake
+from training.tables import write_orc
 
 Keys = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -59,10 +60,9 @@ class VectorCache:
         values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
         offsets = pa.array(np.arange(len(keys) + 1, dtype=np.int32) * vectors.shape[1])
         table = pa.table({"text_key": pa.array(keys, pa.int64()), "vector": pa.ListArray.from_arrays(offsets, values)})
-        sink = pa.BufferOutputStream()
-        orc.write_table(table, sink, compression="uncompressed")  # float noise does not compress
         name = hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()[:16]
-        self._lake.write_bytes(f"{self._folder}/part-{day}-{name}.orc", sink.getvalue().to_pybytes())
+        # Float noise does not compress.
+        write_orc(self._lake, f"{self._folder}/part-{day}-{name}.orc", table, "uncompressed")
 
     def parts(self, through: date | None = None) -> list[str]:
         """Paths of the parts of days up to `through` (or of all), sorted."""

@@ -24,12 +24,12 @@ from training.embed_texts import encode_into
 from training.encoders import language_model, llm_place
 from training.start import rungs_in_use
 from training.tables import published_days, read_day
+from training.text_table import BAGS, ITEM_TEXTS
 from training.texts import distinct_texts
 
 BATCH = 16
 NEEDED_FOR = "Embedding cold texts"
-ITEM_KEYS = ("title_key", "item_entity_keys")
-USER_KEYS = ("query_entity_keys", "service_entity_keys", "bill_entity_keys")
+USER_KEYS = BAGS[1:]
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
     first: dict[int, date] = {}
     order: list[Keys] = [np.empty(0, np.int64)]
     for day in reversed(days):
-        rows = read_day(store, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_KEYS, *USER_KEYS])
-        order += [_keys_of(rows, "item_level", ITEM_KEYS), _keys_of(rows, "user_level", USER_KEYS)]
+        rows = read_day(store, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_TEXTS, *USER_KEYS])
+        order += [_keys_of(rows, "item_level", ITEM_TEXTS), _keys_of(rows, "user_level", USER_KEYS)]
         first |= dict.fromkeys(np.concatenate(order[-2:]).tolist(), day)
     keys = np.concatenate(order)
     keys = keys[np.sort(np.unique(keys, return_index=True)[1])]

@@ -11,6 +11,7 @@ from include.errors import MissingDataError
 from include.lake import Lake
 from training.groups import Names
 from training.metrics import Floats, Integers
+from training.tables import write_orc
 
 SCHEMA = pa.schema(
     [
@@ -69,9 +70,7 @@ def usable(probability: Floats | None) -> bool:
 
 def write(lake: Lake, day: date, table: pa.Table) -> str:
     """Writes the day's predictions and returns their path under the lake."""
-    sink = pa.BufferOutputStream()
-    orc.write_table(table.select(SCHEMA.names).cast(SCHEMA), sink, compression="zstd")
-    lake.write_bytes(_path(day), sink.getvalue().to_pybytes())
+    write_orc(lake, _path(day), table.select(SCHEMA.names).cast(SCHEMA))
     return _path(day)
 
 

@@ -12,20 +12,18 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.orc as orc
 
 from include import registry
 from include.errors import InvalidInputError, MissingDataError
-from include.lake import Lake, lake
+from include.lake import lake
 from training import artifact
 from training.dense import columns_of
 from training.evaluation import known_scenes
-from training.tables import read_day
-from training.text_table import BAGS
+from training.tables import read_day, write_orc
+from training.text_table import BAGS, TEXT_KEYS
 
 NEEDED_FOR = "Scoring"
 ROW_COLUMNS = ("user_id", "item_id", "scene", "user_level", "item_level", "scene_ctr_7d")
-TEXT_COLUMNS = ("title_key", *BAGS)
 SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -47,7 +45,7 @@ class Champion:
 
     def columns(self) -> list[str]:
         """The columns that `predict` reads."""
-        text = TEXT_COLUMNS if self.predictor.state.config.rung.text else ()
+        text = TEXT_KEYS if self.predictor.state.config.rung.text else ()
         return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
 
     def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:
@@ -94,7 +92,7 @@ def run(day: date) -> dict[str, Any]:
         "probability", pa.array(probability, pa.float64(), from_pandas=True)
     )
     path = f"_scores/dt={day}/version={champion.version.version}.orc"
-    _write(store, path, scores)
+    write_orc(store, path, scores.cast(SCHEMA))
     record = {
         "day": str(day),
         "version": champion.version.version,
@@ -106,9 +104,3 @@ def run(day: date) -> dict[str, Any]:
     }
     store.write_record("score", day, record)
     return record
-
-
-def _write(store: Lake, path: str, scores: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    orc.write_table(scores.cast(SCHEMA), sink, compression="zstd")
-    store.write_bytes(path, sink.getvalue().to_pybytes())

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from training.memory import Floats, Hits
 from training.state import State
-from training.text_table import BAGS, TextTable, bag_width
+from training.text_table import BAGS, ITEM_TEXTS, TextTable, bag_width
 from training.topics import share, total
 
-ITEM_COLUMNS = ("item_id", "title_key", "item_entity_keys")
+ITEM_COLUMNS = ("item_id", *ITEM_TEXTS)
 COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
 """The columns of `training` that `Shown.of` reads."""
 

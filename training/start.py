@@ -20,11 +20,10 @@ from training.encoders import encoder_place, llm_place
 from training.models.ladder import Rung, rung_named
 from training.state import ModelConfig
 from training.tables import published_days, read_shards
-from training.text_table import keys_in
+from training.text_table import ITEM_TEXTS, keys_in
 from training.whitening import MOST_SHIFT, MOST_SPREAD, Drift
 
 NEEDED_FOR = "Training"
-ITEM_TEXTS = ("title_key", "item_entity_keys")
 FEWEST_TEXTS = 50
 """Fewer texts do not tell whether they have moved."""
 SETTLED_DAYS = 2 * WINDOW_DAYS

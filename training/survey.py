@@ -13,12 +13,12 @@ from training.artifact import Predictor, text_keys
 from training.cache import Keys
 from training.dense import Moments, columns_of, transformed
 from training.models.ladder import Rung
-from training.start import ITEM_TEXTS, NEEDED_FOR
+from training.start import NEEDED_FOR
 from training.tables import read_shards
-from training.text_table import BAGS, keys_in
+from training.text_table import ITEM_TEXTS, TEXT_KEYS, keys_in
 from training.vocabulary import Vocabulary
 
-IDS, TEXT_KEYS = ("user_id", "item_id"), ("title_key", *BAGS)
+IDS = ("user_id", "item_id")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.orc as orc
 
 from include.calendar import window
 from include.errors import LeakageError
@@ -54,6 +55,13 @@ def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset
     folder = lake.table_path(table, day, needed_for)
     by = ds.partitioning(pa.schema([("scene", pa.string())]), flavor="hive") if table == "logs" else None
     return ds.dataset(folder, format="orc", filesystem=lake.fs, partitioning=by, exclude_invalid_files=False)
+
+
+def write_orc(lake: Lake, path: str, table: pa.Table, compression: str = "zstd") -> None:
+    """Writes a table as one ORC file of the lake, all at once."""
+    sink = pa.BufferOutputStream()
+    orc.write_table(table, sink, compression=compression)
+    lake.write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def published_days(lake: Lake, table: str, last: date, length: int) -> list[date]:

@@ -13,6 +13,9 @@ from training.cache import Keys, VectorCache
 from training.whitening import Whitening, unit
 
 BAGS = ("item_entity_keys", "query_entity_keys", "service_entity_keys", "bill_entity_keys")
+TEXT_KEYS = ("title_key", *BAGS)
+"""The columns of `training` that hold keys of texts."""
+ITEM_TEXTS = TEXT_KEYS[:2]
 BAG_LENGTH = 24
 """At most this many entities of a sequence are read, the last ones."""
 
@@ -84,7 +87,7 @@ class TextTable:
         return unit(self.unit[title] + self.unit[entities].sum(axis=1) / count)
 
 
-def keys_in(rows: pa.Table, columns: Sequence[str] = ("title_key", *BAGS)) -> Keys:
+def keys_in(rows: pa.Table, columns: Sequence[str] = TEXT_KEYS) -> Keys:
     """Distinct text keys of the rows, sorted."""
     parts = []
     for name in columns:
