@@ -15,6 +15,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Day = Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]
+Version = Annotated[int, typer.Option("--version", help="Number of the version, as `ctr models` shows it.")]
 
 
 @cli.command("embed-texts")
@@ -93,14 +94,19 @@ def score(day: Day) -> None:
 
 
 @cli.command()
-def verify(
-    version: Annotated[int, typer.Option("--version", help="Number of the version, as `ctr models` shows it.")],
-    as_json: JsonFlag = False,  # noqa: ARG001, errors are told as JSON
-) -> None:
+def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
     """Loads a version and predicts its probe again, as before every promotion."""
     from training import probe as job
 
     show_json(job.verify(version))
+
+
+@cli.command()
+def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
+    """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
+    from training import reproduce as job
+
+    show_json(job.run(version))
 
 
 @cli.command("leak-demo")

@@ -19,6 +19,7 @@ from include.console import err
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake, lake
 from include.settings import Settings
+from include.version import code_version
 from training import probe
 from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
@@ -211,7 +212,11 @@ def _provenance(
     manifests = {str(day): asdict(store.require("training", day, NEEDED_FOR)) for day in days}
     places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
     return {
-        "manifests": {"base_version": base.version if base else None, "training": manifests},
+        "manifests": {
+            "base_version": base.version if base else None,
+            "code": code_version(),
+            "training": manifests,
+        },
         "settings": settings.model_dump(mode="json", exclude=places),
     }
 

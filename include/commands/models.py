@@ -1,4 +1,4 @@
-"""`ctr models`, `ctr promote`, `ctr rollback` and `ctr score`: which model serves, which did, and what it says."""
+"""`ctr models`, `promote`, `rollback`, `score` and `reproduce`: which model serves, which did, and what it says."""
 
 import getpass
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from include.errors import InvalidInputError
 if TYPE_CHECKING:
     from include.registry import ModelVersion
 
+Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
 Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
 
 
@@ -21,6 +22,7 @@ def register(cli: typer.Typer) -> None:
     cli.command("promote")(promote)
     cli.command("rollback")(rollback)
     cli.command("score")(score)
+    cli.command("reproduce")(reproduce)
 
 
 def models(
@@ -37,7 +39,7 @@ def models(
 
 
 def promote(
-    version: Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")],
+    version: Version,
     reason: Reason = "by hand",
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,6 +73,13 @@ def score(day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")
     from include.rooms import training
 
     raise typer.Exit(training("score", "--day", day))
+
+
+def reproduce(version: Version) -> None:
+    """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
+    from include.rooms import training
+
+    raise typer.Exit(training("reproduce", "--version", str(version)))
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
