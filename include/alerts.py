@@ -21,18 +21,19 @@ _NEXT = {
     "train": "Training failed; the champion is unchanged. The log tells the step. Clear the task to train again.",
     "evaluate": "Evaluation failed; nothing was promoted. Clear the task.",
     "gate": "The gate failed before a verdict; nothing was promoted. Clear the task.",
+    "rollback": "The champion is as it was. Look: ctr models. Or: ctr rollback --to VERSION.",
     "promote": "The alias was not moved or the move was not recorded. Look: ctr models. Clear the task; it is idempotent.",
 }
 
 
 def notify_failure(context: "Context") -> None:
     """Airflow's `on_failure_callback`: writes the message to the task's log as an error."""
-    task = context["task"].task_id
+    dag, task = context["task"].dag_id, context["task"].task_id
     try:
         day = str(log_day(context.get("data_interval_start"), (context.get("params") or {}).get("day")))
     except InvalidInputError:
-        day = "an unknown day"
+        day = "no log day"
     advice = next(
         (text for start, text in _NEXT.items() if task.startswith(start)), "Look at the last lines of its log."
     )
-    log.error("ctr_daily %s: %s failed: %s\n%s", day, task, context.get("exception"), advice.format(day=day))
+    log.error("%s, %s: %s failed: %s\n%s", dag, day, task, context.get("exception"), advice.format(day=day))

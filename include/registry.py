@@ -2,7 +2,8 @@
 
 A version is a folder of plain files (safetensors, JSON; never pickle), kept as artifacts of an MLflow run. The alias
 `champion` names the version in use, `candidate` the one trained last; all else that is known of a version is a tag.
-Of promotions the tags keep the history: `promoted_at`, and `rolled_back_at` on a version that was taken back.
+Of promotions the tags keep the history: `promoted_at`, and `rolled_back_at` on a version that was taken back. A version
+with `pruned_at` has lost its model folder to `CTR_KEEP_VERSIONS`; what is known of it, and its reports, stay.
 """
 
 import fcntl
@@ -33,6 +34,10 @@ MODEL_FOLDER = "model"
 """Folder of the loadable model among a run's artifacts; reports lie beside it."""
 
 
+class PrunedError(MissingDataError):
+    """The files of an old version were deleted, as the settings say."""
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """One registered model: what it was trained on, what the gate said, and whether it was ever in use.
@@ -53,6 +58,9 @@ class ModelVersion:
     promoted_by: str | None
     promoted_reason: str | None
     rolled_back_at: str | None
+    rolled_back_by: str | None
+    rolled_back_reason: str | None
+    pruned_at: str | None
     aliases: tuple[str, ...]
     created_at: str
 
@@ -75,7 +83,8 @@ def register(
 ) -> ModelVersion:
     """Stores a model folder as a new version and gives it the alias `candidate`.
 
-    The version that the same log day and content already have is returned instead: a rerun registers nothing new.
+    The version that the same log day and content already have is returned instead: a rerun registers nothing new. One that was
+    pruned does not count.
     """
     with _lock():
         version = _registered(log_day, content_hash)
@@ -168,6 +177,10 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
         if current is None:
             raise MissingDataError(f"Model '{settings().model_name}' has no champion, so nothing can be rolled back.")
         target = _promoted(known, to) if to is not None else _predecessor(known, current)
+        if target is None:
+            raise MissingDataError(
+                f"Version {current.version} has no earlier champion to return to. `ctr models` lists the versions."
+            )
         if target.version == current.version:
             return target
         for version in known:
@@ -183,13 +196,19 @@ def download(version: int) -> Path:
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     known = get(version)
-    uri = _client().get_run(known.run_id).info.artifact_uri or ""
+    if known.pruned_at:
+        raise PrunedError(
+            f"The model of version {version} was deleted on {known.pruned_at}, as more than CTR_KEEP_VERSIONS="
+            f"{settings().keep_versions} versions came after it. Retrain its day, or use a version that `ctr models` does not "
+            "call pruned."
+        )
+    uri = _artifacts(known)
     if uri.startswith(("file:", "/")):
         path = Path(local_file_uri_to_path(uri)) / MODEL_FOLDER
         if not path.is_dir():
             raise MissingDataError(f"The artifacts of version {version} are not in {path}: restore them from a backup.")
         return path
-    path = settings().home / "models" / f"{version}-{known.run_id}"
+    path = _copy(known)
     if not path.is_dir():
         temporary = path.with_name(f".{path.name}.{new_build()}")
         temporary.mkdir(parents=True)
@@ -202,6 +221,26 @@ def download(version: int) -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return path
+
+
+def prune() -> list[int]:
+    """Deletes the model folders of all but the newest `CTR_KEEP_VERSIONS` versions, and returns the numbers of those.
+
+    Never those of the champion, of the version that a rollback returns to, or of one that either of them continues.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    with _lock():
+        known = versions()
+        kept = {version.version for version in known[: settings().keep_versions]} | _needed(known)
+        pruned = [version for version in known if version.version not in kept and not version.pruned_at]
+        for version in pruned:
+            _set_tags(
+                version.version, pruned_at=_now()
+            )  # first: a kill in between leaves files, and no version without
+            get_artifact_repository(_artifacts(version)).delete_artifacts(MODEL_FOLDER)
+            shutil.rmtree(_copy(version), ignore_errors=True)
+    return [version.version for version in pruned]
 
 
 def log_artifacts(version: int, folder: Path) -> None:
@@ -226,7 +265,7 @@ def set_verdict(version: int, verdict: str) -> None:
 
 def _registered(log_day: date, content_hash: str) -> int | None:
     for version in versions():
-        if version.log_day == log_day and version.content_hash == content_hash:
+        if (version.log_day, version.content_hash, version.pruned_at) == (log_day, content_hash, None):
             return version.version
     return None
 
@@ -295,6 +334,9 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
         promoted_by=tags.get("promoted_by"),
         promoted_reason=tags.get("promoted_reason"),
         rolled_back_at=tags.get("rolled_back_at"),
+        rolled_back_by=tags.get("rolled_back_by"),
+        rolled_back_reason=tags.get("rolled_back_reason"),
+        pruned_at=tags.get("pruned_at"),
         aliases=aliases.get(number, ()),
         created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
     )
@@ -311,21 +353,41 @@ def _promoted(known: list[ModelVersion], number: int) -> ModelVersion:
             f"Version {number} was never promoted, so it cannot be rolled back to. "
             f"`ctr promote {number}` makes it champion."
         )
+    if target.pruned_at:
+        download(number)  # raises with what to do
     return target
 
 
-def _predecessor(known: list[ModelVersion], current: ModelVersion) -> ModelVersion:
-    """The version that was champion before, by time of promotion."""
+def _predecessor(known: list[ModelVersion], current: ModelVersion) -> ModelVersion | None:
+    """The version that was champion before, by time of promotion; None for the first one."""
     before = [
         version
         for version in known
         if version.in_history and version is not current and (version.promoted_at or "") < (current.promoted_at or "~")
     ]
-    if not before:
-        raise MissingDataError(
-            f"Version {current.version} has no earlier champion to return to. `ctr models` lists the versions."
-        )
-    return max(before, key=lambda version: version.promoted_at or "")
+    return max(before, key=lambda version: version.promoted_at or "", default=None)
+
+
+def _needed(known: list[ModelVersion]) -> set[int]:
+    """The champion, its predecessor, and what they continue."""
+    current = _holder(known, CHAMPION)
+    serving = [current, _predecessor(known, current)] if current else []
+    return {
+        number
+        for version in serving
+        if version
+        for number in (version.version, version.base_version)
+        if number is not None
+    }
+
+
+def _artifacts(version: ModelVersion) -> str:
+    return _client().get_run(version.run_id).info.artifact_uri or ""
+
+
+def _copy(version: ModelVersion) -> Path:
+    """Where a version from a remote artifact store is copied to."""
+    return settings().home / "models" / f"{version.version}-{version.run_id}"
 
 
 def _log_metrics(run_id: str, metrics: dict[str, float]) -> None:

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
     seed: int = Field(17, description="Seed of training and bootstrap.")
 
+    keep_versions: int = Field(
+        60,
+        ge=2,
+        description="Newest model versions that keep their files; the champion's and its predecessor's stay too.",
+    )
     gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
     bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")
 

@@ -68,7 +68,9 @@ def _base(version: registry.ModelVersion) -> Predictor | None:
 
 def _changed(store: Lake, provenance: dict[str, Any]) -> list[str]:
     """In words, what is not as it was when the version was trained."""
-    rebuilt = [day for day, manifest in provenance["training"].items() if _build(store, parse_day(day)) != manifest["build"]]
+    rebuilt = [
+        day for day, manifest in provenance["training"].items() if _build(store, parse_day(day)) != manifest["build"]
+    ]
     told = [f"training rows of {', '.join(rebuilt)} were built again"] if rebuilt else []
     was, now = provenance.get("code", "unknown"), code_version()
     return told + ([f"the code: {was} then, {now} now"] if was != now else [])

@@ -52,7 +52,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     try:
         model = load(registry.download(version.version))
         reason = next(why_not_continued(store, settings, version, model, new), None)
-    except OtherArchitectureError as error:
+    except (OtherArchitectureError, registry.PrunedError) as error:
         reason = str(error)
     if reason is None:
         return Start(new, version, model)

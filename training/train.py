@@ -100,6 +100,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             },
         )
     checkpoints.remove()
+    registry.prune()
     return _record(store, day, settings.model, version, days, trained, started)
 
 

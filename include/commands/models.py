@@ -95,6 +95,7 @@ def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
         "promoted_at": version.promoted_at,
         "promoted_by": version.promoted_by,
         "rolled_back_at": version.rolled_back_at,
+        "pruned_at": version.pruned_at,
     }
 
 
@@ -103,6 +104,8 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     history = f"{row['promoted_at'][:16]} by {row['promoted_by']}" if row["promoted_at"] else None
     if row["rolled_back_at"]:
         history = f"rolled back {row['rolled_back_at'][:16]}"
+    if row["pruned_at"]:
+        history = f"{history or 'never'}, pruned"
     narrow = {"trained_through": "through", "scene_mean_auc": "scene_auc"}
     kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
     return kept | {"promoted": history and history.replace("T", " ")}

@@ -19,9 +19,10 @@ def dag():
     return bag.dags["ctr_daily"]
 
 
-def test_parsing_imports_nothing_heavy():
+@pytest.mark.parametrize("name", ["ctr_daily", "ctr_rollback"])
+def test_parsing_imports_nothing_heavy(name):
     code = (
-        "import runpy, sys; runpy.run_path('dags/ctr_daily.py'); "
+        f"import runpy, sys; runpy.run_path('dags/{name}.py'); "
         f"sys.exit(','.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)

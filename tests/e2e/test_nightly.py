@@ -118,6 +118,26 @@ def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recor
     assert registry.champion().version == record["candidate"]
 
 
+@pytest.mark.usefixtures("repaired")
+def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_asked():
+    champion = registry.champion()
+    with airflow_local.running() as airflow:
+        path = "/dags/ctr_rollback/dagRuns"
+        conf = {"reason": "complaints from scene 3"}
+        run = airflow.call("POST", path, json={"logical_date": None, "conf": conf})["dag_run_id"]
+        for _ in range(120):
+            state = airflow.call("GET", f"{path}/{run}")["state"]
+            if state in ("success", "failed"):
+                break
+            time.sleep(1)
+    assert state == "success"
+    assert registry.champion().version < champion.version
+    taken_back = registry.get(champion.version)
+    assert taken_back.rolled_back_at is not None
+    assert (taken_back.rolled_back_by, taken_back.rolled_back_reason) == ("admin", "complaints from scene 3")
+    assert registry.promoted_before(BAD + timedelta(days=1)) == registry.champion()
+
+
 def answer(airflow, run, choice):
     """Answers the run's `ask_a_person` and waits for the end of the run; returns what was asked."""
     task, asked = f"{run}/taskInstances/ask_a_person", None

@@ -199,3 +199,35 @@ def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_his
     assert len(champions) == 1
     assert champions[0].promoted_at == max(version.promoted_at for version in known)
     settings.cache_clear()
+
+
+def test_old_versions_lose_their_files_but_never_what_serves_or_what_a_rollback_needs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
+    settings.cache_clear()
+    made = [register(home, day=day, content=str(day), base=1 if day == 14 else None) for day in range(11, 18)]
+    for version in made[2:4]:
+        promote(version)
+    assert registry.prune() == [made[4].version, made[1].version]
+    assert registry.prune() == []
+    assert registry.champion() == registry.get(made[3].version)
+    for kept in (made[0], made[2], made[3], made[5], made[6]):
+        assert (registry.download(kept.version) / "weights.safetensors").read_text() == kept.content_hash
+    with pytest.raises(registry.PrunedError, match=r"was deleted on .*CTR_KEEP_VERSIONS=2"):
+        registry.download(made[4].version)
+    assert registry.rollback().version == made[2].version
+    assert [version.version for version in registry.versions()] == [version.version for version in reversed(made)]
+
+
+def test_a_pruned_version_cannot_be_rolled_back_to_and_its_day_can_be_trained_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
+    settings.cache_clear()
+    made = [promote(register(home, day=day, content=str(day))) for day in range(11, 16)]
+    assert registry.prune() == [3, 2, 1]
+    with pytest.raises(registry.PrunedError):
+        registry.rollback(made[0].version)
+    assert registry.champion() == registry.get(made[-1].version)
+    assert register(home, day=11, content="11").version == 6

@@ -110,6 +110,17 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
     assert grown.state.memory.item_counts[:, 0].sum() == 4 * len(world.log) / 5
 
 
+def test_a_base_whose_files_were_pruned_is_not_continued(world, capsys):
+    first = train.run(fabricate.day(2), world.settings)
+    registry.promote(first["version"], reason="test", by="test")
+    registry._set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
+    second = train.run(LAST, world.settings)
+    assert (second["base_version"], second["days"]) == (None, 4)
+    assert "Starting from nothing: The model of version 1 was deleted on 2023-07-20" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_without_new_days_the_base_stays_the_candidate(world):
     first = train.run(fabricate.day(3), world.settings)
     registry.promote(first["version"], reason="test", by="test")

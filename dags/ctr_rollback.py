@@ -1,0 +1,60 @@
+"""One click back: the champion before this one serves again, and the next night starts from it."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.sdk import DAG, Param, task
+
+from include.alerts import notify_failure
+from include.operators import RETRY_POLICY
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol as DagRun
+
+DOC = """
+### Roll the champion back
+
+Trigger it to return to the champion before this one, or to the version in `to` (one that was champion once). Every version
+promoted after it is marked as rolled back: the next run of `ctr_daily` starts from the returned champion, and a rerun of an
+old day does not promote again what was taken back. `reason` is kept with the versions, and so is who triggered the run.
+
+The same from a shell: `ctr rollback --to VERSION --reason "…"`. To undo it: `ctr promote VERSION`.
+"""
+
+
+@task(retries=0)
+def rollback(params: dict[str, Any] | None = None, dag_run: "DagRun | None" = None) -> str:
+    """Moves the champion alias back; fails where there is no such champion, and then changes nothing."""
+    from include import registry
+
+    chosen, by = params or {}, (dag_run and dag_run.triggering_user_name) or "ctr_rollback"
+    champion = registry.rollback(chosen["to"], reason=chosen["reason"], by=by)
+    return f"Version {champion.version} of {champion.log_day} is the champion again, by {by}: {chosen['reason']}."
+
+
+with DAG(
+    dag_id="ctr_rollback",
+    dag_display_name="ctr_rollback: return to the champion before",
+    description="Moves the champion alias back to an earlier champion, from which the next run starts.",
+    doc_md=DOC,
+    schedule=None,
+    start_date=pendulum.datetime(2019, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    tags=["ctr", "models"],
+    params={
+        "to": Param(
+            None, type=["null", "integer"], minimum=1, description="A version that was champion; empty: the one before."
+        ),
+        "reason": Param("rolled back in Airflow", type="string", minLength=3, description="Kept with the versions."),
+    },
+    default_args={
+        "owner": "ctr",
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=5),
+        "on_failure_callback": notify_failure,
+    },
+) as dag:
+    rollback()

@@ -1,0 +1,15 @@
+"""The rollback DAG is there for a person to trigger."""
+
+from include.settings import PROJECT
+
+
+def test_rollback_waits_for_a_person_and_changes_nothing_by_a_schedule():
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags" / "ctr_rollback.py"))
+    assert bag.import_errors == {}
+    rollback = bag.dags["ctr_rollback"]
+    assert type(rollback.timetable).__name__ == "NullTimetable"
+    (task,) = rollback.tasks
+    assert (task.owner, task.retries) == ("ctr", 0)
+    assert task.doc_md or task.doc
