@@ -32,7 +32,7 @@ from benchmarks.report import show
 from include.lake import lake
 from include.schemas import STAGES, Stage
 from include.settings import PROJECT, settings
-from include.spark_submit import driver_java_options, raw_bytes, submit
+from include.spark_submit import PUBLISH, driver_java_options, raw_bytes, submit
 
 FIRST = date(2023, 7, 10)
 JOBS: dict[Stage, tuple[str, str]] = {
@@ -74,7 +74,7 @@ def home_of(folder: Path, memory: str, master: str, *, keep: bool) -> Iterator[P
 def spark_job(stage: Stage, day: date, *, publish: bool = True) -> Result:
     """Runs a stage's job for a day; what it took, of which its build and its audit."""
     with Watch() as watch:
-        list(submit(JOBS[stage][0], day, day, publish=publish))
+        list(submit(JOBS[stage][0], day, day, options=PUBLISH if publish else ()))
     quality = lake().record(f"quality/{stage}", day)
     assert quality is not None
     return {
@@ -122,8 +122,8 @@ def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) 
         RawDays(rows, seed).write(home / "raw", [first, second], threads)
     made = watch.taken["wall_seconds"]
     tell(f"{rows:,} rows a day: the first day")
-    list(submit("ingest", first, first, publish=True))
-    list(submit("features", first, first, publish=True))
+    list(submit("ingest", first, first, options=PUBLISH))
+    list(submit("features", first, first, options=PUBLISH))
     duckdb_steps(home, first, first, "ingest", "features", threads=threads)
     jobs = {}
     for stage, (job, step) in JOBS.items():
@@ -208,7 +208,7 @@ def load_features(home: Path, rows: int, count: int, seed: int, tell: Callable[[
     RawDays(rows, seed, bad_rows=False).write(home / "raw", days, threads)
     for job in ("ingest", "features"):
         tell(f"{count} days of {rows:,} rows: {job} in Spark")
-        list(submit(job, days[0], days[-1], publish=True))
+        list(submit(job, days[0], days[-1], options=PUBLISH))
     tell(f"{count} days of {rows:,} rows: ingest and features in DuckDB")
     duckdb_steps(home, days[0], days[-1], "ingest", "features", threads=threads)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ from include.raw import Raw, day_folder
 from include.settings import PROJECT, python_path, settings
 
 SMALL_DAY_BYTES = 200 << 20
-_QUICK_BELOW = {"ingest": 200 << 20, "history": 200 << 20, "features": 1 << 30, "training_table": 1 << 30}
+PUBLISH = ("--publish",)
+"""Options of a job that publishes each day as soon as it is staged and checked."""
+_QUICK_BELOW = {
+    "score_list": 200 << 20,
+    "ingest": 200 << 20,
+    "history": 200 << 20,
+    "features": 1 << 30,
+    "training_table": 1 << 30,
+}
 """Raw bytes below which a job ends sooner with the simpler compiler (measured on 2 cores): per row, ingest computes most."""
 _WIDE_ROWS_JAVA = "-XX:-DontCompileHugeMethods"
 _QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:MetaspaceSize=300m"
@@ -39,10 +47,8 @@ def driver_java_options(job: str, raw: int) -> str:
     return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
-def submit(
-    job: str, first: date, last: date, *, publish: bool = False, again: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Runs `spark_jobs/{job}.py --from first --to last [--publish] [--again]` and yields the events that it prints.
+def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Runs `spark_jobs/{job}.py --from first --to last` with more options and yields the events that it prints.
 
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
@@ -55,8 +61,7 @@ def submit(
         *("--conf", "spark.log.level=ERROR"),
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),
-        *(["--publish"] if publish else []),
-        *(["--again"] if again else []),
+        *options,
     ]
     environment = {
         **os.environ,

@@ -86,11 +86,16 @@ def report(day: Day) -> None:
 
 
 @cli.command()
-def score(day: Day) -> None:
-    """Writes the champion's click probabilities of the day's impressions to the lake."""
+def score(
+    day: Day,
+    listed: Annotated[
+        str | None, typer.Option("--list", help="Folder of a list in the lake, instead of the day's log.")
+    ] = None,
+) -> None:
+    """Writes the champion's click probabilities of the day's impressions, or of a list, to the lake."""
     from training import scoring as job
 
-    show_json(job.run(parse_day(day)))
+    show_json(job.run(parse_day(day), listed))
 
 
 @cli.command()

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from include import registry
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import lake
+from include.score_list import rows_path
 from training import artifact
 from training.dense import columns_of
 from training.evaluation import known_scenes
-from training.tables import read_day, write_orc
+from training.tables import read_day, read_orc, write_orc
 from training.text_table import BAGS, TEXT_KEYS
 
 NEEDED_FOR = "Scoring"
@@ -80,18 +81,22 @@ def load_champion() -> Champion:
     return Champion(version, artifact.load(registry.download(version.version)))
 
 
-def run(day: date) -> dict[str, Any]:
+def run(day: date, listed: str | None = None) -> dict[str, Any]:
     """Writes the champion's scores of the day's published rows to the lake, and returns the record that it writes.
 
     They are what `evaluate` finds of the same version, bit for bit. `seen` says that the model has learnt from the day.
+    `listed` is the folder of a list (`include/score_list.py`) whose rows have their features: they are scored instead, in the
+    order of the list, and the record is not kept.
     """
     store, champion = lake(), load_champion()
-    table = read_day(store, "training", day, NEEDED_FOR).sort_by("event_id")
+    table = read_orc(store, rows_path(listed, day)) if listed else read_day(store, "training", day, NEEDED_FOR)
+    table = table.sort_by("event_id")
     probability = known_scenes(champion.predictor, table)
     scores = table.select(SCHEMA.names[:-1]).append_column(
         "probability", pa.array(probability, pa.float64(), from_pandas=True)
     )
-    path = f"_scores/dt={day}/version={champion.version.version}.orc"
+    name = f"version={champion.version.version}.orc"
+    path = f"{listed}/scores/dt={day}/{name}" if listed else f"_scores/dt={day}/{name}"
     write_orc(store, path, scores.cast(SCHEMA))
     record = {
         "day": str(day),
@@ -102,5 +107,6 @@ def run(day: date) -> dict[str, Any]:
         "mean": pc.mean(scores["probability"]).as_py(),
         "path": store.uri(path),
     }
-    store.write_record("score", day, record)
+    if not listed:
+        store.write_record("score", day, record)
     return record

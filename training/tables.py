@@ -57,6 +57,11 @@ def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset
     return ds.dataset(folder, format="orc", filesystem=lake.fs, partitioning=by, exclude_invalid_files=False)
 
 
+def read_orc(lake: Lake, path: str) -> pa.Table:
+    """The ORC files of a folder of the lake that is no published table."""
+    return ds.dataset(lake.path(path), format="orc", filesystem=lake.fs, exclude_invalid_files=False).to_table()
+
+
 def write_orc(lake: Lake, path: str, table: pa.Table, compression: str = "zstd") -> None:
     """Writes a table as one ORC file of the lake, all at once."""
     sink = pa.BufferOutputStream()

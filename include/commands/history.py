@@ -39,7 +39,7 @@ def history(
     )
     with Progress(*columns, console=err, transient=True, disable=as_json) as progress:
         bar = progress.add_task("Starting Spark", total=len(days) * len(STAGES))
-        for event in submit("history", days[0], days[-1], again=again):
+        for event in submit("history", days[0], days[-1], options=["--again"] if again else ()):
             told = f"{event['day']} {event['stage']}"
             if event["state"] == "start":
                 progress.update(bar, description=told)

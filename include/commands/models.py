@@ -2,11 +2,14 @@
 
 import getpass
 from dataclasses import asdict
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.console import JsonFlag, out, show_json, show_rows
+from include.calendar import parse_day
+from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -68,11 +71,33 @@ def rollback(
     _say(registry.rollback(to, reason=reason, by=getpass.getuser()), as_json)
 
 
-def score(day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]) -> None:
-    """Writes the champion's click probabilities of a published day's impressions to the lake, and prints where."""
+def score(
+    day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")],
+    path: Annotated[
+        Path | None,
+        typer.Option("--list", help="CSV or Parquet of user_id, item_id, scene, … to score instead of the day's log."),
+    ] = None,
+) -> None:
+    """Writes the champion's click probabilities to the lake, and prints where: of a published day's impressions, or of a list.
+
+    A list is scored as if its impressions happened on the day, by what was known when the day began.
+    """
     from include.rooms import training
 
-    raise typer.Exit(training("score", "--day", day))
+    listed = _with_features(path, parse_day(day)) if path else None
+    raise typer.Exit(training("score", "--day", day, *(["--list", listed] if listed else [])))
+
+
+def _with_features(path: Path, day: date) -> str:
+    """Stores a list and gives its rows the features of the day; returns its folder in the lake."""
+    from include.lake import lake
+    from include.score_list import put_list, read_list
+    from include.spark_submit import submit
+
+    folder = put_list(lake(), read_list(path, day))
+    with err.status("Features of the list (Spark)"):
+        list(submit("score_list", day, day, options=["--list", folder]))
+    return folder
 
 
 def reproduce(version: Version) -> None:

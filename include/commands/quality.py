@@ -147,7 +147,7 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
     from include.lake import lake
     from include.quarantine import rejected
     from include.repairs import read_repair, repair_day
-    from include.spark_submit import submit
+    from include.spark_submit import PUBLISH, submit
 
     store = lake()
     repair = read_repair(mapping) if mapping else None
@@ -168,7 +168,7 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
         err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}."))
     if waits:
         err.print(Text(f"An earlier replay of {day} did not end, or new raw files wait: ingesting all of it."))
-    for event in submit("ingest", day, day, publish=True):
+    for event in submit("ingest", day, day, options=PUBLISH):
         err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
     after = rejected(store, day, reason)
     told |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}

@@ -1,0 +1,71 @@
+"""Rows of a list of impressions that were never logged, with the features that impressions of the day have.
+
+    spark-submit spark_jobs/score_list.py --from 2023-07-17 --to 2023-07-17 --list _lists/0123456789abcdef
+
+The columns are typed by the code that types raw logs, and joined by the code that makes training rows: the same row gets the
+same features, whether it was logged or is asked for.
+"""
+
+from collections.abc import Sequence
+
+from pyspark.sql import functions as F
+
+from include.calendar import previous
+from include.errors import InvalidInputError
+from include.lake import lake
+from include.score_list import PLACE, rows_path
+from spark_jobs.ingest import parsed_time, typed
+from spark_jobs.session import get_session, own_session, read_table, write_table
+from spark_jobs.stage import arguments, emit, exit_clearly
+from spark_jobs.training_table import join_features, known_before
+
+TEXTS = ("item_title", "item_entities")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the rows beside the list.
+
+    Raises `MissingDataError` where the features of the day before are not published, `InvalidInputError` for a time that is none.
+    """
+    asked = arguments("Gives a list of impressions the features of a day.")
+    asked.add_argument("--list", required=True, help="folder of the list in the lake")
+    told = asked.parse_args(argv)
+    day, store = told.first, lake()
+    spark = own_session(get_session(f"list {day}"), store.size(told.list))
+    raw = spark.read.parquet(store.uri(f"{told.list}/list.parquet")).select(
+        "*",
+        F.lit("list").alias("source_file"),
+        F.lpad(F.col(PLACE).cast("string"), 12, "0").alias("source_row"),
+        F.lit(None).cast("string").alias("label"),
+        parsed_time(F.trim("log_time")).alias("log_ts"),
+    )
+    if wrong := raw.where("log_ts IS NULL").select(PLACE, "log_time").take(1):
+        raise InvalidInputError(
+            f"Row {wrong[0][PLACE] + 1} of the list has the log_time '{wrong[0]['log_time']}': expected a UTC time as "
+            f"'{day} 18:30:00', or none."
+        )
+    known, _ = known_before(spark, store, day)
+    listed = typed(raw)
+    if store.days("features") and store.manifest("features", previous(day)):
+        items = read_table(spark, store, "items", previous(day), f"The list of {day}").select("item_id", *TEXTS)
+        listed = (
+            listed.alias("l")
+            .join(items.alias("i"), "item_id", "left")
+            .select(
+                *(f"l.{name}" for name in listed.columns if name not in (*TEXTS, "item_id")),
+                "item_id",
+                F.coalesce("l.item_title", "i.item_title").alias("item_title"),
+                F.when(F.size("l.item_entities") > 0, F.col("l.item_entities"))
+                .otherwise(F.coalesce("i.item_entities", "l.item_entities"))
+                .alias("item_entities"),
+            )
+        )
+    path = rows_path(told.list, day)
+    if store.fs.exists(store.path(path)):
+        store.fs.rm(store.path(path), recursive=True)
+    write_table(join_features(listed, known, day), "training", store.uri(path), raw.count())
+    emit("list", day, "written", rows=store.orc_rows(path))
+
+
+if __name__ == "__main__":
+    exit_clearly(main)
