@@ -42,7 +42,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     store.require("training", day, NEEDED_FOR)
     read = any(rung.llm for rung in rungs_in_use(settings))
     days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
-    cold = cold_texts(store, days)
+    cold = cold_texts(store, days).filed_after(_last_run(store, day), day)
     place = llm_place(settings)
     cache = VectorCache(store, place.slug)
     wanted = cold.without(cache)
@@ -76,7 +76,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ColdTexts:
-    """Texts of cold items and users, most wanted first: `keys [n] int64` and the `first [n]` day on which each was cold."""
+    """Texts of cold items and users, most wanted first: `keys [n] int64` and the `first [n]` day for which each is wanted."""
 
     keys: Keys
     first: npt.NDArray[np.object_]
@@ -84,6 +84,13 @@ class ColdTexts:
     def among(self, rows: npt.NDArray[np.bool_]) -> "ColdTexts":
         """Those of the rows."""
         return ColdTexts(self.keys[rows], self.first[rows])
+
+    def filed_after(self, ran: date | None, day: date) -> "ColdTexts":
+        """The same, wanted for `day` where they would be for one that an earlier run has seen to: what models were trained on and
+        evaluated with must not change, or they could not be reproduced."""
+        if ran is None:
+            return self
+        return ColdTexts(self.keys, np.where(self.first <= ran, day, self.first))
 
     def without(self, cache: VectorCache) -> "ColdTexts":
         """Those that the cache does not hold for their first day or an earlier one."""
@@ -104,6 +111,13 @@ def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
     keys = np.concatenate(order)
     keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
     return ColdTexts(keys, np.array([first[key] for key in keys.tolist()], object))
+
+
+def _last_run(store: Lake, day: date) -> date | None:
+    """The newest earlier day whose run embedded anything; None where the run before was of a model that reads no such vectors."""
+    last = max((each for each in store.record_days("embed_cold") if each < day), default=None)
+    record = store.record("embed_cold", last) if last else None
+    return last if record and record["texts"] else None
 
 
 def _adopt(cache: VectorCache, wanted: ColdTexts) -> None:

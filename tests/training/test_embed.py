@@ -128,6 +128,17 @@ def test_what_is_beyond_the_limit_is_counted_and_the_newest_day_comes_first(empt
     assert set(llm.read) <= cold_texts_of(empty, 4)
 
 
+def test_what_an_earlier_run_left_out_is_filed_under_the_day_that_made_up_for_it(empty, llm):
+    few = empty.settings.model_copy(update={"llm_max_texts": 5})
+    before = fabricate.day(3)
+    embed_cold.run(before, few)
+    cache = VectorCache(empty.lake, fabricate.LLM)
+    known = cache.keys(through=before)
+    embed_cold.run(LAST, empty.settings)
+    assert np.array_equal(cache.keys(through=before), known)
+    assert len(cache.keys(through=LAST)) > len(known) + 5
+
+
 def test_a_backfilled_day_takes_over_the_vectors_of_later_days(empty, llm):
     embed_cold.run(LAST, empty.settings)
     read = len(llm.read)
