@@ -90,7 +90,7 @@ class ColdTexts:
         evaluated with must not change, or they could not be reproduced."""
         if ran is None:
             return self
-        return ColdTexts(self.keys, np.where(self.first <= ran, day, self.first))
+        return ColdTexts(self.keys, np.array([day if first <= ran else first for first in self.first], object))
 
     def without(self, cache: VectorCache) -> "ColdTexts":
         """Those that the cache does not hold for their first day or an earlier one."""
