@@ -15,16 +15,14 @@ from include.calendar import WINDOW_DAYS, previous
 from include.lake import Lake
 from include.settings import Settings
 from training import predictions
-from training.dense import columns_of
 from training.drift import MIN_ROWS, compare
+from training.drift_columns import READ, WATCHED, watched
 from training.freshness import freshness
 from training.realised import changes, figures, worse
 from training.row_sample import KEY, sample
 from training.tables import published_days, read_shards
 
 NEEDED_FOR = "Monitoring"
-CATEGORIES = ("scene", "user_level", "item_level")
-COLUMNS = (*CATEGORIES, *columns_of())
 SAMPLE_ROWS = 100_000
 """Most rows of the reference, and of the day, that are compared: chance then adds 0.0002 to a PSI."""
 _NAMED = 5
@@ -103,15 +101,13 @@ def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
     """The day's rows against those of the published days of the week before, features with the largest PSI first."""
     before = published_days(store, "training", previous(day), WINDOW_DAYS)
     today = [day] if store.manifest("training", day) else []
-    columns = ["label", *COLUMNS]
     then, now = (
-        sample(_training_rows(store, days, columns, settings.shard_rows), SAMPLE_ROWS, columns)
-        for days in (before, today)
+        sample(_training_rows(store, days, settings.shard_rows), SAMPLE_ROWS, READ) for days in (before, today)
     )
     scored_then, scored_now = (
         sample(_champion_scores(store, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
     )
-    features = [compare(name, then[name], now[name], settings) for name in COLUMNS]
+    features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
     rows_then = sum(_rows(store, known) for known in before)
     return {
         "reference": [str(known) for known in before],
@@ -130,9 +126,9 @@ def _too_few(then: int, now: int) -> str:
     return f"insufficient: {then:,} rows of the days before and {now:,} of the day, {MIN_ROWS:,} needed of each"
 
 
-def _training_rows(store: Lake, days: Iterable[date], columns: list[str], rows: int) -> Iterator[pa.Table]:
+def _training_rows(store: Lake, days: Iterable[date], rows: int) -> Iterator[pa.Table]:
     for day in days:
-        yield from read_shards(store, "training", day, NEEDED_FOR, rows, [KEY, *columns])
+        yield from read_shards(store, "training", day, NEEDED_FOR, rows, [KEY, *READ])
 
 
 def _champion_scores(store: Lake, days: Iterable[date]) -> Iterator[pa.Table]:

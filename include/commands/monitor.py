@@ -38,7 +38,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     champion, fresh = record["champion"] or {}, record["freshness"]
     of_all = (record["metrics"] or {}).get("all", {})
     value = {name: (of_all.get(name) or {}).get("value") for name in ("auc", "scene_mean_auc", "gauc", "pcoc")}
-    largest = next((entry for entry in record["drift"]["features"] if entry["psi"] is not None), {})
+    largest: dict[str, Any] = next((entry for entry in record["drift"]["features"] if entry["psi"] is not None), {})
     return {
         "day": record["day"],
         "champion": champion.get("version"),

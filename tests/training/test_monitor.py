@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from scored_days import as_table, make_day, model
 
+from include.features import FEATURES
 from training import monitor, predictions
 from training.realised import BETTER
 
@@ -62,6 +63,19 @@ def test_missing_values_are_told_then_and_now(world) -> None:
     fabricate.publish(world.lake, world.log, DAYS - 1, deep_features_3=np.nan)
     found = feature(monitor.run(LAST, world.settings), "deep_features_3")
     assert (found["null_then"], found["null_now"], found["band"]) == (0, 1, "shifted")
+
+
+def test_a_scene_with_another_click_rate_is_no_drift_of_the_features_that_lean_on_it(world) -> None:
+    rates = [feature.name for feature in FEATURES if feature.transform == "logit"]
+    for number, ctr in ((3, 0.10), (4, 0.11)):
+        fabricate.publish(world.lake, world.log, number, **dict.fromkeys(rates, ctr))
+    for number in range(3):
+        fabricate.publish_empty(world.lake, world.log, number)
+    record = monitor.run(LAST, world.settings)
+    assert feature(record, "user_ctr_7d")["psi"] == 0
+    assert "scene_ctr_7d" not in [entry["name"] for entry in record["drift"]["features"]]
+    fabricate.publish(world.lake, world.log, 4, **dict.fromkeys(rates, 0.11) | {"user_ctr_7d": 0.2})
+    assert feature(monitor.run(LAST, world.settings), "user_ctr_7d")["band"] == "shifted"
 
 
 def test_days_to_come_are_no_reference(world) -> None:
