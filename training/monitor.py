@@ -61,7 +61,7 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
     for scene, metric, entry in worse(record["change"]) if record["change"] else ():
         value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
         where = f"in scene {scene}" if scene else "of all rows"
-        covered = f"the intervals of {entry['days']} earlier day(s) covered {entry['low']:.4f} to {entry['high']:.4f}"
+        covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
         yield f"{metric} {where} is {value:.4f}; {covered}."
     drift = record["drift"]
     shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]

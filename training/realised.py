@@ -9,6 +9,9 @@ Figures = dict[str, Any]
 BETTER = {"auc": 1, "gauc": 1, "scene_mean_auc": 1, "scene_mean_gauc": 1, "log_loss": -1, "ece": -1, "pcoc": 0}
 """Metrics that are watched: 1 where higher is better, -1 where lower is, 0 where nearer to 1 is."""
 
+MIN_DAYS = 3
+"""Earlier days that must have a figure before one is called worse: intervals tell of one day's users, not how days differ."""
+
 
 def figures(evaluation: Mapping[str, Any] | None) -> tuple[Figures | None, str | None]:
     """The champion's figures in a record `evaluation`, or None and why there are no honest ones."""
@@ -34,8 +37,9 @@ def _watched(estimates: Mapping[str, Any]) -> dict[str, Any]:
 def changes(now: Figures, earlier: Sequence[Figures]) -> Figures:
     """Each figure against those of earlier days, in the same places; a figure that either lacks is left out.
 
-    `{days, mean, change, low, high, worse}`: `change` is now - mean, `low`..`high` is all that the intervals of these days
-    covered, and `worse` says that the figure lies outside it, on the side that is worse.
+    `{days, mean, change, low, high, worse}`: `change` is now - mean, `low`..`high` is all that these days' figures and
+    their intervals covered, and `worse` says that there are `MIN_DAYS` of them and the figure lies outside, on the side that
+    is worse.
     """
     return {
         "all": _changes(now["all"], [day["all"] for day in earlier]),
@@ -63,7 +67,9 @@ def _changes(now: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> di
 
 def _change(metric: str, value: float, known: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     mean = sum(estimate["value"] for estimate in known) / len(known)
-    low, high = min(estimate["low"] for estimate in known), max(estimate["high"] for estimate in known)
+    # The interval of an ECE, from which chance is taken off, may lie below its figure.
+    low = min(min(estimate["low"], estimate["value"]) for estimate in known)
+    high = max(max(estimate["high"], estimate["value"]) for estimate in known)
     below, above = value < low, value > high
     return {
         "days": len(known),
@@ -71,5 +77,5 @@ def _change(metric: str, value: float, known: Sequence[Mapping[str, float]]) -> 
         "change": round(value - mean, 6),
         "low": low,
         "high": high,
-        "worse": {1: below, -1: above, 0: below or above}[BETTER[metric]],
+        "worse": len(known) >= MIN_DAYS and {1: below, -1: above, 0: below or above}[BETTER[metric]],
     }

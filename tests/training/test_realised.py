@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from training.realised import BETTER, changes, figures, worse
+from training.realised import BETTER, MIN_DAYS, changes, figures, worse
 
 
 def estimate(value: float | None, margin: float = 0.01) -> dict:
@@ -48,12 +48,16 @@ def of_all(**values: float | None) -> dict:
 
 
 def test_a_figure_is_worse_outside_all_that_earlier_days_showed_on_its_bad_side() -> None:
-    earlier = [of_all(auc=0.70, log_loss=0.30, pcoc=1.00), of_all(auc=0.74, log_loss=0.32, pcoc=1.02)]
+    earlier = [
+        of_all(auc=0.70, log_loss=0.30, pcoc=1.00),
+        of_all(auc=0.72, log_loss=0.31, pcoc=1.01),
+        of_all(auc=0.74, log_loss=0.32, pcoc=1.02),
+    ]
     assert not list(worse(changes(of_all(auc=0.695, log_loss=0.325, pcoc=1.025), earlier)))
     bad = changes(of_all(auc=0.68, log_loss=0.34, pcoc=0.98), earlier)
     assert [metric for _, metric, _ in worse(bad)] == ["auc", "log_loss", "pcoc"]
     assert bad["all"]["auc"] | {"low": 0, "high": 0} == {
-        "days": 2,
+        "days": 3,
         "mean": 0.72,
         "change": -0.04,
         "low": 0,
@@ -61,6 +65,11 @@ def test_a_figure_is_worse_outside_all_that_earlier_days_showed_on_its_bad_side(
         "worse": True,
     }
     assert not list(worse(changes(of_all(auc=0.9, log_loss=0.1), earlier))), "better is no alarm"
+
+
+def test_an_ece_above_its_own_interval_is_still_something_that_a_day_showed() -> None:
+    biased = {"all": {"ece": {"value": 0.03, "low": 0.0, "high": 0.02}}, "scenes": {}}
+    assert changes(biased, [biased] * MIN_DAYS)["all"]["ece"]["worse"] is False
 
 
 def test_what_one_side_cannot_tell_is_not_compared() -> None:
@@ -72,4 +81,10 @@ def test_what_one_side_cannot_tell_is_not_compared() -> None:
 def test_a_scene_is_compared_with_itself() -> None:
     now = {"all": {}, "scenes": {"0": {"auc": estimate(0.5)}, "new": {"auc": estimate(0.5)}}}
     before = {"all": {}, "scenes": {"0": {"auc": estimate(0.7)}}}
-    assert [(scene, metric) for scene, metric, _ in worse(changes(now, [before]))] == [("0", "auc")]
+    assert [(scene, metric) for scene, metric, _ in worse(changes(now, [before] * MIN_DAYS))] == [("0", "auc")]
+
+
+def test_one_or_two_days_are_too_few_to_call_the_next_one_worse() -> None:
+    change = changes(of_all(auc=0.5), [of_all(auc=0.7)] * (MIN_DAYS - 1))
+    assert change["all"]["auc"]["change"] == -0.2
+    assert not list(worse(change))
