@@ -28,7 +28,7 @@ a candidate trained on the days before *d* → evaluation on *d*, which no model
 stage was published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
 **A red `audit_leakage`** means that training rows know something of their own day: a fault of code or of the log's columns.
 **A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep
-the champion.
+the champion. **A red `monitor`** stops nothing: gate and promotion do not wait for it.
 Backfills never promote unless triggered with `{"promote": "yes"}`.
 """
 
@@ -161,6 +161,13 @@ with DAG(
         command="evaluate",
         doc_md="Candidate and champion on the day's rows, user × item level × scene.",
     )
+    monitor = TrainingOperator(
+        task_id="monitor",
+        command="monitor",
+        pool="default_pool",
+        queue="default",
+        doc_md="The champion's figures of the day, drift of its inputs, freshness. Stops nothing.",
+    )
     gate = TrainingOperator(
         task_id="gate",
         command="gate",
@@ -196,5 +203,6 @@ with DAG(
     chain(features_published, embed_texts, embed_cold)
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)
+    chain(evaluate, monitor)
     # A teardown runs whatever happened, and does not make a failed run look green.
-    chain(outcomes, report.as_teardown())
+    chain([*outcomes, monitor], report.as_teardown())

@@ -20,6 +20,7 @@ _NEXT = {
     "embed": "Text embedding failed. What was encoded is cached: clear the task to go on from there.",
     "train": "Training failed; the champion is unchanged. The log tells the step. Clear the task to train again.",
     "evaluate": "Evaluation failed; nothing was promoted. Clear the task.",
+    "monitor": "Drift and the champion's figures of the day were not recorded; nothing else depends on it. Clear the task.",
     "gate": "The gate failed before a verdict; nothing was promoted. Clear the task.",
     "rollback": "The champion is as it was. Look: ctr models. Or: ctr rollback --to VERSION.",
     "promote": "The alias was not moved or the move was not recorded. Look: ctr models. Clear the task; it is idempotent.",

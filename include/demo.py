@@ -46,6 +46,7 @@ PROGRESS = {
     "embed cold items": ["embed_cold"],
     "train": ["train"],
     "evaluate": ["evaluate"],
+    "monitor": ["monitor"],
     "gate": ["gate", "decide"],
     "promotion": ["ask_a_person", "promote", "keep_champion"],
     "report": ["report"],

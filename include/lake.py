@@ -4,7 +4,7 @@
     {lake}/_manifests/{stage}/dt=2023-07-17.json        which build of each table of the stage is published
     {lake}/_staging/{stage}/dt=2023-07-17/build=…       what a job wrote and no check has passed yet
     {lake}/_staging/{stage}/dt=2023-07-17/staged.json   which of them was finished last
-    {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, decision
+    {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, …
 
 Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
 them there yet) and then replaces the manifest, which is one file and one rename: readers see the old day or the new one, a

@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
     bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")
 
+    psi_moved: float = Field(0.1, gt=0, description="From this PSI on, a feature is reported as moved (monitor).")
+    psi_shifted: float = Field(0.25, gt=0, description="Above this PSI, a feature is reported as shifted (monitor).")
+
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")

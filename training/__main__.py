@@ -65,6 +65,14 @@ def evaluate(day: Day) -> None:
 
 
 @cli.command()
+def monitor(day: Day) -> None:
+    """Records how the champion did on the day, what has drifted since the days before, and how fresh everything is."""
+    from training import monitor as job
+
+    show_json(job.run(parse_day(day), settings()))
+
+
+@cli.command()
 def gate(
     day: Day,
     may_promote: Annotated[

@@ -1,10 +1,12 @@
 """The evaluated rows of a day: labels, levels and what candidate and champion predict, in one file of the lake."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.orc as orc
 
 from include.errors import MissingDataError
@@ -83,6 +85,18 @@ def read(lake: Lake, day: date) -> EvaluationRows:
         raise MissingDataError(
             f"There are no predictions for {day} ({lake.uri(_path(day))}): run `python -m training evaluate --day {day}`."
         ) from None
+
+
+def champion_parts(lake: Lake, day: date) -> Iterator[pa.Table]:
+    """`event_id` and `champion` of the rows that the day's champion predicted, a stripe of the file at a time; none where
+    the day was not evaluated, or had no champion that had not seen it."""
+    if not lake.fs.exists(lake.path(_path(day))):
+        return
+    with lake.fs.open(lake.path(_path(day)), "rb") as file:
+        stored = orc.ORCFile(file)
+        for stripe in range(stored.nstripes):
+            part = pa.Table.from_batches([stored.read_stripe(stripe, ["event_id", "champion"])])
+            yield part.filter(pc.is_valid(part["champion"]))
 
 
 def _path(day: date) -> str:

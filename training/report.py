@@ -16,7 +16,9 @@ from include.settings import Settings
 from training import charts
 from training.report_tables import write_tables
 
-RECORDS = ("embed_texts", "embed_cold", "train", "evaluation", "decision")
+RECORDS = ("embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
+MOST_DRIFTED = 15
+"""Features that the section on drift shows."""
 FIGURES = {
     "scene_mean_gauc": "Per-scene mean GAUC",
     "scene_mean_auc": "Per-scene mean AUC",
@@ -78,6 +80,7 @@ def render(data: dict[str, Any]) -> str:
         figures=FIGURES,
         levels=LEVELS,
         cells=_cells(evaluation),
+        most_drifted=MOST_DRIFTED,
         times=times(data),
         calibration_svg=Markup(charts.calibration(curves)) if curves else None,  # noqa: S704, our own drawing
         learning_svg=Markup(charts.learning_curve(learning)) if learning else None,  # noqa: S704

@@ -63,6 +63,14 @@ def test_the_report_runs_whatever_happened_and_hides_no_failure(dag):
     assert not report.on_failure_fail_dagrun
 
 
+def test_monitoring_stops_nothing_but_a_failure_of_it_shows(dag):
+    monitor = dag.get_task("monitor")
+    assert monitor.upstream_task_ids == {"evaluate"}
+    assert monitor.downstream_task_ids == {"report"}, "with a teardown alone below it, it decides on the run's state"
+    for name in ("gate", "decide", "ask_a_person", "promote", "keep_champion"):
+        assert "monitor" not in dag.get_task(name).get_flat_relative_ids(upstream=True), name
+
+
 @pytest.mark.parametrize(
     ("run_type", "choice", "option"),
     [

@@ -70,6 +70,12 @@ def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(ni
     assert (decision["verdict"], decision["promoted"]) == ("promote", True)
 
 
+def test_the_first_night_is_monitored_and_has_no_champion_to_judge(nights):
+    record = lake().record("monitor", GOOD)
+    assert record["metrics_note"] == "there was no champion yet when the day was evaluated"
+    assert record["freshness"]["published"]["training"]["days_behind"] == 0
+
+
 def test_the_bad_night_stops_at_its_check_and_says_why(nights):
     assert nights.bad.state == "failed"
     assert list(nights.bad.failures) == ["check_logs"]

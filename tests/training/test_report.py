@@ -118,6 +118,49 @@ def test_what_the_language_model_cost_is_told(evaluated: Path) -> None:
     assert "texts encoded of 9,758, 400 cached, 9,158 left out, 3.5% of the day" in written().text
 
 
+def drifted(name: str, psi: float | None, band: str) -> dict:
+    shares = {"null_then": 0.0125, "null_now": 0.5, "mean_then": 0.25, "mean_now": None}
+    return {"name": name, "psi": psi, "band": band, **shares}
+
+
+def monitored(**drift: object) -> None:
+    features = [drifted("<i>first</i>", 0.812, "shifted"), drifted("second", 0.15, "moved")]
+    features += [drifted(f"calm_{n}", 0.01, "stable") for n in range(20)]
+    whole = {
+        "reference": ["2023-07-15", "2023-07-16"],
+        "rows_then": 6000,
+        "rows_now": 3000,
+        "note": None,
+        "moved_from": 0.1,
+        "shifted_from": 0.25,
+        "features": features,
+        "label": drifted("label", 0.002, "stable"),
+        "predictions": drifted("champion", None, "insufficient"),
+    }
+    record = {"rows": 3000, "seconds": 1.0, "alerts": ["look at <i>first</i>"], "drift": whole | drift}
+    lake().write_record("monitor", DAY, record)
+
+
+def test_drift_is_shown_largest_first_in_words_and_escaped(home: Path) -> None:
+    monitored()
+    text = " ".join(written().text.split())
+    assert "look at <i>first</i>" in text, "text of the data is escaped"
+    assert "<i>first</i> 0.812 shifted 0.2500 – 1.2% 50.0% second 0.150 moved" in text
+    assert "champion's predictions – insufficient" in text
+    assert "3,000 rows against the 6,000 of 2 days before, 2023-07-15 to 2023-07-16" in text
+    assert "calm_12" in text
+    assert "calm_13" not in text, "fifteen features are enough"
+
+
+def test_too_few_rows_for_drift_are_told_in_words(home: Path) -> None:
+    monitored(note="insufficient: 0 rows of the days before", reference=[])
+    assert "Insufficient: 0 rows of the days before." in written().text
+
+
+def test_a_day_that_was_not_monitored_has_a_page_all_the_same(evaluated: Path) -> None:
+    assert "The day was not monitored" in written().text
+
+
 def test_the_page_and_its_tables_are_kept_with_the_version(evaluated: Path) -> None:
     written()
     folder = registry.download(2).parent
