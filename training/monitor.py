@@ -70,8 +70,11 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
         yield f"{len(shifted)} of {len(drift['features'])} features have shifted (PSI): {named}."
     for what, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
         if entry["band"] == "shifted":
-            means = f"mean {entry['mean_then']:.4f} then, {entry['mean_now']:.4f} now"
-            yield f"{what} shifted: PSI {entry['psi']:.2f}, {means}."
+            means = (
+                f"{entry[f'mean_{when}']:.4f} {when}" for when in ("then", "now") if entry[f"mean_{when}"] is not None
+            )
+            missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
+            yield f"{what} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
 
 
 def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:

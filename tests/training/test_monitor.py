@@ -132,6 +132,13 @@ def test_predictions_of_the_champion_are_compared_where_it_had_not_seen_the_day(
     assert any(alert.startswith("predictions of the champion shifted") for alert in record["alerts"]) == (times > 1)
 
 
+def test_a_champion_that_predicts_no_numbers_is_told_and_breaks_nothing(world) -> None:
+    scored(world, 3)
+    scored(world, DAYS - 1, times=np.nan)
+    alert = next(told for told in monitor.run(LAST, world.settings)["alerts"] if told.startswith("predictions"))
+    assert alert.endswith("missing 0.0% then, 100.0% now.")
+
+
 def test_raw_files_tell_when_they_came(world) -> None:
     assert monitor.run(LAST, world.settings)["freshness"]["seconds_since_raw"] is None
     folder = world.home / "raw" / f"date={LAST}"
