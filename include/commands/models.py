@@ -1,4 +1,4 @@
-"""`ctr models`, `ctr promote`, `ctr rollback` and `ctr score`: which model serves, which did, and what it says."""
+"""`ctr models`, `ctr promote`, `ctr rollback`, `ctr score` and `ctr serve`: which model serves, which did, and what it says."""
 
 import getpass
 from dataclasses import asdict
@@ -12,6 +12,8 @@ from include.errors import InvalidInputError
 if TYPE_CHECKING:
     from include.registry import ModelVersion
 
+Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
 Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
 
 
@@ -21,6 +23,7 @@ def register(cli: typer.Typer) -> None:
     cli.command("promote")(promote)
     cli.command("rollback")(rollback)
     cli.command("score")(score)
+    cli.command("serve")(serve)
 
 
 def models(
@@ -71,6 +74,13 @@ def score(day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")
     from include.rooms import training
 
     raise typer.Exit(training("score", "--day", day))
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
+    """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
+    from include.rooms import become_training
+
+    become_training("serve", "--host", host, "--port", str(port))
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
