@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-quality bench-training clean
+.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -39,6 +39,9 @@ bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS
 
 bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+bench-serving: setup ## Latency of `ctr serve`, after training a small champion (ARGS="--home .ctr" for the one that is there)
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 bench-training: setup ## Speed of training beside torch-rechub's PLE of the same architecture (ARGS="--batch 256")
 	@$(BIN)/python -m benchmarks.training $(ARGS)

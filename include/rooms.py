@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import NoReturn
 
 from include.errors import CtrError
 from include.settings import python_path
@@ -12,6 +13,12 @@ from include.settings import python_path
 def training(*arguments: str) -> int:
     """Runs `python -m training …` and returns its exit status; what it prints is the command's."""
     return subprocess.run(_command(arguments), env=_environment()).returncode
+
+
+def become_training(*arguments: str) -> NoReturn:
+    """Turns this process into `python -m training …`, so that a signal to stop a service reaches the service."""
+    command = _command(arguments)
+    os.execve(command[0], command, _environment())  # noqa: S606
 
 
 def verify(version: int) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from include.errors import InvalidInputError
@@ -116,6 +116,13 @@ class Settings(BaseSettings):
     psi_moved: float = Field(0.1, gt=0, description="From this PSI on, a feature is reported as moved (monitor).")
     psi_shifted: float = Field(0.25, gt=0, description="Above this PSI, a feature is reported as shifted (monitor).")
 
+    serve_token: SecretStr = Field(
+        SecretStr(""), exclude=True, description="Bearer token of `ctr serve`; kept out of records and versions."
+    )
+    serve_reload_seconds: float = Field(10.0, gt=0, description="`ctr serve` looks for a new champion this often.")
+    serve_max_rows: int = Field(1000, ge=1, description="Most rows of a scoring request.")
+    serve_max_bytes: int = Field(8 << 20, ge=1, description="Largest body of a scoring request.")
+
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
@@ -146,8 +153,10 @@ class Settings(BaseSettings):
         return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
 
     def digest(self, *names: str) -> str:
-        """Short hash of the named settings; by default of all that shape data and models (not of where things lie)."""
+        """Short hash of the named settings; by default of all that shape data and models (not of where things lie or how they
+        are served)."""
         places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "spark_master", "spark_driver_memory"}
+        places |= {name for name in type(self).model_fields if name.startswith("serve_")}
         chosen = (
             self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)
         )

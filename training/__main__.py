@@ -6,6 +6,7 @@ import typer
 
 from include.calendar import parse_day
 from include.commands import leak_demo as leak_options
+from include.commands.models import Host, Port
 from include.console import JsonFlag, err, exit_clearly, show_json
 from include.settings import settings
 
@@ -104,6 +105,14 @@ def score(
     from training import scoring as job
 
     show_json(job.run(parse_day(day), listed))
+
+
+@cli.command()
+def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
+    """Answers scoring requests over HTTP with the champion, until it is stopped."""
+    from training import serving as job
+
+    job.run(host, port)
 
 
 @cli.command()

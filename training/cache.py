@@ -8,7 +8,11 @@ whether or not later days have been run since.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +24,27 @@ from training.tables import write_orc
 
 Keys = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
+
+
+class Part(NamedTuple):
+    """A part in the order of its keys: `keys [n] int64` ascending, `vectors [n, dim] float32`."""
+
+    keys: Keys
+    vectors: Vectors
+
+
+_KEPT: ContextVar[dict[str, Part] | None] = ContextVar("kept_parts", default=None)
+
+
+@contextmanager
+def kept_parts(parts: dict[str, Part]) -> Iterator[None]:
+    """Inside, a part that was looked up in is kept in `parts`, by path, and not read again: for a service, whose requests of
+    some rows would each read whole caches."""
+    token = _KEPT.set(parts)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 class VectorCache:
@@ -44,15 +69,13 @@ class VectorCache:
         found = np.zeros(len(keys), bool)
         vectors = np.zeros((len(keys), 0), np.float32)
         for path in self.parts(through):
-            part = self._read(path, ["text_key", "vector"])
-            part_keys = part["text_key"].to_numpy()
-            rows = np.flatnonzero(np.isin(part_keys, keys))
-            values = _matrix(part["vector"], part.num_rows)
+            part = self._part(path)
             if vectors.shape[1] == 0:
-                vectors = np.zeros((len(keys), values.shape[1]), np.float32)
-            places = np.searchsorted(keys, part_keys[rows])
-            vectors[places] = values[rows]
-            found[places] = True
+                vectors = np.zeros((len(keys), part.vectors.shape[1]), np.float32)
+            rows = np.searchsorted(part.keys, keys).clip(max=len(part.keys) - 1)
+            here = part.keys[rows] == keys
+            vectors[here] = part.vectors[rows[here]]
+            found |= here
         return vectors, found
 
     def append(self, keys: Keys, vectors: Vectors, day: date) -> None:
@@ -68,6 +91,20 @@ class VectorCache:
         """Paths of the parts of days up to `through` (or of all), sorted."""
         last = f"part-{through or date.max}-~"  # after every part of that day
         return [path for path in self._lake.files(self._folder, ".orc") if path.rsplit("/", 1)[-1] < last]
+
+    def _part(self, path: str) -> Part:
+        kept = _KEPT.get()
+        if kept is not None and path in kept:
+            return kept[path]
+        table = self._read(path, ["text_key", "vector"])
+        keys, vectors = table["text_key"].to_numpy(), _matrix(table["vector"], table.num_rows)
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys)
+            keys, vectors = keys[order], vectors[order]
+        part = Part(keys, vectors)
+        if kept is not None:
+            kept[path] = part
+        return part
 
     def _read(self, path: str, columns: list[str]) -> pa.Table:
         with self._lake.fs.open(path, "rb") as file:

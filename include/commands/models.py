@@ -1,4 +1,4 @@
-"""`ctr models`, `promote`, `rollback`, `score` and `reproduce`: which model serves, which did, and what it says."""
+"""`ctr models`, `promote`, `rollback`, `score`, `serve` and `reproduce`: which model serves, which did, and what it says."""
 
 import getpass
 from dataclasses import asdict
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from include.registry import ModelVersion
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
 Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
 
 
@@ -26,6 +28,7 @@ def register(cli: typer.Typer) -> None:
     cli.command("rollback")(rollback)
     cli.command("score")(score)
     cli.command("reproduce")(reproduce)
+    cli.command("serve")(serve)
 
 
 def models(
@@ -105,6 +108,13 @@ def reproduce(version: Version) -> None:
     from include.rooms import training
 
     raise typer.Exit(training("reproduce", "--version", str(version)))
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
+    """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
+    from include.rooms import become_training
+
+    become_training("serve", "--host", host, "--port", str(port))
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:

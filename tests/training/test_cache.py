@@ -3,7 +3,7 @@ import pytest
 from fabricate import day
 
 from include.lake import Lake
-from training.cache import VectorCache
+from training.cache import Part, VectorCache, kept_parts
 
 
 @pytest.fixture
@@ -38,6 +38,18 @@ def test_parts_of_later_days_are_not_seen(cache):
     assert cache.keys(through=day(1)).tolist() == [1]
     assert cache.lookup(np.array([1, 2], np.int64), day(1))[1].tolist() == [True, False]
     assert cache.keys(through=day(2)).tolist() == [1, 2]
+
+
+def test_a_service_reads_a_part_once_and_new_ones_when_they_come(cache):
+    cache.append(np.array([5, -3], np.int64), vectors([5, -3]), day(0))
+    keys, kept = np.array([-3, 5, 9], np.int64), {}
+    with kept_parts(kept):
+        assert cache.lookup(keys)[1].tolist() == [True, True, False]
+        (path,) = kept
+        kept[path] = Part(kept[path].keys, kept[path].vectors + 1)  # a second reading would not say so
+        cache.append(np.array([9], np.int64), vectors([9]), day(1))
+        assert np.array_equal(cache.lookup(keys)[0], vectors([-3, 5, 9]) + np.array([[1], [1], [0]]))
+    assert np.array_equal(cache.lookup(keys)[0], vectors([-3, 5, 9]))
 
 
 def test_a_part_that_was_not_finished_is_not_read(cache, tmp_path):
