@@ -2,7 +2,19 @@
 
 import typer
 
-from include.commands import backfill, demo, features, history, imports, leak_demo, models, quality, sample, status
+from include.commands import (
+    backfill,
+    demo,
+    features,
+    gate_noise,
+    history,
+    imports,
+    leak_demo,
+    models,
+    quality,
+    sample,
+    status,
+)
 
 
 def register(cli: typer.Typer) -> None:
@@ -15,5 +27,6 @@ def register(cli: typer.Typer) -> None:
     backfill.register(cli)
     features.register(cli)
     quality.register(cli)
+    gate_noise.register(cli)
     leak_demo.register(cli)
     demo.register(cli)
