@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from include.calendar import parse_day
+from include.commands import gate_noise as noise_options
 from include.commands import leak_demo as leak_options
 from include.commands.models import Host, Port
 from include.console import JsonFlag, err, exit_clearly, show_json
@@ -84,6 +85,23 @@ def gate(
     from training import gate as job
 
     show_json(job.run(parse_day(day), may_promote, settings()))
+
+
+@cli.command("gate-noise")
+def gate_noise(
+    day: noise_options.LogDay,
+    seeds: noise_options.Seeds = noise_options.DEFAULT_SEEDS,
+    write: noise_options.Write = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Trains the day's candidate with several seeds and compares what that changes with the gate's margins."""
+    from training import gate_noise as job
+    from training.policy_file import write_noise
+
+    result = job.run(parse_day(day), settings(), seeds=seeds, policy=write)
+    show_json(result) if as_json else job.show(result)
+    if write:
+        write_noise(write, job.section(result))
 
 
 @cli.command()

@@ -217,10 +217,11 @@ def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in flat.items() if value is not None}
 
 
-def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None) -> pa.Table:
-    """The training rows of the day, in the order of their events, with both models' predictions."""
-    from training import artifact
+def rows_of(lake: Lake, day: date) -> pa.Table:
+    """The training rows of the day, in the order of their events.
 
+    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where the table is not whole.
+    """
     published = lake.require("training", day, "Evaluation").tables["training"].rows
     if not published:
         raise NothingToDoError(f"{day} has no rows (it was declared empty): no model is evaluated on it.")
@@ -230,19 +231,30 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
             f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
             "the table must be whole. Clear build_training_table of that day."
         )
+    return table
+
+
+def with_predictions(
+    table: pa.Table, candidate: metrics.Floats | None, champion: metrics.Floats | None, alpha: metrics.Floats | None
+) -> pa.Table:
+    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]`, null where None."""
+    for name, values in (("candidate", candidate), ("champion", champion), ("alpha", alpha)):
+        column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
+        table = table.append_column(name, column)
+    return table.select(predictions.SCHEMA.names)
+
+
+def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None) -> pa.Table:
+    """The training rows of the day with both models' predictions."""
+    from training import artifact
+
+    table = rows_of(lake, day)
     folder = registry.download(candidate.version)
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
     of_candidate = model.predict(table)
     of_champion = known_scenes(artifact.load(registry.download(champion.version)), table) if champion else None
-    for name, values in (
-        ("candidate", of_candidate.probability),
-        ("champion", of_champion),
-        ("alpha", of_candidate.alpha),
-    ):
-        column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
-        table = table.append_column(name, column)
-    return table.select(predictions.SCHEMA.names)
+    return with_predictions(table, of_candidate.probability, of_champion, of_candidate.alpha)
 
 
 def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:

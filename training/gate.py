@@ -16,7 +16,7 @@ from training import predictions
 from training.comparison import ColdPool, Comparison, cold_pools
 from training.evaluation import champion_status
 from training.gate_policy import Margin, Policy, load_policy
-from training.gate_rules import Change, Rule, Verdict, auc_is_sane, non_inferior, within_band
+from training.gate_rules import Change, Rule, Verdict, auc_is_sane, beside_noise, non_inferior, within_band
 from training.predictions import EvaluationRows, usable
 
 HEADLINE = "scene mean gauc"
@@ -46,7 +46,7 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
         "candidate": candidate.version,
         "champion": champion.version if champion else None,
         "may_promote": may_promote,
-        "policy": policy.model_dump(),
+        "policy": policy.model_dump(mode="json"),
         "power": power,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -179,7 +179,7 @@ def _absolute(comparison: Comparison, policy: Policy) -> list[Rule]:
         name, what = ("pcoc", "PCOC") if whole else (f"pcoc of scene {group}", f"PCOC of scene {group}")
         if interval is not None:
             rules.append(within_band(name, what, value, interval, policy.pcoc if whole else policy.scene_pcoc, other))
-    return rules
+    return [beside_noise(rule, policy.noise) for rule in rules]
 
 
 def _relative(
@@ -210,7 +210,7 @@ def _relative(
         rules.append(_judged(pool.name, what, change, policy.cold_auc, _counted(pool.clicks, pool.non_clicks)))
     rules.append(_judged("ece", "ECE, sign reversed,", comparison.ece(alpha, count), policy.ece, "too few rows"))
     margin = policy.scene_mean_gauc.margin
-    return rules, {
+    return [beside_noise(rule, policy.noise) for rule in rules], {
         "metric": HEADLINE,
         "standard_error": round(mean.se, 6),
         "smallest_detectable": round(mean.detectable, 6),

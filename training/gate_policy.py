@@ -1,16 +1,41 @@
 """The gate's policy: which rules, with which margins; read from a YAML file (`CTR_GATE_POLICY`)."""
 
+import re
+from datetime import date
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from include.errors import InvalidInputError
 
 Uncertain = Literal["hold", "hold_if_below", "note"]
 """When the data can tell neither that the margin is kept nor that it is broken: `hold` for a person, hold only when the
 measured change itself is below the margin, or promote with a note."""
+
+ONE_SIDED = NormalDist().inv_cdf(0.95)
+"""Standard deviations that noise exceeds on one side in 5 % of cases."""
+TWO_MODELS = 2**0.5 * ONE_SIDED
+"""The same for the difference of two models, each with noise of its own."""
+
+_SECTIONS = {
+    "scene mean gauc": "scene_mean_gauc",
+    "gauc of scene .+": "scene_gauc",
+    "auc of scene .+": "scene_auc",
+    "cold (items|users)": "cold_auc",
+    "auc": None,
+    "pcoc": "pcoc",
+    "pcoc of scene .+": "scene_pcoc",
+    "ece": "ece",
+}
+_FIGURE = f"^({'|'.join(_SECTIONS)})$"
+
+
+def section_of(figure: str) -> str | None:
+    """The section of the policy that judges a figure (named as the gate's rules are); None where no margin does."""
+    return next(section for pattern, section in _SECTIONS.items() if re.fullmatch(pattern, figure))
 
 
 class _Section(BaseModel):
@@ -52,6 +77,26 @@ class Sanity(_Section):
     auc_below: float = Field(gt=0.5, le=1)
 
 
+class Noise(_Section):
+    """Standard deviation between seeds of the gate's figures, by rule, as `ctr gate-noise` measured it on a day."""
+
+    day: date
+    seeds: Annotated[list[int], Field(min_length=2)]
+    rows: int = Field(ge=1)
+    code: str
+    figures: dict[
+        Annotated[str, Field(pattern=_FIGURE)],
+        Annotated[float, Field(ge=0, allow_inf_nan=False)],
+    ]
+
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is listed twice")
+        return seeds
+
+
 class Policy(_Section):
     """The rules of the gate; `alpha` is the error rate of each one-sided bound."""
 
@@ -66,13 +111,20 @@ class Policy(_Section):
     pcoc: Band
     scene_pcoc: Band
     ece: Margin
+    noise: Noise | None = None
 
 
 def load_policy(path: Path) -> Policy:
     """The policy in a YAML file; raises `InvalidInputError` that names what is wrong with it."""
     try:
-        return Policy.model_validate(yaml.safe_load(path.read_text()))
+        return parse_policy(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise InvalidInputError(f"There is no gate policy at {path}: set CTR_GATE_POLICY to a YAML file.") from None
+
+
+def parse_policy(text: str, path: Path) -> Policy:
+    """The policy in the text of a file; raises `InvalidInputError` that names the file and what is wrong with it."""
+    try:
+        return Policy.model_validate(yaml.safe_load(text))
     except (yaml.YAMLError, ValidationError) as error:
         raise InvalidInputError(f"The gate policy {path} is not valid: {error}") from error

@@ -4,13 +4,13 @@ How a margin rule decides, and why, is told in `include/policies/gate.yaml`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
-from training.gate_policy import Band, Margin, Sanity
+from training.gate_policy import TWO_MODELS, Band, Margin, Noise, Sanity
 from training.metrics import Floats
 
 Verdict = Literal["pass", "note", "hold", "reject"]
@@ -104,6 +104,18 @@ def within_band(
             name, "hold", f"{told}: outside {target}, yet nearer to 1 than the champion's {other:.3f}.", evidence
         )
     return Rule(name, "reject", f"{told}: its whole interval is outside {target}.", evidence)
+
+
+def beside_noise(rule: Rule, noise: Noise | None) -> Rule:
+    """The rule with the seed noise of its figure, where it was measured; the verdict stays."""
+    if noise is None or rule.name not in noise.figures or "insufficient" in rule.evidence:
+        return rule
+    of_seed = noise.figures[rule.name]
+    between = TWO_MODELS * of_seed
+    told = f"Seed noise {of_seed:.4f}."
+    if "change" in rule.evidence and abs(rule.evidence["change"]) <= between:
+        told = f"The change is within seed noise ({of_seed:.4f}): two seeds of one model may differ by {between:.4f}."
+    return replace(rule, sentence=f"{rule.sentence} {told}", evidence={**rule.evidence, "seed_noise": of_seed})
 
 
 def auc_is_sane(auc: float, bounds: tuple[float, float], rule: Sanity) -> list[Rule]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scored_days import SCENES, Day, make_day, model, sigmoid
 
 from include.errors import InvalidInputError
@@ -14,7 +15,7 @@ from include.registry import ModelVersion
 from include.settings import PROJECT
 from training import gate
 from training.gate import judge, lineage_rules, reasons_of, verdict_of
-from training.gate_policy import Policy, load_policy
+from training.gate_policy import Noise, Policy, load_policy
 from training.gate_rules import Change, Rule, non_inferior, within_band
 from training.predictions import EvaluationRows
 
@@ -230,4 +231,48 @@ def test_an_invalid_policy_is_refused_by_name(tmp_path: Path, text: str) -> None
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInputError, match=r"policy\.yaml is not valid"):
+        load_policy(path)
+
+
+def with_noise(**figures: float) -> Policy:
+    names = {name.replace("_", " "): sd for name, sd in figures.items()}
+    noise = Noise(day=DAY, seeds=[1, 2], rows=20_000, code="c", figures=names)
+    return SMALL.model_copy(update={"noise": noise})
+
+
+def test_measured_seed_noise_stands_beside_its_margin_and_changes_no_verdict(day: Day) -> None:
+    rows = day.rows(model(day, 1), model(day, 2))
+    verdict, plain = judged(rows)
+    noisy_verdict, rules = judged(rows, with_noise(scene_mean_gauc=0.5, ece=1e-9, pcoc=0.0007))
+    assert noisy_verdict == verdict
+    assert rules["scene mean gauc"].evidence["seed_noise"] == 0.5
+    assert "The change is within seed noise (0.5000)" in rules["scene mean gauc"].sentence
+    assert "within seed noise" in reasons_of(list(rules.values()), "promote")[0]
+    assert rules["ece"].sentence.endswith("Seed noise 0.0000.")
+    assert rules["pcoc"].sentence.endswith("Seed noise 0.0007.")
+    assert rules["gauc of scene 2"] == plain["gauc of scene 2"]
+
+
+def test_a_rule_that_could_not_be_judged_says_nothing_of_noise(day: Day) -> None:
+    few = replace(day, item_level=np.where(np.arange(len(day.label)) < 50, "zero", "warm"))
+    _, rules = judged(few.rows(model(few, 1), model(few, 2)), with_noise(cold_items=0.1))
+    assert "noise" not in rules["cold items"].sentence
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"figures": {"gauk": 0.1}}, "gauk"),
+        ({"figures": {"ece": -0.1}}, "ece"),
+        ({"seeds": [1]}, "seeds"),
+        ({"seeds": [1, 1]}, "listed twice"),
+        ({"day": "yesterday"}, "day"),
+        ({"margin": 1}, "margin"),
+    ],
+)
+def test_a_wrong_noise_section_is_refused_by_name(tmp_path: Path, changed: dict, named: str) -> None:
+    noise = {"day": "2023-07-17", "seeds": [1, 2], "rows": 9, "code": "c", "figures": {"ece": 0.1}} | changed
+    path = tmp_path / "policy.yaml"
+    path.write_text((PROJECT / "include/policies/gate.yaml").read_text() + yaml.safe_dump({"noise": noise}))
+    with pytest.raises(InvalidInputError, match=rf"(?s)policy\.yaml is not valid.*{named}"):
         load_policy(path)
