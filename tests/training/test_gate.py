@@ -193,6 +193,9 @@ def version(number: int, *, day: int, through: int, base: int | None = None, **f
         "promoted_by": None,
         "promoted_reason": None,
         "rolled_back_at": None,
+        "rolled_back_by": None,
+        "rolled_back_reason": None,
+        "pruned_at": None,
         "aliases": (),
         "created_at": "2023-07-18T00:00:00+00:00",
     }
