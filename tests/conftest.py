@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include import registry
+from include import mlflow_store
 from include.settings import settings
 
 # Airflow reads these when it is first imported, and would otherwise write to the user's own folder.
@@ -20,7 +20,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """MLflow's empty database: a fresh one runs all migrations, seconds each time, so that tests get a copy."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    registry._client_of(f"sqlite:///{path}")
+    mlflow_store.client_of(f"sqlite:///{path}")
     return path.read_bytes()
 
 

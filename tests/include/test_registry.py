@@ -231,3 +231,27 @@ def test_a_pruned_version_cannot_be_rolled_back_to_and_its_day_can_be_trained_ag
         registry.rollback(made[0].version)
     assert registry.champion() == registry.get(made[-1].version)
     assert register(home, day=11, content="11").version == 6
+
+
+def test_a_second_rollback_does_not_return_to_a_version_without_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
+    settings.cache_clear()
+    made = [promote(register(home, day=day, content=str(day))) for day in range(11, 15)]
+    registry.prune()
+    second = registry.rollback()
+    assert second.version == made[2].version
+    with pytest.raises(registry.PrunedError):
+        registry.rollback()
+    assert registry.champion() == second
+
+
+def test_a_version_promoted_again_is_no_longer_told_as_taken_back(home: Path) -> None:
+    first, second = (promote(register(home, day=day, content=str(day))) for day in (16, 17))
+    registry.rollback(reason="complaints", by="someone")
+    taken_back = registry.get(second.version)
+    assert (taken_back.rolled_back_by, taken_back.rolled_back_reason) == ("someone", "complaints")
+    again = promote(second)
+    assert (again.rolled_back_at, again.rolled_back_by, again.rolled_back_reason) == (None, None, None)
+    assert registry.get(first.version).in_history

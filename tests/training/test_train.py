@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from include import registry
+from include import mlflow_store, registry
 from include.errors import MissingDataError
 from training import survey, train
 from training.artifact import HASHED, load, save
@@ -113,7 +113,7 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
 def test_a_base_whose_files_were_pruned_is_not_continued(world, capsys):
     first = train.run(fabricate.day(2), world.settings)
     registry.promote(first["version"], reason="test", by="test")
-    registry._set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
+    mlflow_store.set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
     second = train.run(LAST, world.settings)
     assert (second["base_version"], second["days"]) == (None, 4)
     assert "Starting from nothing: The model of version 1 was deleted on 2023-07-20" in " ".join(
