@@ -8,6 +8,7 @@ import hashlib
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
@@ -62,7 +63,7 @@ def read_list(path: Path, day: date) -> pa.Table:
     expected = f"expected a scene of CTR_SCENES ({', '.join(settings().scenes)})"
     _refuse(path, "scene", pc.invert(pc.is_in(scenes, value_set=known)), scenes, expected)
     table = _at_noon(table, day)
-    return table.append_column(PLACE, pa.array(range(len(table)), pa.int64()))
+    return table.append_column(PLACE, pa.array(np.arange(len(table))))
 
 
 def put_list(lake: Lake, table: pa.Table) -> str:

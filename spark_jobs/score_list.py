@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     known, _ = known_before(spark, store, day)
     listed = typed(raw)
-    if store.days("features") and store.manifest("features", previous(day)):
+    if store.manifest("features", previous(day)):
         items = read_table(spark, store, "items", previous(day), f"The list of {day}").select("item_id", *TEXTS)
         listed = (
             listed.alias("l")

@@ -6,7 +6,6 @@ holds the same rows, the caches the same vectors, and the code and its packages 
 
 import json
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +68,10 @@ def _base(version: registry.ModelVersion) -> Predictor | None:
 def _changed(store: Lake, provenance: dict[str, Any]) -> list[str]:
     """In words, what is not as it was when the version was trained."""
     rebuilt = [
-        day for day, manifest in provenance["training"].items() if _build(store, parse_day(day)) != manifest["build"]
+        day
+        for day, manifest in provenance["training"].items()
+        if store.require("training", parse_day(day), NEEDED_FOR).build != manifest["build"]
     ]
     told = [f"training rows of {', '.join(rebuilt)} were built again"] if rebuilt else []
     was, now = provenance.get("code", "unknown"), code_version()
     return told + ([f"the code: {was} then, {now} now"] if was != now else [])
-
-
-def _build(store: Lake, day: date) -> str:
-    return store.require("training", day, NEEDED_FOR).build
