@@ -8,7 +8,7 @@ import numpy as np
 from training import metrics
 from training.bootstrap import GroupMetrics, Scored, interval, point, resample
 from training.gate_policy import ClickMargin
-from training.gate_rules import Change
+from training.gate_rules import Change, Levels
 from training.metrics import Floats, Integers
 from training.predictions import EvaluationRows
 
@@ -115,29 +115,29 @@ class Comparison:
             if self.clicks[scene] >= rule.min_clicks and self.non_clicks[scene] >= rule.min_non_clicks
         ]
 
-    def scene_mean_gauc(self, alpha: float, comparisons: int) -> Change | None:
+    def scene_mean_gauc(self, levels: Levels) -> Change | None:
         """Change of the unweighted mean over the scenes that have `MIN_CLASS` users with both classes."""
         at = [self._at[scene] for scene in self.scenes_by_users(MIN_CLASS)]
         if not at:
             return None
         points, draws = self._paired("gauc", at)
-        return Change.of(points.mean(), draws.mean(axis=0), alpha, comparisons)
+        return Change.of(points.mean(), draws.mean(axis=0), levels)
 
-    def scene_change(self, metric: str, scene: str, alpha: float, comparisons: int) -> Change | None:
+    def scene_change(self, metric: str, scene: str, levels: Levels) -> Change | None:
         """Change of a metric in one scene."""
         points, draws = self._paired(metric, [self._at[scene]])
-        return Change.of(points[0], draws[0], alpha, comparisons)
+        return Change.of(points[0], draws[0], levels)
 
-    def cold_auc(self, pool: str, alpha: float, comparisons: int) -> Change | None:
+    def cold_auc(self, pool: str, levels: Levels) -> Change | None:
         """Change of AUC in a pool, as the mean of its scenes weighted by clicks: base rates of scenes play no part."""
         points, draws = self._paired("auc", self._pool_at[pool])
         weight = self._pool_weight[pool] / self._pool_weight[pool].sum()
-        return Change.of(weight @ points, weight @ draws, alpha, comparisons)
+        return Change.of(weight @ points, weight @ draws, levels)
 
-    def ece(self, alpha: float, comparisons: int) -> Change | None:
+    def ece(self, levels: Levels) -> Change | None:
         """Change of ECE over all rows with its sign reversed, so that higher is better here too."""
         points, draws = self._paired("ece", [0])
-        return Change.of(-points[0], -draws[0], alpha, comparisons)
+        return Change.of(-points[0], -draws[0], levels)
 
     def _paired(self, metric: str, at: list[int]) -> tuple[Floats, Floats]:
         points = self._points[0][metric][at] - self._points[1][metric][at]

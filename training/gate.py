@@ -16,7 +16,7 @@ from training import predictions
 from training.comparison import ColdPool, Comparison, cold_pools
 from training.evaluation import champion_status
 from training.gate_policy import Margin, Policy, load_policy
-from training.gate_rules import Change, Rule, Verdict, auc_is_sane, beside_noise, non_inferior, within_band
+from training.gate_rules import Change, Levels, Rule, Verdict, auc_is_sane, beside_noise, non_inferior, within_band
 from training.predictions import EvaluationRows, usable
 
 HEADLINE = "scene mean gauc"
@@ -185,37 +185,35 @@ def _absolute(comparison: Comparison, policy: Policy) -> list[Rule]:
 def _relative(
     comparison: Comparison, pools: list[ColdPool], policy: Policy
 ) -> tuple[list[Rule], dict[str, Any] | None]:
-    alpha = policy.alpha
     by_gauc = comparison.scenes_by_users(policy.scene_gauc.min_users)
     by_auc = comparison.scenes_by_clicks(policy.scene_auc)
     judged_pools = [pool for pool in pools if pool.enough(policy.cold_auc)]
-    # Every comparison that can reject: each gets its share of the rate at which chance may reject an equal candidate.
-    count = len(by_gauc) + len(by_auc) + len(judged_pools) + 2
-    mean = comparison.scene_mean_gauc(alpha, count)
+    levels = Levels(policy.alpha, policy.reject_alpha, len(by_gauc) + len(by_auc) + len(judged_pools) + 2)
+    mean = comparison.scene_mean_gauc(levels)
     if mean is None:
         sentence = "No scene has enough users with a click and a non-click to compare the models by GAUC."
         return [Rule(HEADLINE, "hold", sentence, {})], None
     rules = [non_inferior(HEADLINE, "Per-scene mean GAUC", mean, policy.scene_mean_gauc)]
     for scene in comparison.scenes:
-        change = comparison.scene_change("gauc", scene, alpha, count) if scene in by_gauc else None
+        change = comparison.scene_change("gauc", scene, levels) if scene in by_gauc else None
         lacks = f"{comparison.users_with_both[scene]} users with both classes"
         rules.append(_judged(f"gauc of scene {scene}", f"GAUC of scene {scene}", change, policy.scene_gauc, lacks))
     for scene in comparison.scenes:
-        change = comparison.scene_change("auc", scene, alpha, count) if scene in by_auc else None
+        change = comparison.scene_change("auc", scene, levels) if scene in by_auc else None
         lacks = _counted(comparison.clicks[scene], comparison.non_clicks[scene])
         rules.append(_judged(f"auc of scene {scene}", f"AUC of scene {scene}", change, policy.scene_auc, lacks))
     for pool in pools:
-        change = comparison.cold_auc(pool.name, alpha, count) if pool in judged_pools else None
+        change = comparison.cold_auc(pool.name, levels) if pool in judged_pools else None
         what = f"AUC of {pool.name} ({' and '.join(pool.levels)})"
         rules.append(_judged(pool.name, what, change, policy.cold_auc, _counted(pool.clicks, pool.non_clicks)))
-    rules.append(_judged("ece", "ECE, sign reversed,", comparison.ece(alpha, count), policy.ece, "too few rows"))
+    rules.append(_judged("ece", "ECE, sign reversed,", comparison.ece(levels), policy.ece, "too few rows"))
     margin = policy.scene_mean_gauc.margin
     return [beside_noise(rule, policy.noise) for rule in rules], {
         "metric": HEADLINE,
         "standard_error": round(mean.se, 6),
         "smallest_detectable": round(mean.detectable, 6),
         "margin": margin,
-        "passes_if_equal": round(mean.passes_if_equal(margin, alpha), 4),
+        "passes_if_equal": round(mean.passes_if_equal(margin, policy.alpha), 4),
     }
 
 

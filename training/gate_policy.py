@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from include.errors import InvalidInputError
 
@@ -98,10 +98,11 @@ class Noise(_Section):
 
 
 class Policy(_Section):
-    """The rules of the gate; `alpha` is the error rate of each one-sided bound."""
+    """The rules of the gate; `alpha` is the error rate of a bound that passes or holds, `reject_alpha` of one that rejects."""
 
     name: str
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    reject_alpha: Annotated[float, Field(gt=0, lt=0.5)]
     champion_has_seen_day: Literal["hold", "reject"]
     sanity: Sanity
     scene_mean_gauc: Margin
@@ -112,6 +113,12 @@ class Policy(_Section):
     scene_pcoc: Band
     ece: Margin
     noise: Noise | None = None
+
+    @model_validator(mode="after")
+    def _rejects_more_rarely_than_it_holds(self) -> "Policy":
+        if self.reject_alpha > self.alpha:
+            raise ValueError(f"reject_alpha is {self.reject_alpha:g}, above alpha {self.alpha:g}")
+        return self
 
 
 def load_policy(path: Path) -> Policy:

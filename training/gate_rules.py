@@ -29,21 +29,31 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Error rates: of one bound, and of the day's comparisons together, of which each gets its share."""
+
+    alpha: float
+    reject_alpha: float
+    comparisons: int = 1
+
+
+@dataclass(frozen=True)
 class Change:
     """A paired change of a metric, higher being better, with one-sided bounds from its bootstrap standard error.
 
-    `lower` is at alpha, `upper` at alpha over the number of comparisons that could reject; `detectable` is the smallest
-    loss that the data would have shown with 80 % power.
+    `lower` is at alpha, `upper` at alpha and `surely` at reject_alpha, these two over the number of comparisons;
+    `detectable` is the smallest loss that the data would have shown with 80 % power.
     """
 
     change: float
     lower: float
     upper: float
+    surely: float
     se: float
     detectable: float
 
     @classmethod
-    def of(cls, change: float, draws: Floats, alpha: float, comparisons: int = 1) -> "Change | None":
+    def of(cls, change: float, draws: Floats, levels: Levels) -> "Change | None":
         """From the sample's change and its resamples; None where too few resamples are defined.
 
         Normal bounds, as a thousand resamples say little of the tail that many comparisons need.
@@ -52,9 +62,15 @@ class Change:
         if not np.isfinite(change) or len(draws) < 100:
             return None
         se = float(draws.std())
-        lower = change - se * _quantile(1 - alpha)
-        upper = change + se * _quantile(1 - alpha / comparisons)
-        return cls(float(change), float(lower), float(upper), se, se * (_quantile(1 - alpha) + _quantile(POWER)))
+        of_one = _quantile(1 - levels.alpha)
+        return cls(
+            change=float(change),
+            lower=float(change - se * of_one),
+            upper=float(change + se * _quantile(1 - levels.alpha / levels.comparisons)),
+            surely=float(change + se * _quantile(1 - levels.reject_alpha / levels.comparisons)),
+            se=se,
+            detectable=se * (of_one + _quantile(POWER)),
+        )
 
     def passes_if_equal(self, margin: float, alpha: float) -> float:
         """Chance that a candidate which equals the champion passes with this margin, on such a day."""
@@ -66,13 +82,16 @@ class Change:
 def non_inferior(name: str, what: str, change: Change, rule: Margin) -> Rule:
     """Not worse than the champion by more than the margin."""
     verdict: Verdict
+    below = change.change < -rule.margin
     if change.lower >= -rule.margin:
         verdict = "pass"
         says = "better" if change.lower > 0 else f"the loss, if any, is within the margin {rule.margin:g}"
-    elif change.upper < 0 and change.change < -rule.margin:
-        verdict, says = "reject", f"it is worse, and by more than the margin {rule.margin:g}"
+    elif below and change.upper < 0:
+        verdict = "reject" if change.surely < 0 else "hold"
+        says = f"it is worse, and by more than the margin {rule.margin:g}"
+        if verdict == "hold":
+            says += "; chance alone shows as much on some days, so a person decides"
     else:
-        below = change.change < -rule.margin
         holds = rule.uncertain == "hold" or (rule.uncertain == "hold_if_below" and below)
         verdict = "hold" if holds else "note"
         says = (

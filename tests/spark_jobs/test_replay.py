@@ -13,6 +13,7 @@ from include.errors import DataQualityError
 from include.raw import Raw, repairs_path
 from include.repairs import Repair, read_entries, read_repair, repair_day
 from include.settings import settings
+from include.spark_submit import PUBLISH
 
 pytestmark = pytest.mark.spark
 
@@ -135,8 +136,8 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
 @pytest.mark.parametrize("staged", [False, True], ids=["before ingest", "after staging"])
 @pytest.mark.parametrize("with_mapping", [True, False], ids=["with the mapping", "without"])
 def test_a_replay_that_was_killed_is_finished_by_the_next(spark, store, tmp_path, monkeypatch, staged, with_mapping):
-    def submit(job, first, last, *, publish):
-        assert (job, first, last, publish) == ("ingest", DAY, DAY, True)
+    def submit(job, first, last, *, options):
+        assert (job, first, last, options) == ("ingest", DAY, DAY, PUBLISH)
         run_stage(spark, store, "logs")
         return iter(())
 

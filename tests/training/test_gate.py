@@ -16,7 +16,7 @@ from include.settings import PROJECT
 from training import gate
 from training.gate import judge, lineage_rules, reasons_of, verdict_of
 from training.gate_policy import Noise, Policy, load_policy
-from training.gate_rules import Change, Rule, non_inferior, within_band
+from training.gate_rules import Change, Levels, Rule, non_inferior, within_band
 from training.predictions import EvaluationRows
 
 SMALL = load_policy(PROJECT / "include/policies/gate-small.yaml")
@@ -156,6 +156,7 @@ def test_a_day_without_a_judgeable_scene_is_held() -> None:
     [
         (0.0, 0.001, "hold", "pass"),
         (-0.02, 0.001, "note", "reject"),
+        (-0.02, 0.01, "note", "hold"),
         (-0.02, 0.02, "note", "note"),
         (-0.02, 0.02, "hold_if_below", "hold"),
         (-0.005, 0.02, "hold_if_below", "note"),
@@ -168,7 +169,7 @@ def test_a_margin_rule_passes_what_is_proven_and_rejects_what_is_proven(
 ) -> None:
     draws = change + se * np.random.default_rng(0).normal(size=2000)
     margin = SMALL.scene_gauc.model_copy(update={"margin": 0.01, "uncertain": uncertain})
-    assert non_inferior("rule", "GAUC", Change.of(change, draws, 0.05), margin).verdict == expected
+    assert non_inferior("rule", "GAUC", Change.of(change, draws, Levels(0.05, 0.001)), margin).verdict == expected
 
 
 def test_a_figure_outside_its_band_rejects_only_with_its_whole_interval() -> None:
@@ -227,6 +228,14 @@ def test_a_candidate_that_was_rolled_back_is_for_a_person(monkeypatch: pytest.Mo
     taken_back = version(2, day=17, through=16, rolled_back_at="2023-07-18T09:00:00+00:00")
     champion = version(1, day=16, through=15)
     assert lineage(taken_back, champion, [taken_back, champion], monkeypatch) == "hold"
+
+
+def test_a_policy_that_rejects_more_readily_than_it_holds_is_refused(tmp_path: Path) -> None:
+    text = (PROJECT / "include/policies/gate.yaml").read_text()
+    path = tmp_path / "policy.yaml"
+    path.write_text(text.replace("reject_alpha: 0.001", "reject_alpha: 0.1"))
+    with pytest.raises(InvalidInputError, match=r"reject_alpha is 0\.1, above alpha 0\.05"):
+        load_policy(path)
 
 
 @pytest.mark.parametrize("text", ["alpha: 0.05", "name: x\nmargins: 3", "[1, 2", "alpha: yes"])

@@ -25,15 +25,18 @@ def rejected_by_a_change(rules: list[Rule]) -> bool:
     return any(rule.verdict == "reject" and "change" in rule.evidence for rule in rules)
 
 
-def test_the_change_rules_reject_an_equal_candidate_at_most_at_the_nominal_rate() -> None:
+def test_the_change_rules_block_an_equal_candidate_at_most_at_the_nominal_rates() -> None:
     """Candidate and champion are the truth and a noise of the same size, of its own."""
     days = 60
-    rejected = 0
+    worse = rejected = 0
     for number in range(days):
         day = make_day(5_000, 1_000 + number)
         rows = day.rows(model(day, 2 * number, own=1.0), model(day, 2 * number + 1, own=1.0))
-        rejected += rejected_by_a_change(judged(rows, number))
-    assert rejected <= binom.ppf(0.99, days, SMALL.alpha)
+        rules = judged(rows, number)
+        worse += any("it is worse" in rule.sentence for rule in rules)
+        rejected += rejected_by_a_change(rules)
+    assert worse <= binom.ppf(0.99, days, SMALL.alpha)
+    assert rejected <= binom.ppf(0.99, days, SMALL.reject_alpha)
 
 
 def test_the_change_rules_reject_a_candidate_that_is_worse_than_the_margin() -> None:
@@ -87,9 +90,11 @@ def test_no_planted_bad_day_is_promoted(verdicts: list[str]) -> None:
     assert all(verdicts[number - 1] != "promote" for number in BAD)
 
 
-def test_good_days_among_them_are_rejected_at_most_at_the_nominal_rate_and_most_are_promoted(
-    verdicts: list[str],
-) -> None:
+def test_good_days_among_them_are_not_rejected_and_most_are_promoted(verdicts: list[str]) -> None:
     good = [verdict for number, verdict in enumerate(verdicts, 1) if number not in BAD]
-    assert good.count("reject") <= binom.ppf(0.95, len(good), SMALL.alpha)
+    assert "reject" not in good
     assert good.count("promote") >= 12
+
+
+def test_the_bad_days_are_rejected_without_a_person(verdicts: list[str]) -> None:
+    assert [verdicts[number - 1] for number in BAD].count("reject") >= 5

@@ -18,8 +18,10 @@ from training.comparison import Comparison, cold_pools
 from training.gate_figures import figures
 from training.gate_noise import Figure, advice, compare
 from training.gate_policy import load_policy
+from training.gate_rules import Levels
 
 LAST = fabricate.day(4)
+ONE = Levels(0.05, 0.001)
 SMALL = load_policy(PROJECT / "include/policies/gate-small.yaml")
 
 
@@ -46,15 +48,15 @@ def test_the_figures_are_those_whose_change_the_gate_judges() -> None:
     rows = day.rows(one, two)
     pools = cold_pools(rows, SCENES, SMALL.cold_auc)
     comparison = Comparison(rows, SCENES, pools, 100, (1,))
-    expected = {"scene mean gauc": comparison.scene_mean_gauc(0.05, 1)}
-    expected |= {pool.name: comparison.cold_auc(pool.name, 0.05, 1) for pool in pools}
-    expected |= {f"gauc of scene {s}": comparison.scene_change("gauc", s, 0.05, 1) for s in ("1", "2")}
-    expected |= {f"auc of scene {s}": comparison.scene_change("auc", s, 0.05, 1) for s in SCENES}
+    expected = {"scene mean gauc": comparison.scene_mean_gauc(ONE)}
+    expected |= {pool.name: comparison.cold_auc(pool.name, ONE) for pool in pools}
+    expected |= {f"gauc of scene {s}": comparison.scene_change("gauc", s, ONE) for s in ("1", "2")}
+    expected |= {f"auc of scene {s}": comparison.scene_change("auc", s, ONE) for s in SCENES}
     for name, change in expected.items():
         assert first[name] - second[name] == pytest.approx(change.change, abs=1e-4), (
             name
         )  # resampled AUCs are of ranks in bins
-    assert second["ece"] - first["ece"] == pytest.approx(comparison.ece(0.05, 1).change, abs=1e-6)
+    assert second["ece"] - first["ece"] == pytest.approx(comparison.ece(ONE).change, abs=1e-6)
     assert first["pcoc of scene 2"] == pytest.approx(comparison.pcoc("2", 0.95)[0], abs=1e-6)
 
 
