@@ -8,14 +8,21 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chai
 
 from include.alerts import notify_failure
 from include.calendar import log_day
-from include.operators import ANSWERED_BY, LOG_DAY, RETRY_POLICY, ApprovalOperator, SparkDayOperator, TrainingOperator
+from include.operators import (
+    ANSWERED_BY,
+    LOG_DAY,
+    RETRY_POLICY,
+    ApprovalOperator,
+    CheckOperator,
+    SparkDayOperator,
+    TrainingOperator,
+)
+from include.schemas import STAGES, Stage
 from include.settings import settings
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol as DagRun
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
-
-    from include.schemas import Stage
 
 DOC = """
 ### Daily CTR retraining
@@ -54,8 +61,7 @@ def wait_for_raw(day: str) -> bool:
     return Raw().has_log(log_day(None, day))
 
 
-@task
-def check(stage: "Stage", day: str) -> dict[str, int]:
+def publish(stage: Stage, day: str) -> dict[str, int]:
     """Publishes what the Spark job staged if its critical checks passed; otherwise fails with what was found."""
     from include.lake import lake
 
@@ -63,8 +69,7 @@ def check(stage: "Stage", day: str) -> dict[str, int]:
     return {name: table.rows for name, table in manifest.tables.items()}
 
 
-@task
-def audit_leakage(day: str) -> int:
+def refuse_leaks(day: str) -> int:
     """Fails where the staged training rows know something of their own day; returns the number of checks that say they do not."""
     from include.lake import lake, refuse_failed
     from include.suites import LEAK_CHECKS
@@ -192,14 +197,25 @@ with DAG(
         doc_md="One HTML page of the day, also of a day that failed.",
     )
 
-    logs_published = check.override(task_id="check_logs")("logs", LOG_DAY)
-    features_published = check.override(task_id="check_features")("features", LOG_DAY)
-    training_published = check.override(task_id="check_training")("training", LOG_DAY)
+    logs_published, features_published, training_published = (
+        CheckOperator(
+            task_id=f"check_{stage}",
+            stage=stage,
+            python_callable=publish,
+            doc_md="Publishes what the Spark job staged if its critical checks passed.",
+        )
+        for stage in STAGES
+    )
+    audit_leakage = CheckOperator(
+        task_id="audit_leakage",
+        python_callable=refuse_leaks,
+        doc_md="Fails where the staged training rows know something of their own day.",
+    )
     decision = decide(LOG_DAY)
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 
     chain(wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
-    chain(features_published, build_training_table, audit_leakage(LOG_DAY), training_published, embed_cold)
+    chain(features_published, build_training_table, audit_leakage, training_published, embed_cold)
     chain(features_published, embed_texts, embed_cold)
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)

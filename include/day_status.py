@@ -9,7 +9,7 @@ from include.lake import Lake, Manifest
 from include.late import late_version
 from include.raw import Raw
 from include.raw_check import raw_digest
-from include.schemas import STAGES, Stage
+from include.schemas import CHECKED, STAGES, Stage
 
 
 def known_days(store: Lake) -> list[date]:
@@ -57,6 +57,6 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
 
 
 def _checks(store: Lake, day: date) -> dict[str, int]:
-    records = (store.record(f"quality/{stage}", day) for stage in (*STAGES, "model"))
+    records = (store.record(f"quality/{stage}", day) for stage in CHECKED)
     counts = Counter(check["status"] for record in records if record for check in record["checks"])
     return {status: counts[status] for status in ("pass", "warning", "fail")}

@@ -217,6 +217,12 @@ class Lake:
         """The days that have a record of this kind, ascending."""
         return self._json_days(f"_records/{kind}")
 
+    def record_stamps(self, kind: str) -> dict[date, str]:
+        """The days that have a record of this kind, each with a stamp that is another one when the record is replaced."""
+        full = self._full(f"_records/{kind}")
+        found = self.fs.ls(full, detail=True, refresh=True) if self.fs.exists(full) else []
+        return {day: _stamp(entry) for entry in found for day in _days_of([entry["name"]])}
+
     # Files
 
     def write_json(self, path: str, data: dict[str, Any]) -> None:
@@ -235,6 +241,10 @@ class Lake:
     def read_json(self, path: str) -> dict[str, Any] | None:
         """A JSON file's content, or None where there is no file."""
         return read_json(self.fs, self._full(path))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or folder at a path under the lake."""
+        return bool(self.fs.exists(self._full(path)))
 
     def size(self, path: str) -> int:
         """Bytes of the files under a path."""
@@ -304,6 +314,12 @@ def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
         fs.client.rename(source, target, overwrite=True)
     else:
         fs.mv(source, target, recursive=True)
+
+
+def _stamp(entry: dict[str, Any]) -> str:
+    """Of a listed file; without a time that says when it was written, a stamp that nothing else has."""
+    written = entry.get("mtime") or entry.get("modification_time") or entry.get("LastModified")
+    return f"{entry.get('size')} {entry.get('ino')} {written}" if written else new_build()
 
 
 def _days_of(paths: list[str]) -> Iterator[date]:

@@ -1,22 +1,24 @@
-"""The DAG's operators: a Spark job of one log day, a training command of one log day, and a question to a person.
+"""The DAG's operators: a Spark job, a check and a training command of one log day, and a question to a person.
 
-The first two run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
+Jobs and commands run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
 day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
 """
 
 import re
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.exceptions import AirflowException, AirflowSkipException
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from include.calendar import parse_day
 from include.errors import CtrError
+from include.links import model_page, quality_page
 from include.settings import PROJECT, settings
 from include.spark_submit import driver_java_options, raw_bytes
 
@@ -43,8 +45,43 @@ RETRY_POLICY = ExceptionRetryPolicy(
 )
 
 
+class QualityLink(BaseOperatorLink):
+    """Leads from a task to the checks of its day."""
+
+    name = "Data quality"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        """URL of the day's page; `operator` is the rendered task."""
+        return quality_page(operator.log_day())
+
+
+class ModelLink(BaseOperatorLink):
+    """Leads from a task to the model of its day and the gate's verdict."""
+
+    name = "Model"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        """URL of the day's page; `operator` is the rendered task."""
+        return model_page(operator.log_day())
+
+
+class CheckOperator(PythonOperator):
+    """Calls a function of the log day (and of `stage`, where one is given) that fails where a check did."""
+
+    operator_extra_links = (QualityLink(),)
+
+    def __init__(self, *, stage: str | None = None, **kwargs: Any) -> None:
+        super().__init__(op_args=[*([stage] if stage else []), LOG_DAY], **kwargs)
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(list(self.op_args)[-1])
+
+
 class SparkDayOperator(SparkSubmitOperator):
     """Submits `spark_jobs/{job}.py --from DAY --to DAY` over the connection `spark_default`."""
+
+    operator_extra_links = (QualityLink(),)
 
     def __init__(self, *, job: str, **kwargs: Any) -> None:
         self.job = job
@@ -59,10 +96,13 @@ class SparkDayOperator(SparkSubmitOperator):
             **kwargs,
         )
 
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(str((self.application_args or [])[1]))
+
     def execute(self, context: "Context") -> Any:
         """Runs the job; raises `UnretryableError` for exit status 2."""
-        day = parse_day(str((self.application_args or [])[1]))  # rendered: --from DAY --to DAY
-        java = driver_java_options(self.job, raw_bytes(day))
+        java = driver_java_options(self.job, raw_bytes(self.log_day()))
         self.conf = {"spark.driver.extraJavaOptions": java, "spark.log.level": "ERROR"}
         try:
             return super().execute(context)
@@ -79,6 +119,7 @@ class TrainingOperator(BaseOperator):
     """Runs `python -m training COMMAND --day DAY` in a process of its own (CUDA does not survive a fork), on the GPU queue."""
 
     template_fields = ("arguments",)
+    operator_extra_links = (ModelLink(),)
 
     def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("pool", "gpu")
@@ -87,6 +128,10 @@ class TrainingOperator(BaseOperator):
         self.arguments = ["--day", LOG_DAY, *(arguments or [])]
         self.command = command
         self.hook = SubprocessHook()
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(self.arguments[1])
 
     def execute(self, context: "Context") -> str:  # noqa: ARG002
         """Runs the command and returns its last line; raises `UnretryableError` for exit status 2, and skips for 3."""

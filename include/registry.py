@@ -167,7 +167,7 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
         current = _holder(known, CHAMPION)
         if current is None:
             raise MissingDataError(f"Model '{settings().model_name}' has no champion, so nothing can be rolled back.")
-        target = _promoted(known, to) if to is not None else _predecessor(known, current)
+        target = _promoted(known, to) if to is not None else predecessor(known, current)
         if target is None:
             raise MissingDataError(
                 f"Version {current.version} has no earlier champion to return to. `ctr models` lists the versions."
@@ -291,7 +291,7 @@ def _promoted(known: list[ModelVersion], number: int) -> ModelVersion:
     return target
 
 
-def _predecessor(known: list[ModelVersion], current: ModelVersion) -> ModelVersion | None:
+def predecessor(known: list[ModelVersion], current: ModelVersion) -> ModelVersion | None:
     """The version that was champion before, by time of promotion; None for the first one."""
     before = [
         version
@@ -313,7 +313,7 @@ def _refuse_pruned(version: ModelVersion) -> None:
 def _needed(known: list[ModelVersion]) -> set[int]:
     """The champion, its predecessor, and what they continue."""
     current = _holder(known, CHAMPION)
-    serving = [current, _predecessor(known, current)] if current else []
+    serving = [current, predecessor(known, current)] if current else []
     return {
         number
         for version in serving

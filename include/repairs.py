@@ -21,12 +21,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake
 from include.mapping import Times, read_model, time_parser
+from include.privacy import shown, shown_raw
 from include.quarantine import rejected_rows
 from include.raw import Delivery, Raw, finish_interrupted, repairs_path
 from include.raw_check import raw_digest, read_header
@@ -261,3 +263,17 @@ def _write(raw: Raw, day: date, entries: dict[Key, bytes], digest: str) -> None:
                 f"Raw files or repairs of {day} ({raw.url}/{repairs_path(day)}) have changed while its rows were repaired, "
                 "perhaps by another replay of the day: expected them as they were read. Nothing was written; repeat the command."
             )
+
+
+def shown_rejected(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
+    """Sampled rows as they may be shown: sensitive columns masked; with the repaired columns, where a repair was not enough."""
+    keys = [(row["source_file"], row["source_row"], row["fingerprint"]) for row in rows]
+    repaired = applied_columns(Raw(), day, keys)
+    told = []
+    for row, key in zip(rows, keys, strict=True):
+        one = {name: value for name, value in row.items() if name != "fingerprint"} | {"raw": shown_raw(row["raw"])}
+        if repaired:
+            columns = {name: shown(name, value) for name, value in repaired.get(key, {}).items()}
+            one["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None
+        told.append(one)
+    return told

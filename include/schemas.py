@@ -8,6 +8,9 @@ from typing import Literal, get_args
 
 Stage = Literal["logs", "features", "training"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+Checked = Literal[Stage, "model"]
+CHECKED: tuple[Checked, ...] = get_args(Checked)
+"""What has quality records, in the order of a night."""
 
 RAW_TEXT_COLUMNS = (
     "user_id",

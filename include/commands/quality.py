@@ -1,6 +1,5 @@
 """`ctr quality` and `ctr quarantine`: which checks a day passed, and which raw rows were rejected."""
 
-import json
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -30,10 +29,10 @@ def quality(
     """The data-quality checks of a day, of the latest attempt of each stage, with samples of failing rows."""
     from include.errors import MissingDataError
     from include.lake import lake
-    from include.schemas import STAGES
+    from include.schemas import CHECKED
 
     log_day = parse_day(day)
-    records = [record for stage in (*STAGES, "model") if (record := lake().record(f"quality/{stage}", log_day))]
+    records = [record for stage in CHECKED if (record := lake().record(f"quality/{stage}", log_day))]
     if not records:
         raise MissingDataError(
             f"No quality record of {day} in {lake().url}: its Spark jobs have not run (`ctr status`)."
@@ -74,6 +73,7 @@ def quarantine(
     from include.errors import InvalidInputError
     from include.lake import lake
     from include.quarantine import rejected
+    from include.repairs import shown_rejected
 
     if mapping and not replay:
         raise InvalidInputError("--mapping repairs rows that are put through again: add --replay.")
@@ -84,7 +84,7 @@ def quarantine(
     store = lake()
     found = rejected(store, log_day, reason, samples=rows)
     late = _late(store, log_day)
-    samples = _samples(found.samples, log_day)
+    samples = shown_rejected(found.samples, log_day)
     if as_json:
         told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
         show_json({"day": day, "rows": found.rows, **told, "late": late, "samples": samples})
@@ -112,22 +112,6 @@ def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
     if lines:
         more = f" ({len(lines) - _MOST_FILES:,} more: --json)" if len(lines) > _MOST_FILES else ""
         show_rows(lines[:_MOST_FILES], title=f"By file{more}", as_json=False, empty="")
-
-
-def _samples(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
-    """Rows as a sample may show them; with the repaired columns, where a repair was not enough."""
-    from include.privacy import shown, shown_raw
-    from include.raw import Raw
-    from include.repairs import applied_columns
-
-    keys = [(row["source_file"], row["source_row"], row.pop("fingerprint")) for row in rows]
-    repaired = applied_columns(Raw(), day, keys)
-    for row, key in zip(rows, keys, strict=True):
-        row["raw"] = shown_raw(row["raw"])
-        if repaired:
-            columns = {name: shown(name, value) for name, value in repaired.get(key, {}).items()}
-            row["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None
-    return rows
 
 
 def _late(store: "Lake", day: date) -> dict[str, int]:

@@ -1,0 +1,289 @@
+"""The app that the plugin mounts: pages, the JSON behind each, Data Docs and reports. Every route asks for Airflow's login.
+
+All routes read. What a person can do is told as a command or linked to Airflow's own pages, which ask for their own permissions.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import AccessView, requires_access_dag, requires_access_view
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from pydantic import BaseModel
+
+from include.errors import CtrError, InvalidInputError, MissingDataError
+from include.lake import lake
+from include.links import RUN_PAGE
+from include.schemas import Checked
+from plugins.pages import days, models, quality, runs
+from plugins.pages.records import QualityRecords
+from plugins.pages.render import etag, page
+
+LOCKED = [
+    Depends(requires_access_view(AccessView.PLUGINS)),
+    # The pages show rows of the log and what tasks wrote of them.
+    Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS, runs.DAG_ID)),
+]
+CSP = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+"""Of reports and Data Docs: pages made elsewhere, which run nothing and load nothing."""
+_STATIC = Path(__file__).parent / "static"
+
+Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
+Until = Annotated[date | None, Query(description="The newest day to show; the newest known one if not given.")]
+
+
+@cache
+def records() -> QualityRecords:
+    """The process's quality records."""
+    return QualityRecords(lake())
+
+
+def filters(
+    until: Until = None,
+    number: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 14,
+    stage: Annotated[Checked | Literal[""], Query()] = "",
+    table: Annotated[str, Query(max_length=100)] = "",
+    severity: Annotated[Literal["critical", "warning", ""], Query()] = "",
+    status: Annotated[Literal["pass", "warning", "fail", ""], Query()] = "",
+    every: Annotated[bool, Query(description="Also the checks that always passed.")] = False,
+) -> quality.Filters:
+    """The grid's filters; an empty field of the form filters nothing."""
+    return quality.Filters(
+        until=until,
+        days=number,
+        stage=stage or None,
+        table=table or None,
+        severity=severity or None,
+        status=status or None,
+        every=every,
+    )
+
+
+api = APIRouter(prefix="/api", dependencies=LOCKED)
+html = APIRouter(dependencies=LOCKED, include_in_schema=False, default_response_class=HTMLResponse)
+
+
+# The JSON behind the pages
+
+
+@api.get("/quality")
+def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> quality.Grid:
+    """Checks by day: pass, warning, fail, or null where a check did not run."""
+    return quality.grid(records(), chosen)
+
+
+@api.get("/quality/day")
+def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
+    """What failed on a day, on which rows, and what it stopped."""
+    return quality.day_quality(lake(), records(), session, day)
+
+
+@api.get("/quality/check")
+def quality_check(
+    day: Day, check: Annotated[str, Query(pattern="^[0-9a-f]{12}$")], session: SessionDep
+) -> quality.CheckOfDay:
+    """One check of a day, with its trend."""
+    return quality.check_of_day(lake(), records(), session, day, check)
+
+
+@api.get("/quality/quarantine")
+def quality_quarantine(day: Day, reason: Annotated[str, Query(max_length=100)] = "") -> quality.Quarantine:
+    """Rejected raw rows of a day."""
+    return quality.quarantine(lake(), day, reason or None)
+
+
+@api.get("/models")
+def model_versions(
+    number: Annotated[int, Query(alias="versions", ge=1, le=400)] = 20,
+    spanned: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
+) -> models.Models:
+    """Model versions, and the champion's figures over days."""
+    return models.models_of(lake(), number, spanned)
+
+
+@api.get("/models/day")
+def model_day(day: Day) -> models.ModelOfDay:
+    """The model that a day's run trained, and the gate's verdict."""
+    return models.model_of_day(lake(), day)
+
+
+@api.get("/days")
+def lake_days(
+    session: SessionDep, until: Until = None, number: Annotated[int, Query(alias="days", ge=1, le=100)] = 14
+) -> days.Days:
+    """What is there of each day, and what has to be redone."""
+    return days.days_of(lake(), session, until, number)
+
+
+# The pages, each of the JSON above it
+
+
+@html.get("/quality")
+def quality_page(request: Request, found: Annotated[quality.Grid, Depends(quality_grid)]) -> Response:
+    """The grid of checks by day."""
+    return page(request, "quality.html.j2", found)
+
+
+@html.get("/quality/day")
+def quality_day_page(request: Request, found: Annotated[quality.DayQuality, Depends(quality_day)]) -> Response:
+    """A day's failures."""
+    return page(request, "day.html.j2", found)
+
+
+@html.get(RUN_PAGE)
+def quality_run_page(request: Request, dag_id: str, run_id: str, session: SessionDep) -> Response:
+    """The data quality of a run, on the run's own page in Airflow."""
+    day = runs.day_of_run(session, dag_id, run_id)
+    if day is None:
+        raise MissingDataError(
+            f"This page is of the runs of {runs.DAG_ID}: '{run_id}' of '{dag_id}' is none, or has no log day."
+        )
+    return RedirectResponse(f"{request.scope['root_path']}/quality/day?day={day}", status_code=303)
+
+
+@html.get("/quality/check")
+def quality_check_page(request: Request, found: Annotated[quality.CheckOfDay, Depends(quality_check)]) -> Response:
+    """A check of a day, and its trend."""
+    return page(request, "check.html.j2", found)
+
+
+@html.get("/quality/quarantine")
+def quarantine_page(request: Request, found: Annotated[quality.Quarantine, Depends(quality_quarantine)]) -> Response:
+    """Rejected rows of a day."""
+    return page(request, "quarantine.html.j2", found)
+
+
+@html.get("/models")
+def models_page(request: Request, found: Annotated[models.Models, Depends(model_versions)]) -> Response:
+    """Versions over time."""
+    return page(request, "models.html.j2", found)
+
+
+@html.get("/models/day")
+def model_day_page(request: Request, found: Annotated[models.ModelOfDay, Depends(model_day)]) -> Response:
+    """One day's model."""
+    return page(request, "model.html.j2", found)
+
+
+@html.get("/days")
+def days_page(request: Request, found: Annotated[days.Days, Depends(lake_days)]) -> Response:
+    """The days of the lake."""
+    return page(request, "days.html.j2", found)
+
+
+# Documents of the lake: named by a day and a stage, never by a path
+
+
+@html.get("/quality/docs")
+def data_docs(day: Day, stage: Checked) -> Response:
+    """Great Expectations' Data Docs of a stage's day."""
+    return _document(quality.data_docs_path(stage, day), f"Data Docs of {stage} of {day}")
+
+
+@html.get("/models/report")
+def report(day: Day) -> Response:
+    """The report of a day."""
+    return _document(models.report_path(day), f"a report of {day}")
+
+
+def _document(path: str, what: str) -> Response:
+    store = lake()
+    if not store.exists(path):
+        raise MissingDataError(f"There is no {what}: the task that writes it has not run.")
+    return HTMLResponse(store.fs.cat_file(store.path(path)), headers={"Content-Security-Policy": DOCUMENT_CSP})
+
+
+# What the pages load
+
+
+@html.get("/static/page.css")
+def stylesheet() -> Response:
+    """The pages' style."""
+    return Response((_STATIC / "page.css").read_bytes(), media_type="text/css")
+
+
+@html.get("/static/page.js")
+def script() -> Response:
+    """The pages' script."""
+    return Response((_STATIC / "page.js").read_bytes(), media_type="text/javascript")
+
+
+@html.get("/openapi.json")
+def openapi() -> Response:
+    """The description of the JSON routes."""
+    return JSONResponse(app.openapi())
+
+
+app = FastAPI(
+    title="CTR pages",
+    description="What Airflow's pages of data quality, models and days show, as JSON. Log in as for Airflow's own API.",
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+)
+app.include_router(html)
+app.include_router(api)
+
+
+@app.middleware("http")
+async def secured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Headers of every answer; JSON that has not changed since is not sent again."""
+    answer = await call_next(request)
+    answer.headers.setdefault("Content-Security-Policy", CSP)
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Referrer-Policy"] = "same-origin"
+    answer.headers["Cache-Control"] = "private, no-cache"
+    return await etag(request, answer)
+
+
+@app.exception_handler(CtrError)
+async def told(request: Request, error: CtrError) -> Response:
+    """An error of the project: its own words, which name the next step."""
+    status = 404 if isinstance(error, MissingDataError) else 400 if isinstance(error, InvalidInputError) else 503
+    return _refused(request, status, str(error))
+
+
+@app.exception_handler(RequestValidationError)
+async def invalid(request: Request, error: RequestValidationError) -> Response:
+    """A query that the page does not know."""
+    faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    return _refused(request, 422, f"The address cannot be used: {faults}.")
+
+
+@app.exception_handler(HTTPException)
+async def refused(request: Request, error: HTTPException) -> Response:
+    """Not logged in, not permitted, or not found."""
+    words = {
+        401: "You are not logged in, or your login has expired: reload Airflow and log in.",
+        403: f"Your role may not see this page: it needs plugins, and the task logs of {runs.DAG_ID}.",
+    }
+    return _refused(request, error.status_code, words.get(error.status_code, str(error.detail)))
+
+
+@app.exception_handler(Exception)
+async def broken(request: Request, _error: Exception) -> Response:
+    """Anything else: the reason is in the server's log, not in the answer."""
+    return _refused(request, 500, "The page could not be made. The reason is in the log of Airflow's api-server.")
+
+
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+def _refused(request: Request, status: int, why: str) -> Response:
+    wants_page = "text/html" in request.headers.get("accept", "") and "/api/" not in request.url.path
+    if wants_page:
+        return page(request, "refused.html.j2", Refusal(detail=why), status=status)
+    return JSONResponse({"detail": why}, status_code=status)

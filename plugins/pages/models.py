@@ -1,0 +1,191 @@
+"""What the page of models shows: versions with their verdicts, the champion's figures over days, one day's cells and rules."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pydantic import BaseModel
+
+from include import registry
+from include.errors import MissingDataError
+from include.lake import Lake
+from include.registry import ModelVersion
+from include.schemas import LEVELS
+
+FIGURES = {
+    "scene_mean_gauc": "Per-scene mean GAUC",
+    "auc": "AUC, all rows",
+    "log_loss": "Log loss",
+    "pcoc": "PCOC (mean prediction / CTR)",
+    "ece": "ECE",
+}
+"""Figures of the champion over days, with the names that people read."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of a day with its 95 % interval; None where the day has too little to tell."""
+
+    day: date
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class VersionLine(BaseModel):
+    """One version: what it learnt from, what the gate said and why, who promoted it or took it back."""
+
+    version: int
+    log_day: date
+    trained_from: date
+    trained_through: date
+    base_version: int | None
+    verdict: str | None
+    reasons: list[str]
+    state: str
+    promoted_at: str | None
+    promoted_by: str | None
+    rolled_back_at: str | None
+    rolled_back_by: str | None
+    rolled_back_reason: str | None
+    pruned_at: str | None
+    has_report: bool
+
+
+class Models(BaseModel):
+    """The newest versions, and the champion's figures on the days that were monitored, oldest first."""
+
+    champion: int | None
+    rollback_to: int | None
+    versions: list[VersionLine]
+    older: bool
+    figures: dict[str, list[Estimate]]
+    alerts_of: date | None
+    alerts: list[str]
+
+
+def models_of(store: Lake, count: int, days: int) -> Models:
+    """The `count` newest versions and the last `days` days that were monitored."""
+    known = registry.versions()
+    champion = next((each for each in known if registry.CHAMPION in each.aliases), None)
+    before = registry.predecessor(known, champion) if champion else None
+    monitored = store.record_days("monitor")[-days:]
+    records = {day: store.record("monitor", day) or {} for day in monitored}
+    return Models(
+        champion=champion.version if champion else None,
+        rollback_to=before.version if before and not before.pruned_at else None,
+        versions=[_line(store, version, _decision(store, version)) for version in known[:count]],
+        older=len(known) > count,
+        figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
+        alerts_of=monitored[-1] if monitored else None,
+        alerts=records[monitored[-1]].get("alerts", []) if monitored else [],
+    )
+
+
+def _decision(store: Lake, version: ModelVersion) -> dict[str, Any]:
+    """The decision on a version; empty where its day has none, or one on another version by now."""
+    record = store.record("decision", version.log_day) or {}
+    return record if record.get("candidate") == version.version else {}
+
+
+def _line(store: Lake, version: ModelVersion, decision: dict[str, Any]) -> VersionLine:
+    same = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict", "promoted_at")
+    more = ("promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
+    return VersionLine(
+        **{name: getattr(version, name) for name in (*same, *more)},
+        reasons=decision.get("reasons", []),
+        state=_state(version, decision),
+        has_report=store.exists(report_path(version.log_day)),
+    )
+
+
+def _state(version: ModelVersion, decision: dict[str, Any]) -> str:
+    if registry.CHAMPION in version.aliases:
+        return "champion"
+    if version.rolled_back_at:
+        return "rolled back"
+    if version.promoted_at:
+        return "was champion"
+    if decision.get("promoted") is False:
+        return f"not promoted, decided by {decision['decided_by']}"
+    return "not promoted"
+
+
+def _estimate(day: date, record: dict[str, Any], name: str) -> Estimate:
+    found = ((record.get("metrics") or {}).get("all") or {}).get(name) or {}
+    return Estimate(day, found.get("value"), found.get("low"), found.get("high"))
+
+
+class Cell(BaseModel):
+    """Rows of one user level and item level in a scene; AUC with its interval, None with the reason in `note`."""
+
+    user_level: str
+    item_level: str
+    rows: int
+    clicks: int
+    auc: float | None
+    low: float | None
+    high: float | None
+    note: str | None
+
+
+class ModelOfDay(BaseModel):
+    """The candidate of a day: verdict, who decided, every rule's sentence, its figures and the cells of each scene."""
+
+    day: date
+    version: int | None
+    champion: int | None
+    verdict: str | None
+    reasons: list[str]
+    decided_by: str | None
+    decided_at: str | None
+    promoted: bool | None
+    rules: list[dict[str, Any]]
+    headline: dict[str, Any]
+    scenes: dict[str, list[Cell]]
+    has_report: bool
+
+
+def model_of_day(store: Lake, day: date) -> ModelOfDay:
+    """Raises `MissingDataError` where the day's run has neither trained nor evaluated a model."""
+    train, evaluation, decision = (store.record(kind, day) or {} for kind in ("train", "evaluation", "decision"))
+    if not (train or evaluation or decision):
+        raise MissingDataError(
+            f"The run of {day} has not trained a model: see what stopped it under Data quality or Days."
+        )
+    return ModelOfDay(
+        day=day,
+        version=train.get("version"),
+        champion=(evaluation.get("champion") or {}).get("version"),
+        **{name: decision.get(name) for name in ("verdict", "decided_by", "decided_at", "promoted")},
+        reasons=decision.get("reasons", []),
+        rules=[{name: rule[name] for name in ("name", "verdict", "sentence")} for rule in decision.get("rules", [])],
+        headline=evaluation.get("headline", {}),
+        scenes=_cells(evaluation),
+        has_report=store.exists(report_path(day)),
+    )
+
+
+def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
+    """The cells of each scene, in the order of the levels."""
+    found: dict[str, dict[tuple[str, str], Cell]] = {}
+    for group in evaluation.get("groups", []):
+        if group["by"] == "cell":
+            auc = group["candidate"]["auc"]
+            found.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(
+                user_level=group["user_level"],
+                item_level=group["item_level"],
+                rows=group["n"],
+                clicks=group["clicks"],
+                auc=auc["value"],
+                low=auc.get("low"),
+                high=auc.get("high"),
+                note=auc.get("note"),
+            )
+    order = [(user, item) for user in LEVELS for item in LEVELS]
+    return {scene: [cells[pair] for pair in order if pair in cells] for scene, cells in sorted(found.items())}
+
+
+def report_path(day: date) -> str:
+    """Path under the lake of a day's report."""
+    return f"_reports/dt={day}.html"
