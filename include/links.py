@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
-from airflow.configuration import conf
+from airflow.sdk.configuration import conf
 
 from include.schemas import Checked
 
@@ -34,14 +34,20 @@ def airflow_path(path: str) -> str:
     return f"{_root()}{MOUNT}{path}"
 
 
-def quality_page(day: date, stage: Checked | None = None) -> str:
-    """URL, inside Airflow's UI, of what failed on a day."""
-    return _shown("quality", f"{MOUNT}/quality/day", day=str(day), **({"stage": stage} if stage else {}))
+def quality_page(day: date) -> str:
+    """Path, inside Airflow's UI, of what failed on a day."""
+    return _shown("quality", f"{MOUNT}/quality/day", day)
 
 
 def model_page(day: date) -> str:
-    """URL, inside Airflow's UI, of the model that a day's run trained, with its verdict."""
-    return _shown("models", f"{MOUNT}/models/day", day=str(day))
+    """Path, inside Airflow's UI, of the model that a day's run trained, with its verdict."""
+    return _shown("models", f"{MOUNT}/models/day", day)
+
+
+def absolute(path: str) -> str:
+    """URL of a path on Airflow's host, for readers who are not in Airflow."""
+    parts = urlsplit(_base())
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def run_page(dag_id: str, run_id: str) -> str:
@@ -54,11 +60,14 @@ def task_page(dag_id: str, run_id: str, task_id: str) -> str:
     return f"{run_page(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
 
 
-def _shown(page: str, path: str, **query: str) -> str:
-    # The UI keeps a page's own path behind the route: it shows that path in the page's frame.
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}/plugin/{PAGES[page].route}{_root()}{path}?{urlencode(query)}"
+def _shown(page: str, path: str, day: date) -> str:
+    # The UI shows, in the page's frame, the path that follows its route.
+    return f"{_root()}/plugin/{PAGES[page].route}{_root()}{path}?day={day}"
 
 
 def _root() -> str:
-    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return urlsplit(_base()).path.rstrip("/")
+
+
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080"))

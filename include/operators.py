@@ -51,7 +51,7 @@ class QualityLink(BaseOperatorLink):
     name = "Data quality"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
-        """URL of the day's page; `operator` is the rendered task."""
+        """Path of the day's page; `operator` is the rendered task."""
         return quality_page(operator.log_day())
 
 
@@ -61,7 +61,7 @@ class ModelLink(BaseOperatorLink):
     name = "Model"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
-        """URL of the day's page; `operator` is the rendered task."""
+        """Path of the day's page; `operator` is the rendered task."""
         return model_page(operator.log_day())
 
 

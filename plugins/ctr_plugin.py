@@ -14,7 +14,14 @@ _OF_A_RUN = {
 }
 _VIEWS = [
     *(
-        {"name": page.title, "href": airflow_path(page.path), "destination": "nav", "url_route": page.route}
+        {
+            "name": page.title,
+            "href": airflow_path(page.path),
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": page.route,
+            "icon": airflow_path(f"/static/{page.route}.svg"),
+        }
         for page in PAGES.values()
     ),
     _OF_A_RUN,

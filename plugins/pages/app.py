@@ -3,6 +3,7 @@
 All routes read. What a person can do is told as a command or linked to Airflow's own pages, which ask for their own permissions.
 """
 
+import mimetypes
 from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import cache
@@ -36,7 +37,7 @@ CSP = (
 )
 DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 """Of reports and Data Docs: pages made elsewhere, which run nothing and load nothing."""
-_STATIC = Path(__file__).parent / "static"
+STATIC = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
 
 Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
 Until = Annotated[date | None, Query(description="The newest day to show; the newest known one if not given.")]
@@ -206,16 +207,12 @@ def _document(path: str, what: str) -> Response:
 # What the pages load
 
 
-@html.get("/static/page.css")
-def stylesheet() -> Response:
-    """The pages' style."""
-    return Response((_STATIC / "page.css").read_bytes(), media_type="text/css")
-
-
-@html.get("/static/page.js")
-def script() -> Response:
-    """The pages' script."""
-    return Response((_STATIC / "page.js").read_bytes(), media_type="text/javascript")
+@html.get("/static/{name}")
+def static(name: str) -> Response:
+    """Style, script and icons, read when the server started."""
+    if name not in STATIC:
+        raise HTTPException(404, "There is no such file.")
+    return Response(STATIC[name], media_type=mimetypes.guess_type(name)[0])
 
 
 @html.get("/openapi.json")

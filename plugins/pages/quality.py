@@ -203,6 +203,7 @@ def day_quality(store: Lake, records: QualityRecords, session: Session, day: dat
         for check in record["checks"]
         if check["status"] != "pass"
     ]
+    with_rejected_rows(store, day, findings)
     findings.sort(key=lambda each: (-RANK[each.status], CHECKED.index(each.stage)))
     stopped = next((each.stage for each in findings if each.status == "fail"), None)
     blocked = _blocked(store, day) if stopped else []
@@ -230,6 +231,13 @@ def finding(records: QualityRecords, stage: Checked, day: date, check: dict[str,
         sample=check.get("sample") or [],
         failing_since=_failing_since(records, key, day) if check["status"] != "pass" else None,
     )
+
+
+def with_rejected_rows(store: Lake, day: date, findings: Iterable[Finding]) -> None:
+    """The rows that fail a check of the quarantine are the rejected ones: some of each reason."""
+    for each in findings:
+        if each.table == "quarantine" and each.status != "pass" and each.failing_rows:
+            each.sample = shown_rejected(rejected(store, day, samples=SAMPLES).samples, day)
 
 
 def _failing_since(records: QualityRecords, check: Check, day: date) -> date:
@@ -304,9 +312,11 @@ def check_of_day(store: Lake, records: QualityRecords, session: Session, day: da
             key = Check(stage, each["table"], each["name"], each["column"])
             if key.id == check_id:
                 run = latest_runs(session, [day]).get(day)
+                told = finding(records, stage, day, each)
+                with_rejected_rows(store, day, [told])
                 return CheckOfDay(
                     day=day,
-                    finding=finding(records, stage, day, each),
+                    finding=told,
                     unit=(each.get("measure") or {}).get("unit"),
                     trend=_trend(records, key, day),
                     run=run,
