@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from include.calendar import parse_day, previous, window
 from include.lake import Lake, Manifest
 from include.privacy import shown
-from include.quality import Record, record, worst
+from include.quality import Measure, Record, record, worst
 from include.row_rules import LATE
 from include.settings import settings
 from include.suites import (
@@ -310,6 +310,7 @@ def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Rec
         not wrong,
         f"{len(declared)} declared columns",
         "; ".join(wrong) or f"{len(written)} columns",
+        measure=Measure(len(wrong), high=0, unit="columns"),
     )
 
 
@@ -414,8 +415,10 @@ def _identity(configuration: dict[str, Any]) -> str:
 def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, Any] | None) -> Record:
     name = item.name if isinstance(item, RowCheck) else item.type
     common: dict[str, Any] = {"column": item.column, "severity": item.severity}
+    share = item.arguments.get("mostly") if isinstance(item, Expectation) else None
     if failure is None:
-        return record(declared.table, name, True, item.expected, "as expected", **common)
+        none = None if share else Measure(0, high=0)  # how many nulls there were is not asked where some may be
+        return record(declared.table, name, True, item.expected, "as expected", measure=none, **common)
     result = failure["result"]
     if not result:
         told = "; ".join(
@@ -424,7 +427,8 @@ def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, An
         return record(declared.table, name, False, item.expected, f"the check could not run: {told}", **common)
     wrong, rows = result["unexpected_count"], result["element_count"]
     observed = f"{wrong:,} of {rows:,} rows"
-    found = record(declared.table, name, False, item.expected, observed, failing_rows=wrong, **common)
+    measure = Measure(wrong / rows, high=round(1 - share, 9), unit="share") if share else Measure(wrong, high=0)
+    found = record(declared.table, name, False, item.expected, observed, failing_rows=wrong, measure=measure, **common)
     found["sample"] = [_masked(row) for row in result.get("partial_unexpected_index_list") or []]
     return found
 
