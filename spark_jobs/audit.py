@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
 from typing import Any
@@ -35,7 +35,8 @@ from include.suites import (
     Suite,
     suite,
 )
-from spark_jobs import checks
+from spark_jobs import checks, data_docs
+from spark_jobs.data_docs import Checked
 from spark_jobs.ingest import parsed_time
 from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
@@ -46,8 +47,17 @@ _FLAG = "row_check_"
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
-    """The manifest with its profile, and the quality record of a stage's staged day."""
+@dataclass(frozen=True)
+class Audited:
+    """What an audit found of a stage's staged day: the manifest with its profile, the quality record, and the Data Docs page."""
+
+    manifest: Manifest
+    quality: dict[str, Any]
+    docs: str
+
+
+def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> Audited:
+    """Asks all checks of a stage's staged day."""
     day = parse_day(manifest.day)
     staging = store.staging(manifest.stage, day, manifest.build)
     staged = {table: read_uri(spark, table, store.uri(f"{staging}/{table}")) for table in manifest.tables}
@@ -56,8 +66,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         profile, found = _STAGES[manifest.stage](store, manifest, staged)
         priors = _priors(spark, store, manifest)
         suites = [suite(table, day, priors) for table in GX_TABLES[manifest.stage]]
-        records += run_suites(staged, suites)
-    records += found
+        checked = run_suites(staged, suites)
+    records += [each.record for each in checked] + found
     quality = {
         "stage": manifest.stage,
         "day": manifest.day,
@@ -66,7 +76,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         "status": worst(records),
         "checks": records,
     }
-    return replace(manifest, profile=profile), quality
+    docs = data_docs.page(manifest.stage, day, manifest.build, checked)
+    return Audited(replace(manifest, profile=profile), quality, docs)
 
 
 _MAIN = {"logs": "logs", "features": "totals_user", "training": "training"}
@@ -317,8 +328,8 @@ def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Rec
 # Great Expectations
 
 
-def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Record]:
-    """A record for each expectation and row check of the suites of a stage's tables (`frames` by table name).
+def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Checked]:
+    """Every expectation and row check of the suites of a stage's tables (`frames` by table name), with its record.
 
     Boolean results first, of all suites in one batch; details afterwards, of what failed alone.
     """
@@ -330,11 +341,11 @@ def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Record
         items += [(each, check) for check in each.row_checks]
     asked = [_gx(item, each) for each, item in items]
     results = _validate(everything, asked, {"result_format": "BOOLEAN_ONLY"})
-    records = []
+    found = []
     for (declared, item), expectation, result in zip(items, asked, results, strict=True):
         failure = None if result["success"] else _details(checked[declared.table], declared, item, expectation)
-        records.append(_record(declared, item, failure))
-    return records
+        found.append(Checked(item, _record(declared, item, failure), failure))
+    return found
 
 
 def _flags(declared: Suite) -> dict[str, Column]:
