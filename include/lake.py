@@ -5,6 +5,7 @@
     {lake}/_staging/{stage}/dt=2023-07-17/build=…       what a job wrote and no check has passed yet
     {lake}/_staging/{stage}/dt=2023-07-17/staged.json   which of them was finished last
     {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, …
+    {lake}/_docs/{stage}/dt=2023-07-17.html             Great Expectations' Data Docs of what was staged last
 
 Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
 them there yet) and then replaces the manifest, which is one file and one rename: readers see the old day or the new one, a
@@ -113,12 +114,14 @@ class Lake:
                 self.fs.rm(left, recursive=True)
         return path
 
-    def finish_staging(self, manifest: Manifest, quality: dict[str, Any]) -> None:
-        """Writes `staged.json`, the mark that staging is complete, and the quality record that people see."""
+    def finish_staging(self, manifest: Manifest, quality: dict[str, Any], docs: str | None = None) -> None:
+        """Writes `staged.json`, the mark that staging is complete, and the quality record and Data Docs that people see."""
         day = parse_day(manifest.day)
         before = self.staged(manifest.stage, day)
         self.write_json(self._staged_path(manifest.stage, day), {"manifest": asdict(manifest), "quality": quality})
         self.write_record(f"quality/{manifest.stage}", day, quality)
+        if docs is not None:
+            self.write_bytes(docs_path(manifest.stage, day), docs.encode())
         if before and before[0].build != manifest.build:
             self._remove(self.staging(manifest.stage, day, before[0].build))
 
@@ -295,6 +298,11 @@ class Lake:
 
     def _rename(self, source: str, target: str) -> None:
         rename(self.fs, source, target)
+
+
+def docs_path(stage: Stage, day: date) -> str:
+    """Path under the lake of the Data Docs page of a stage's day."""
+    return f"_docs/{stage}/dt={day}.html"
 
 
 def read_json(fs: Any, path: str) -> dict[str, Any] | None:

@@ -1,11 +1,28 @@
 """The record of one data-quality check, as every room writes it; `docs/architecture.md` tells its fields."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from include.suites import Severity
 
 Record = dict[str, Any]
+Unit = Literal["rows", "ids", "counts", "columns", "tables", "days", "share", "rate", "auc"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The number that a check looked at, and the bounds that it was held to; None where there was none, or nothing to compare."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: Unit = "rows"
+
+    @property
+    def within(self) -> bool:
+        """Whether the value lies within its bounds; a bound itself does."""
+        return (self.low is None or self.low <= self.value) and (self.high is None or self.value <= self.high)
 
 
 def record(
@@ -18,6 +35,7 @@ def record(
     column: str | None = None,
     severity: Severity = "critical",
     failing_rows: int = 0,
+    measure: Measure | None = None,
 ) -> Record:
     """One check's record; `ok` false gives `fail` for a critical check and `warning` for another."""
     status = "pass" if ok else "fail" if severity == "critical" else "warning"
@@ -30,6 +48,7 @@ def record(
         "expected": expected,
         "observed": observed,
         "failing_rows": 0 if ok else failing_rows,
+        "measure": asdict(measure) if measure else None,
     }
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
 from typing import Any
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from include.calendar import parse_day, previous, window
 from include.lake import Lake, Manifest
 from include.privacy import shown
-from include.quality import Record, record, worst
+from include.quality import Measure, Record, record, worst
 from include.row_rules import LATE
 from include.settings import settings
 from include.suites import (
@@ -35,7 +35,8 @@ from include.suites import (
     Suite,
     suite,
 )
-from spark_jobs import checks
+from spark_jobs import checks, data_docs
+from spark_jobs.data_docs import Checked
 from spark_jobs.ingest import parsed_time
 from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
@@ -46,8 +47,17 @@ _FLAG = "row_check_"
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifest, dict[str, Any]]:
-    """The manifest with its profile, and the quality record of a stage's staged day."""
+@dataclass(frozen=True)
+class Audited:
+    """What an audit found of a stage's staged day: the manifest with its profile, the quality record, and the Data Docs page."""
+
+    manifest: Manifest
+    quality: dict[str, Any]
+    docs: str
+
+
+def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> Audited:
+    """Asks all checks of a stage's staged day."""
     day = parse_day(manifest.day)
     staging = store.staging(manifest.stage, day, manifest.build)
     staged = {table: read_uri(spark, table, store.uri(f"{staging}/{table}")) for table in manifest.tables}
@@ -56,8 +66,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         profile, found = _STAGES[manifest.stage](store, manifest, staged)
         priors = _priors(spark, store, manifest)
         suites = [suite(table, day, priors) for table in GX_TABLES[manifest.stage]]
-        records += run_suites(staged, suites)
-    records += found
+        checked = run_suites(staged, suites)
+    records += [each.record for each in checked] + found
     quality = {
         "stage": manifest.stage,
         "day": manifest.day,
@@ -66,7 +76,8 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> tuple[Manifes
         "status": worst(records),
         "checks": records,
     }
-    return replace(manifest, profile=profile), quality
+    docs = data_docs.page(manifest.stage, day, manifest.build, checked)
+    return Audited(replace(manifest, profile=profile), quality, docs)
 
 
 _MAIN = {"logs": "logs", "features": "totals_user", "training": "training"}
@@ -310,14 +321,15 @@ def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Rec
         not wrong,
         f"{len(declared)} declared columns",
         "; ".join(wrong) or f"{len(written)} columns",
+        measure=Measure(len(wrong), high=0, unit="columns"),
     )
 
 
 # Great Expectations
 
 
-def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Record]:
-    """A record for each expectation and row check of the suites of a stage's tables (`frames` by table name).
+def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Checked]:
+    """Every expectation and row check of the suites of a stage's tables (`frames` by table name), with its record.
 
     Boolean results first, of all suites in one batch; details afterwards, of what failed alone.
     """
@@ -329,11 +341,11 @@ def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Record
         items += [(each, check) for check in each.row_checks]
     asked = [_gx(item, each) for each, item in items]
     results = _validate(everything, asked, {"result_format": "BOOLEAN_ONLY"})
-    records = []
+    found = []
     for (declared, item), expectation, result in zip(items, asked, results, strict=True):
         failure = None if result["success"] else _details(checked[declared.table], declared, item, expectation)
-        records.append(_record(declared, item, failure))
-    return records
+        found.append(Checked(item, _record(declared, item, failure), failure))
+    return found
 
 
 def _flags(declared: Suite) -> dict[str, Column]:
@@ -414,8 +426,10 @@ def _identity(configuration: dict[str, Any]) -> str:
 def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, Any] | None) -> Record:
     name = item.name if isinstance(item, RowCheck) else item.type
     common: dict[str, Any] = {"column": item.column, "severity": item.severity}
+    share = item.arguments.get("mostly") if isinstance(item, Expectation) else None
     if failure is None:
-        return record(declared.table, name, True, item.expected, "as expected", **common)
+        none = None if share else Measure(0, high=0)  # how many nulls there were is not asked where some may be
+        return record(declared.table, name, True, item.expected, "as expected", measure=none, **common)
     result = failure["result"]
     if not result:
         told = "; ".join(
@@ -424,7 +438,8 @@ def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, An
         return record(declared.table, name, False, item.expected, f"the check could not run: {told}", **common)
     wrong, rows = result["unexpected_count"], result["element_count"]
     observed = f"{wrong:,} of {rows:,} rows"
-    found = record(declared.table, name, False, item.expected, observed, failing_rows=wrong, **common)
+    measure = Measure(wrong / rows, high=round(1 - share, 9), unit="share") if share else Measure(wrong, high=0)
+    found = record(declared.table, name, False, item.expected, observed, failing_rows=wrong, measure=measure, **common)
     found["sample"] = [_masked(row) for row in result.get("partial_unexpected_index_list") or []]
     return found
 

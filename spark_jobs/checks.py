@@ -9,7 +9,7 @@ from typing import Any
 
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
 from include.lake import Lake, Manifest
-from include.quality import Record, record
+from include.quality import Measure, Record, record
 from include.settings import settings
 from include.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND, Severity
 
@@ -27,6 +27,7 @@ def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -
         f"{rows_in:,} rows, as in {source}",
         f"{told} = {out:,}" if len(parts) > 1 else f"{out:,}",
         failing_rows=abs(out - rows_in),
+        measure=Measure(out, low=rows_in, high=rows_in),
     )
 
 
@@ -53,7 +54,8 @@ def impressions_conserved(
             least = most - due.get(table, 0)
             expected = f"{most:,} impressions: the day before and logs {day}"
             expected += f", without at most {most - least:,} that the retention forgets" if least < most else ""
-            yield record(table, "expect_rows_conserved", least <= impressions <= most, expected, f"{impressions:,}")
+            total = Measure(impressions, least, most)
+            yield record(table, "expect_rows_conserved", total.within, expected, f"{impressions:,}", measure=total)
 
 
 def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
@@ -68,6 +70,7 @@ def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
             f"{due:,} late rows of later days ({told or 'none'})",
             f"{rows:,}",
             failing_rows=abs(rows - due),
+            measure=Measure(rows, low=due, high=due),
         )
 
 
@@ -88,6 +91,7 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
         column="log_ts",
         severity="warning",
         failing_rows=late,
+        measure=Measure(late, high=0),
     )
 
 
@@ -104,6 +108,7 @@ def late_in_reach(day: date, found: dict[date, int], wrong: int) -> Record:
         told,
         column="day",
         failing_rows=wrong,
+        measure=Measure(wrong, high=0),
     )
 
 
@@ -121,6 +126,7 @@ def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
             else f"{counts['applied']:,} repaired",
             severity="warning",
             failing_rows=ignored,
+            measure=Measure(ignored, high=0),
         )
 
 
@@ -129,21 +135,29 @@ def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record
     twice = rows - distinct
     told = ", ".join(key)
     return record(
-        table, "expect_unique_key", twice == 0, f"{told} unique", f"{twice:,} repeated", column=told, failing_rows=twice
+        table,
+        "expect_unique_key",
+        twice == 0,
+        f"{told} unique",
+        f"{twice:,} repeated",
+        column=told,
+        failing_rows=twice,
+        measure=Measure(twice, high=0),
     )
 
 
 def quarantine_rate(rejected: int, rows_in: int) -> Record:
     """The share of rejected rows is not above the setting."""
-    rate, limit = rejected / max(rows_in, 1), settings().max_quarantine_rate
-    told = f"{rate:.2%} ({rejected:,} of {rows_in:,})"
+    limit = settings().max_quarantine_rate
+    share = Measure(rejected / max(rows_in, 1), high=limit, unit="share")
     return record(
         "quarantine",
         "expect_quarantine_rate_at_most",
-        rate <= limit,
+        share.within,
         f"at most {limit:.2%} of raw rows rejected",
-        told,
+        f"{share.value:.2%} ({rejected:,} of {rows_in:,})",
         failing_rows=rejected,
+        measure=share,
     )
 
 
@@ -156,10 +170,12 @@ def trailing(store: Lake, day: date) -> list[Profile]:
 
 def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
     """Volume, CTR and scene mix of a day against the seven days before it; a day that was declared empty is not compared."""
-    if today.get("declared_empty"):
-        yield record("logs", "expect_rows", True, "declared empty (CTR_EMPTY_DAYS)", f"{today['rows']:,} rows")
+    empty = today.get("declared_empty")
+    rows = Measure(today["rows"], low=None if empty else 1)
+    expected = "declared empty (CTR_EMPTY_DAYS)" if empty else "at least 1 row"
+    yield record("logs", "expect_rows", rows.within, expected, f"{today['rows']:,} rows", measure=rows)
+    if empty:
         return
-    yield record("logs", "expect_rows", today["rows"] > 0, "at least 1 row", f"{today['rows']:,} rows")
     yield _volume("logs", today["rows"], [profile["rows"] for profile in past], "critical")
     yield _ctr("logs", today, past, "critical")
     for scene in settings().scenes:
@@ -176,13 +192,20 @@ def _volume(what: str, rows: int, past: list[int], severity: Severity) -> Record
     mean = sum(past) / max(len(past), 1)
     low, high = settings().volume_band
     if mean < ENOUGH_ROWS:
-        ok, expected = True, _too_little(len(past))
+        measure, expected = Measure(rows), _too_little(len(past))
     else:
-        ok, expected = (
-            low * mean <= rows <= high * mean,
-            f"{low:g} to {high:g} times the trailing mean of {mean:,.0f} rows",
-        )
-    return record("logs", "expect_usual_volume", ok, expected, f"{rows:,} rows", column=_scene(what), severity=severity)
+        measure = Measure(rows, low * mean, high * mean)
+        expected = f"{low:g} to {high:g} times the trailing mean of {mean:,.0f} rows"
+    return record(
+        "logs",
+        "expect_usual_volume",
+        measure.within,
+        expected,
+        f"{rows:,} rows",
+        column=_scene(what),
+        severity=severity,
+        measure=measure,
+    )
 
 
 def _expected_clicks(today: Profile, past: list[Profile]) -> float:
@@ -196,13 +219,20 @@ def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> 
     low, high = settings().ctr_band
     now = today["clicks"] / max(today["rows"], 1)
     if rows < ENOUGH_ROWS or clicks < ENOUGH_ROWS / 10 or today["rows"] < ENOUGH_ROWS:
-        ok, expected = True, _too_little(len(past))
+        measure, expected = Measure(now, unit="rate"), _too_little(len(past))
     else:
-        ok, expected = (
-            low * clicks / rows <= now <= high * clicks / rows,
-            f"{low:g} to {high:g} times the trailing {clicks / rows:.4f}",
-        )
-    return record("logs", "expect_usual_ctr", ok, expected, f"CTR {now:.4f}", column=_scene(what), severity=severity)
+        measure = Measure(now, low * clicks / rows, high * clicks / rows, "rate")
+        expected = f"{low:g} to {high:g} times the trailing {clicks / rows:.4f}"
+    return record(
+        "logs",
+        "expect_usual_ctr",
+        measure.within,
+        expected,
+        f"CTR {now:.4f}",
+        column=_scene(what),
+        severity=severity,
+        measure=measure if today["rows"] else None,
+    )
 
 
 def _mix(today: Profile, past: list[Profile]) -> Record:
@@ -223,6 +253,7 @@ def _mix(today: Profile, past: list[Profile]) -> Record:
         f"{shift:.1%}",
         column="scene",
         severity="warning",
+        measure=Measure(shift, high=MAX_MIX_SHIFT, unit="share"),
     )
 
 
@@ -242,9 +273,14 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
     day = parse_day(manifest.day)
     used = [key for key in manifest.inputs if key.startswith("features/")]
     newest = max((parse_day(key.split("/")[1]) for key in used), default=None)
-    told = "no features" if newest is None else f"features of {newest}"
+    age = None if newest is None else Measure((day - newest).days, low=1, unit="days")
     yield record(
-        "training", "expect_features_before_the_day", newest is None or newest < day, f"features before {day}", told
+        "training",
+        "expect_features_before_the_day",
+        age is None or age.within,
+        f"features before {day}",
+        f"features of {newest}" if newest else "no features",
+        measure=age,
     )
     later = {}
     for key in used:
@@ -257,6 +293,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
         not later,
         f"features made from days before {day}",
         "; ".join(f"{key}: newest input {found}" for key, found in later.items()) or f"{len(used)} days of features",
+        measure=Measure(len(later), high=0, unit="days"),
     )
     late = [
         f"{table} of {last}"
@@ -269,6 +306,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
         not late,
         f"no file of {day} or later but the logs of {day}",
         "; ".join(late) or f"{len(manifest.profile['newest'])} tables",
+        measure=Measure(len(late), high=0, unit="tables"),
     )
 
 
@@ -279,14 +317,15 @@ def _newest_input(manifest: Manifest | None) -> date | None:
 def found_shares(rows: int, found: dict[str, int], has_snapshot: bool) -> Iterator[Record]:
     """How many training rows found their user and item in the snapshot of the day before."""
     for who, count in found.items():
-        share = count / max(rows, 1)
         least = MIN_FOUND[who]
+        share = Measure(count / max(rows, 1), low=least if has_snapshot and rows else None, unit="share")
         yield record(
             "training",
             f"expect_{who}s_found",
-            not has_snapshot or rows == 0 or share >= least,
+            share.within,
             f"at least {least:.0%} of rows" if has_snapshot else "no day before",
-            f"{share:.1%}",
+            f"{share.value:.1%}",
             column=f"{who}_id",
             severity="warning",
+            measure=share,
         )

@@ -21,7 +21,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from include.features import FEATURES
-from include.quality import Record, record
+from include.quality import Measure, Record, record
 from include.schemas import DEEP_FEATURES
 from include.settings import settings
 from include.suites import LEAK_MIN_CLICKS, LEAK_MIN_DAYS, LEAK_SIGMAS
@@ -155,9 +155,13 @@ def _scene_check(
         expected += f" and near those of the last {len(recent)} days"
     bounds = {column: bound_of(column, recent, clicks, len(rows) - clicks) for column in auc}
     leaking = {column: value for column, value in auc.items() if value >= bounds[column]}
-    shown = leaking or dict([max(auc.items(), key=lambda item: item[1])])
+    nearest = max(auc, key=lambda column: auc[column] - bounds[column])
+    shown = leaking or {nearest: auc[nearest]}
     told = ", ".join(f"{column} {value:.3f} (bound {bounds[column]:.3f})" for column, value in _descending(shown))
-    return record("training", "expect_no_leak", not leaking, expected, told, failing_rows=len(rows), **common)
+    measure = Measure(auc[nearest], high=bounds[nearest], unit="auc")
+    return record(
+        "training", "expect_no_leak", not leaking, expected, told, failing_rows=len(rows), measure=measure, **common
+    )
 
 
 def _descending(aucs: dict[str, float]) -> list[tuple[str, float]]:
@@ -193,15 +197,17 @@ def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -
     wrong = (told != true).any(axis=1)
     for who in ("user", "item"):
         own = rows["what"].str.startswith(who)
+        differing = int((own & wrong).sum())
         kinds = ", ".join(sorted(rows["what"][own & wrong].unique()))
         yield record(
             "training",
             "expect_counts_of_the_days_before",
-            not (own & wrong).any(),
+            differing == 0,
             f"counts of {who}s as in the tables of the days before",
-            f"{(own & wrong).sum():,} of {own.sum():,} counts looked at differ" + (f": {kinds}" if kinds else ""),
+            f"{differing:,} of {own.sum():,} counts looked at differ" + (f": {kinds}" if kinds else ""),
             column=f"{who}_id",
-            failing_rows=int((own & wrong).sum()),
+            failing_rows=differing,
+            measure=Measure(differing, high=0, unit="counts"),
         )
 
 

@@ -82,10 +82,10 @@ def stage_day(
         settings=settings().digest(*SHAPED_BY[stage]),
         profile=staged.profile,
     )
-    manifest, quality = audit(spark, store, manifest)
-    now = time.monotonic()
+    audited = audit(spark, store, manifest)
+    quality, now = audited.quality, time.monotonic()
     quality["seconds"] = {"build": round(built - started, 2), "audit": round(now - built, 2)}
-    store.finish_staging(manifest, quality)
+    store.finish_staging(audited.manifest, quality, audited.docs)
     emit(stage, day, "staged", rows=quality["rows"], status=quality["status"], seconds=round(now - started, 2))
     if publish:
         store.publish(stage, day)

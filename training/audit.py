@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from include.errors import LeakageError
 from include.lake import Lake
-from include.quality import Record, record, worst
+from include.quality import Measure, Record, record, worst
 from include.settings import settings
 from training.artifact import Predictor
 from training.vocabulary import Vocabulary
@@ -54,6 +54,7 @@ def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]
         newest is None or newest < day,
         f"learnt from days before {day}",
         f"learnt from days up to {newest}" if newest else "no new day",
+        measure=Measure((day - newest).days, low=1, unit="days") if newest else None,
     )
     state = model.state
     for who, vocabulary, counts in (
@@ -63,6 +64,7 @@ def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]
         ids = rows[f"{who}_id"]
         new = pc.unique(ids.filter(pc.equal(rows[f"{who}_level"], "zero")))
         returning = len(_known(vocabulary, new))
+        share = Measure(returning / max(len(new), 1), high=None if forgets else MAX_RETURNING, unit="share")
         told = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
         learnt_from = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
         unlearnt = int((~learnt_from).sum())
@@ -74,15 +76,17 @@ def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]
             f"{unlearnt:,} of {len(learnt_from):,}; {told}",
             column=f"{who}_id",
             failing_rows=unlearnt,
+            measure=Measure(unlearnt, high=0, unit="ids"),
         )
         yield record(
             "model",
             "expect_first_seen_unknown",
-            forgets or returning <= MAX_RETURNING * max(len(new), 1),
+            share.within,
             f"no {who} first seen on {day} in the vocabulary, unless the lake's retention forgot it",
             told,
             column=f"{who}_id",
             failing_rows=returning,
+            measure=share,
         )
 
 

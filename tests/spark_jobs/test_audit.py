@@ -12,6 +12,7 @@ from small_days import DAY, build_only, contents, csv_text, publish_logs, raw_ro
 
 from include.errors import DataQualityError
 from include.lake import Manifest
+from include.quality import Measure
 from include.settings import settings
 from spark_jobs import audit, checks, features, training_table
 
@@ -108,6 +109,12 @@ def test_honest_days_pass_and_wrong_rows_do_not(spark, two_days, monkeypatch):
     json.dumps(quality, allow_nan=False)
     names = {check["name"] for check in quality["checks"]}
     assert {"expect_no_leak", "expect_features_before_the_day", "expect_rows_conserved", "expect_unique_key"} <= names
+    assert all(Measure(**check["measure"]).within for check in quality["checks"] if check["measure"])
+    measures = {(check["name"], check["column"]): check["measure"] for check in quality["checks"]}
+    assert measures["expect_rows_conserved", None] == {"value": 1500, "low": 1500, "high": 1500, "unit": "rows"}
+    assert measures["expect_features_before_the_day", None] == {"value": 1, "low": 1, "high": None, "unit": "days"}
+    assert measures["expect_level_of_impressions", "user_level"] == {"value": 0, "low": None, "high": 0, "unit": "rows"}
+    assert measures["expect_column_values_to_not_be_null", "deep_features_0"] is None  # some may be null: not counted
     honest = training_table.join_features
 
     def with_own_click(*arguments):
@@ -125,7 +132,8 @@ def test_honest_days_pass_and_wrong_rows_do_not(spark, two_days, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training_table, "join_features", lambda *a: honest(*a).withColumn("user_level", F.lit("warm")))
         found = refuse(spark, store, "expect_level_of_impressions on user_level")
-        assert found["training expect_level_of_impressions user_level"]["failing_rows"] > 100
+        check = found["training expect_level_of_impressions user_level"]
+        assert check["measure"]["value"] == check["failing_rows"] > 100
 
 
 def test_a_wrong_snapshot_is_not_published(spark, store, monkeypatch):
@@ -151,3 +159,17 @@ def test_a_day_unlike_the_days_before_is_refused(spark, store):
     assert "expect_usual_volume: expected 0.3 to 3 times the trailing mean of 2,000 rows, observed 550 rows" in message
     assert "expect_usual_ctr: expected 0.5 to 2 times the trailing 0.2500, observed CTR 1.0000" in message
     assert store.manifest("logs", NEXT) is None
+    found = {
+        f"{check['name']} {check['column']}": check["measure"] for check in store.record("quality/logs", NEXT)["checks"]
+    }
+    assert found["expect_usual_volume None"] == {"value": 550, "low": 0.3 * 2000, "high": 3 * 2000, "unit": "rows"}
+    assert found["expect_usual_ctr None"] == {"value": 1.0, "low": 0.5 * 0.25, "high": 2 * 0.25, "unit": "rate"}
+    assert found["expect_usual_volume scene 0"] == {"value": 110, "low": None, "high": None, "unit": "rows"}
+
+
+def test_a_share_of_nulls_that_is_too_large_is_measured(spark, store):
+    write_raw(csv_text([raw_row(n, item_title="" if n % 2 else "A cup") for n in range(40)]))
+    quality = run_stage(spark, store, "logs")
+    (check,) = [check for check in quality["checks"] if check["status"] == "warning"]
+    assert (check["column"], check["observed"]) == ("item_title", "20 of 40 rows")
+    assert check["measure"] == {"value": 0.5, "low": None, "high": 0.2, "unit": "share"}

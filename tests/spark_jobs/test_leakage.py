@@ -40,7 +40,10 @@ def test_a_copied_label_fails_in_its_scene_only():
     found = {check["column"]: check for check in leak_checks(frame, column_aucs(frame), [])}
     assert (found["scene 0"]["status"], found["scene 1"]["status"]) == ("pass", "fail")
     assert found["scene 1"]["observed"] == "deep_features_0 1.000 (bound 0.950)"
+    assert found["scene 1"]["measure"] == {"value": 1.0, "low": None, "high": 0.95, "unit": "auc"}
+    assert 0.5 < found["scene 0"]["measure"]["value"] < found["scene 0"]["measure"]["high"]
     assert "too few clicks" in found["scene 2"]["observed"]
+    assert found["scene 2"]["measure"] is None
 
 
 def test_words_and_whole_entities_tell_their_outcome_in_any_script():

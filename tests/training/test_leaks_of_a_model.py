@@ -73,7 +73,11 @@ def test_a_model_trained_on_the_evaluation_day(world):
     model, rows = load(registry.download(version)), read_day(world.lake, "training", LAST, "a test")
     honest = list(model_checks(LAST, rows, model, [fabricate.day(3)], forgets=False))
     assert {check["status"] for check in honest} == {"pass"}
-    assert next(model_checks(LAST, rows, model, [fabricate.day(3), LAST], forgets=False))["status"] == "fail"
+    leak = next(model_checks(LAST, rows, model, [fabricate.day(3), LAST], forgets=False))
+    assert leak["status"] == "fail"
+    assert [check["measure"] for check in (honest[0], leak)] == [
+        {"value": age, "low": 1, "high": None, "unit": "days"} for age in (1, 0)
+    ]
 
 
 def test_one_id_that_was_not_learnt_from_is_a_leak_whatever_its_level(made, trained):
@@ -87,6 +91,7 @@ def test_one_id_that_was_not_learnt_from_is_a_leak_whatever_its_level(made, trai
         for check in model_checks(LAST, rows, leaky, [fabricate.day(3)], forgets=True)
         if check["status"] == "fail"
     ]
+    assert failed[0]["measure"] == {"value": 1, "low": None, "high": 0, "unit": "ids"}
     assert [(check["name"], check["column"], check["failing_rows"]) for check in failed] == [
         ("expect_vocabulary_of_the_days_before", "user_id", 1)
     ]
