@@ -19,8 +19,8 @@ demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red chec
 ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 	@$(BIN)/ctr ui --data $(DATA)
 
-test: setup lint ## Lint, then every test
-	@$(BIN)/pytest
+test: ## Lint, then every test (installs Chromium too, if missing)
+	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
 
 lint: setup ## ruff, mypy and the import rules between the rooms
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

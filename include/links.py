@@ -6,8 +6,6 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk.configuration import conf
 
-from include.schemas import Checked
-
 MOUNT = "/ctr"
 """Where the plugin's app is mounted."""
 RUN_PAGE = "/quality/run"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up everything that `make demo` and `make test` need: Java 17, OpenMP, .venv, the locked packages. Quick when nothing changed.
+# Sets up everything that `make demo` and `make test` (--tests) need: Java 17, OpenMP, .venv, the locked packages, for tests
+# Chromium. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +27,9 @@ case "$(java_version)" in 17 | 21) ;; *) apt_install openjdk-17-jre-headless "Ja
 
 # LightGBM, which the benchmarks compare with, brings no OpenMP of its own.
 /sbin/ldconfig -p | grep -F libgomp.so.1 >/dev/null || apt_install libgomp1 "OpenMP"
+
+# The pages in Airflow's UI are tested in a real browser.
+[ "${1:-}" != --tests ] || command -v chromium >/dev/null || apt_install chromium "Chromium"
 
 python=$(command -v python3.11 || command -v python3 || true)
 [ -n "$python" ] || fail "Python 3.11 is missing. On Debian 12: apt-get install python3 python3-venv"
