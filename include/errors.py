@@ -1,12 +1,19 @@
 """The project's own errors: each message names the table or file, the day, what was expected, found, and what to do."""
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class CtrError(Exception):
     """Base of every error that a person can act on; its message is shown without a traceback by the command line."""
 
 
 class DataQualityError(CtrError):
-    """A critical check failed: retrying cannot help, the data has to change."""
+    """Critical checks of a stage failed: retrying cannot help, the data has to change. `checks` are their records."""
+
+    def __init__(self, message: str, checks: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.checks = tuple(checks)
 
 
 class MissingDataError(CtrError):

@@ -340,7 +340,7 @@ def _days_of(paths: list[str]) -> Iterator[date]:
 def refuse_failed(stage: Stage, day: date, checks: Iterable[dict[str, Any]]) -> None:
     """Raises `DataQualityError` with what was expected and observed where a critical check failed."""
     if failed := [check for check in checks if check["status"] == "fail"]:
-        raise DataQualityError(_failure_message(stage, day, failed))
+        raise DataQualityError(_failure_message(stage, day, failed), failed)
 
 
 def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str:

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 MOUNT = "/ctr"
 """Where the plugin's app is mounted."""
@@ -46,6 +50,11 @@ def absolute(path: str) -> str:
     """URL of a path on Airflow's host, for readers who are not in Airflow."""
     parts = urlsplit(_base())
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def task_log(context: "Context") -> str:
+    """URL of the log of the task instance that a context belongs to."""
+    return str(context["ti"].log_url)
 
 
 def run_page(dag_id: str, run_id: str) -> str:

@@ -7,6 +7,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from include.errors import InvalidInputError
 
 PROJECT = Path(__file__).resolve().parent.parent
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def python_path() -> str:
@@ -123,6 +125,17 @@ class Settings(BaseSettings):
     serve_max_rows: int = Field(1000, ge=1, description="Most rows of a scoring request.")
     serve_max_bytes: int = Field(8 << 20, ge=1, description="Largest body of a scoring request.")
 
+    notice_webhook: SecretStr = Field(
+        SecretStr(""),
+        exclude=True,
+        description="URL that gets a notice of every failure as Slack's JSON; kept out of logs, records and versions.",
+    )
+    notice_callback: str = Field(
+        "",
+        pattern=r"^([\w.]+:[\w.]+)?$",
+        description="`package.module:function` that is called with the `include.alerts.Notice` of every failure.",
+    )
+
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
@@ -131,6 +144,18 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("notice_webhook")
+    @classmethod
+    def _protected(cls, value: SecretStr) -> SecretStr:
+        """The address is a password in itself, and a notice names what is wrong with the data: nobody may listen."""
+        text = value.get_secret_value().strip()
+        url = urlsplit(text)
+        if text and not (
+            url.hostname and (url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK))
+        ):
+            raise ValueError("expected an https:// URL, or an http:// URL of this machine (127.0.0.1)")
+        return SecretStr(text)
 
     @property
     def lake_url(self) -> str:
@@ -153,15 +178,21 @@ class Settings(BaseSettings):
         return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
 
     def digest(self, *names: str) -> str:
-        """Short hash of the named settings; by default of all that shape data and models (not of where things lie or how they
-        are served)."""
+        """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
+        are served, or who is told)."""
         places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "spark_master", "spark_driver_memory"}
-        places |= {name for name in type(self).model_fields if name.startswith("serve_")}
+        places |= {name for name in type(self).model_fields if name.startswith(("serve_", "notice_"))}
         chosen = (
             self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)
         )
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _shown(name: int | str, value: object) -> str:
+    """A setting's value as an error message may tell it."""
+    field = Settings.model_fields.get(str(name))
+    return "a secret value" if field and field.annotation is SecretStr else repr(value)
 
 
 @lru_cache
@@ -171,7 +202,7 @@ def settings() -> Settings:
         return Settings(_env_file=(".env", Settings().home / "settings.env"))  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "\n".join(
-            f"- CTR_{str(fault['loc'][0]).upper()}: {fault['msg']}, found {fault['input']!r}"
+            f"- CTR_{str(fault['loc'][0]).upper()}: {fault['msg']}, found {_shown(fault['loc'][0], fault['input'])}"
             for fault in error.errors()
         )
     except SettingsError as error:

@@ -1,9 +1,15 @@
 """What tests of several rooms share: a home folder of their own, and a model registry that is quick to have."""
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -32,3 +38,47 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes)
     (tmp_path / "mlflow.db").write_bytes(empty_database)
     yield tmp_path
     settings.cache_clear()
+
+
+@dataclass
+class Receiver:
+    """A webhook on this machine: its URL, and the bodies and headers of the requests that it got."""
+
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def _receiver(*answers: int) -> Iterator[Receiver]:
+    """Gives the answers in turn, then 200; a redirect leads to a path of the same server."""
+    got = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.headers.append(dict(self.headers))
+            got.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            status = answers[len(got.bodies) - 1] if len(got.bodies) <= len(answers) else 200
+            self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        got.url = f"http://127.0.0.1:{server.server_port}/services/T0/B0/the-secret"
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield got
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    """Starts a webhook that gives these answers (HTTP status) in turn, then 200."""
+    with ExitStack() as servers:
+        yield lambda *answers: servers.enter_context(_receiver(*answers))

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from include.alerts import notify_failure
 from include.settings import PROJECT
 
 HEAVY = ("torch", "pyspark", "pandas", "great_expectations", "mlflow", "transformers", "faiss")
@@ -34,6 +35,13 @@ def test_every_task_has_an_owner_documentation_and_a_policy_that_spares_data_err
         assert task.owner == "ctr"
         assert task.doc_md or task.doc, task.task_id
         assert task.retry_policy is not None, task.task_id
+
+
+def test_every_failure_is_noticed_once_and_a_try_that_is_followed_by_another_is_not(dag):
+    for task in dag.tasks:
+        assert task.on_failure_callback == [notify_failure], task.task_id
+        assert not task.on_retry_callback, task.task_id
+    assert not dag.has_on_failure_callback, "the run would be noticed on top of its task"
 
 
 def test_a_run_covers_one_utc_day(dag):

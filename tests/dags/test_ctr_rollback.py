@@ -1,5 +1,6 @@
 """The rollback DAG is there for a person to trigger."""
 
+from include.alerts import notify_failure
 from include.settings import PROJECT
 
 
@@ -12,4 +13,5 @@ def test_rollback_waits_for_a_person_and_changes_nothing_by_a_schedule():
     assert type(rollback.timetable).__name__ == "NullTimetable"
     (task,) = rollback.tasks
     assert (task.owner, task.retries) == ("ctr", 0)
+    assert task.on_failure_callback == [notify_failure]
     assert task.doc_md or task.doc

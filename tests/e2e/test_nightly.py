@@ -1,5 +1,6 @@
 """Whole nightly runs on a real Airflow scheduler: a good day, a damaged one, and a backfill after both were corrected."""
 
+import html
 import os
 import time
 from datetime import date, timedelta
@@ -21,11 +22,12 @@ ROWS = "3000"
 
 
 @pytest.fixture(scope="module")
-def nights(tmp_path_factory):
-    """Three days of history, then a good night and a bad night through Airflow, in a home of its own."""
+def nights(tmp_path_factory, receiver):
+    """Three days of history, then a good night and a bad night through Airflow, in a home and with a webhook of its own."""
     home = tmp_path_factory.mktemp("home")
     before = dict(os.environ)
-    os.environ["CTR_HOME"] = str(home)
+    webhook = receiver()
+    os.environ |= {"CTR_HOME": str(home), "CTR_NOTICE_WEBHOOK": webhook.url}
     settings.cache_clear()
     try:
         demo.use_small_log_settings({"CTR_LLM_MAX_TEXTS": "40"})
@@ -33,7 +35,7 @@ def nights(tmp_path_factory):
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
         demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
         outcomes = demo.nightly([GOOD, BAD])
-        yield SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD])
+        yield SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=list(webhook.bodies))
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -81,6 +83,19 @@ def test_the_bad_night_stops_at_its_check_and_says_why(nights):
     assert list(nights.bad.failures) == ["check_logs"]
     assert "nothing was published" in nights.bad.failures["check_logs"]
     assert str(BAD) in nights.bad.failures["check_logs"]
+
+
+def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look(nights):
+    (notice,) = nights.notices
+    failed = [check for check in lake().record("quality/logs", BAD)["checks"] if check["status"] == "fail"]
+    header, _, *others = notice["blocks"]
+    assert header["text"]["text"] == f"ctr_daily, {BAD}: check_logs failed"
+    told = ["\n".join(field["text"] for field in block["fields"]) for block in others if "fields" in block]
+    assert len(told) == len(failed) > 0
+    for check, text in zip(failed, told, strict=True):
+        for name in ("table", "name", "expected", "observed"):
+            assert str(check[name]) in html.unescape(text)
+    assert f"/plugin/data-quality/ctr/quality/day?day={BAD}|" in notice["text"]
 
 
 def test_the_bad_night_publishes_nothing_and_leaves_the_champion(nights):

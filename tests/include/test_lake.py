@@ -59,8 +59,9 @@ def test_a_critical_failure_publishes_nothing_and_says_all(store):
     stage(store, "bad", status="fail")
     with pytest.raises(
         DataQualityError, match=r"logs of 2023-07-10.*\n- logs: a_check on label: expected 0 or 1, observed 7"
-    ):
+    ) as error:
         store.publish("logs", DAY)
+    assert [check["name"] for check in error.value.checks] == ["a_check"]
     assert seen(store) == "old"
 
 
