@@ -131,7 +131,7 @@ def test_the_webhook_gets_one_message_that_slack_can_read(hook, caplog):
         "expect_label on label",
         "0 or 1",
         "7",
-        "status=fail&amp;stage=logs|Failed checks>",
+        "day?day=2023-07-14|Failed checks>",
     ):
         assert told in body["text"], told
     header, reason, first, second, *_ = body["blocks"]

@@ -1,0 +1,71 @@
+"""A lake with records, Airflow's tables in memory, and the pages' app with somebody logged in."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from include.lake import lake
+from plugins.pages import app as pages
+
+
+@pytest.fixture
+def store(home):
+    pages.records.cache_clear()
+    yield lake()
+    pages.records.cache_clear()
+
+
+@pytest.fixture
+def write(store):
+    """Writes the quality record of a stage's day: `write("logs", day, record(…), …)`."""
+
+    def written(stage, day, *checks):
+        status = max((each["status"] for each in checks), key=("pass", "warning", "fail").index)
+        quality = {"stage": stage, "day": str(day), "build": "b1", "rows": 20, "status": status, "checks": list(checks)}
+        store.write_record(f"quality/{stage}", day, quality)
+
+    return written
+
+
+@pytest.fixture
+def session():
+    """Airflow's database, empty."""
+    engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
+    Base.metadata.create_all(engine)
+    with Session(engine) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(session):
+    """Adds a run of `ctr_daily` for a log day."""
+
+    def added(day, state="failed", hours=0, **more):
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        after = start + timedelta(days=1, hours=hours)
+        values = {"run_id": f"backfill__{after.isoformat()}", "logical_date": start, "data_interval": (start, after)}
+        one = DagRun(dag_id="ctr_daily", run_type="backfill", state=state, run_after=after, **(values | more))
+        session.add(one)
+        session.commit()
+        return one
+
+    return added
+
+
+@pytest.fixture
+def client(store, session):
+    """A browser of somebody who is logged in and may see the pages."""
+    overrides = {each.dependency: lambda: None for each in pages.LOCKED} | {
+        SessionDep.__metadata__[0].dependency: lambda: session
+    }
+    pages.app.dependency_overrides.update(overrides)
+    with TestClient(pages.app, headers={"Accept": "text/html"}, raise_server_exceptions=False) as opened:
+        yield opened
+    pages.app.dependency_overrides.clear()

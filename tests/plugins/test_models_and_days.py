@@ -1,0 +1,163 @@
+"""The pages of models and days: what the registry, the records and the manifests say, as a person reads it."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from page_records import HOSTILE
+
+from include import registry
+from include.errors import MissingDataError
+from include.lake import Manifest, TableVersion
+from include.registry import ModelVersion
+from plugins.pages.chart import HEIGHT, LEFT, chart
+from plugins.pages.days import days_of
+from plugins.pages.models import Estimate, model_of_day, models_of
+
+DAY = date(2023, 7, 17)
+
+
+def version(number, **more):
+    known = ModelVersion(
+        version=number,
+        run_id="r",
+        log_day=DAY.replace(day=16 + number),
+        trained_from=date(2023, 7, 10),
+        trained_through=DAY.replace(day=15 + number),
+        base_version=number - 1 or None,
+        content_hash="h",
+        verdict="promote",
+        promoted_at=f"2023-07-{17 + number}T02:00:00+00:00",
+        promoted_by="gate",
+        promoted_reason="better",
+        rolled_back_at=None,
+        rolled_back_by=None,
+        rolled_back_reason=None,
+        pruned_at=None,
+        aliases=(),
+        created_at="2023-07-18T01:00:00+00:00",
+    )
+    return replace(known, **more)
+
+
+def decision(number, **more):
+    record = {"verdict": "promote", "reasons": ["because"], "candidate": number, "champion": None, "promoted": True}
+    rules = [{"name": "lineage", "verdict": "pass", "sentence": "Trained before.", "evidence": {}}]
+    return record | {"rules": rules, "decided_by": "gate", "decided_at": "2023-07-18T02:00:00+00:00"} | more
+
+
+def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
+    back = {
+        "rolled_back_at": "2023-07-20T09:00:00+00:00",
+        "rolled_back_by": "admin",
+        "rolled_back_reason": "complaints",
+    }
+    known = [
+        version(4, promoted_at=None, verdict="hold"),
+        version(3, **back),
+        version(2, aliases=("champion",)),
+        version(1),
+    ]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    store.write_record("decision", known[0].log_day, decision(4, verdict="hold", promoted=False, decided_by="timeout"))
+    store.write_record("decision", known[1].log_day, decision(99))
+    found = models_of(store, 20, 60)
+    assert [(each.version, each.state) for each in found.versions] == [
+        (4, "not promoted, decided by timeout"),
+        (3, "rolled back"),
+        (2, "champion"),
+        (1, "was champion"),
+    ]
+    assert [each.reasons for each in found.versions[:2]] == [["because"], []]
+    assert (found.champion, found.rollback_to) == (2, 1)
+    assert [each.version for each in models_of(store, 2, 60).versions] == [4, 3]
+
+
+def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
+    known = [version(2, aliases=("champion",)), version(1, pruned_at="2023-09-01T00:00:00+00:00")]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    assert models_of(store, 20, 60).rollback_to is None
+
+
+def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, monkeypatch):
+    monkeypatch.setattr(registry, "versions", list)
+    store.write_record("monitor", DAY, {"metrics": None, "alerts": []})
+    auc = {"auc": {"value": 0.79, "low": 0.78, "high": 0.8}}
+    store.write_record("monitor", DAY.replace(day=18), {"metrics": {"all": auc}, "alerts": ["drifted"]})
+    found = models_of(store, 20, 60)
+    assert found.figures["auc"] == [
+        Estimate(DAY, None, None, None),
+        Estimate(DAY.replace(day=18), 0.79, 0.78, 0.8),
+    ]
+    assert (found.alerts_of, found.alerts) == (DAY.replace(day=18), ["drifted"])
+
+
+def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client):
+    cells = [
+        {
+            "by": "cell",
+            "scene": "0",
+            "user_level": user,
+            "item_level": item,
+            "n": 10,
+            "clicks": 1,
+            "candidate": {"auc": auc},
+        }
+        for user, item, auc in (
+            ("warm", "zero", {"value": 0.7, "low": 0.6, "high": 0.8}),
+            ("zero", "warm", {"value": None, "note": "too few clicks"}),
+        )
+    ]
+    store.write_record("train", DAY, {"version": 3})
+    store.write_record("decision", DAY, decision(3, reasons=[HOSTILE[0]]))
+    store.write_record("evaluation", DAY, {"groups": cells, "headline": {}, "champion": {"version": 2}})
+    found = model_of_day(store, DAY)
+    assert [(each.user_level, each.auc, each.note) for each in found.scenes["0"]] == [
+        ("zero", None, "too few clicks"),
+        ("warm", 0.7, None),
+    ]
+    page = client.get(f"/models/day?day={DAY}").text
+    for told in ("Version 3", "against version 2", "0.700", "0.60 to 0.80", "Trained before.", "decided by"):
+        assert told in page
+    assert HOSTILE[0] not in page
+    with pytest.raises(MissingDataError, match="has not trained a model"):
+        model_of_day(store, date(2024, 1, 1))
+
+
+def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
+    table = TableVersion("p", 20, 1, "s")
+    for number in (17, 19):
+        day = DAY.replace(day=number)
+        store.write_json(
+            f"_manifests/logs/dt={day}.json",
+            vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": vars(table)}},
+        )
+    run(DAY.replace(day=18))
+    found = days_of(store, session, None, 2)
+    assert [each.day.day for each in found.days] == [19, 18]
+    assert [each.counts["logs"] for each in found.days] == [20, None]
+    assert [each.run.state if each.run else None for each in found.days] == [None, "failed"]
+    gap = {step.stage: step.reasons for step in found.days[1].redo}
+    assert gap["logs"] == ["a gap: it has no raw log"]
+    assert (found.older, found.redo_days) == (True, 3)
+    page = client.get("/days?days=2").text
+    assert "a gap: it has no raw log" in page
+    assert "until=2023-07-17" in page
+
+
+def points(*values):
+    return [Estimate(DAY.replace(day=10 + n), *each) for n, each in enumerate(values)]
+
+
+def test_a_chart_draws_what_has_a_number_and_breaks_where_nothing_has():
+    drawn = chart(points((1, 0, 2), (None, None, None), (3, 2, 4), (2, 1, 3)))
+    assert len(drawn.dots) == 3
+    assert [len(line.split()) for line in drawn.line] == [2]
+    assert drawn.dots[0].x == LEFT
+    assert drawn.dots[1].y < drawn.dots[2].y < drawn.dots[0].y < HEIGHT
+    assert chart(points((1, None, None), (None, None, None))) is None
+
+
+def test_a_chart_of_equal_numbers_is_drawn_too():
+    drawn = chart(points((0, None, None), (0, None, None)))
+    assert drawn.dots[0].y == drawn.dots[1].y

@@ -1,0 +1,127 @@
+"""The grid, a day's findings and a check's trend are what the quality records say."""
+
+from datetime import date, timedelta
+
+import pytest
+from page_records import check
+
+from include.errors import MissingDataError
+from include.quality import Measure
+from plugins.pages.quality import Filters, check_of_day, day_quality, grid
+from plugins.pages.records import Check, QualityRecords
+
+FIRST = date(2023, 7, 10)
+
+
+def day(number):
+    return FIRST + timedelta(days=number)
+
+
+def volume(rows, ok=True):
+    return check("expect_usual_volume", ok, observed=f"{rows} rows", measure=Measure(rows, 10, 30, "rows"))
+
+
+@pytest.fixture
+def records(store, write):
+    write("logs", day(0), check(), volume(20))
+    write("logs", day(1), check(), volume(5, ok=False))
+    write("logs", day(2), check(), volume(4, ok=False), check("expect_readable_text", False, severity="warning"))
+    write("features", day(1), check("expect_unique_key", table="items", column="item_id"))
+    return QualityRecords(store)
+
+
+def rows(found):
+    return {(stage.stage, row.name): row.statuses for stage in found.stages for row in stage.checks}
+
+
+def test_the_grid_lists_what_did_not_always_pass_newest_day_first_and_worst_first(records):
+    found = grid(records, Filters())
+    assert found.days == [day(2), day(1), day(0)]
+    assert rows(found) == {
+        ("logs", "expect_usual_volume"): ["fail", "fail", "pass"],
+        ("logs", "expect_readable_text"): ["warning", None, None],
+    }
+    assert list(rows(found)) == [("logs", "expect_usual_volume"), ("logs", "expect_readable_text")]
+    logs, features = found.stages
+    assert (logs.statuses, logs.not_listed) == (["fail", "fail", "pass"], 1)
+    assert (features.statuses, features.checks, features.not_listed) == ([None, "pass", None], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"every": True}, {"expect_usual_volume", "expect_readable_text", "expect_rows", "expect_unique_key"}),
+        ({"status": "warning"}, {"expect_readable_text"}),
+        ({"severity": "critical"}, {"expect_usual_volume"}),
+        ({"stage": "features", "every": True}, {"expect_unique_key"}),
+        ({"table": "items", "every": True}, {"expect_unique_key"}),
+        ({"until": day(0), "status": "pass"}, {"expect_usual_volume", "expect_rows"}),
+        ({"table": "none"}, set()),
+    ],
+)
+def test_filters(records, filters, names):
+    assert {name for _, name in rows(grid(records, Filters(**filters)))} == names
+
+
+def test_fewer_days_are_shown_and_the_older_ones_offered(records):
+    found = grid(records, Filters(days=2))
+    assert (found.days, found.older, found.newest) == ([day(2), day(1)], True, day(2))
+
+
+def test_an_empty_lake_has_an_empty_grid(store):
+    found = grid(QualityRecords(store), Filters())
+    assert (found.days, found.stages, found.newest) == ([], [], None)
+
+
+def test_a_replaced_record_is_seen_at_once(records, write):
+    assert grid(records, Filters()).stages[0].statuses[0] == "fail"
+    write("logs", day(2), check(), volume(20))
+    assert grid(records, Filters()).stages[0].statuses[0] == "pass"
+
+
+def test_a_day_tells_its_failures_before_its_warnings_and_since_when(store, records, session):
+    found = day_quality(store, records, session, day(2))
+    assert [(each.name, each.status, each.failing_since) for each in found.findings] == [
+        ("expect_usual_volume", "fail", day(1)),
+        ("expect_readable_text", "warning", day(2)),
+    ]
+    assert found.stopped_at == "logs"
+    assert found.run is None
+    assert [(each.stage, each.status) for each in found.stages][:2] == [("logs", "fail"), ("features", None)]
+
+
+def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it_again(store, records, session, run):
+    again = run(day(2))
+    run(day(1))
+    run(day(0), hours=1, logical_date=None, run_id="manual__1", conf={"day": str(day(0))}, data_interval=None)
+    found = day_quality(store, records, session, day(2))
+    assert found.run.run_id == again.run_id
+    assert found.run.page == f"/dags/ctr_daily/runs/{again.run_id.replace(':', '%3A').replace('+', '%2B')}"
+    at = "2023-07-12T00:00:00+00:00"
+    told = f"airflow tasks clear ctr_daily --task-regex '^ingest_logs$' --downstream --start-date {at} --end-date {at} --yes"
+    assert found.again == told
+
+
+def test_a_manual_run_is_found_by_its_parameter(store, records, session, run):
+    run(day(2), logical_date=None, run_id="manual__1", conf={"day": str(day(1))}, data_interval=None)
+    assert day_quality(store, records, session, day(1)).run.run_id == "manual__1"
+    assert day_quality(store, records, session, day(2)).run is None
+
+
+def test_a_day_of_which_nothing_is_known_says_so(store, records, session):
+    with pytest.raises(MissingDataError, match="Nothing is known of 2024-01-01"):
+        day_quality(store, records, session, date(2024, 1, 1))
+
+
+def test_a_check_shows_its_trend_with_its_bounds(store, records, session):
+    key = Check("logs", "logs", "expect_usual_volume", None)
+    found = check_of_day(store, records, session, day(2), key.id)
+    assert [(point.day, point.value, point.low, point.high, point.status) for point in found.trend] == [
+        (day(0), 20, 10, 30, "pass"),
+        (day(1), 5, 10, 30, "fail"),
+        (day(2), 4, 10, 30, "fail"),
+    ]
+    assert (found.unit, found.finding.failing_since) == ("rows", day(1))
+    assert len(check_of_day(store, records, session, day(1), key.id).trend) == 2
+    with pytest.raises(MissingDataError, match="did not run on 2023-07-10"):
+        check_of_day(store, records, session, day(0), "0" * 12)

@@ -1,0 +1,191 @@
+"""The pages over HTTP: nobody anonymous, nothing but reading, everything escaped, no path from a request."""
+
+import re
+from datetime import date
+from html.parser import HTMLParser
+
+import pytest
+from airflow.api_fastapi.core_api.security import requires_access_view
+from fastapi.testclient import TestClient
+from page_records import HOSTILE, check
+from starlette.routing import Route
+
+from plugins.pages import app as pages
+
+DAY = date(2023, 7, 10)
+ROUTES = [route for route in pages.app.routes if isinstance(route, Route)]
+QUERIES = {
+    "/quality/check": f"?day={DAY}&check=000000000000",
+    "/quality/docs": f"?day={DAY}&stage=logs",
+    "/quality/run": "?dag_id=ctr_daily&run_id=r",
+}
+
+
+def address(path):
+    plain = path.removeprefix("/api")
+    return path.replace("{name}", "page.css") + QUERIES.get(plain, f"?day={DAY}")
+
+
+def test_the_app_has_no_other_kind_of_route():
+    assert len(ROUTES) == len(pages.app.routes) >= 18
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_refuses_an_anonymous_request(route):
+    with TestClient(pages.app, raise_server_exceptions=False) as anonymous:
+        for accept in ("text/html", "application/json"):
+            answer = anonymous.get(address(route.path), headers={"Accept": accept})
+            assert answer.status_code == 401, answer.text
+            assert "not logged in" in answer.text
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_asks_for_airflows_permissions_and_only_reads(route):
+    asked = [each.call for each in route.dependant.dependencies]
+    assert all(lock.dependency in asked for lock in pages.LOCKED)
+    assert {lock.dependency.__qualname__.split(".")[0] for lock in pages.LOCKED} == {
+        requires_access_view.__name__,
+        "requires_access_dag",
+    }
+    assert route.methods <= {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("path", ["/quality", "/models", "/days"])
+def test_pages_of_an_empty_lake_say_what_fills_them(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert 'class="missing"' in answer.text
+
+
+def test_every_answer_forbids_foreign_scripts_styles_and_frames(client):
+    for path in ("/quality", "/api/quality", "/quality/day?day=2000-01-01", "/static/page.js", "/nothing"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'self'" in policy
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_data_wherever_it_stands(client, write, text):
+    hostile = check(text, False, table=text, column=text, expected=text, observed=text, failing_rows=1)
+    hostile["sample"] = [{"item_title": text, text: text}]
+    write("logs", DAY, hostile)
+    found = client.get(f"/api/quality/day?day={DAY}").json()["findings"][0]
+    assert (found["table"], found["sample"][0]["item_title"]) == (text, text)
+    for path, query in (
+        ("/quality", {}),
+        ("/quality", {"table": text}),
+        ("/quality/day", {"day": DAY}),
+        ("/quality/check", {"day": DAY, "check": found["id"]}),
+    ):
+        answer = client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        assert_harmless(answer.text)
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes, as a browser reads them."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def assert_harmless(page):
+    """A page has no tag and no attribute that the templates do not write."""
+    tags = Tags()
+    tags.feed(page)
+    scripts = [attributes for tag, attributes in tags.found if tag == "script"]
+    assert scripts == [{"src": "/static/page.js", "defer": None}]
+    for tag, attributes in tags.found:
+        assert tag not in ("img", "iframe", "object", "embed", "u", "style", "base")
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcdoc")]
+        assert (attributes.get("href") or "/").startswith(("/", "#"))
+
+
+def test_errors_are_told_in_a_page_and_as_json(client):
+    page = client.get("/quality/day?day=2000-01-01")
+    assert page.status_code == 404
+    assert "Nothing is known of 2000-01-01" in page.text
+    told = client.get("/api/quality/day?day=2000-01-01")
+    assert (told.status_code, "Nothing is known" in told.json()["detail"]) == (404, True)
+    wrong = client.get("/quality/day?day=<script>")
+    assert wrong.status_code == 422
+    assert "<script>" not in wrong.text.replace('<script src="/static/page.js" defer></script>', "")
+    assert client.get("/no/page").status_code == 404
+
+
+def test_an_unforeseen_fault_is_told_without_its_words(client, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr(pages.models, "models_of", fails)
+    answer = client.get("/models")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "api-server" in answer.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "day=../../etc/passwd&stage=logs",
+        "day=2023-07-10&stage=../logs",
+        "day=2023-07-10%2F..%2F..&stage=logs",
+        "day=2023-07-10&stage=logs%00",
+        "day=2023-07-10&stage=records",
+    ],
+)
+def test_documents_are_named_by_day_and_stage_and_by_nothing_else(client, query):
+    assert client.get(f"/quality/docs?{query}").status_code == 422
+
+
+def test_static_files_are_those_that_the_server_has_read(client):
+    for name in pages.STATIC:
+        assert client.get(f"/static/{name}").status_code == 200
+    for name in ("../app.py", "..%2Fapp.py", "%2e%2e/app.py", "page.css/../../app.py", "app.py"):
+        assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_documents_run_nothing(client, store):
+    store.write_bytes(f"_docs/logs/dt={DAY}.html", b"<h1>Data Docs</h1>")
+    store.write_bytes(f"_reports/dt={DAY}.html", b"<h1>Report</h1>")
+    for path, text in ((f"/quality/docs?stage=logs&day={DAY}", "Data Docs"), (f"/models/report?day={DAY}", "Report")):
+        answer = client.get(path)
+        assert text in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("sandbox; default-src 'none'")
+        assert "script" not in policy
+    assert client.get("/models/report?day=2000-01-01").status_code == 404
+
+
+def test_unchanged_json_is_not_sent_again(client, write):
+    write("logs", DAY, check())
+    first = client.get("/api/quality")
+    tag = {"If-None-Match": first.headers["etag"]}
+    assert client.get("/api/quality", headers=tag).status_code == 304
+    write("logs", DAY, check(ok=False))
+    assert client.get("/api/quality", headers=tag).status_code == 200
+
+
+def test_each_page_names_the_json_behind_it(client, write):
+    write("logs", DAY, check(ok=False))
+    described = client.get("/openapi.json").json()["paths"]
+    assert set(described) == {route.path for route in ROUTES if route.path.startswith("/api/")}
+    for path in ("/quality?days=7&stage=logs", f"/quality/day?day={DAY}", "/models", "/days"):
+        live = re.search(r'data-live="([^"]*)"', client.get(path).text)[1].replace("&amp;", "&")
+        assert live.split("?")[0] in described
+        assert client.get(live).status_code == 200
+
+
+def test_a_runs_page_leads_to_its_day(client, run):
+    one = run(DAY)
+    answer = client.get("/quality/run", params={"dag_id": "ctr_daily", "run_id": one.run_id}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/quality/day?day={DAY}")
+    for dag, name in (("other", one.run_id), ("ctr_daily", "none")):
+        refused = client.get("/quality/run", params={"dag_id": dag, "run_id": name})
+        assert (refused.status_code, "This page is of the runs of ctr_daily" in refused.text) == (404, True)
