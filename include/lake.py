@@ -28,7 +28,7 @@ from fsspec.implementations.local import LocalFileSystem
 import include.features  # noqa: F401  completes the tables that `stage_of` knows
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError
-from include.schemas import Stage, stage_of
+from include.schemas import Checked, Stage, stage_of
 from include.settings import settings
 
 ABANDONED = timedelta(days=2)
@@ -300,7 +300,7 @@ class Lake:
         rename(self.fs, source, target)
 
 
-def docs_path(stage: Stage, day: date) -> str:
+def docs_path(stage: Checked, day: date) -> str:
     """Path under the lake of the Data Docs page of a stage's day."""
     return f"_docs/{stage}/dt={day}.html"
 

@@ -16,10 +16,10 @@ from airflow.api_fastapi.core_api.security import AccessView, requires_access_da
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from include.errors import CtrError, InvalidInputError, MissingDataError
-from include.lake import lake
+from include.lake import docs_path, lake
 from include.links import RUN_PAGE
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
@@ -40,7 +40,11 @@ DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 
 STATIC = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
 
 Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
-Until = Annotated[date | None, Query(description="The newest day to show; the newest known one if not given.")]
+Until = Annotated[
+    date | None,
+    BeforeValidator(lambda given: given or None),  # an empty field of the form
+    Query(description="The newest day to show; the newest known one if not given."),
+]
 
 
 @cache
@@ -188,7 +192,7 @@ def days_page(request: Request, found: Annotated[days.Days, Depends(lake_days)])
 @html.get("/quality/docs")
 def data_docs(day: Day, stage: Checked) -> Response:
     """Great Expectations' Data Docs of a stage's day."""
-    return _document(quality.data_docs_path(stage, day), f"Data Docs of {stage} of {day}")
+    return _document(docs_path(stage, day), f"Data Docs of {stage} of {day}")
 
 
 @html.get("/models/report")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from include.backfill import plan
 from include.errors import MissingDataError
-from include.lake import Lake
+from include.lake import Lake, docs_path
 from include.quarantine import rejected
 from include.repairs import shown_rejected
 from include.row_rules import MEANINGS
@@ -258,7 +258,7 @@ def _stage_of_day(store: Lake, stage: Checked, day: date, record: dict[str, Any]
         checks=len(record["checks"]) if record else 0,
         rows=record["rows"] if record else None,
         published=None if stage == "model" else store.manifest(stage, day) is not None,
-        has_data_docs=store.exists(data_docs_path(stage, day)),
+        has_data_docs=store.exists(docs_path(stage, day)),
     )
 
 
@@ -321,7 +321,7 @@ def check_of_day(store: Lake, records: QualityRecords, session: Session, day: da
                     trend=_trend(records, key, day),
                     run=run,
                     again=run.again(stage) if run else None,
-                    has_data_docs=store.exists(data_docs_path(stage, day)),
+                    has_data_docs=store.exists(docs_path(stage, day)),
                 )
     raise MissingDataError(f"This check did not run on {day}, or goes by another name by now: look at the grid.")
 
@@ -363,8 +363,3 @@ def quarantine(store: Lake, day: date, reason: str | None) -> Quarantine:
         reason=reason,
         samples=shown_rejected(found.samples, day),
     )
-
-
-def data_docs_path(stage: Checked, day: date) -> str:
-    """Path under the lake of the Great Expectations Data Docs of a stage's day."""
-    return f"_docs/{stage}/dt={day}.html"

@@ -1,45 +1,19 @@
 """Whole nightly runs on a real Airflow scheduler: a good day, a damaged one, and a backfill after both were corrected."""
 
 import html
-import os
 import time
-from datetime import date, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from e2e_days import BAD, GOOD, ROWS
 
 from include import airflow_local, demo, registry
 from include.backfill import plan
 from include.lake import lake
 from include.schemas import STAGES
-from include.settings import settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
-
-FIRST = date(2023, 7, 10)
-HISTORY, GOOD, BAD = 3, FIRST + timedelta(days=3), FIRST + timedelta(days=4)
-ROWS = "3000"
-
-
-@pytest.fixture(scope="module")
-def nights(tmp_path_factory, receiver):
-    """Three days of history, then a good night and a bad night through Airflow, in a home and with a webhook of its own."""
-    home = tmp_path_factory.mktemp("home")
-    before = dict(os.environ)
-    webhook = receiver()
-    os.environ |= {"CTR_HOME": str(home), "CTR_NOTICE_WEBHOOK": webhook.url}
-    settings.cache_clear()
-    try:
-        demo.use_small_log_settings({"CTR_LLM_MAX_TEXTS": "40"})
-        demo.ctr("sample", "--from", str(FIRST), "--days", "4", "--rows-per-day", ROWS)
-        demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
-        demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
-        outcomes = demo.nightly([GOOD, BAD])
-        yield SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=list(webhook.bodies))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,13 @@ def assert_harmless(page):
         assert (attributes.get("href") or "/").startswith(("/", "#"))
 
 
+def test_empty_fields_of_the_form_filter_nothing(client, write):
+    write("logs", DAY, check())
+    empty = dict.fromkeys(("until", "stage", "table", "severity", "status"), "")
+    assert client.get("/api/quality", params=empty).json()["days"] == [str(DAY)]
+    assert client.get("/api/days", params={"until": ""}).status_code == 200
+
+
 def test_errors_are_told_in_a_page_and_as_json(client):
     page = client.get("/quality/day?day=2000-01-01")
     assert page.status_code == 404
