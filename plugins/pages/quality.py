@@ -237,7 +237,12 @@ def with_rejected_rows(store: Lake, day: date, findings: Iterable[Finding]) -> N
     """The rows that fail a check of the quarantine are the rejected ones: some of each reason."""
     for each in findings:
         if each.table == "quarantine" and each.status != "pass" and each.failing_rows:
-            each.sample = shown_rejected(rejected(store, day, samples=SAMPLES).samples, day)
+            each.sample = _once(rejected(store, day, samples=SAMPLES).samples, day)
+
+
+def _once(samples: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
+    """Rejected rows as they may be shown, each once though it was sampled for several reasons."""
+    return shown_rejected(list({(row["source_file"], row["source_row"]): row for row in samples}.values()), day)
 
 
 def _failing_since(records: QualityRecords, check: Check, day: date) -> date:
@@ -361,5 +366,5 @@ def quarantine(store: Lake, day: date, reason: str | None) -> Quarantine:
         meanings={name: MEANINGS.get(name, "") for name in found.reasons},
         files=dict(found.files.most_common(MOST_BLOCKED)),
         reason=reason,
-        samples=shown_rejected(found.samples, day),
+        samples=_once(found.samples, day),
     )

@@ -20,9 +20,9 @@ REDONE_FROM: dict[Checked, str] = {
     "logs": "ingest_logs",
     "features": "build_features",
     "training": "build_training_table",
-    "model": "train",
 }
-"""The task from which a day is run again once the cause of a stage's failure is mended."""
+"""The task from which a day is run again once the cause of a stage's failure is mended. Airflow's `--task-regex` looks for it
+within the ids of all tasks, and `train`, from which a model is made again, is within others."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Run:
         return [task for task in self.tasks if task.state == "upstream_failed"]
 
     def again(self, stage: Checked) -> str | None:
-        """The command that runs a stage, and all that follows it, again; None for a run without a logical date."""
-        if self.logical_date is None:
+        """The command that runs a stage, and all that follows it, again; None where no command of Airflow's does just that."""
+        task = REDONE_FROM.get(stage)
+        if self.logical_date is None or task is None:
             return None
         at = self.logical_date.isoformat()
-        task = f"^{REDONE_FROM[stage]}$"
         dates = ["--start-date", at, "--end-date", at]
         return shlex.join(["airflow", "tasks", "clear", DAG_ID, "--task-regex", task, "--downstream", *dates, "--yes"])
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 
 import httpx
 import pytest
@@ -97,7 +99,7 @@ def test_the_failed_task_links_to_its_day(page, bad_run, airflow):
     shot(page, "model")
 
 
-def test_the_grid_is_filtered_walked_with_keys_and_drilled_into(page):
+def test_the_grid_is_filtered_walked_with_keys_and_drilled_into(page, airflow):
     page.goto("/plugin/data-quality")
     inside = frame(page)
     expect(inside.locator("a.cell.fail").first).to_be_visible()
@@ -116,7 +118,12 @@ def test_the_grid_is_filtered_walked_with_keys_and_drilled_into(page):
     page.keyboard.press("Enter")
     expect(inside.locator("dt", has_text="Failing since")).to_be_visible()
     expect(inside.locator("svg.chart .dot")).not_to_have_count(0)
-    expect(inside.get_by_text("airflow tasks clear ctr_daily")).to_be_visible()
+    command = inside.get_by_text("airflow tasks clear ctr_daily").inner_text().removesuffix(" --yes")
+    environment = airflow_local.environment(int(airflow.url.rsplit(":", 1)[1]))
+    asked = subprocess.run(shlex.split(command), env=environment, input="n", capture_output=True, text=True).stdout
+    for task in ("ingest_logs", "check_logs", "train", "report"):
+        assert f"ctr_daily.{task} " in asked
+    assert "wait_for_raw" not in asked
     shot(page, "check")
     assert page.faults == []
 
