@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dagrun import DagRun
 from fastapi.testclient import TestClient
@@ -38,6 +39,7 @@ def write(store):
 def session():
     """Airflow's database, empty."""
     engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
+    import_all_models()
     Base.metadata.create_all(engine)
     with Session(engine) as opened:
         yield opened

@@ -1,0 +1,158 @@
+"""How fast the pages in Airflow's UI are: milliseconds of each page over a long history, the first time and afterwards.
+
+    python -m benchmarks.pages [--days 400] [--checks 60] [--runs 20]
+
+The history is made up: quality records of all stages, manifests, monitored figures and a run of each day. Pages are asked for
+in this process, with Airflow's tables in SQLite and without its login, which costs the same for every page. *First* is a server
+that has just started and knows no record yet.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.utils.state import DagRunState
+from fastapi.testclient import TestClient
+from rich.table import Table
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from benchmarks.machine import console, machine, result_file
+from include.lake import Manifest, TableVersion, lake
+from include.quality import Measure, record
+from include.schemas import CHECKED, STAGES
+from include.settings import settings
+from plugins.pages import app as pages
+from plugins.pages.runs import DAG_ID
+
+LAST = date(2026, 6, 30)
+EXPECTED = "0.5 to 2 times the trailing 0.1134"
+
+
+def fill(days: Sequence[date], checks: int) -> None:
+    """Quality records of `checks` checks a day, of which one in 50 does not pass, and manifests, decisions and figures."""
+    store = lake()
+    estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
+    for number, day in enumerate(days):
+        for at, stage in enumerate(CHECKED):
+            mine = range(at, checks, len(CHECKED))
+            found = [
+                record(
+                    f"table_{n % 7}",
+                    f"expect_something_{n}",
+                    (number + n) % 50 > 0,
+                    EXPECTED,
+                    "CTR 0.1173",
+                    severity="warning",
+                    measure=Measure(0.1173, 0.05, 0.22, "rate"),
+                )
+                for n in mine
+            ]
+            quality = {"stage": stage, "day": str(day), "build": "b", "rows": 1, "status": "pass", "checks": found}
+            store.write_record(f"quality/{stage}", day, quality)
+        for stage in STAGES:
+            manifest = Manifest(stage, str(day), "b", {"t": TableVersion("p", 1, 1, "s")}, 1, {}, "c", "s")
+            store.write_json(
+                f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {"t": vars(manifest.tables["t"])}}
+            )
+        figures = dict.fromkeys(("auc", "scene_mean_gauc", "log_loss", "pcoc", "ece"), estimate)
+        store.write_record("monitor", day, {"metrics": {"all": figures}, "alerts": []})
+
+
+@contextmanager
+def server(days: Sequence[date]) -> Iterator[TestClient]:
+    """The pages' app with Airflow's tables in memory, one run a day, and nobody asked to log in."""
+    engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
+    import_all_models()
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        for day in days:
+            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            after = start + timedelta(days=1)
+            session.add(
+                DagRun(
+                    dag_id=DAG_ID,
+                    run_id=f"scheduled__{after.isoformat()}",
+                    run_type="scheduled",
+                    state=DagRunState.SUCCESS,
+                    logical_date=start,
+                    data_interval=(start, after),
+                    run_after=after,
+                )
+            )
+        session.commit()
+        (database,) = get_args(SessionDep)[1:]
+        overrides: dict[Any, Any] = {lock.dependency: lambda: None for lock in pages.LOCKED}
+        pages.app.dependency_overrides = overrides | {database.dependency: lambda: session}
+        with TestClient(pages.app) as client:
+            yield client
+        pages.app.dependency_overrides = {}
+
+
+def measure(client: TestClient, path: str, runs: int) -> dict[str, Any]:
+    """Milliseconds of the first answer and the median of the others, and the size of the page."""
+    pages.records.cache_clear()
+    taken, size = [], 0
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        answer = client.get(path)
+        taken.append(1000 * (time.perf_counter() - start))
+        answer.raise_for_status()
+        size = len(answer.content)
+    return {"path": path, "first_ms": taken[0], "median_ms": statistics.median(taken[1:]), "kib": size / 1024}
+
+
+def main() -> None:
+    """Measures, prints a table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=int, default=400)
+    parser.add_argument("--checks", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=20, help="requests of each page after the first")
+    parser.add_argument("--out", type=Path, help="JSON file of the result")
+    arguments = parser.parse_args()
+    days = [LAST - timedelta(days=n) for n in range(arguments.days)][::-1]
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CTR_HOME"] = home
+        settings.cache_clear()
+        fill(days, arguments.checks)
+        grid = f"/quality?days={arguments.days}"
+        with server(days) as client:
+            client.get("/openapi.json")  # imports and templates are the server's start
+            found = [
+                measure(client, path, arguments.runs)
+                for path in (
+                    f"{grid}&every=true",
+                    grid,
+                    "/quality",
+                    f"/quality/day?day={LAST}",
+                    "/models?days=400",
+                    "/days",
+                )
+            ]
+    table = Table(title=f"{arguments.days} days × {arguments.checks} checks, in-process, local files")
+    for name in ("page", "first, ms", "median, ms", "KiB"):
+        table.add_column(name, justify="left" if name == "page" else "right")
+    for row in found:
+        table.add_row(row["path"], f"{row['first_ms']:.0f}", f"{row['median_ms']:.0f}", f"{row['kib']:,.0f}")
+    console().print(table)
+    out = result_file("pages", arguments.out)
+    told = {"days": arguments.days, "checks": arguments.checks, "runs": arguments.runs}
+    out.write_text(json.dumps({"machine": machine(), **told, "pages": found}, indent=1))
+    console().print(f"Written to {out}")
+
+
+if __name__ == "__main__":
+    main()
