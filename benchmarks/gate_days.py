@@ -12,10 +12,11 @@ the candidate learns from damaged rows (`benchmarks.gate_faults`), which are res
 
 On these nights the same candidate is trained and judged on undamaged rows too, without being promoted: it is a good one, and
 tells what the damage alone did. How good a model *truly* is, is told by the true click probabilities of the world, in which
-the chance of the day's clicks has no part: the AUC of a scene in which every impression is clicked with its own probability.
+the chance of the day's clicks has no part: AUC and log loss where every impression is clicked with its own probability.
 
-Prints tables, writes JSON; ends with status 1 if a bad candidate was promoted or a good one rejected. With `--home`, generated
-data is used again.
+A fault may do no harm. A bad candidate that is truly no worse than the champion, by log loss, which sees ranking and
+calibration, may be promoted; the tables tell it. Ends with status 1 if one that is truly worse, by however little, was promoted,
+or a good one rejected. Prints tables, writes JSON. With `--home`, generated data is used again.
 """
 
 import argparse
@@ -24,21 +25,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from rich.table import Table
-from sklearn.metrics import roc_auc_score
 
 from benchmarks.gate_faults import FAULTS, planted
-from benchmarks.machine import console, machine, result_file
+from benchmarks.gate_outcomes import Kind, Outcome, Plan, Result, counts, expected_auc, expected_log_loss, failed, show
+from benchmarks.machine import machine, result_file
 from benchmarks.quality_homes import Home, Tell, generated
 from include import registry
 from include.decision import apply_decision, next_step, record_refusal, why_kept
@@ -46,23 +44,12 @@ from include.errors import MissingDataError
 from include.lake import lake
 from include.settings import PROJECT, settings
 from training import evaluation, gate, oracle, predictions, train
-from training.metrics import Floats, Integers
 from training.models.ladder import RUNGS, rung_named
 from training.start import days_to_learn
 
-Result = dict[str, Any]
-Kind = Literal["good", "bad", "undamaged"]
 HISTORY = 8
 """Days before the first judged night: the first champion learns seven of them, a whole week, as one of fewer is not continued."""
 DAYS = 20
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A fault of `FAULTS`, in the rows of the last night or, for a candidate that starts from nothing, of all days."""
-
-    fault: str
-    extent: Literal["night", "retrain"]
 
 
 PLANTED = {
@@ -74,50 +61,6 @@ PLANTED = {
     18: Plan("snapshot_stale", "retrain"),
 }
 """By number of the night, from 1."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a candidate.
-
-    `true` holds the true AUC of candidate and champion by scene, `gauc_change` and `gauc_se` what the gate measured.
-    """
-
-    night: int
-    day: str
-    kind: Kind
-    plan: Plan | None
-    version: int
-    base: int | None
-    champion: int
-    days_learnt: int
-    verdict: str
-    blocking: list[str]
-    reasons: list[str]
-    promoted: bool
-    auc: tuple[float, float]
-    gauc_change: float
-    gauc_se: float
-    passes_if_equal: float
-    true: dict[str, tuple[float, float]]
-
-    @property
-    def true_change(self) -> float:
-        """Candidate - champion of the true AUC, mean over the scenes."""
-        return float(np.mean([candidate - champion for candidate, champion in self.true.values()]))
-
-    @property
-    def worst_scene(self) -> float:
-        """Candidate - champion of the true AUC, in the scene where it is lowest."""
-        return min(candidate - champion for candidate, champion in self.true.values())
-
-    def record(self) -> Result:
-        """All of it, for JSON."""
-        return asdict(self) | {"true_change": self.true_change, "worst_scene": self.worst_scene}
-
-    def damage(self, undamaged: "Outcome") -> float:
-        """Mean true AUC that the fault alone took: this candidate - its undamaged twin."""
-        return float(np.mean([self.true[scene][0] - undamaged.true[scene][0] for scene in self.true]))
 
 
 def nights(days: Sequence[date], tell: Tell) -> Iterator[Outcome]:
@@ -144,6 +87,8 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
     evaluated = evaluation.run(day, chosen)
     decision = gate.run(day, kind != "undamaged", chosen)
     change = next(rule["evidence"] for rule in decision["rules"] if rule["name"] == gate.HEADLINE)
+    true_auc, true_log_loss = _true_figures(day)
+    candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
     return Outcome(
         night=night,
         day=str(day),
@@ -157,14 +102,12 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         blocking=[rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject")],
         reasons=decision["reasons"],
         promoted=False,
-        auc=(
-            evaluated["headline"]["candidate"]["auc"]["value"],
-            evaluated["headline"]["champion"]["auc"]["value"],
-        ),
+        auc=(candidate, champion),
         gauc_change=change["change"],
         gauc_se=change["se"],
         passes_if_equal=decision["power"]["passes_if_equal"],
-        true=_true_aucs(day),
+        true_auc=true_auc,
+        true_log_loss=true_log_loss,
     )
 
 
@@ -177,95 +120,18 @@ def _follow(day: date) -> bool:
     return False
 
 
-def _true_aucs(day: date) -> dict[str, tuple[float, float]]:
+def _true_figures(day: date) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """True AUC by scene, and true log loss, of candidate and champion."""
     rows, known = predictions.read(lake(), day), oracle.truth(day, settings())
     if known is None or rows.champion is None:
         raise MissingDataError(f"{day} has no true probabilities or no champion: expected a generated day with both.")
     truth = known["probability"].take(pc.index_in(rows.event_id, known["event_id"].combine_chunks())).to_numpy()
-    scenes = {str(scene): np.flatnonzero(rows.scene == scene) for scene in np.unique(rows.scene)}
-    return {
-        scene: (true_auc(truth, rows.candidate, members), true_auc(truth, rows.champion, members))
-        for scene, members in scenes.items()
+    scenes = {str(scene): rows.scene == scene for scene in np.unique(rows.scene)}
+    aucs = {
+        scene: (expected_auc(truth[at], rows.candidate[at]), expected_auc(truth[at], rows.champion[at]))
+        for scene, at in scenes.items()
     }
-
-
-def true_auc(truth: Floats, predicted: Floats, members: Integers) -> float:
-    """AUC of some rows where each is a click with its true probability, and none with the rest of it."""
-    p, score = truth[members], predicted[members]
-    label = np.repeat([1, 0], len(p))
-    return float(roc_auc_score(label, np.tile(score, 2), sample_weight=np.concatenate([p, 1 - p])))
-
-
-def counts(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
-    """Verdicts by kind of candidate; a good one and an undamaged one are both good."""
-    found: dict[str, Counter[str]] = {"bad": Counter(), "good": Counter()}
-    for each in outcomes:
-        found["bad" if each.kind == "bad" else "good"][each.verdict] += 1
-    return {kind: {verdict: told[verdict] for verdict in ("promote", "hold", "reject")} for kind, told in found.items()}
-
-
-def failed(outcomes: Sequence[Outcome]) -> bool:
-    """Whether a bad candidate was promoted or a good one rejected."""
-    found = counts(outcomes)
-    return bool(found["bad"]["promote"] or found["good"]["reject"])
-
-
-def show(result: Result, outcomes: Sequence[Outcome]) -> None:
-    """Prints a line for each candidate, and the sums."""
-    out, options = console(150), result["options"]
-    out.print(
-        f"seed {options['seed']}, {options['rows']:,} rows a day, {options['model']}, policy '{result['policy']}', "
-        f"code {result['machine']['code']}"
-    )
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("night")
-    table.add_column("candidate", no_wrap=True)
-    for name in ("AUC", "champion's", "GAUC", "true AUC", "worst scene", "by damage"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    table.add_column("first reason", no_wrap=True, overflow="ellipsis")
-    twins = {each.night: each for each in outcomes if each.kind == "undamaged"}
-    for each in outcomes:
-        bad = each.kind == "bad"
-        table.add_row(
-            str(each.night),
-            _name(each),
-            *(f"{auc:.4f}" for auc in each.auc),
-            *(f"{change:+.4f}" for change in (each.gauc_change, each.true_change, each.worst_scene)),
-            f"{each.damage(twins[each.night]):+.4f}" if bad else "",
-            each.verdict,
-            each.reasons[0],
-            style="bold" if bad else None,
-        )
-    out.print(table)
-    out.print(
-        "GAUC: scene mean change as the gate measured it. true AUC: scene mean change by the true click probabilities, and its "
-        "worst scene;\nby damage: the same against the undamaged candidate of that night."
-    )
-    out.print(verdicts(outcomes))
-
-
-def verdicts(outcomes: Sequence[Outcome]) -> str:
-    """The sums, in two lines."""
-    found = counts(outcomes)
-    bad, good = found["bad"], found["good"]
-    slipped = [f"night {each.night} ({each.true_change:+.4f})" for each in outcomes if _slipped(each)]
-    told = f", truly {', '.join(slipped)}" if slipped else ""
-    return (
-        f"Of {sum(bad.values())} bad candidates {bad['promote']} promoted{told}, {bad['hold']} held, {bad['reject']} rejected.\n"
-        f"Of {sum(good.values())} good candidates {good['promote']} would pass, {good['hold']} held, {good['reject']} rejected."
-    )
-
-
-def _slipped(outcome: Outcome) -> bool:
-    return outcome.kind == "bad" and outcome.verdict == "promote"
-
-
-def _name(outcome: Outcome) -> str:
-    if outcome.plan is None:
-        return "from nothing" if outcome.base is None else ""
-    what = outcome.plan.fault.replace("_", " ") if outcome.kind == "bad" else "undamaged"
-    return f"{what}, {outcome.plan.extent}"
+    return aucs, (expected_log_loss(truth, rows.candidate), expected_log_loss(truth, rows.champion))
 
 
 @contextmanager

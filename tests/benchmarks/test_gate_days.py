@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import log_loss
 
 from benchmarks import gate_days
-from benchmarks.gate_days import Outcome, Plan, failed, show, true_auc, verdicts
 from benchmarks.gate_faults import FAULTS, FLIPPED_SCENE, planted
+from benchmarks.gate_outcomes import Outcome, Plan, expected_auc, expected_log_loss, failed, show, verdicts
 from include import registry
 from include.lake import Lake, lake
 from include.settings import PROJECT, settings
@@ -108,18 +109,23 @@ def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(store):
     assert changed(rows(store), after).isdisjoint({"label", "scene", "user_id", "scene_ctr_7d", "hour_of_day"})
 
 
-def test_the_true_auc_is_that_of_many_draws_of_the_clicks():
+def test_expected_figures_are_those_of_many_draws_of_the_clicks():
     rng = np.random.default_rng(0)
-    truth, predicted = rng.random(400), rng.random(400)
-    predicted = 0.5 * truth + predicted
-    drawn = [auc((rng.random(400) < truth).astype(int), predicted) for _ in range(200)]
-    assert true_auc(truth, predicted, np.arange(400)) == pytest.approx(np.mean(drawn), abs=0.005)
+    truth = rng.uniform(0.05, 0.95, 400)
+    predicted = 0.5 * truth + 0.5 * rng.random(400)
+    drawn = [(rng.random(400) < truth).astype(int) for _ in range(200)]
+    assert expected_auc(truth, predicted) == pytest.approx(
+        np.mean([auc(label, predicted) for label in drawn]), abs=0.005
+    )
+    losses = [log_loss(label, predicted) for label in drawn]
+    assert expected_log_loss(truth, predicted) == pytest.approx(np.mean(losses), abs=0.01)
+    assert expected_log_loss(truth, truth) < expected_log_loss(truth, predicted)
 
 
 def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch):
     day = fabricate.day(8)
     monkeypatch.setattr(gate_days, "PLANTED", {1: Plan("labels_flipped", "retrain")})
-    monkeypatch.setattr(gate_days, "_true_aucs", lambda _: {"1": (0.5, 0.6)})
+    monkeypatch.setattr(gate_days, "_true_figures", lambda _: ({"1": (0.5, 0.6)}, (0.7, 0.6)))
     gate_days.first_champion(fabricate.day(7))
     champion = registry.champion()
     twin, bad = gate_days.nights([day], lambda _: None)
@@ -150,18 +156,19 @@ def outcome(**changed: object) -> Outcome:
         gauc_change=0.001,
         gauc_se=0.01,
         passes_if_equal=0.9,
-        true={"0": (0.7, 0.69), "1": (0.6, 0.63)},
+        true_auc={"0": (0.7, 0.69), "1": (0.6, 0.63)},
+        true_log_loss=(0.41, 0.4),
     )
     return replace(told, **changed)
 
 
 PLAN = Plan("labels_flipped", "night")
-TWIN = outcome(kind="undamaged", plan=PLAN, promoted=False, true={"0": (0.72, 0.69), "1": (0.66, 0.63)})
+TWIN = outcome(kind="undamaged", plan=PLAN, promoted=False, true_auc={"0": (0.72, 0.69), "1": (0.66, 0.63)})
 BAD = outcome(kind="bad", plan=PLAN, verdict="reject", promoted=False)
 
 
 def test_the_true_change_is_the_mean_of_the_scenes_and_damage_is_against_the_twin():
-    assert BAD.true_change == pytest.approx(-0.01)
+    assert BAD.auc_change == pytest.approx(-0.01)
     assert BAD.worst_scene == pytest.approx(-0.03)
     assert BAD.damage(TWIN) == pytest.approx(-0.04)
 
@@ -172,11 +179,12 @@ def test_the_true_change_is_the_mean_of_the_scenes_and_damage_is_against_the_twi
         ([outcome(), TWIN, BAD], False),
         ([outcome(verdict="hold"), TWIN, replace(BAD, verdict="hold")], False),
         ([outcome(), TWIN, replace(BAD, verdict="promote")], True),
+        ([outcome(), TWIN, replace(BAD, verdict="promote", true_log_loss=(0.39, 0.4))], False),
         ([outcome(verdict="reject"), TWIN, BAD], True),
         ([outcome(), replace(TWIN, verdict="reject"), BAD], True),
     ],
 )
-def test_the_gate_fails_by_a_promoted_bad_candidate_or_a_rejected_good_one(outcomes, wrong):
+def test_the_gate_fails_by_a_bad_candidate_that_is_promoted_and_truly_worse_or_a_rejected_good_one(outcomes, wrong):
     assert failed(outcomes) is wrong
 
 
@@ -185,9 +193,12 @@ def test_the_tables_tell_each_candidate_and_the_sums(capsys):
     result = {"machine": {"code": "abc"}, "options": {"seed": 18, "rows": 5000, "model": "ple"}, "policy": "small days"}
     show(result, outcomes)
     printed = capsys.readouterr().out
-    assert max(len(line) for line in printed.splitlines()) <= 150
+    assert max(len(line) for line in printed.splitlines()) <= 170
     assert "labels flipped, night" in printed
     assert "-0.0400" in printed
     assert verdicts(outcomes) in printed
-    assert verdicts(outcomes).startswith("Of 1 bad candidates 1 promoted, truly night 1 (-0.0100), 0 held, 0 rejected.")
-    assert "Of 2 good candidates 2 would pass, 0 held, 0 rejected." in verdicts(outcomes)
+    assert verdicts(outcomes).splitlines() == [
+        "Of 1 bad candidates 1 promoted, 0 held, 0 rejected.",
+        "Of 2 good candidates 2 passed, 0 held, 0 rejected.",
+        "Bad, but promoted: night 1, truly WORSE than the champion (log loss +0.01000, AUC -0.01000).",
+    ]
