@@ -50,8 +50,6 @@ from training.start import days_to_learn
 HISTORY = 8
 """Days before the first judged night: the first champion learns seven of them, a whole week, as one of fewer is not continued."""
 DAYS = 20
-
-
 PLANTED = {
     3: Plan("labels_flipped", "night"),
     6: Plan("ctr_zeroed", "night"),
@@ -87,7 +85,6 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
     evaluated = evaluation.run(day, chosen)
     decision = gate.run(day, kind != "undamaged", chosen)
     change = next(rule["evidence"] for rule in decision["rules"] if rule["name"] == gate.HEADLINE)
-    true_auc, true_log_loss = _true_figures(day)
     candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
     return Outcome(
         night=night,
@@ -101,13 +98,13 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         verdict=decision["verdict"],
         blocking=[rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject")],
         reasons=decision["reasons"],
+        notes=[rule["sentence"] for rule in decision["rules"] if rule["verdict"] == "note"],
         promoted=False,
         auc=(candidate, champion),
         gauc_change=change["change"],
         gauc_se=change["se"],
         passes_if_equal=decision["power"]["passes_if_equal"],
-        true_auc=true_auc,
-        true_log_loss=true_log_loss,
+        **_true_figures(day),
     )
 
 
@@ -120,18 +117,21 @@ def _follow(day: date) -> bool:
     return False
 
 
-def _true_figures(day: date) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
-    """True AUC by scene, and true log loss, of candidate and champion."""
+def _true_figures(day: date) -> Result:
+    """What the true click probabilities tell of candidate and champion, as fields of `Outcome`."""
     rows, known = predictions.read(lake(), day), oracle.truth(day, settings())
     if known is None or rows.champion is None:
         raise MissingDataError(f"{day} has no true probabilities or no champion: expected a generated day with both.")
     truth = known["probability"].take(pc.index_in(rows.event_id, known["event_id"].combine_chunks())).to_numpy()
+    models = (rows.candidate, rows.champion)
     scenes = {str(scene): rows.scene == scene for scene in np.unique(rows.scene)}
-    aucs = {
-        scene: (expected_auc(truth[at], rows.candidate[at]), expected_auc(truth[at], rows.champion[at]))
-        for scene, at in scenes.items()
+    return {
+        "true_auc": {
+            scene: tuple(expected_auc(truth[at], each[at]) for each in models) for scene, at in scenes.items()
+        },
+        "true_log_loss": tuple(expected_log_loss(truth, each) for each in models),
+        "true_pcoc": tuple(float(each.sum() / truth.sum()) for each in models),
     }
-    return aucs, (expected_log_loss(truth, rows.candidate), expected_log_loss(truth, rows.champion))
 
 
 @contextmanager

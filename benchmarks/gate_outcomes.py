@@ -43,6 +43,7 @@ class Outcome:
     verdict: str
     blocking: list[str]
     reasons: list[str]
+    notes: list[str]
     promoted: bool
     auc: tuple[float, float]
     gauc_change: float
@@ -50,6 +51,7 @@ class Outcome:
     passes_if_equal: float
     true_auc: dict[str, tuple[float, float]]
     true_log_loss: tuple[float, float]
+    true_pcoc: tuple[float, float]
 
     @property
     def auc_change(self) -> float:
@@ -108,7 +110,7 @@ def failed(outcomes: Sequence[Outcome]) -> bool:
 
 def show(result: Result, outcomes: Sequence[Outcome]) -> None:
     """Prints a line for each candidate, and the sums."""
-    out, options = console(170), result["options"]
+    out, options = console(150), result["options"]
     out.print(
         f"seed {options['seed']}, {options['rows']:,} rows a day, {options['model']}, policy '{result['policy']}', "
         f"code {result['machine']['code']}"
@@ -116,7 +118,7 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in ("night", "candidate"):
         table.add_column(name, no_wrap=True)
-    for name in ("AUC", "champion's", "GAUC", "true AUC", "worst scene", "by damage", "true loss"):
+    for name in ("AUC", "champion", "GAUC", "true AUC", "damage", "PCOC", "loss"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("verdict", "first reason"):
         table.add_column(name, no_wrap=True)
@@ -127,18 +129,19 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
             str(each.night),
             _name(each),
             *(f"{auc:.4f}" for auc in each.auc),
-            *(f"{change:+.4f}" for change in (each.gauc_change, each.auc_change, each.worst_scene)),
+            *(f"{change:+.4f}" for change in (each.gauc_change, each.auc_change)),
             f"{each.damage(twins[each.night]):+.4f}" if bad else "",
+            f"{each.true_pcoc[0]:.2f}",
             f"{each.loss_change:+.4f}",
             each.verdict,
-            shorten(each.reasons[0], 66, placeholder=" …"),
+            shorten(each.reasons[0], 44, placeholder=" …"),
             style="bold" if bad else None,
         )
     out.print(table)
     out.print(
-        "GAUC: change of the scene mean as the gate measured it. true AUC: the same of AUC by the true click probabilities, and "
-        "in the worst scene;\nby damage: against the undamaged candidate of that night. true loss: change of log loss, above 0 "
-        "the candidate is truly worse."
+        "GAUC: change of the scene mean, as the gate measured it. By the true click probabilities: change of the scene mean AUC, "
+        "by damage\n(against the undamaged candidate of that night), the candidate's PCOC, and change of log loss (above 0 it is "
+        "truly worse)."
     )
     out.print(verdicts(outcomes))
 

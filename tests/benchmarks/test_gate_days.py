@@ -125,7 +125,8 @@ def test_expected_figures_are_those_of_many_draws_of_the_clicks():
 def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch):
     day = fabricate.day(8)
     monkeypatch.setattr(gate_days, "PLANTED", {1: Plan("labels_flipped", "retrain")})
-    monkeypatch.setattr(gate_days, "_true_figures", lambda _: ({"1": (0.5, 0.6)}, (0.7, 0.6)))
+    true = {"true_auc": {"1": (0.5, 0.6)}, "true_log_loss": (0.7, 0.6), "true_pcoc": (1.0, 1.0)}
+    monkeypatch.setattr(gate_days, "_true_figures", lambda _: true)
     gate_days.first_champion(fabricate.day(7))
     champion = registry.champion()
     twin, bad = gate_days.nights([day], lambda _: None)
@@ -151,6 +152,7 @@ def outcome(**changed: object) -> Outcome:
         verdict="promote",
         blocking=[],
         reasons=["Per-scene mean GAUC changed by +0.0010."],
+        notes=[],
         promoted=True,
         auc=(0.7, 0.69),
         gauc_change=0.001,
@@ -158,6 +160,7 @@ def outcome(**changed: object) -> Outcome:
         passes_if_equal=0.9,
         true_auc={"0": (0.7, 0.69), "1": (0.6, 0.63)},
         true_log_loss=(0.41, 0.4),
+        true_pcoc=(1.02, 1.01),
     )
     return replace(told, **changed)
 
@@ -193,7 +196,7 @@ def test_the_tables_tell_each_candidate_and_the_sums(capsys):
     result = {"machine": {"code": "abc"}, "options": {"seed": 18, "rows": 5000, "model": "ple"}, "policy": "small days"}
     show(result, outcomes)
     printed = capsys.readouterr().out
-    assert max(len(line) for line in printed.splitlines()) <= 170
+    assert max(len(line) for line in printed.splitlines()) <= 150
     assert "labels flipped, night" in printed
     assert "-0.0400" in printed
     assert verdicts(outcomes) in printed
