@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -39,6 +39,9 @@ bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS
 
 bench-pages: setup ## Speed of the pages in Airflow's UI over a long history (ARGS="--days 400 --checks 160")
 	@$(BIN)/python -m benchmarks.pages $(ARGS)
+
+bench-gate: setup ## The promotion gate on twenty nights with trained models, six of them planted bad (ARGS="--seed 19 --rows 20000")
+	@$(BIN)/python -m benchmarks.gate_days $(ARGS)
 
 bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality $(ARGS)

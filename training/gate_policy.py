@@ -63,10 +63,13 @@ class ClickMargin(Margin):
 
 
 class Band(_Section):
-    """Where a figure has to lie."""
+    """Where a figure has to lie; `uncertain` is for one outside it whose interval reaches into it and which is farther from 1
+    than the champion's.
+    """
 
     low: float = Field(gt=0)
     high: float = Field(gt=0)
+    uncertain: Literal["hold", "note"]
     min_clicks: int = Field(10, ge=10)
 
 

@@ -105,7 +105,9 @@ def non_inferior(name: str, what: str, change: Change, rule: Margin) -> Rule:
 def within_band(
     name: str, what: str, value: float, bounds: tuple[float, float], band: Band, other: float | None
 ) -> Rule:
-    """Inside a band, in doubt for the candidate; outside it, but nearer to 1 than the champion, a person decides."""
+    """Inside a band, or the band's `uncertain` where the interval reaches into it; outside it, but nearer to 1 than the
+    champion, a person decides.
+    """
     low, high = bounds
     evidence = {
         **_rounded({"value": value, "low": low, "high": high}),
@@ -116,9 +118,13 @@ def within_band(
     target = f"the band {band.low:g} to {band.high:g}"
     if band.low <= value <= band.high:
         return Rule(name, "pass", f"{told}: inside {target}.", evidence)
+    farther = other is not None and abs(np.log(value)) > abs(np.log(other))
     if low <= band.high and high >= band.low:
-        return Rule(name, "note", f"{told}: outside {target}, but its interval reaches into it.", evidence)
-    if other is not None and abs(np.log(value)) < abs(np.log(other)):
+        says = f"{told}: outside {target}, but its interval reaches into it"
+        if band.uncertain == "hold" and farther:
+            return Rule(name, "hold", f"{says}; the champion's {other:.3f} of the same rows is nearer to 1.", evidence)
+        return Rule(name, "note", f"{says}.", evidence)
+    if other is not None and not farther:
         return Rule(
             name, "hold", f"{told}: outside {target}, yet nearer to 1 than the champion's {other:.3f}.", evidence
         )

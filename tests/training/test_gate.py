@@ -180,6 +180,14 @@ def test_a_figure_outside_its_band_rejects_only_with_its_whole_interval() -> Non
     assert within_band("pcoc", "PCOC", 0.8, (0.75, 0.85), band, 0.7).verdict == "hold"
 
 
+def test_a_doubtful_figure_is_for_a_person_where_the_champion_does_better_on_the_same_rows() -> None:
+    band = SMALL.pcoc.model_copy(update={"low": 0.9, "high": 1.1})
+    assert within_band("pcoc", "PCOC", 1.15, (1.08, 1.2), band, 0.95).verdict == "hold"
+    assert within_band("pcoc", "PCOC", 1.15, (1.08, 1.2), band, 1.3).verdict == "note"
+    noted = band.model_copy(update={"uncertain": "note"})
+    assert within_band("pcoc of scene 1", "PCOC", 1.15, (1.08, 1.2), noted, 0.95).verdict == "note"
+
+
 def version(number: int, *, day: int, through: int, base: int | None = None, **fields: object) -> ModelVersion:
     known = {
         "version": number,
