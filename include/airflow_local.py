@@ -25,6 +25,8 @@ from include.errors import CtrError
 from include.settings import PROJECT, settings
 
 DAG_ID = "ctr_daily"
+# The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
+_COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
 _START_SECONDS = 180
 _BUSY_TRIES = 30
 _CLOSING_TRIES = 90
@@ -216,9 +218,9 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
     before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         _migrate(env, logs)
-        for component in ("api-server", "scheduler", "dag-processor"):
+        for component, *options in _COMPONENTS:
             log = (logs / f"{component}.log").open("ab")
-            command = [sys.executable, "-m", "airflow", component]
+            command = [sys.executable, "-m", "airflow", component, *options]
             started.append((_start(command, env, log), log))
         _wait_until_up(client, started)
         client.create_pools()

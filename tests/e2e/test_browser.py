@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import httpx
+import psutil
 import pytest
 from e2e_days import BAD, GOOD, HOSTILE
 from playwright.sync_api import expect, sync_playwright
@@ -178,6 +179,13 @@ def test_the_server_refuses_a_stranger(airflow, path):
         answer = httpx.get(f"{airflow.url}/ctr{path}", headers=headers, params={"day": str(BAD)}, trust_env=False)
         assert answer.status_code in ((401,) if not headers else (401, 403)), answer.text
         assert "hacked" not in answer.text
+
+
+@pytest.mark.usefixtures("airflow")
+def test_airflow_listens_on_loopback_only():
+    sockets = [each for child in psutil.Process().children(recursive=True) for each in child.net_connections("inet")]
+    listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
 
 
 def test_a_refused_page_tells_how_to_log_in(browser, airflow):
