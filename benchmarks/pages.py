@@ -43,7 +43,7 @@ EXPECTED = "0.5 to 2 times the trailing 0.1134"
 
 
 def fill(days: Sequence[date], checks: int) -> None:
-    """Quality records of `checks` checks a day, of which one in 50 does not pass, and manifests, decisions and figures."""
+    """Quality records of `checks` checks a day, of which one in 50 does not pass and two never do, and manifests and figures."""
     store = lake()
     estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
     for number, day in enumerate(days):
@@ -53,7 +53,7 @@ def fill(days: Sequence[date], checks: int) -> None:
                 record(
                     f"table_{n % 7}",
                     f"expect_something_{n}",
-                    (number + n) % 50 > 0,
+                    (number + n) % 50 > 0 and n > 1,  # two warnings are chronic
                     EXPECTED,
                     "CTR 0.1173",
                     severity="warning",

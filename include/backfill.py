@@ -40,6 +40,18 @@ def expected_inputs(stage: Stage, day: date, first: date) -> list[str]:
     return [f"logs/{day}", *(f"features/{each}" for each in past if each >= first)]
 
 
+def dependents(stage: Stage, day: date, first: date, last: date) -> Iterator[tuple[Stage, date]]:
+    """What is made, through other stages and days too, from a stage's day: of the days up to `last` of a log that begins on
+    `first`, ascending.
+    """
+    reached = {f"{stage}/{day}"}
+    for each in days_between(day, max(day, last)):
+        for later in STAGES:
+            if f"{later}/{each}" not in reached and not reached.isdisjoint(expected_inputs(later, each, first)):
+                reached.add(f"{later}/{each}")
+                yield later, each
+
+
 def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
     """Everything to redo, in an order in which it can be done: by day, then logs, features, training.
 
@@ -59,6 +71,18 @@ def trained_on(store: Lake, days: Iterable[date]) -> list[dict[str, Any]]:
         record
         for record in records
         if any(record["trained_from"] <= str(day) <= record["trained_through"] for day in wanted)
+    ]
+
+
+def commands(days: list[date], last_published: date | None) -> list[str]:
+    """What redoes these days, ascending: through Airflow, or as tables alone."""
+    # A run of Airflow makes every table of its day anew, which later days have read; without a conf it would keep that of the
+    # run it replaces, with its leave to promote.
+    last = max(days[-1], last_published or days[-1])
+    return [
+        f"airflow backfill create --dag-id ctr_daily --from-date {days[0]} --to-date {last} --max-active-runs 1 "
+        """--reprocess-behavior completed --dag-run-conf '{"promote": "auto"}'""",
+        f"ctr history --from {days[0]} --to {last}",
     ]
 
 

@@ -24,6 +24,10 @@ class InvalidInputError(CtrError):
     """A setting, an argument or an input file is not of the form that is needed."""
 
 
+class SettingError(InvalidInputError):
+    """Settings of this process cannot be used; the message holds their values."""
+
+
 class LeakageError(CtrError):
     """Something was about to learn from the day on which it is evaluated."""
 

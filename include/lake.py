@@ -300,6 +300,11 @@ class Lake:
         rename(self.fs, source, target)
 
 
+def report_path(day: date) -> str:
+    """Path under the lake of a day's report."""
+    return f"_reports/dt={day}.html"
+
+
 def docs_path(stage: Checked, day: date) -> str:
     """Path under the lake of the Data Docs page of a stage's day."""
     return f"_docs/{stage}/dt={day}.html"

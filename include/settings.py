@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from include.errors import InvalidInputError
+from include.errors import SettingError
 
 PROJECT = Path(__file__).resolve().parent.parent
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -207,6 +207,6 @@ def settings() -> Settings:
         )
     except SettingsError as error:
         faults = f"- {error}: {error.__cause__}"
-    raise InvalidInputError(
+    raise SettingError(
         f"Settings that cannot be used:\n{faults}\nNext: correct them in the environment, in settings.env of CTR_HOME or in .env."
     )

@@ -238,9 +238,8 @@ def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> 
 def _mix(today: Profile, past: list[Profile]) -> Record:
     rows = sum(profile["rows"] for profile in past)
     if rows < ENOUGH_ROWS or today["rows"] < ENOUGH_ROWS:
-        return record(
-            "logs", "expect_usual_scene_mix", True, _too_little(len(past)), "not compared", severity="warning"
-        )
+        told = _too_little(len(past)), "not compared"
+        return record("logs", "expect_usual_scene_mix", True, *told, column="scene", severity="warning")
     shift = 0.0
     for scene in settings().scenes:
         then = sum(profile["scenes"].get(scene, {"rows": 0})["rows"] for profile in past) / rows

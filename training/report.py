@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include import registry
-from include.lake import Lake
+from include.lake import Lake, report_path
 from include.schemas import LEVELS, STAGES
 from include.settings import Settings
 from training import charts
@@ -34,7 +34,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     """Writes `{lake}/_reports/dt=DAY.html`, adds it and its tables to the candidate's artifacts, and says where it is."""
     lake = Lake(settings.lake_url)
     data = gather(lake, day)
-    path = f"_reports/dt={day}.html"
+    path = report_path(day)
     page = render(data)
     lake.write_bytes(path, page.encode())
     version = (data["records"]["train"] or {}).get("version")

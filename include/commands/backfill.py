@@ -24,7 +24,7 @@ def backfill_plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Names the days and tables to redo and why: what is stale, what is missing, and what depends on corrected days."""
-    from include.backfill import plan, trained_on
+    from include.backfill import commands, plan, trained_on
     from include.lake import lake
 
     store = lake()
@@ -44,7 +44,7 @@ def backfill_plan(
                 "models": models,
                 "gaps": gaps,
                 "cleared": cleared,
-                "commands": _commands(days, last) if days else [],
+                "commands": commands(days, last) if days else [],
             }
         )
         return
@@ -70,7 +70,7 @@ def backfill_plan(
         "tables alone, in one Spark submit:",
         highlight=False,
     )
-    for command in _commands(days, last):
+    for command in commands(days, last):
         out.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -83,14 +83,3 @@ def _row(day: date, steps: list[Any]) -> dict[str, Any]:
     first = steps[0].reasons
     more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
     return {"day": day, "redo": ", ".join(step.stage for step in steps), "why": f"{steps[0].stage}: {first[0]}{more}"}
-
-
-def _commands(days: list[date], last_published: date | None) -> list[str]:
-    # A run of Airflow makes every table of its day anew, which later days have read; without a conf it would keep that of the
-    # run it replaces, with its leave to promote.
-    last = max(days[-1], last_published or days[-1])
-    return [
-        f"airflow backfill create --dag-id ctr_daily --from-date {days[0]} --to-date {last} --max-active-runs 1 "
-        """--reprocess-behavior completed --dag-run-conf '{"promote": "auto"}'""",
-        f"ctr history --from {days[0]} --to {last}",
-    ]

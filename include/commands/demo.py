@@ -139,13 +139,13 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     """The table at the end, and where everything lies."""
     from include import airflow_local
     from include.demo import result
-    from include.lake import lake
+    from include.lake import lake, report_path
 
     show_rows([result(lake(), day) for day in days], title="Nightly runs", as_json=as_json, empty="No day was run.")
     if as_json:
         return
     home = "" if "CTR_HOME" not in os.environ else f"CTR_HOME={os.environ['CTR_HOME']} "
-    out.print(Text(f"Report      {lake().uri(f'_reports/dt={days[-1]}.html')}"))
+    out.print(Text(f"Report      {lake().uri(report_path(days[-1]))}"))
     out.print(Text(f"Model       {home}ctr models   (registry {settings().registry_uri})"))
     out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
     option = "" if data is Data.sample else f" DATA={data}"

@@ -3,6 +3,7 @@
 All routes read. What a person can do is told as a command or linked to Airflow's own pages, which ask for their own permissions.
 """
 
+import logging
 import mimetypes
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -13,18 +14,22 @@ from typing import Annotated, Literal
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import AccessView, requires_access_dag, requires_access_view
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, BeforeValidator
+from starlette.exceptions import HTTPException
 
-from include.errors import CtrError, InvalidInputError, MissingDataError
+from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError
 from include.lake import docs_path, lake
 from include.links import RUN_PAGE
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
 from plugins.pages.records import QualityRecords
-from plugins.pages.render import etag, page
+from plugins.pages.render import page
+from plugins.pages.version import version_of
+
+log = logging.getLogger(__name__)
 
 LOCKED = [
     Depends(requires_access_view(AccessView.PLUGINS)),
@@ -74,6 +79,12 @@ def filters(
     )
 
 
+class Version(BaseModel):
+    """Of all that the pages show."""
+
+    version: str
+
+
 api = APIRouter(prefix="/api", dependencies=LOCKED)
 html = APIRouter(dependencies=LOCKED, include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -84,13 +95,13 @@ html = APIRouter(dependencies=LOCKED, include_in_schema=False, default_response_
 @api.get("/quality")
 def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> quality.Grid:
     """Checks by day: pass, warning, fail, or null where a check did not run."""
-    return quality.grid(records(), chosen)
+    return quality.grid(records().history(), chosen)
 
 
 @api.get("/quality/day")
 def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
     """What failed on a day, on which rows, and what it stopped."""
-    return quality.day_quality(lake(), records(), session, day)
+    return quality.day_quality(lake(), records().history(), session, day)
 
 
 @api.get("/quality/check")
@@ -98,7 +109,7 @@ def quality_check(
     day: Day, check: Annotated[str, Query(pattern="^[0-9a-f]{12}$")], session: SessionDep
 ) -> quality.CheckOfDay:
     """One check of a day, with its trend."""
-    return quality.check_of_day(lake(), records(), session, day, check)
+    return quality.check_of_day(lake(), records().history(), session, day, check)
 
 
 @api.get("/quality/quarantine")
@@ -107,9 +118,15 @@ def quality_quarantine(day: Day, reason: Annotated[str, Query(max_length=100)] =
     return quality.quarantine(lake(), day, reason or None)
 
 
+@api.get("/version")
+def version(session: SessionDep) -> Version:
+    """A version that changes with what the pages show; costs a few listings."""
+    return Version(version=version_of(lake(), session))
+
+
 @api.get("/models")
 def model_versions(
-    number: Annotated[int, Query(alias="versions", ge=1, le=400)] = 20,
+    number: Annotated[int, Query(alias="versions", ge=1, le=100_000)] = 20,
     spanned: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
 ) -> models.Models:
     """Model versions, and the champion's figures over days."""
@@ -220,9 +237,9 @@ def static(name: str) -> Response:
 
 
 @html.get("/openapi.json")
-def openapi() -> Response:
+def openapi(request: Request) -> Response:
     """The description of the JSON routes."""
-    return JSONResponse(app.openapi())
+    return JSONResponse(app.openapi() | {"servers": [{"url": request.scope["root_path"]}]})
 
 
 app = FastAPI(
@@ -238,18 +255,24 @@ app.include_router(api)
 
 @app.middleware("http")
 async def secured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Headers of every answer; JSON that has not changed since is not sent again."""
-    answer = await call_next(request)
+    """Headers of every answer."""
+    return _secured(await call_next(request))
+
+
+def _secured(answer: Response) -> Response:
     answer.headers.setdefault("Content-Security-Policy", CSP)
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "same-origin"
-    answer.headers["Cache-Control"] = "private, no-cache"
-    return await etag(request, answer)
+    answer.headers["Cache-Control"] = "private, no-store"
+    return answer
 
 
 @app.exception_handler(CtrError)
 async def told(request: Request, error: CtrError) -> Response:
     """An error of the project: its own words, which name the next step."""
+    if isinstance(error, SettingError):  # its words hold values of settings
+        log.error("The settings of the web server cannot be used: %s", error)
+        return _refused(request, 503, "The settings of Airflow's web server cannot be used: its log tells which.")
     status = 404 if isinstance(error, MissingDataError) else 400 if isinstance(error, InvalidInputError) else 503
     return _refused(request, status, str(error))
 
@@ -268,13 +291,17 @@ async def refused(request: Request, error: HTTPException) -> Response:
         401: "You are not logged in, or your login has expired: reload Airflow and log in.",
         403: f"Your role may not see this page: it needs plugins, and the task logs of {runs.DAG_ID}.",
     }
-    return _refused(request, error.status_code, words.get(error.status_code, str(error.detail)))
+    answer = _refused(request, error.status_code, words.get(error.status_code, str(error.detail)))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 @app.exception_handler(Exception)
 async def broken(request: Request, _error: Exception) -> Response:
-    """Anything else: the reason is in the server's log, not in the answer."""
-    return _refused(request, 500, "The page could not be made. The reason is in the log of Airflow's api-server.")
+    """Anything else: the reason is in the server's log, not in the answer; no middleware is around this one."""
+    return _secured(
+        _refused(request, 500, "The page could not be made. The reason is in the log of Airflow's api-server.")
+    )
 
 
 class Refusal(BaseModel):
@@ -284,7 +311,8 @@ class Refusal(BaseModel):
 
 
 def _refused(request: Request, status: int, why: str) -> Response:
-    wants_page = "text/html" in request.headers.get("accept", "") and "/api/" not in request.url.path
+    path = request.url.path.removeprefix(request.scope["root_path"])
+    wants_page = "text/html" in request.headers.get("accept", "") and not path.startswith("/api/")
     if wants_page:
         return page(request, "refused.html.j2", Refusal(detail=why), status=status)
     return JSONResponse({"detail": why}, status_code=status)

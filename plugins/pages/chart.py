@@ -42,7 +42,7 @@ class Chart:
 
 
 def chart(points: Sequence[Dated]) -> Chart | None:
-    """None where fewer than two points have a number; a day without one breaks the lines."""
+    """None where fewer than two points, ascending by day, have a number; one without a number breaks the lines."""
     numbers = [number for each in points for number in (each.value, each.low, each.high) if number is not None]
     if sum(each.value is not None for each in points) < 2:
         return None
@@ -53,8 +53,8 @@ def chart(points: Sequence[Dated]) -> Chart | None:
     def at(value: float) -> float:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (most - value) / (most - least), 1)
 
-    step = (WIDTH - LEFT - RIGHT) / max(len(points) - 1, 1)
-    placed = [(round(LEFT + number * step, 1), point) for number, point in enumerate(points)]
+    first, span = points[0].day, max((points[-1].day - points[0].day).days, 1)
+    placed = [(round(LEFT + (WIDTH - LEFT - RIGHT) * (point.day - first).days / span, 1), point) for point in points]
 
     def lines(name: Literal["value", "low", "high"]) -> list[str]:
         parts: list[list[str]] = [[]]

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import plan
+from include.backfill import commands, plan
 from include.day_status import day_status, known_days
 from include.lake import Lake
 from plugins.pages.runs import Run, latest_runs
@@ -36,13 +36,13 @@ class DayOfLake(BaseModel):
 
 
 class Days(BaseModel):
-    """Days of the lake, newest first, and how many stages of how many days in all have to be redone."""
+    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any, `commands` what does it."""
 
     days: list[DayOfLake]
     newest: date | None
     older: bool
-    redo_days: int
-    redo_stages: int
+    plan: dict[date, list[str]]
+    commands: list[str]
 
 
 def days_of(store: Lake, session: Session, until: date | None, count: int) -> Days:
@@ -51,8 +51,7 @@ def days_of(store: Lake, session: Session, until: date | None, count: int) -> Da
     chosen = [day for day in known if until is None or day <= until]
     shown = chosen[::-1][:count]
     steps: dict[date, list[Redo]] = {}
-    planned = plan(store)
-    for step in planned:
+    for step in plan(store):
         steps.setdefault(step.day, []).append(
             Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
         )
@@ -61,8 +60,8 @@ def days_of(store: Lake, session: Session, until: date | None, count: int) -> Da
         days=[_day(day_status(store, day), day, steps.get(day, []), runs.get(day)) for day in shown],
         newest=known[-1] if known else None,
         older=len(chosen) > len(shown),
-        redo_days=len(steps),
-        redo_stages=len(planned),
+        plan={day: [step.stage for step in found] for day, found in steps.items()},
+        commands=commands(list(steps), max(store.days("logs"), default=None)) if steps else [],
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from include import registry
 from include.errors import MissingDataError
-from include.lake import Lake
+from include.lake import Lake, report_path
 from include.registry import ModelVersion
 from include.schemas import LEVELS
 
@@ -149,13 +149,19 @@ class ModelOfDay(BaseModel):
 def model_of_day(store: Lake, day: date) -> ModelOfDay:
     """Raises `MissingDataError` where the day's run has neither trained nor evaluated a model."""
     train, evaluation, decision = (store.record(kind, day) or {} for kind in ("train", "evaluation", "decision"))
+    version = train.get("version", decision.get("candidate"))
+    # A day that was trained again keeps the records of the version before until it is evaluated and judged.
+    if decision.get("candidate") != version:
+        decision = {}
+    if (evaluation.get("candidate") or {}).get("version") != version:
+        evaluation = {}
     if not (train or evaluation or decision):
         raise MissingDataError(
             f"The run of {day} has not trained a model: see what stopped it under Data quality or Days."
         )
     return ModelOfDay(
         day=day,
-        version=train.get("version"),
+        version=version,
         champion=(evaluation.get("champion") or {}).get("version"),
         **{name: decision.get(name) for name in ("verdict", "decided_by", "decided_at", "promoted")},
         reasons=decision.get("reasons", []),
@@ -171,7 +177,7 @@ def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
     found: dict[str, dict[tuple[str, str], Cell]] = {}
     for group in evaluation.get("groups", []):
         if group["by"] == "cell":
-            auc = group["candidate"]["auc"]
+            auc = (group["candidate"] or {}).get("auc") or {"value": None, "note": "its predictions are not usable"}
             found.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(
                 user_level=group["user_level"],
                 item_level=group["item_level"],
@@ -184,8 +190,3 @@ def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
             )
     order = [(user, item) for user in LEVELS for item in LEVELS]
     return {scene: [cells[pair] for pair in order if pair in cells] for scene, cells in sorted(found.items())}
-
-
-def report_path(day: date) -> str:
-    """Path under the lake of a day's report."""
-    return f"_reports/dt={day}.html"

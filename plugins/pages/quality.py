@@ -8,20 +8,22 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import plan
-from include.errors import MissingDataError
-from include.lake import Lake, docs_path
+from include.backfill import dependents
+from include.day_status import known_days
+from include.errors import CtrError, MissingDataError
+from include.lake import Lake, Manifest, docs_path
 from include.quarantine import rejected
 from include.repairs import shown_rejected
 from include.row_rules import MEANINGS
 from include.schemas import CHECKED, Checked
-from plugins.pages.records import RANK, Audited, Check, QualityRecords, Result
+from plugins.pages.records import RANK, Audited, Check, History, Result
 from plugins.pages.runs import DAG_ID, Run, latest_runs
 
 Status = Literal["pass", "warning", "fail"]
 MOST_DAYS = 400
 MOST_BLOCKED = 20
 """Later days that a failure's page names."""
+MOST_FILES = 40
 TREND_DAYS = 60
 SAMPLES = 5
 """Rejected rows shown for each reason."""
@@ -53,12 +55,12 @@ class GridRow(BaseModel):
 
 
 class StageRow(BaseModel):
-    """All checks of a stage over the days: the worst status of each day, and how many checks are not listed as they passed."""
+    """All checks of a stage over the days: the worst status of each day, and how many are not listed that always passed."""
 
     stage: Checked
     statuses: list[Status | None]
     checks: list[GridRow]
-    not_listed: int
+    passed: int
 
 
 class Grid(BaseModel):
@@ -72,27 +74,25 @@ class Grid(BaseModel):
     older: bool
 
 
-def grid(records: QualityRecords, filters: Filters) -> Grid:
+def grid(history: History, filters: Filters) -> Grid:
     """The checks that meet the filters; without one by status, those that did not always pass, unless `every` asks for all."""
-    known = sorted({day for stamps in records.stamps().values() for day in stamps}, reverse=True)
+    known = history.days()[::-1]
     until = [day for day in known if filters.until is None or day <= filters.until]
     days = until[: filters.days]
-    audited = records.audited(days)
-    stages = [_stage_row(stage, days, audited, filters) for stage in CHECKED if filters.stage in (None, stage)]
+    of_stages = {stage: [history.audited(stage, day) for day in days] for stage in CHECKED}
+    stages = [_stage_row(stage, found, filters) for stage, found in of_stages.items() if filters.stage in (None, stage)]
+    tables = {check.table for of_day in of_stages.values() for found in of_day if found for check in found.results}
     return Grid(
         days=days,
         stages=[row for row in stages if any(row.statuses)],
-        tables=sorted({check.table for found in audited.values() for each in found.values() for check in each.results}),
+        tables=sorted(tables),
         filters=filters,
         newest=known[0] if known else None,
         older=len(until) > len(days),
     )
 
 
-def _stage_row(
-    stage: Checked, days: list[date], audited: dict[date, dict[Checked, Audited]], filters: Filters
-) -> StageRow:
-    of_day = [audited.get(day, {}).get(stage) for day in days]
+def _stage_row(stage: Checked, of_day: list[Audited | None], filters: Filters) -> StageRow:
     checks: dict[Check, Result] = {}
     for found in of_day:
         for check, result in found.results.items() if found else ():
@@ -114,8 +114,12 @@ def _stage_row(
             )
             for check in listed
         ],
-        not_listed=len(wanted) - len(listed),
+        passed=sum(_always_passed(statuses[check]) for check in wanted if check not in listed),
     )
+
+
+def _always_passed(statuses: list[Status | None]) -> bool:
+    return set(statuses) <= {"pass", None}
 
 
 def _meets(check: Check, result: Result, filters: Filters) -> bool:
@@ -125,7 +129,7 @@ def _meets(check: Check, result: Result, filters: Filters) -> bool:
 def _listed(statuses: list[Status | None], filters: Filters) -> bool:
     if filters.status:
         return filters.status in statuses
-    return filters.every or any(status in ("fail", "warning") for status in statuses)
+    return filters.every or not _always_passed(statuses)
 
 
 def _status(found: Audited | None, check: Check) -> Any:
@@ -142,7 +146,8 @@ def _worst(found: Audited | None, checks: Iterable[Check]) -> Any:
 class Finding(BaseModel):
     """One check on one day: what was expected and observed, and rows that failed it, as they may be shown.
 
-    `failing_since` is the first of the days in a row, up to this one, on which it did not pass.
+    `failing_since` is the first of those days in a row on which it ran and did not pass, up to this one; `sample_note` says why
+    there is no sample where there should be one.
     """
 
     id: str
@@ -156,17 +161,18 @@ class Finding(BaseModel):
     observed: str
     failing_rows: int
     sample: list[dict[str, Any]]
+    sample_note: str | None = None
     failing_since: date | None
 
 
 class StageOfDay(BaseModel):
-    """A stage of a day: its latest audit, whether tables of it are published, and of which attempt."""
+    """A stage of a day: its latest audit, and whether the tables of that attempt, or of an earlier one, are published."""
 
     stage: Checked
     status: Status | None
     checks: int
     rows: int | None
-    published: bool | None
+    published: Literal["published", "an earlier attempt is published", "not published"] | None
     has_data_docs: bool
 
 
@@ -191,22 +197,23 @@ class DayQuality(BaseModel):
     again: str | None
 
 
-def day_quality(store: Lake, records: QualityRecords, session: Session, day: date) -> DayQuality:
+def day_quality(store: Lake, history: History, session: Session, day: date) -> DayQuality:
     """The day's findings, those that stop a run first; raises `MissingDataError` where nothing was checked and nothing ran."""
     found = {stage: record for stage in CHECKED if (record := store.record(f"quality/{stage}", day))}
-    run = latest_runs(session, [day]).get(day)
-    if not found and run is None:
-        raise MissingDataError(f"Nothing is known of {day}: no check has run, and {DAG_ID} has no run of it.")
     findings = [
-        finding(records, stage, day, check)
+        finding(history, stage, day, check)
         for stage, record in found.items()
         for check in record["checks"]
         if check["status"] != "pass"
     ]
-    with_rejected_rows(store, day, findings)
+    for each in findings:
+        _add_rejected_rows(store, day, each)
     findings.sort(key=lambda each: (-RANK[each.status], CHECKED.index(each.stage)))
     stopped = next((each.stage for each in findings if each.status == "fail"), None)
-    blocked = _blocked(store, day) if stopped else []
+    run = latest_runs(session, [day]).get(day)
+    if not found and run is None:
+        raise MissingDataError(f"Nothing is known of {day}: no check has run, and {DAG_ID} has no run of it.")
+    blocked = _blocked(store, stopped, day) if stopped else []
     return DayQuality(
         day=day,
         stages=[_stage_of_day(store, stage, day, found.get(stage)) for stage in CHECKED],
@@ -220,7 +227,7 @@ def day_quality(store: Lake, records: QualityRecords, session: Session, day: dat
     )
 
 
-def finding(records: QualityRecords, stage: Checked, day: date, check: dict[str, Any]) -> Finding:
+def finding(history: History, stage: Checked, day: date, check: dict[str, Any]) -> Finding:
     """One check's record as the pages show it."""
     key = Check(stage, check["table"], check["name"], check["column"])
     return Finding(
@@ -229,15 +236,17 @@ def finding(records: QualityRecords, stage: Checked, day: date, check: dict[str,
         **{name: check[name] for name in ("table", "name", "column", "severity", "status", "expected", "observed")},
         failing_rows=check["failing_rows"],
         sample=check.get("sample") or [],
-        failing_since=_failing_since(records, key, day) if check["status"] != "pass" else None,
+        failing_since=_failing_since(history, key, day) if check["status"] != "pass" else None,
     )
 
 
-def with_rejected_rows(store: Lake, day: date, findings: Iterable[Finding]) -> None:
+def _add_rejected_rows(store: Lake, day: date, found: Finding) -> None:
     """The rows that fail a check of the quarantine are the rejected ones: some of each reason."""
-    for each in findings:
-        if each.table == "quarantine" and each.status != "pass" and each.failing_rows:
-            each.sample = _once(rejected(store, day, samples=SAMPLES).samples, day)
+    if found.table == "quarantine" and found.status != "pass" and found.failing_rows:
+        try:
+            found.sample = _once(rejected(store, day, samples=SAMPLES).samples, day)
+        except (CtrError, FileNotFoundError) as error:  # they have been published, or made again, since
+            found.sample_note = f"The rejected rows cannot be shown: {error}"
 
 
 def _once(samples: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
@@ -245,11 +254,11 @@ def _once(samples: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
     return shown_rejected(list({(row["source_file"], row["source_row"]): row for row in samples}.values()), day)
 
 
-def _failing_since(records: QualityRecords, check: Check, day: date) -> date:
-    """Day by day backwards, as long as the check ran and did not pass."""
+def _failing_since(history: History, check: Check, day: date) -> date:
+    """Backwards over the days on which the stage was checked, as long as the check did not pass."""
     since = day
-    for earlier in sorted((each for each in records.stamps()[check.stage] if each < day), reverse=True):
-        audited = records.audited([earlier]).get(earlier, {}).get(check.stage)
+    for earlier in reversed([each for each in history.days(check.stage) if each < day]):
+        audited = history.audited(check.stage, earlier)
         if audited is None or check not in audited.results or audited.results[check].status == "pass":
             break
         since = earlier
@@ -262,17 +271,26 @@ def _stage_of_day(store: Lake, stage: Checked, day: date, record: dict[str, Any]
         status=record["status"] if record else None,
         checks=len(record["checks"]) if record else 0,
         rows=record["rows"] if record else None,
-        published=None if stage == "model" else store.manifest(stage, day) is not None,
+        published=None if stage == "model" else _published(store.manifest(stage, day), record),
         has_data_docs=store.exists(docs_path(stage, day)),
     )
 
 
-def _blocked(store: Lake, day: date) -> list[Blocked]:
-    """Days after this one that wait for it, by the plan of what has to be redone."""
+def _published(
+    manifest: Manifest | None, record: dict[str, Any] | None
+) -> Literal["published", "an earlier attempt is published", "not published"]:
+    if manifest is None:
+        return "not published"
+    return "published" if record is None or manifest.build == record["build"] else "an earlier attempt is published"
+
+
+def _blocked(store: Lake, stage: Checked, day: date) -> list[Blocked]:
+    """Days after this one whose tables are made from what failed."""
+    known = known_days(store)
     waiting: dict[date, list[str]] = {}
-    for step in plan(store, [day]):
-        if step.day > day:
-            waiting.setdefault(step.day, []).append(step.stage)
+    for later, each in dependents(stage, day, known[0], known[-1]) if known and stage != "model" else ():
+        if each > day:
+            waiting.setdefault(each, []).append(later)
     return [Blocked(day=each, stages=stages) for each, stages in waiting.items()]
 
 
@@ -309,21 +327,21 @@ class CheckOfDay(BaseModel):
     has_data_docs: bool
 
 
-def check_of_day(store: Lake, records: QualityRecords, session: Session, day: date, check_id: str) -> CheckOfDay:
+def check_of_day(store: Lake, history: History, session: Session, day: date, check_id: str) -> CheckOfDay:
     """Raises `MissingDataError` where the check did not run on that day."""
     for stage in CHECKED:
         record = store.record(f"quality/{stage}", day)
         for each in record["checks"] if record else ():
             key = Check(stage, each["table"], each["name"], each["column"])
             if key.id == check_id:
+                told = finding(history, stage, day, each)
+                _add_rejected_rows(store, day, told)
                 run = latest_runs(session, [day]).get(day)
-                told = finding(records, stage, day, each)
-                with_rejected_rows(store, day, [told])
                 return CheckOfDay(
                     day=day,
                     finding=told,
                     unit=(each.get("measure") or {}).get("unit"),
-                    trend=_trend(records, key, day),
+                    trend=_trend(history, key, day),
                     run=run,
                     again=run.again(stage) if run else None,
                     has_data_docs=store.exists(docs_path(stage, day)),
@@ -331,12 +349,10 @@ def check_of_day(store: Lake, records: QualityRecords, session: Session, day: da
     raise MissingDataError(f"This check did not run on {day}, or goes by another name by now: look at the grid.")
 
 
-def _trend(records: QualityRecords, check: Check, day: date) -> list[Point]:
-    days = sorted(each for each in records.stamps()[check.stage] if each <= day)[-TREND_DAYS:]
-    audited = records.audited(days)
+def _trend(history: History, check: Check, day: date) -> list[Point]:
     points = []
-    for each in days:
-        found = audited.get(each, {}).get(check.stage)
+    for each in [known for known in history.days(check.stage) if known <= day][-TREND_DAYS:]:
+        found = history.audited(check.stage, each)
         if found and (result := found.results.get(check)):
             measure = result.measure or {}
             numbers = (measure.get(name) for name in ("value", "low", "high"))
@@ -352,6 +368,7 @@ class Quarantine(BaseModel):
     reasons: dict[str, int]
     meanings: dict[str, str]
     files: dict[str, int]
+    more_files: int
     reason: str | None
     samples: list[dict[str, Any]]
 
@@ -364,7 +381,8 @@ def quarantine(store: Lake, day: date, reason: str | None) -> Quarantine:
         rows=found.rows,
         reasons=dict(found.reasons.most_common()),
         meanings={name: MEANINGS.get(name, "") for name in found.reasons},
-        files=dict(found.files.most_common(MOST_BLOCKED)),
+        files=dict(found.files.most_common(MOST_FILES)),
+        more_files=max(0, len(found.files) - MOST_FILES),
         reason=reason,
         samples=_once(found.samples, day),
     )

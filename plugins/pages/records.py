@@ -1,7 +1,6 @@
 """Quality records of many days: each file is parsed once, and again when it has been replaced."""
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from threading import Lock
@@ -50,38 +49,50 @@ class Audited:
 
 
 class QualityRecords:
-    """The quality records of a lake."""
+    """The quality records of a lake, kept parsed by the process."""
 
     def __init__(self, store: Lake) -> None:
         self._store = store
         self._known: dict[tuple[Checked, date], tuple[str, Audited]] = {}
         self._lock = Lock()
 
-    def stamps(self) -> dict[Checked, dict[date, str]]:
-        """The days with a record, of each stage, with a stamp that changes when the record is replaced."""
-        return {stage: self._store.record_stamps(f"quality/{stage}") for stage in CHECKED}
+    def history(self) -> "History":
+        """The records as they are now: the folders are listed once."""
+        stamps = {stage: self._store.record_stamps(f"quality/{stage}") for stage in CHECKED}
+        with self._lock:
+            for stage, day in [key for key in self._known if key[1] not in stamps[key[0]]]:
+                del self._known[stage, day]
+        return History(self, stamps)
 
-    def audited(self, days: Collection[date]) -> dict[date, dict[Checked, Audited]]:
-        """The records of these days, by day and stage."""
-        found: dict[date, dict[Checked, Audited]] = {}
-        for stage, stamps in self.stamps().items():
-            for day in stamps.keys() & set(days):
-                if audited := self._audited(stage, day, stamps[day]):
-                    found.setdefault(day, {})[stage] = audited
-        return found
-
-    def _audited(self, stage: Checked, day: date, stamp: str) -> Audited | None:
+    def parsed(self, stage: Checked, day: date, stamp: str) -> Audited | None:
+        """One record; None where it was removed since it was listed."""
         with self._lock:
             known = self._known.get((stage, day))
         if known and known[0] == stamp:
             return known[1]
         record = self._store.record(f"quality/{stage}", day)
-        if record is None:  # removed since it was listed
+        if record is None:
             return None
         audited = _parsed(stage, record)
         with self._lock:
             self._known[stage, day] = stamp, audited
         return audited
+
+
+class History:
+    """The quality records of one moment, for one request."""
+
+    def __init__(self, records: QualityRecords, stamps: dict[Checked, dict[date, str]]) -> None:
+        self._records, self._stamps = records, stamps
+
+    def days(self, stage: Checked | None = None) -> list[date]:
+        """The days with a record of a stage, or of any, ascending."""
+        return sorted({day for each in CHECKED if stage in (None, each) for day in self._stamps[each]})
+
+    def audited(self, stage: Checked, day: date) -> Audited | None:
+        """The record of a stage's day, None where there is none."""
+        stamp = self._stamps[stage].get(day)
+        return self._records.parsed(stage, day, stamp) if stamp else None
 
 
 def _parsed(stage: Checked, record: dict[str, Any]) -> Audited:

@@ -1,10 +1,8 @@
 """Pages from templates: everything that a template prints is escaped, and nothing is styled or scripted in the page itself."""
 
-import hashlib
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
@@ -13,6 +11,7 @@ from pydantic import BaseModel
 
 from include.calendar import previous
 from include.links import MOUNT, PAGES
+from include.schemas import CHECKED, LEVELS
 from plugins.pages import chart
 from plugins.pages.models import FIGURES
 
@@ -27,7 +26,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"fixed": _fixed, "count": _count, "moment": _moment, "took": _took, "heat": _heat}
-    environment.globals |= {"chart": chart.chart, "box": chart, "PAGES": PAGES, "FIGURES": FIGURES, "before": previous}
+    environment.globals |= {"PAGES": PAGES, "FIGURES": FIGURES, "CHECKED": CHECKED, "LEVELS": LEVELS}
+    environment.globals |= {"chart": chart.chart, "box": chart, "before": previous}
     return environment
 
 
@@ -37,18 +37,6 @@ def page(request: Request, template: str, found: BaseModel, status: int = 200) -
     place = {"root": root, "airflow": root.removesuffix(MOUNT), "path": request.url.path.removeprefix(root)}
     text = _environment().get_template(template).render(found=found, query=request.url.query, **place)
     return HTMLResponse(text, status_code=status)
-
-
-async def etag(request: Request, answer: Any) -> Response:
-    """The answer with a tag of its content if it is JSON; status 304 where the browser has this content already."""
-    if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith("application/json"):
-        return answer
-    body = b"".join([part async for part in answer.body_iterator])
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {name: value for name, value in answer.headers.items() if name != "content-length"} | {"ETag": tag}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers)
 
 
 def _fixed(value: float | None, digits: int = 4) -> str:

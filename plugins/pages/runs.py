@@ -2,15 +2,15 @@
 
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
-from sqlalchemy import select
+from pydantic import BaseModel, computed_field
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from include.calendar import log_day
+from include.calendar import day_bounds, log_day
 from include.errors import InvalidInputError
 from include.links import run_page, task_page
 from include.schemas import Checked
@@ -25,8 +25,7 @@ REDONE_FROM: dict[Checked, str] = {
 within the ids of all tasks, and `train`, from which a model is made again, is within others."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(BaseModel):
     """One task of a run; `page` is the path of its log below Airflow's root, `seconds` how long its last try took."""
 
     task_id: str
@@ -36,8 +35,7 @@ class Task:
     page: str
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(BaseModel):
     """The latest run of a log day."""
 
     run_id: str
@@ -47,18 +45,21 @@ class Run:
     logical_date: datetime | None
     start: datetime | None
     end: datetime | None
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[Task]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def seconds(self) -> float | None:
         """How long it took, None where it has not ended."""
         return (self.end - self.start).total_seconds() if self.start and self.end else None
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def failed(self) -> list[Task]:
         """The tasks that failed themselves."""
         return [task for task in self.tasks if task.state == "failed"]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def blocked(self) -> list[Task]:
         """The tasks that did not run because of those."""
@@ -79,9 +80,11 @@ def latest_runs(session: Session, days: Collection[date]) -> dict[date, Run]:
     if not days:
         return {}
     wanted, rows = set(days), {}
-    earliest = datetime.combine(min(wanted), datetime.min.time(), UTC)
-    # No run of a day starts before the day.
-    query = select(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.run_after >= earliest).order_by(DagRun.run_after)
+    begins, ends = day_bounds(min(wanted))[0], day_bounds(max(wanted))[1]
+    by_interval = and_(DagRun.data_interval_start >= begins, DagRun.data_interval_start < ends)
+    by_parameter = DagRun.run_type.not_in(("scheduled", "backfill"))
+    began = func.coalesce(DagRun.start_date, DagRun.queued_at, DagRun.run_after)
+    query = select(DagRun).where(DagRun.dag_id == DAG_ID, or_(by_interval, by_parameter)).order_by(began, DagRun.id)
     for run in session.scalars(query):
         if (day := run_day(run)) in wanted:
             rows[day] = run
@@ -116,15 +119,21 @@ def _tasks(session: Session, run_ids: Collection[str]) -> dict[str, list[TaskIns
 def _run(run: DagRun, tasks: list[TaskInstance]) -> Run:
     ordered = sorted(tasks, key=lambda task: (_time(task.start_date or task.end_date), task.task_id))
     return Run(
-        run.run_id,
-        str(run.run_type),
-        str(run.state),
-        run_page(DAG_ID, run.run_id),
-        run.logical_date,
-        run.start_date,
-        run.end_date,
-        [
-            Task(task.task_id, task.state, task.duration, task.try_number, task_page(DAG_ID, run.run_id, task.task_id))
+        run_id=run.run_id,
+        run_type=str(run.run_type),
+        state=str(run.state),
+        page=run_page(DAG_ID, run.run_id),
+        logical_date=run.logical_date,
+        start=run.start_date,
+        end=run.end_date,
+        tasks=[
+            Task(
+                task_id=task.task_id,
+                state=task.state,
+                seconds=task.duration,
+                tries=task.try_number,
+                page=task_page(DAG_ID, run.run_id, task.task_id),
+            )
             for task in ordered
         ],
     )

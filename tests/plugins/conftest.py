@@ -53,7 +53,8 @@ def run(session):
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         after = start + timedelta(days=1, hours=hours)
         values = {"run_id": f"backfill__{after.isoformat()}", "logical_date": start, "data_interval": (start, after)}
-        one = DagRun(dag_id="ctr_daily", run_type="backfill", state=state, run_after=after, **(values | more))
+        values |= {"run_type": "backfill", "run_after": after, "start_date": after}
+        one = DagRun(dag_id="ctr_daily", state=state, **(values | more))
         session.add(one)
         session.commit()
         return one

@@ -110,7 +110,8 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
     ]
     store.write_record("train", DAY, {"version": 3})
     store.write_record("decision", DAY, decision(3, reasons=[HOSTILE[0]]))
-    store.write_record("evaluation", DAY, {"groups": cells, "headline": {}, "champion": {"version": 2}})
+    judged = {"headline": {}, "candidate": {"version": 3}, "champion": {"version": 2}}
+    store.write_record("evaluation", DAY, {"groups": cells, **judged})
     found = model_of_day(store, DAY)
     assert [(each.user_level, each.auc, each.note) for each in found.scenes["0"]] == [
         ("zero", None, "too few clicks"),
@@ -122,6 +123,31 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
     assert HOSTILE[0] not in page
     with pytest.raises(MissingDataError, match="has not trained a model"):
         model_of_day(store, date(2024, 1, 1))
+
+
+def test_a_candidate_without_usable_predictions_has_a_page_too(store, client):
+    unusable = {
+        "by": "cell",
+        "scene": "0",
+        "user_level": "zero",
+        "item_level": "zero",
+        "n": 9,
+        "clicks": 1,
+        "candidate": None,
+    }
+    store.write_record("train", DAY, {"version": 3})
+    store.write_record("decision", DAY, decision(3, verdict="reject", promoted=False))
+    store.write_record("evaluation", DAY, {"groups": [unusable], "candidate": {"version": 3}, "champion": None})
+    page = client.get(f"/models/day?day={DAY}")
+    assert (page.status_code, "its predictions are not usable" in page.text) == (200, True)
+
+
+def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before(store):
+    store.write_record("train", DAY, {"version": 5})
+    store.write_record("decision", DAY, decision(4))
+    store.write_record("evaluation", DAY, {"groups": [], "candidate": {"version": 4}, "champion": {"version": 2}})
+    found = model_of_day(store, DAY)
+    assert (found.version, found.champion, found.verdict, found.rules) == (5, None, None, [])
 
 
 def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
@@ -139,7 +165,7 @@ def test_days_tell_what_is_published_and_what_is_missing(store, session, run, cl
     assert [each.run.state if each.run else None for each in found.days] == [None, "failed"]
     gap = {step.stage: step.reasons for step in found.days[1].redo}
     assert gap["logs"] == ["a gap: it has no raw log"]
-    assert (found.older, found.redo_days) == (True, 3)
+    assert (found.older, len(found.plan)) == (True, 3)
     page = client.get("/days?days=2").text
     assert "a gap: it has no raw log" in page
     assert "until=2023-07-17" in page
@@ -156,6 +182,12 @@ def test_a_chart_draws_what_has_a_number_and_breaks_where_nothing_has():
     assert drawn.dots[0].x == LEFT
     assert drawn.dots[1].y < drawn.dots[2].y < drawn.dots[0].y < HEIGHT
     assert chart(points((1, None, None), (None, None, None))) is None
+
+
+def test_a_chart_places_days_by_their_date():
+    days = [Estimate(DAY.replace(day=n), 1, None, None) for n in (1, 2, 21)]
+    first, second, last = (dot.x for dot in chart(days).dots)
+    assert (second - first) * 19 == pytest.approx(last - second, rel=0.01)
 
 
 def test_a_chart_of_equal_numbers_is_drawn_too():

@@ -1,12 +1,14 @@
 """The grid, a day's findings and a check's trend are what the quality records say."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from page_records import check
 
 from include.errors import MissingDataError
+from include.lake import Manifest, TableVersion
 from include.quality import Measure
+from include.schemas import CHECKED
 from plugins.pages.quality import Filters, check_of_day, day_quality, grid
 from plugins.pages.records import Check, QualityRecords
 
@@ -35,7 +37,7 @@ def rows(found):
 
 
 def test_the_grid_lists_what_did_not_always_pass_newest_day_first_and_worst_first(records):
-    found = grid(records, Filters())
+    found = grid(records.history(), Filters())
     assert found.days == [day(2), day(1), day(0)]
     assert rows(found) == {
         ("logs", "expect_usual_volume"): ["fail", "fail", "pass"],
@@ -43,8 +45,8 @@ def test_the_grid_lists_what_did_not_always_pass_newest_day_first_and_worst_firs
     }
     assert list(rows(found)) == [("logs", "expect_usual_volume"), ("logs", "expect_readable_text")]
     logs, features = found.stages
-    assert (logs.statuses, logs.not_listed) == (["fail", "fail", "pass"], 1)
-    assert (features.statuses, features.checks, features.not_listed) == ([None, "pass", None], [], 1)
+    assert (logs.statuses, logs.passed) == (["fail", "fail", "pass"], 1)
+    assert (features.statuses, features.checks, features.passed) == ([None, "pass", None], [], 1)
 
 
 @pytest.mark.parametrize(
@@ -60,27 +62,27 @@ def test_the_grid_lists_what_did_not_always_pass_newest_day_first_and_worst_firs
     ],
 )
 def test_filters(records, filters, names):
-    assert {name for _, name in rows(grid(records, Filters(**filters)))} == names
+    assert {name for _, name in rows(grid(records.history(), Filters(**filters)))} == names
 
 
 def test_fewer_days_are_shown_and_the_older_ones_offered(records):
-    found = grid(records, Filters(days=2))
+    found = grid(records.history(), Filters(days=2))
     assert (found.days, found.older, found.newest) == ([day(2), day(1)], True, day(2))
 
 
 def test_an_empty_lake_has_an_empty_grid(store):
-    found = grid(QualityRecords(store), Filters())
+    found = grid(QualityRecords(store).history(), Filters())
     assert (found.days, found.stages, found.newest) == ([], [], None)
 
 
 def test_a_replaced_record_is_seen_at_once(records, write):
-    assert grid(records, Filters()).stages[0].statuses[0] == "fail"
+    assert grid(records.history(), Filters()).stages[0].statuses[0] == "fail"
     write("logs", day(2), check(), volume(20))
-    assert grid(records, Filters()).stages[0].statuses[0] == "pass"
+    assert grid(records.history(), Filters()).stages[0].statuses[0] == "pass"
 
 
 def test_a_day_tells_its_failures_before_its_warnings_and_since_when(store, records, session):
-    found = day_quality(store, records, session, day(2))
+    found = day_quality(store, records.history(), session, day(2))
     assert [(each.name, each.status, each.failing_since) for each in found.findings] == [
         ("expect_usual_volume", "fail", day(1)),
         ("expect_readable_text", "warning", day(2)),
@@ -93,8 +95,16 @@ def test_a_day_tells_its_failures_before_its_warnings_and_since_when(store, reco
 def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it_again(store, records, session, run):
     again = run(day(2))
     run(day(1))
-    run(day(0), hours=1, logical_date=None, run_id="manual__1", conf={"day": str(day(0))}, data_interval=None)
-    found = day_quality(store, records, session, day(2))
+    run(
+        day(0),
+        hours=1,
+        logical_date=None,
+        run_id="manual__1",
+        run_type="manual",
+        conf={"day": str(day(0))},
+        data_interval=None,
+    )
+    found = day_quality(store, records.history(), session, day(2))
     assert found.run.run_id == again.run_id
     assert found.run.page == f"/dags/ctr_daily/runs/{again.run_id.replace(':', '%3A').replace('+', '%2B')}"
     at = "2023-07-12T00:00:00+00:00"
@@ -105,25 +115,91 @@ def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it
 
 
 def test_a_manual_run_is_found_by_its_parameter(store, records, session, run):
-    run(day(2), logical_date=None, run_id="manual__1", conf={"day": str(day(1))}, data_interval=None)
-    assert day_quality(store, records, session, day(1)).run.run_id == "manual__1"
-    assert day_quality(store, records, session, day(2)).run is None
+    run(day(2), logical_date=None, run_id="manual__1", run_type="manual", conf={"day": str(day(1))}, data_interval=None)
+    assert day_quality(store, records.history(), session, day(1)).run.run_id == "manual__1"
+    assert day_quality(store, records.history(), session, day(2)).run is None
 
 
 def test_a_day_of_which_nothing_is_known_says_so(store, records, session):
     with pytest.raises(MissingDataError, match="Nothing is known of 2024-01-01"):
-        day_quality(store, records, session, date(2024, 1, 1))
+        day_quality(store, records.history(), session, date(2024, 1, 1))
 
 
 def test_a_check_shows_its_trend_with_its_bounds(store, records, session):
     key = Check("logs", "logs", "expect_usual_volume", None)
-    found = check_of_day(store, records, session, day(2), key.id)
+    found = check_of_day(store, records.history(), session, day(2), key.id)
     assert [(point.day, point.value, point.low, point.high, point.status) for point in found.trend] == [
         (day(0), 20, 10, 30, "pass"),
         (day(1), 5, 10, 30, "fail"),
         (day(2), 4, 10, 30, "fail"),
     ]
     assert (found.unit, found.finding.failing_since) == ("rows", day(1))
-    assert len(check_of_day(store, records, session, day(1), key.id).trend) == 2
+    assert len(check_of_day(store, records.history(), session, day(1), key.id).trend) == 2
     with pytest.raises(MissingDataError, match="did not run on 2023-07-10"):
-        check_of_day(store, records, session, day(0), "0" * 12)
+        check_of_day(store, records.history(), session, day(0), "0" * 12)
+
+
+def test_what_a_status_filter_hides_is_not_said_to_have_passed(records):
+    logs = grid(records.history(), Filters(status="fail")).stages[0]
+    assert ([row.name for row in logs.checks], logs.passed) == (["expect_usual_volume"], 1)
+
+
+def test_a_chronic_warning_is_followed_back_with_one_look_at_the_folders(store, write, session, monkeypatch):
+    for number in range(20):
+        write("logs", day(number), check("expect_readable_text", False, severity="warning"))
+    looks = []
+    listed = store.record_stamps
+    records = QualityRecords(store)
+    monkeypatch.setattr(store, "record_stamps", lambda kind: looks.append(kind) or listed(kind))
+    found = day_quality(store, records.history(), session, day(19))
+    assert found.findings[0].failing_since == day(0)
+    assert len(looks) == len(CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("stage", "waiting"),
+    [
+        ("logs", {day(3): ["features", "training"], day(4): ["features", "training"]}),
+        ("features", {day(3): ["features", "training"], day(4): ["features", "training"]}),
+        ("training", {}),
+        ("model", {}),
+    ],
+)
+def test_later_days_wait_for_what_their_tables_are_made_of(store, write, session, stage, waiting):
+    for number in (0, 4):
+        write("logs", day(number), check())
+    write(stage, day(2), check(ok=False))
+    found = day_quality(store, QualityRecords(store).history(), session, day(2))
+    assert {each.day: each.stages for each in found.blocked_days} == waiting
+
+
+def test_a_failed_attempt_beside_a_published_one_says_so(store, write, session):
+    table = TableVersion("p", 20, 1, "s")
+    manifest = Manifest("logs", str(day(0)), "b0", {"logs": table}, 20, {}, "c", "s")
+    store.write_json(f"_manifests/logs/dt={day(0)}.json", vars(manifest) | {"tables": {"logs": vars(table)}})
+    write("logs", day(0), check(ok=False))
+    stages = day_quality(store, QualityRecords(store).history(), session, day(0)).stages
+    assert stages[0].published == "an earlier attempt is published"
+
+
+def test_rejected_rows_that_are_gone_leave_the_page_standing(store, write, session):
+    write("logs", day(0), check("expect_quarantine_rate_at_most", False, table="quarantine", failing_rows=3))
+    (found,) = day_quality(store, QualityRecords(store).history(), session, day(0)).findings
+    assert found.sample == []
+    assert "cannot be shown" in found.sample_note
+
+
+def test_the_run_that_began_last_is_shown_whatever_day_it_is_of(store, records, session, run):
+    began = datetime(2023, 8, 1, tzinfo=UTC)
+    run(
+        day(1),
+        run_id="manual__1",
+        run_type="manual",
+        logical_date=None,
+        data_interval=None,
+        run_after=began,
+        start_date=began,
+        conf={"day": str(day(1))},
+    )
+    later = run(day(1), state="success", start_date=datetime(2023, 9, 1, tzinfo=UTC))
+    assert day_quality(store, records.history(), session, day(1)).run.run_id == later.run_id

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from page_records import HOSTILE, check
 from starlette.routing import Route
 
+from include.settings import settings
 from plugins.pages import app as pages
 
 DAY = date(2023, 7, 10)
@@ -123,7 +124,8 @@ def test_errors_are_told_in_a_page_and_as_json(client):
     wrong = client.get("/quality/day?day=<script>")
     assert wrong.status_code == 422
     assert "<script>" not in wrong.text.replace('<script src="/static/page.js" defer></script>', "")
-    assert client.get("/no/page").status_code == 404
+    missing = client.get("/no/page")
+    assert (missing.status_code, "This page cannot be shown" in missing.text) == (404, True)
 
 
 def test_an_unforeseen_fault_is_told_without_its_words(client, monkeypatch):
@@ -135,6 +137,7 @@ def test_an_unforeseen_fault_is_told_without_its_words(client, monkeypatch):
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "api-server" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 @pytest.mark.parametrize(
@@ -170,23 +173,47 @@ def test_documents_run_nothing(client, store):
     assert client.get("/models/report?day=2000-01-01").status_code == 404
 
 
-def test_unchanged_json_is_not_sent_again(client, write):
+def test_the_version_changes_with_a_record_and_with_a_run(client, write, run):
+    def version():
+        return client.get("/api/version").json()["version"]
+
+    empty = version()
     write("logs", DAY, check())
-    first = client.get("/api/quality")
-    tag = {"If-None-Match": first.headers["etag"]}
-    assert client.get("/api/quality", headers=tag).status_code == 304
+    first = version()
+    assert empty != first == version()
     write("logs", DAY, check(ok=False))
-    assert client.get("/api/quality", headers=tag).status_code == 200
+    second = version()
+    run(DAY)
+    assert len({empty, first, second, version()}) == 4
 
 
 def test_each_page_names_the_json_behind_it(client, write):
     write("logs", DAY, check(ok=False))
-    described = client.get("/openapi.json").json()["paths"]
-    assert set(described) == {route.path for route in ROUTES if route.path.startswith("/api/")}
+    described = client.get("/openapi.json").json()
+    paths = described["paths"]
+    assert described["servers"] == [{"url": ""}]
+    assert set(paths) == {route.path for route in ROUTES if route.path.startswith("/api/")}
     for path in ("/quality?days=7&stage=logs", f"/quality/day?day={DAY}", "/models", "/days"):
-        live = re.search(r'data-live="([^"]*)"', client.get(path).text)[1].replace("&amp;", "&")
-        assert live.split("?")[0] in described
-        assert client.get(live).status_code == 200
+        link = re.search(r'type="application/json" href="([^"]*)"', client.get(path).text)[1].replace("&amp;", "&")
+        assert link.split("?")[0] in paths
+        assert client.get(link).status_code == 200
+
+
+def test_a_passing_grid_is_reached_by_keyboard(client, write):
+    for number in (10, 11):
+        write("logs", date(2023, 7, number), check())
+    tags = Tags()
+    tags.feed(client.get("/quality?every=true").text)
+    cells = [attributes for tag, attributes in tags.found if tag == "a" and "cell" in attributes.get("class", "")]
+    assert [attributes.get("tabindex") for attributes in cells] == [None, "-1", None, "-1"]
+
+
+def test_settings_that_cannot_be_used_are_told_without_their_values(client, monkeypatch):
+    monkeypatch.setenv("CTR_SEED", "my secret")
+    settings.cache_clear()
+    answer = client.get("/quality")
+    settings.cache_clear()
+    assert (answer.status_code, "my secret" in answer.text) == (503, False)
 
 
 def test_a_runs_page_leads_to_its_day(client, run):

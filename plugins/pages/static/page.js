@@ -46,19 +46,24 @@ addEventListener("keydown", (event) => {
   }
 });
 
-// The page's own JSON tells when there is something new; it is not loaded anew under the reader's hands.
+// A cheap version tells when there is something new; it is not loaded anew under the reader's hands.
 const EVERY_SECONDS = 30;
-let tag = null;
+let version = null;
+let failures = 0;
 async function look() {
-  if (document.hidden) return;
-  try {
-    const answer = await fetch(root.dataset.live, { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
-    if (answer.status === 401) say("Your login has expired: reload Airflow.");
-    else if (answer.ok && tag && answer.headers.get("ETag") !== tag) say("There is something new. ", "Reload");
-    else if (answer.ok) tag = answer.headers.get("ETag");
-  } catch {
-    say("Airflow does not answer.");
+  if (!document.hidden) {
+    try {
+      const answer = await fetch(`${root.dataset.root}/api/version`, { cache: "no-store" });
+      if (answer.status === 401) return say("Your login has expired: reload Airflow.");
+      const found = answer.ok ? (await answer.json()).version : null;
+      if (found && version && found !== version) return say("There is something new. ", "Reload");
+      version = found ?? version;
+      failures = answer.ok ? 0 : failures + 1;
+    } catch {
+      failures += 1;
+    }
   }
+  setTimeout(look, EVERY_SECONDS * 1000 * 2 ** Math.min(failures, 5));
 }
 function say(words, link) {
   const place = document.querySelector(".updates");
@@ -69,7 +74,4 @@ function say(words, link) {
   reload.textContent = link;
   place.append(reload);
 }
-if (root.dataset.live) {
-  look();
-  setInterval(look, EVERY_SECONDS * 1000);
-}
+look();
