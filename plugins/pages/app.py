@@ -58,6 +58,12 @@ def records() -> QualityRecords:
     return QualityRecords(lake())
 
 
+@cache
+def planner() -> days.Planner:
+    """The process's plan of what to redo."""
+    return days.Planner(lake())
+
+
 def filters(
     until: Until = None,
     number: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 14,
@@ -144,7 +150,7 @@ def lake_days(
     session: SessionDep, until: Until = None, number: Annotated[int, Query(alias="days", ge=1, le=100)] = 14
 ) -> days.Days:
     """What is there of each day, and what has to be redone."""
-    return days.days_of(lake(), session, until, number)
+    return days.days_of(lake(), planner(), session, until, number)
 
 
 # The pages, each of the JSON above it

@@ -1,11 +1,14 @@
 """What the page of days shows: what is there of each day, what is stale or missing, how its run went, and the plan."""
 
-from datetime import date
+import time
+from datetime import UTC, date, datetime
+from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from include.backfill import Redo as Step
 from include.backfill import commands, plan
 from include.day_status import day_status, known_days
 from include.lake import Lake
@@ -13,6 +16,32 @@ from plugins.pages.runs import Run, latest_runs
 
 COUNTS = ("raw_files", "logs", "quarantined", "users", "items", "training")
 """Numbers of `day_status` that the page shows, in its order."""
+
+
+class Planner:
+    """The plan of what to redo, which reads every manifest and the raw files of every day: kept for a while that grows with what
+    it takes, and made by one request at a time.
+    """
+
+    LEAST_SECONDS = 20.0
+    SHARE = 0.05
+    """Of the time, at most this is spent on plans."""
+
+    def __init__(self, store: Lake) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._made: tuple[list[Step], datetime] | None = None
+        self._until = 0.0
+
+    def plan(self) -> tuple[list[Step], datetime]:
+        """The steps, and when they were found."""
+        with self._lock:
+            start = time.monotonic()
+            if self._made is None or start >= self._until:
+                self._made = plan(self._store), datetime.now(UTC)
+                took = time.monotonic() - start
+                self._until = start + max(self.LEAST_SECONDS, took / self.SHARE)
+            return self._made
 
 
 class Redo(BaseModel):
@@ -36,22 +65,26 @@ class DayOfLake(BaseModel):
 
 
 class Days(BaseModel):
-    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any, `commands` what does it."""
+    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any, as found at
+    `planned_at`, `commands` what does it.
+    """
 
     days: list[DayOfLake]
     newest: date | None
     older: bool
     plan: dict[date, list[str]]
+    planned_at: datetime
     commands: list[str]
 
 
-def days_of(store: Lake, session: Session, until: date | None, count: int) -> Days:
+def days_of(store: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
     """`count` days up to `until` (the newest known one, if not given)."""
     known = known_days(store)
     chosen = [day for day in known if until is None or day <= until]
     shown = chosen[::-1][:count]
     steps: dict[date, list[Redo]] = {}
-    for step in plan(store):
+    planned, planned_at = planner.plan()
+    for step in planned:
         steps.setdefault(step.day, []).append(
             Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
         )
@@ -61,6 +94,7 @@ def days_of(store: Lake, session: Session, until: date | None, count: int) -> Da
         newest=known[-1] if known else None,
         older=len(chosen) > len(shown),
         plan={day: [step.stage for step in found] for day, found in steps.items()},
+        planned_at=planned_at,
         commands=commands(list(steps), max(store.days("logs"), default=None)) if steps else [],
     )
 

@@ -18,9 +18,9 @@ from plugins.pages import app as pages
 
 @pytest.fixture
 def store(home):
-    pages.records.cache_clear()
     yield lake()
     pages.records.cache_clear()
+    pages.planner.cache_clear()
 
 
 @pytest.fixture

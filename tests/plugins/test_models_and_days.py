@@ -10,8 +10,9 @@ from include import registry
 from include.errors import MissingDataError
 from include.lake import Manifest, TableVersion
 from include.registry import ModelVersion
+from plugins.pages import days
 from plugins.pages.chart import HEIGHT, LEFT, chart
-from plugins.pages.days import days_of
+from plugins.pages.days import Planner, days_of
 from plugins.pages.models import Estimate, model_of_day, models_of
 
 DAY = date(2023, 7, 17)
@@ -159,7 +160,7 @@ def test_days_tell_what_is_published_and_what_is_missing(store, session, run, cl
             vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": vars(table)}},
         )
     run(DAY.replace(day=18))
-    found = days_of(store, session, None, 2)
+    found = days_of(store, Planner(store), session, None, 2)
     assert [each.day.day for each in found.days] == [19, 18]
     assert [each.counts["logs"] for each in found.days] == [20, None]
     assert [each.run.state if each.run else None for each in found.days] == [None, "failed"]
@@ -169,6 +170,23 @@ def test_days_tell_what_is_published_and_what_is_missing(store, session, run, cl
     page = client.get("/days?days=2").text
     assert "a gap: it has no raw log" in page
     assert "until=2023-07-17" in page
+
+
+def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes(store, monkeypatch):
+    clock, made = [0.0], []
+
+    def slow_plan(_):
+        made.append(clock[0])
+        clock[0] += 3.0
+        return []
+
+    monkeypatch.setattr(days, "plan", slow_plan)
+    monkeypatch.setattr(days.time, "monotonic", lambda: clock[0])
+    planner = Planner(store)
+    for moment in (0.0, 30.0, 59.0, 61.0):
+        clock[0] = moment
+        planner.plan()
+    assert made == [0.0, 61.0]
 
 
 def points(*values):
