@@ -22,9 +22,17 @@ HOSTILE = (
 
 def add_hostile_rows(day: date) -> None:
     """One more raw file of the day: rows without a user, whose every other text is hostile."""
-    raw = Raw()
-    with raw.fs.open(raw.full(f"{day_folder(day)}/part-hostile.csv"), "w", newline="") as file:
+    with Raw().fs.open(_hostile_file(day), "w", newline="") as file:
         writer = csv.DictWriter(file, RAW_COLUMNS)
         writer.writeheader()
         for text in HOSTILE:
             writer.writerow(dict.fromkeys(RAW_COLUMNS, text) | {"user_id": "", "log_time": f"{day} 10:00:00"})
+
+
+def remove_hostile_rows(day: date) -> None:
+    """The day's raw files as `ctr sample` wrote them: it overwrites no others."""
+    Raw().fs.rm(_hostile_file(day))
+
+
+def _hostile_file(day: date) -> str:
+    return Raw().full(f"{day_folder(day)}/part-hostile.csv")

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 def repaired(nights):
     """The damaged day is delivered again, the good day is corrected; a backfill without leave to promote redoes both."""
     champion = registry.champion()
+    remove_hostile_rows(BAD)
     demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
     demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", "3100")
     steps = plan(lake())
