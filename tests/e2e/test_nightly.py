@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from e2e_days import BAD, GOOD, ROWS
+from e2e_days import BAD, GOOD, ROWS, remove_hostile_rows
 
 from include import airflow_local, demo, registry
 from include.backfill import plan
