@@ -20,6 +20,7 @@ from plugins.pages.records import RANK, Audited, Check, History, Result
 from plugins.pages.runs import DAG_ID, Run, latest_runs
 
 Status = Literal["pass", "warning", "fail"]
+Published = Literal["published", "an earlier attempt is published", "not published"]
 MOST_DAYS = 400
 MOST_BLOCKED = 20
 """Later days that a failure's page names."""
@@ -172,7 +173,7 @@ class StageOfDay(BaseModel):
     status: Status | None
     checks: int
     rows: int | None
-    published: Literal["published", "an earlier attempt is published", "not published"] | None
+    published: Published | None
     has_data_docs: bool
 
 
@@ -201,7 +202,7 @@ def day_quality(store: Lake, history: History, session: Session, day: date) -> D
     """The day's findings, those that stop a run first; raises `MissingDataError` where nothing was checked and nothing ran."""
     found = {stage: record for stage in CHECKED if (record := store.record(f"quality/{stage}", day))}
     findings = [
-        finding(history, stage, day, check)
+        _finding(history, stage, day, check)
         for stage, record in found.items()
         for check in record["checks"]
         if check["status"] != "pass"
@@ -227,7 +228,7 @@ def day_quality(store: Lake, history: History, session: Session, day: date) -> D
     )
 
 
-def finding(history: History, stage: Checked, day: date, check: dict[str, Any]) -> Finding:
+def _finding(history: History, stage: Checked, day: date, check: dict[str, Any]) -> Finding:
     """One check's record as the pages show it."""
     key = Check(stage, check["table"], check["name"], check["column"])
     return Finding(
@@ -276,9 +277,7 @@ def _stage_of_day(store: Lake, stage: Checked, day: date, record: dict[str, Any]
     )
 
 
-def _published(
-    manifest: Manifest | None, record: dict[str, Any] | None
-) -> Literal["published", "an earlier attempt is published", "not published"]:
+def _published(manifest: Manifest | None, record: dict[str, Any] | None) -> Published:
     if manifest is None:
         return "not published"
     return "published" if record is None or manifest.build == record["build"] else "an earlier attempt is published"
@@ -334,7 +333,7 @@ def check_of_day(store: Lake, history: History, session: Session, day: date, che
         for each in record["checks"] if record else ():
             key = Check(stage, each["table"], each["name"], each["column"])
             if key.id == check_id:
-                told = finding(history, stage, day, each)
+                told = _finding(history, stage, day, each)
                 _add_rejected_rows(store, day, told)
                 run = latest_runs(session, [day]).get(day)
                 return CheckOfDay(
