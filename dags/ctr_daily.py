@@ -198,19 +198,9 @@ with DAG(
     )
 
     logs_published, features_published, training_published = (
-        CheckOperator(
-            task_id=f"check_{stage}",
-            stage=stage,
-            python_callable=publish,
-            doc_md="Publishes what the Spark job staged if its critical checks passed.",
-        )
-        for stage in STAGES
+        CheckOperator(task_id=f"check_{stage}", stage=stage, python_callable=publish) for stage in STAGES
     )
-    audit_leakage = CheckOperator(
-        task_id="audit_leakage",
-        python_callable=refuse_leaks,
-        doc_md="Fails where the staged training rows know something of their own day.",
-    )
+    audit_leakage = CheckOperator(task_id="audit_leakage", python_callable=refuse_leaks)
     decision = decide(LOG_DAY)
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk.log import redact
 
 from include import webhook
-from include.calendar import log_day
-from include.errors import DataQualityError, InvalidInputError
+from include.calendar import log_day_if_known
+from include.errors import DataQualityError
 from include.links import absolute, quality_page, task_log
 from include.quality import Record
 from include.settings import settings
@@ -86,10 +86,7 @@ def notify_failure(context: "Context") -> None:
 def notice_of(context: "Context") -> Notice:
     """The notice of the failure in a callback's context."""
     dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
-    try:
-        day = log_day(context.get("data_interval_start"), (context.get("params") or {}).get("day"))
-    except InvalidInputError:
-        day = None
+    day = log_day_if_known(context.get("data_interval_start"), (context.get("params") or {}).get("day"))
     advice = next(
         (text for start, text in _NEXT.items() if task.startswith(start)), "Look at the last lines of its log."
     )

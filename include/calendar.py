@@ -43,6 +43,14 @@ def day_bounds(day: date) -> tuple[datetime, datetime]:
     return start, start + ONE_DAY
 
 
+def log_day_if_known(interval_start: datetime | None, explicit: str | None = None) -> date | None:
+    """As `log_day`, but None where the run has no log day."""
+    try:
+        return log_day(interval_start, explicit)
+    except InvalidInputError:
+        return None
+
+
 def log_day(interval_start: datetime | None, explicit: str | None = None) -> date:
     """The log day of a run: `explicit` (a run parameter) if given, else the UTC date on which the data interval starts.
 

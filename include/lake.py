@@ -28,6 +28,7 @@ from fsspec.implementations.local import LocalFileSystem
 import include.features  # noqa: F401  completes the tables that `stage_of` knows
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError
+from include.quality import named
 from include.schemas import Checked, Stage, stage_of
 from include.settings import settings
 
@@ -350,9 +351,7 @@ def refuse_failed(stage: Stage, day: date, checks: Iterable[dict[str, Any]]) -> 
 
 def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str:
     lines = [
-        f"- {check['table']}: {check['name']}"
-        + (f" on {check['column']}" if check.get("column") else "")
-        + f": expected {check['expected']}, observed {check['observed']}"
+        f"- {check['table']}: {named(check)}: expected {check['expected']}, observed {check['observed']}"
         for check in failed
     ]
     return (

@@ -6,6 +6,7 @@ day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` 
 
 import re
 import sys
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,9 @@ class CheckOperator(PythonOperator):
 
     operator_extra_links = (QualityLink(),)
 
-    def __init__(self, *, stage: str | None = None, **kwargs: Any) -> None:
-        super().__init__(op_args=[*([stage] if stage else []), LOG_DAY], **kwargs)
+    def __init__(self, *, python_callable: Callable[..., Any], stage: str | None = None, **kwargs: Any) -> None:
+        op_args = [*([stage] if stage else []), LOG_DAY]
+        super().__init__(python_callable=python_callable, op_args=op_args, doc_md=python_callable.__doc__, **kwargs)
 
     def log_day(self) -> date:
         """The day, once rendered."""

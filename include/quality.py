@@ -52,6 +52,11 @@ def record(
     }
 
 
+def named(check: Record) -> str:
+    """The name of a check, with its column."""
+    return f"{check['name']} on {check['column']}" if check.get("column") else str(check["name"])
+
+
 def worst(records: Iterable[Record]) -> str:
     """`fail`, `warning` or `pass`: the worst status among records."""
     seen = {each["status"] for each in records}

@@ -121,7 +121,7 @@ def get(version: int) -> ModelVersion:
 
 def champion() -> ModelVersion | None:
     """The version in use, or None before the first promotion."""
-    return _holder(versions(), CHAMPION)
+    return holder(versions(), CHAMPION)
 
 
 def promoted_before(day: date) -> ModelVersion | None:
@@ -164,7 +164,7 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
     """
     with store.one_writer():
         known = versions()
-        current = _holder(known, CHAMPION)
+        current = holder(known, CHAMPION)
         if current is None:
             raise MissingDataError(f"Model '{settings().model_name}' has no champion, so nothing can be rolled back.")
         target = _promoted(known, to) if to is not None else predecessor(known, current)
@@ -277,7 +277,8 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
     )
 
 
-def _holder(known: list[ModelVersion], alias: str) -> ModelVersion | None:
+def holder(known: list[ModelVersion], alias: str) -> ModelVersion | None:
+    """The one of these versions that an alias names."""
     return next((version for version in known if alias in version.aliases), None)
 
 
@@ -312,7 +313,7 @@ def _refuse_pruned(version: ModelVersion) -> None:
 
 def _needed(known: list[ModelVersion]) -> set[int]:
     """The champion, its predecessor, and what they continue."""
-    current = _holder(known, CHAMPION)
+    current = holder(known, CHAMPION)
     serving = [current, predecessor(known, current)] if current else []
     return {
         number

@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from include.errors import CtrError
-from include.quality import Record
+from include.quality import Record, named
 
 if TYPE_CHECKING:
     from include.alerts import Notice
@@ -79,7 +79,7 @@ def message(notice: "Notice") -> dict[str, Any]:
 def _check(check: Record) -> dict[str, Any]:
     fields = {
         "Table": check["table"],
-        "Check": _name(check),
+        "Check": named(check),
         "Expected": check["expected"],
         "Observed": check["observed"],
         "Failing rows": f"{check['failing_rows']:,}",
@@ -92,13 +92,9 @@ def _check(check: Record) -> dict[str, Any]:
 
 def _line(check: Record) -> str:
     table, name, expected, observed = (
-        _value(each, _SHORT) for each in (check["table"], _name(check), check["expected"], check["observed"])
+        _value(each, _SHORT) for each in (check["table"], named(check), check["expected"], check["observed"])
     )
     return f"{table}: {name}: expected {expected}, observed {observed}"
-
-
-def _name(check: Record) -> str:
-    return f"{check['name']} on {check['column']}" if check.get("column") else str(check["name"])
 
 
 def _section(text: str) -> dict[str, Any]:

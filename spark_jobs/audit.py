@@ -36,7 +36,7 @@ from include.suites import (
     suite,
 )
 from spark_jobs import checks, data_docs
-from spark_jobs.data_docs import Checked
+from spark_jobs.data_docs import Answer
 from spark_jobs.ingest import parsed_time
 from spark_jobs.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, leak_checks, recomputed
 from spark_jobs.session import declared_schema, read_uri
@@ -328,7 +328,7 @@ def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Rec
 # Great Expectations
 
 
-def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Checked]:
+def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Answer]:
     """Every expectation and row check of the suites of a stage's tables (`frames` by table name), with its record.
 
     Boolean results first, of all suites in one batch; details afterwards, of what failed alone.
@@ -344,7 +344,7 @@ def run_suites(frames: dict[str, DataFrame], suites: list[Suite]) -> list[Checke
     found = []
     for (declared, item), expectation, result in zip(items, asked, results, strict=True):
         failure = None if result["success"] else _details(checked[declared.table], declared, item, expectation)
-        found.append(Checked(item, _record(declared, item, failure), failure))
+        found.append(Answer(item, _record(declared, item, failure), failure))
     return found
 
 

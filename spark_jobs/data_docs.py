@@ -17,7 +17,7 @@ from include.suites import Expectation, RowCheck
 
 
 @dataclass(frozen=True)
-class Checked:
+class Answer:
     """One expectation or row check of a suite, its quality record, and the details that GX gave where it failed."""
 
     item: Expectation | RowCheck
@@ -25,7 +25,7 @@ class Checked:
     failure: dict[str, Any] | None
 
 
-def page(stage: Stage, day: date, build: str, found: list[Checked]) -> str:
+def page(stage: Stage, day: date, build: str, found: list[Answer]) -> str:
     """The page as HTML; sections in which something failed come first."""
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
@@ -54,16 +54,16 @@ def page(stage: Stage, day: date, build: str, found: list[Checked]) -> str:
     return told
 
 
-def _section(checked: Checked) -> str:
-    return html.escape(f"{checked.record['table']}: {checked.record['column'] or 'rows'}")
+def _section(answer: Answer) -> str:
+    return html.escape(f"{answer.record['table']}: {answer.record['column'] or 'rows'}")
 
 
-def _result(checked: Checked) -> Any:
+def _result(answer: Answer) -> Any:
     """A GX result in the words of the suite; the flag column of a row check is not told."""
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    item, told, failure = checked.item, checked.record, checked.failure
+    item, told, failure = answer.item, answer.record, answer.failure
     warning = " (a warning)" if item.severity == "warning" else ""
     broken = f"\n{told['observed']}" if failure and not failure["result"] else ""
     kind, arguments = (
@@ -75,19 +75,19 @@ def _result(checked: Checked) -> Any:
         success=failure is None,
         expectation_config=ExpectationConfiguration(
             type=kind,
-            kwargs={**arguments, "column": _section(checked)},
+            kwargs={**arguments, "column": _section(answer)},
             description=html.escape(f"{told['name']}{warning}: {item.expected}{broken}"),
         ),
-        result=_figures(checked),
+        result=_figures(answer),
     )
 
 
-def _figures(checked: Checked) -> dict[str, Any]:
+def _figures(answer: Answer) -> dict[str, Any]:
     """How many rows failed, and the sample; what was not asked (how many nulls there are, where some may be) is left out."""
-    if checked.failure is None:
-        return {"unexpected_percent": 0.0} if checked.record["measure"] else {}
-    if not checked.failure["result"]:
+    if answer.failure is None:
+        return {"unexpected_percent": 0.0} if answer.record["measure"] else {}
+    if not answer.failure["result"]:
         return {}
     known = ("element_count", "unexpected_count", "unexpected_percent")
-    sample = [html.escape(json.dumps(row, ensure_ascii=False)) for row in checked.record["sample"]]
-    return {name: checked.failure["result"][name] for name in known} | {"partial_unexpected_list": sample}
+    sample = [html.escape(json.dumps(row, ensure_ascii=False)) for row in answer.record["sample"]]
+    return {name: answer.failure["result"][name] for name in known} | {"partial_unexpected_list": sample}

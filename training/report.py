@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from include import registry
 from include.lake import Lake, report_path
+from include.quality import named
 from include.schemas import LEVELS, STAGES
 from include.settings import Settings
 from training import charts
@@ -104,8 +105,7 @@ def banner(data: dict[str, Any]) -> Banner:
     if failed:
         checks = [check for check in data["quality"][failed[0]]["checks"] if check["status"] == "fail"]
         reasons = [
-            f"{check['table']}: {check['name']}{' on ' + check['column'] if check['column'] else ''}: "
-            f"expected {check['expected']}, observed {check['observed']}."
+            f"{check['table']}: {named(check)}: expected {check['expected']}, observed {check['observed']}."
             for check in checks
         ]
         return Banner("reject", f"Data quality failed in {failed[0]}", reasons, failed=True)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator
 from starlette.exceptions import HTTPException
 
 from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError
-from include.lake import docs_path, lake
+from include.lake import docs_path, lake, report_path
 from include.links import RUN_PAGE
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
@@ -156,16 +156,23 @@ def lake_days(
 # The pages, each of the JSON above it
 
 
-@html.get("/quality")
-def quality_page(request: Request, found: Annotated[quality.Grid, Depends(quality_grid)]) -> Response:
-    """The grid of checks by day."""
-    return page(request, "quality.html.j2", found)
+def _page_of(template: str, view: Callable[..., BaseModel]) -> Callable[..., Response]:
+    def shown(request: Request, found: Annotated[BaseModel, Depends(view)]) -> Response:
+        return page(request, template, found)
+
+    return shown
 
 
-@html.get("/quality/day")
-def quality_day_page(request: Request, found: Annotated[quality.DayQuality, Depends(quality_day)]) -> Response:
-    """A day's failures."""
-    return page(request, "day.html.j2", found)
+for path, template, view in (
+    ("/quality", "quality.html.j2", quality_grid),
+    ("/quality/day", "day.html.j2", quality_day),
+    ("/quality/check", "check.html.j2", quality_check),
+    ("/quality/quarantine", "quarantine.html.j2", quality_quarantine),
+    ("/models", "models.html.j2", model_versions),
+    ("/models/day", "model.html.j2", model_day),
+    ("/days", "days.html.j2", lake_days),
+):
+    html.get(path)(_page_of(template, view))
 
 
 @html.get(RUN_PAGE)
@@ -177,36 +184,6 @@ def quality_run_page(request: Request, dag_id: str, run_id: str, session: Sessio
             f"This page is of the runs of {runs.DAG_ID}: '{run_id}' of '{dag_id}' is none, or has no log day."
         )
     return RedirectResponse(f"{request.scope['root_path']}/quality/day?day={day}", status_code=303)
-
-
-@html.get("/quality/check")
-def quality_check_page(request: Request, found: Annotated[quality.CheckOfDay, Depends(quality_check)]) -> Response:
-    """A check of a day, and its trend."""
-    return page(request, "check.html.j2", found)
-
-
-@html.get("/quality/quarantine")
-def quarantine_page(request: Request, found: Annotated[quality.Quarantine, Depends(quality_quarantine)]) -> Response:
-    """Rejected rows of a day."""
-    return page(request, "quarantine.html.j2", found)
-
-
-@html.get("/models")
-def models_page(request: Request, found: Annotated[models.Models, Depends(model_versions)]) -> Response:
-    """Versions over time."""
-    return page(request, "models.html.j2", found)
-
-
-@html.get("/models/day")
-def model_day_page(request: Request, found: Annotated[models.ModelOfDay, Depends(model_day)]) -> Response:
-    """One day's model."""
-    return page(request, "model.html.j2", found)
-
-
-@html.get("/days")
-def days_page(request: Request, found: Annotated[days.Days, Depends(lake_days)]) -> Response:
-    """The days of the lake."""
-    return page(request, "days.html.j2", found)
 
 
 # Documents of the lake: named by a day and a stage, never by a path
@@ -221,7 +198,7 @@ def data_docs(day: Day, stage: Checked) -> Response:
 @html.get("/models/report")
 def report(day: Day) -> Response:
     """The report of a day."""
-    return _document(models.report_path(day), f"a report of {day}")
+    return _document(report_path(day), f"a report of {day}")
 
 
 def _document(path: str, what: str) -> Response:

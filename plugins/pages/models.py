@@ -67,7 +67,7 @@ class Models(BaseModel):
 def models_of(store: Lake, count: int, days: int) -> Models:
     """The `count` newest versions and the last `days` days that were monitored."""
     known = registry.versions()
-    champion = next((each for each in known if registry.CHAMPION in each.aliases), None)
+    champion = registry.holder(known, registry.CHAMPION)
     before = registry.predecessor(known, champion) if champion else None
     monitored = store.record_days("monitor")[-days:]
     records = {day: store.record("monitor", day) or {} for day in monitored}

@@ -42,8 +42,8 @@ class Filters(BaseModel):
     every: bool = False
 
 
-class GridRow(BaseModel):
-    """One check over the days of the grid; `statuses` are in the order of `Grid.days`, None where it did not run."""
+class Named(BaseModel):
+    """A check as the pages name it."""
 
     id: str
     stage: Checked
@@ -52,6 +52,11 @@ class GridRow(BaseModel):
     column: str | None
     severity: str
     expected: str
+
+
+class GridRow(Named):
+    """One check over the days of the grid; `statuses` are in the order of `Grid.days`, None where it did not run."""
+
     statuses: list[Status | None]
 
 
@@ -144,21 +149,14 @@ def _worst(found: Audited | None, checks: Iterable[Check]) -> Any:
     return max(statuses, key=RANK.__getitem__, default=None)
 
 
-class Finding(BaseModel):
+class Finding(Named):
     """One check on one day: what was expected and observed, and rows that failed it, as they may be shown.
 
     `failing_since` is the first of those days in a row on which it ran and did not pass, up to this one; `sample_note` says why
     there is no sample where there should be one.
     """
 
-    id: str
-    stage: Checked
-    table: str
-    name: str
-    column: str | None
-    severity: str
     status: Status
-    expected: str
     observed: str
     failing_rows: int
     sample: list[dict[str, Any]]

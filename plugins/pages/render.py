@@ -14,6 +14,7 @@ from include.links import MOUNT, PAGES
 from include.schemas import CHECKED, LEVELS
 from plugins.pages import chart
 from plugins.pages.models import FIGURES
+from plugins.pages.runs import REDONE_FROM
 
 
 @cache
@@ -26,7 +27,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"fixed": _fixed, "count": _count, "moment": _moment, "took": _took, "heat": _heat}
-    environment.globals |= {"PAGES": PAGES, "FIGURES": FIGURES, "CHECKED": CHECKED, "LEVELS": LEVELS}
+    environment.globals |= {
+        "PAGES": PAGES,
+        "FIGURES": FIGURES,
+        "CHECKED": CHECKED,
+        "LEVELS": LEVELS,
+        "REDONE_FROM": REDONE_FROM,
+    }
     environment.globals |= {"chart": chart.chart, "box": chart, "before": previous}
     return environment
 

@@ -10,19 +10,18 @@ from pydantic import BaseModel, computed_field
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from include.calendar import day_bounds, log_day
-from include.errors import InvalidInputError
+from include.airflow_local import DAG_ID
+from include.calendar import day_bounds, log_day_if_known
 from include.links import run_page, task_page
 from include.schemas import Checked
 
-DAG_ID = "ctr_daily"
 REDONE_FROM: dict[Checked, str] = {
     "logs": "ingest_logs",
     "features": "build_features",
     "training": "build_training_table",
+    "model": "train",
 }
-"""The task from which a day is run again once the cause of a stage's failure is mended. Airflow's `--task-regex` looks for it
-within the ids of all tasks, and `train`, from which a model is made again, is within others."""
+"""The task from which a day is run again once the cause of a stage's failure is mended."""
 
 
 class Task(BaseModel):
@@ -66,9 +65,12 @@ class Run(BaseModel):
         return [task for task in self.tasks if task.state == "upstream_failed"]
 
     def again(self, stage: Checked) -> str | None:
-        """The command that runs a stage, and all that follows it, again; None where no command of Airflow's does just that."""
-        task = REDONE_FROM.get(stage)
-        if self.logical_date is None or task is None:
+        """The command that runs a stage, and all that follows it, again; None where no command of Airflow's does just that:
+        `--task-regex` takes every task whose id holds the text.
+        """
+        task = REDONE_FROM[stage]
+        within_others = any(task in each.task_id and task != each.task_id for each in self.tasks)
+        if self.logical_date is None or within_others:
             return None
         at = self.logical_date.isoformat()
         dates = ["--start-date", at, "--end-date", at]
@@ -102,10 +104,7 @@ def day_of_run(session: Session, dag_id: str, run_id: str) -> date | None:
 
 def run_day(run: DagRun) -> date | None:
     """The log day of a run, None where it has none."""
-    try:
-        return log_day(run.data_interval_start, (run.conf or {}).get("day"))
-    except InvalidInputError:
-        return None
+    return log_day_if_known(run.data_interval_start, (run.conf or {}).get("day"))
 
 
 def _tasks(session: Session, run_ids: Collection[str]) -> dict[str, list[TaskInstance]]:

@@ -12,7 +12,7 @@ from include.lake import Lake, docs_path
 from include.settings import settings
 from include.suites import suite
 from spark_jobs import audit, data_docs, features
-from spark_jobs.data_docs import Checked
+from spark_jobs.data_docs import Answer
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> $x $$y"
 
@@ -105,7 +105,7 @@ def test_no_text_is_markup_and_no_sensitive_value_is_told(monkeypatch):
         values = {"partial_unexpected_list": ["u-sensitive"], "partial_unexpected_index_list": [row]}
         broken = {"result": {}, "exception_info": {"metric": {"exception_message": HOSTILE}}}
         failure = broken if n == 0 else {"result": counts | values}
-        found.append(Checked(item, audit._record(logs, item, failure), failure))
+        found.append(Answer(item, audit._record(logs, item, failure), failure))
     page = Page(data_docs.page("logs", DAY, "a build", found))
     settings.cache_clear()
     assert_runs_nothing(page)
