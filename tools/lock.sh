@@ -8,6 +8,7 @@ find_links=()
 for place in $(.venv/bin/python -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.find-links='\(.*\)'$/\2/p" | sort -u); do
   find_links+=(--find-links "$place")
 done
+sed -i '/^torch==/d' requirements.txt # else it would hold on to the registry's build
 .venv/bin/uv pip compile --quiet --python-version 3.11 "${find_links[@]}" --all-extras --group dev --no-annotate --no-header \
   --no-emit-find-links "$@" --output-file requirements.txt pyproject.toml
 sed -i 's/^\(torch==[0-9.]*\)+cpu$/\1/' requirements.txt
