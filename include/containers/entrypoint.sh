@@ -1,0 +1,14 @@
+#!/bin/bash
+# Gives a container its secrets: NAME_FROM_FILE=/run/secrets/x becomes NAME with the content of that file.
+set -euo pipefail
+for variable in $(compgen -e); do
+  if [[ $variable == *_FROM_FILE ]]; then
+    file=${!variable}
+    [[ -r $file ]] || { echo "$variable: $file cannot be read by uid $(id -u): expected a secret there. \`make secrets\` writes them." >&2; exit 1; }
+    export "${variable%_FROM_FILE}=$(<"$file")"
+    unset "$variable"
+  fi
+done
+# Executors reach the driver by the container's name, on whichever network they share.
+export SPARK_LOCAL_HOSTNAME=${SPARK_LOCAL_HOSTNAME:-$(hostname)}
+exec "$@"
