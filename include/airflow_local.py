@@ -15,112 +15,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import httpx
 
+from include.airflow_client import AirflowClient
 from include.errors import CtrError
 from include.settings import PROJECT, settings
 
-DAG_ID = "ctr_daily"
 # The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
 _COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
 _START_SECONDS = 180
-_BUSY_TRIES = 30
-_CLOSING_TRIES = 90
 _PR_SET_PDEATHSIG = 1
-
-
-class AirflowClient:
-    """The few calls of Airflow's REST API (v2) that the project needs."""
-
-    def __init__(self, url: str, password: str) -> None:
-        self.url = url
-        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
-        self._password = password
-
-    def login(self) -> None:
-        """Gets a token as `admin`."""
-        answer = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
-        answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-
-    def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
-
-        Tried again: for a minute on status 503, SQLite's lock, which the scheduler holds for a moment; for three minutes a
-        backfill that is refused because of one whose runs have ended, or were never made, which the scheduler closes by then.
-        """
-        for number in range(_CLOSING_TRIES):
-            answer = self._http.request(method, f"/api/v2{path}", **kwargs)
-            locked = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and number < _BUSY_TRIES
-            earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
-            if not locked and not earlier:
-                break
-            time.sleep(2)
-        if answer.is_error:
-            raise CtrError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
-        return answer.json() if answer.content else None
-
-    def create_pools(self) -> None:
-        """Creates the pools of include/pools.json that are missing."""
-        existing = {pool["name"] for pool in self.call("GET", "/pools")["pools"]}
-        for name, pool in json.loads((PROJECT / "include/pools.json").read_text()).items():
-            if name not in existing:
-                self.call("POST", "/pools", json={"name": name, **pool})
-
-    def wait_for_dag(self, seconds: int = _START_SECONDS) -> None:
-        """Waits until the DAG is parsed; raises `CtrError` with its import error if it cannot be."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if any(
-                dag["dag_id"] == DAG_ID for dag in self.call("GET", "/dags", params={"exclude_stale": True})["dags"]
-            ):
-                return
-            errors = self.call("GET", "/importErrors")["import_errors"]
-            if errors:
-                raise CtrError(f"{errors[0]['filename']} cannot be imported:\n{errors[0]['stack_trace']}")
-            time.sleep(1)
-        raise CtrError(f"Airflow did not list {DAG_ID} within {seconds} s: see the logs in {airflow_home()}.")
-
-    def unpause(self) -> None:
-        """Lets the DAG's queued runs start, those of a paused backfill too."""
-        self.call("PATCH", f"/dags/{DAG_ID}", json={"is_paused": False})
-        for backfill in self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]:
-            if backfill["is_paused"] and not backfill["completed_at"]:
-                self.call("PUT", f"/backfills/{backfill['id']}/unpause")
-
-    def backfill(self, first: date, last: date, conf: dict[str, Any]) -> int:
-        """Starts Airflow's own backfill over the log days [first, last], ascending, one at a time; returns its id."""
-        body = {
-            "dag_id": DAG_ID,
-            "from_date": f"{first}T00:00:00Z",
-            "to_date": f"{last}T00:00:00Z",
-            "max_active_runs": 1,
-            "reprocess_behavior": "completed",
-            "dag_run_conf": conf,
-        }
-        return int(self.call("POST", "/backfills", json=body)["id"])
-
-    def runs(self, *states: str) -> list[dict[str, Any]]:
-        """The DAG's runs, of some states or of all, newest first."""
-        params = {"limit": 100, "order_by": "-run_after", "state": states}
-        return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns", params=params)["dag_runs"])
-
-    def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run."""
-        return list(
-            self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 100})["task_instances"]
-        )
-
-    def log_tail(self, run_id: str, task_id: str, try_number: int, lines: int = 25) -> str:
-        """The end of a task's log, as text."""
-        path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(try_number, 1)}"
-        content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
-        events = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
-        return "\n".join(events[-lines:])
 
 
 def airflow_home() -> Path:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from include import airflow_local
+from include.airflow_client import DAG_ID, AirflowClient
 from include.calendar import log_day
 from include.console import err, out
 from include.errors import CtrError, MissingDataError
@@ -123,8 +126,9 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
 
     Runs that an earlier call has left unfinished come to their end first, and are not begun anew.
     """
-    out.print(Text(f"Starting Airflow, then the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
-    with airflow_local.running() as airflow:
+    first = f"At {settings().airflow_url}:" if settings().airflow_url else "Starting Airflow, then"
+    out.print(Text(f"{first} the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
+    with _airflow() as airflow:
         outcomes = _finish_earlier(airflow)
         if left := [day for day in days if day not in outcomes]:
             before = {run["dag_run_id"]: run["start_date"] for run in airflow.runs()}
@@ -134,7 +138,20 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
         return {day: outcomes[day] for day in days}
 
 
-def _finish_earlier(airflow: airflow_local.AirflowClient) -> dict[date, Outcome]:
+@contextmanager
+def _airflow() -> Iterator[AirflowClient]:
+    """The Airflow of the settings, or one of this machine's own for as long as it is needed."""
+    if not settings().airflow_url:
+        with airflow_local.running() as airflow:
+            yield airflow
+        return
+    airflow = AirflowClient(settings().airflow_url, settings().airflow_password.get_secret_value())
+    airflow.login()
+    airflow.wait_for_dag()
+    yield airflow
+
+
+def _finish_earlier(airflow: AirflowClient) -> dict[date, Outcome]:
     """Lets the unfinished runs of an earlier call go on, and returns how they ended; Airflow takes no backfill beside them."""
     days = sorted(_runs_by_day(airflow.runs("queued", "running")))
     if not days:
@@ -144,9 +161,7 @@ def _finish_earlier(airflow: airflow_local.AirflowClient) -> dict[date, Outcome]
     return _watch(airflow, days, {})
 
 
-def _watch(
-    airflow: airflow_local.AirflowClient, days: list[date], before: dict[str, str | None]
-) -> dict[date, Outcome]:
+def _watch(airflow: AirflowClient, days: list[date], before: dict[str, str | None]) -> dict[date, Outcome]:
     """Shows the runs until all have ended; `before` tells when runs that existed had started, so that only new tries count.
 
     Raises `CtrError` where nothing moves any more.
@@ -178,8 +193,8 @@ def _refuse_standstill(
     if seconds > waits + (_BUSY_SECONDS if busy else _IDLE_SECONDS):
         told = ", ".join(f"{day} {runs.get(day, 'not started')}" for day in days)
         raise CtrError(
-            f"No task of {airflow_local.DAG_ID} has moved for {seconds / 60:.0f} minutes: expected its runs to end, "
-            f"found {told}. Look at them with `ctr ui`, and at the logs in {airflow_local.airflow_home() / 'logs'}; "
+            f"No task of {DAG_ID} has moved for {seconds / 60:.0f} minutes: expected its runs to end, "
+            f"found {told}. Look at them in Airflow (`ctr ui`), and at the scheduler's log; "
             "then repeat the command, which goes on where this one has stopped."
         )
 
@@ -195,7 +210,7 @@ def _runs_by_day(runs: list[dict[str, Any]]) -> dict[date, dict[str, Any]]:
     }
 
 
-def _stage_states(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> dict[str, str]:
+def _stage_states(airflow: AirflowClient, run: dict[str, Any]) -> dict[str, str]:
     """State of each column of the progress table: the one that matters most among its tasks."""
     by_task = {task["task_id"]: task["state"] or "" for task in airflow.tasks(run["dag_run_id"])}
     return {
@@ -226,7 +241,7 @@ def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, st
                 err.print(Text(f"{day} {stage}: {state}"))
 
 
-def _outcome(airflow: airflow_local.AirflowClient, run: dict[str, Any]) -> Outcome:
+def _outcome(airflow: AirflowClient, run: dict[str, Any]) -> Outcome:
     failures = {
         task["task_id"]: airflow.log_tail(run["dag_run_id"], task["task_id"], task["try_number"])
         for task in airflow.tasks(run["dag_run_id"])

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         "|;,；，、", description="Characters that separate entities in the sequence columns."
     )
 
+    airflow_url: str = Field("", description="An Airflow that runs elsewhere, for `ctr demo`; default one of its own.")
+    airflow_password: SecretStr = Field(
+        SecretStr(""), exclude=True, description="Password of that Airflow's `admin`; kept out of records and versions."
+    )
     spark_master: str = Field(
         "local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection."
     )
@@ -180,7 +184,16 @@ class Settings(BaseSettings):
     def digest(self, *names: str) -> str:
         """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
         are served, or who is told)."""
-        places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "spark_master", "spark_driver_memory"}
+        places = {
+            "home",
+            "lake",
+            "raw",
+            "mlflow_uri",
+            "mlflow_artifacts",
+            "airflow_url",
+            "spark_master",
+            "spark_driver_memory",
+        }
         places |= {name for name in type(self).model_fields if name.startswith(("serve_", "notice_"))}
         chosen = (
             self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)

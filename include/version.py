@@ -1,6 +1,7 @@
 """Which code produced something: kept in manifests and models."""
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Iterable
 from functools import lru_cache
@@ -12,7 +13,11 @@ from include.settings import PROJECT
 
 @lru_cache
 def code_version() -> str:
-    """The short git revision of the checkout (with `+changes` if it is not clean), else the package's version."""
+    """What `CTR_CODE_VERSION` says (images have no history), the short git revision of the checkout (with `+changes` if it is
+    not clean), else the package's version.
+    """
+    if told := os.environ.get("CTR_CODE_VERSION"):
+        return told
     try:
         revision = _git("rev-parse", "--short=12", "HEAD")
         return revision + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")

@@ -148,8 +148,9 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     out.print(Text(f"Report      {lake().uri(report_path(days[-1]))}"))
     out.print(Text(f"Model       {home}ctr models   (registry {settings().registry_uri})"))
     out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
-    option = "" if data is Data.sample else f" DATA={data}"
-    out.print(Text(f"Airflow UI  make ui{option}   (user admin, password in {airflow_local.password_file()})"))
+    if not settings().airflow_url:
+        option = "" if data is Data.sample else f" DATA={data}"
+        out.print(Text(f"Airflow UI  make ui{option}   (user admin, password in {airflow_local.password_file()})"))
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 

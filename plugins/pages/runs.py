@@ -10,7 +10,7 @@ from pydantic import BaseModel, computed_field
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from include.airflow_local import DAG_ID
+from include.airflow_client import DAG_ID
 from include.calendar import day_bounds, log_day_if_known
 from include.links import run_page, task_page
 from include.schemas import Checked

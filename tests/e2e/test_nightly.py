@@ -9,6 +9,7 @@ import pytest
 from e2e_days import BAD, GOOD, ROWS, remove_hostile_rows
 
 from include import airflow_local, demo, registry
+from include.airflow_client import DAG_ID
 from include.backfill import plan
 from include.lake import lake
 from include.schemas import STAGES
@@ -102,7 +103,7 @@ def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recor
     lake().write_record("decision", BAD, {**asked, "verdict": "hold", "reasons": [reason], "may_promote": True})
     with airflow_local.running() as airflow:
         run = next(run for run in airflow.runs() if run["data_interval_start"].startswith(str(BAD)))
-        path = f"/dags/{airflow_local.DAG_ID}"
+        path = f"/dags/{DAG_ID}"
         tasks = {"dag_run_id": run["dag_run_id"], "task_ids": ["decide"], "include_downstream": True}
         airflow.call("POST", f"{path}/clearTaskInstances", json={**tasks, "dry_run": False, "only_failed": False})
         question = answer(airflow, f"{path}/dagRuns/{run['dag_run_id']}", "promote")

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from include import airflow_local, demo
+from include.airflow_client import AirflowClient
 from include.errors import CtrError
 
 DAYS = [date(2023, 7, 17) + timedelta(days=n) for n in range(3)]
@@ -95,8 +96,8 @@ def airflow(monkeypatch) -> Iterator[Airflow]:
     Thread(target=server.serve_forever, daemon=True).start()
 
     @contextmanager
-    def running() -> Iterator[airflow_local.AirflowClient]:
-        yield airflow_local.AirflowClient(f"http://127.0.0.1:{server.server_address[1]}", "")
+    def running() -> Iterator[AirflowClient]:
+        yield AirflowClient(f"http://127.0.0.1:{server.server_address[1]}", "")
 
     monkeypatch.setattr(airflow_local, "running", running)
     monkeypatch.setattr("time.sleep", lambda _: None)
