@@ -9,6 +9,14 @@ for variable in $(compgen -e); do
     unset "$variable"
   fi
 done
+# Spark's drivers read it from a file only.
+if [[ -n ${SPARK_SECRET:-} ]]; then
+  install -d -m 700 /tmp/spark
+  cp "$SPARK_CONF_DIR"/* /tmp/spark
+  echo "spark.authenticate.secret $SPARK_SECRET" >>/tmp/spark/spark-defaults.conf
+  export SPARK_CONF_DIR=/tmp/spark
+  unset SPARK_SECRET
+fi
 # Executors reach the driver by the container's name, on whichever network they share.
 export SPARK_LOCAL_HOSTNAME=${SPARK_LOCAL_HOSTNAME:-$(hostname)}
 exec "$@"
