@@ -21,6 +21,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Re
 from include.calendar import parse_day
 from include.errors import CtrError
 from include.links import model_page, quality_page
+from include.pods import executor_config
 from include.settings import PROJECT, settings
 from include.spark_connection import SparkConnection
 from include.spark_submit import driver_java_options, raw_bytes
@@ -33,6 +34,8 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 
 ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
+GPU_QUEUE = "gpu"
+"""Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/gpu.yaml."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3
 _DATA_ERROR = re.compile(
@@ -100,6 +103,7 @@ class SparkDayOperator(SparkSubmitOperator):
             driver_memory=settings().spark_driver_memory,
             pool="spark",
             execution_timeout=timedelta(hours=2),
+            executor_config=executor_config("spark"),
             **kwargs,
         )
 
@@ -126,7 +130,7 @@ class SparkDayOperator(SparkSubmitOperator):
             raise
 
     def _get_hook(self) -> SparkSubmitHook:
-        """The provider's hook, which on Kubernetes gives `env_vars` to a driver's pod only: in client mode the driver runs here."""
+        """The provider's hook; on Kubernetes it gives `env_vars` to a driver's pod only, and in client mode there is none."""
         hook = super()._get_hook()
         if hook._connection["deploy_mode"] != "cluster":
             hook._env = self.env_vars
@@ -141,7 +145,9 @@ class TrainingOperator(BaseOperator):
 
     def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("pool", "gpu")
-        kwargs.setdefault("queue", "gpu")
+        kwargs.setdefault("queue", GPU_QUEUE)
+        if kwargs["queue"] == GPU_QUEUE:
+            kwargs.setdefault("executor_config", executor_config("gpu"))
         super().__init__(execution_timeout=timedelta(hours=6), **kwargs)
         self.arguments = ["--day", LOG_DAY, *(arguments or [])]
         self.command = command

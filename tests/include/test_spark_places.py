@@ -42,7 +42,7 @@ Submit = Callable[..., Submitted]
 
 @pytest.fixture
 def submit(monkeypatch, tmp_path, home) -> Submit:
-    """Runs the operator over a connection, with a `spark-submit` that notes how it was called, says `says` and ends with `status`."""
+    """Runs the operator over a connection, with a `spark-submit` that notes its call, says something and ends with a status."""
 
     def run(host: str, says: str = "done", status: int = 0, **extra: object) -> Submitted:
         noted = tmp_path / "noted.json"
