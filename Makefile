@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -22,8 +22,12 @@ ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 test: ## Lint, then every test (installs Chromium too, if missing)
 	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
 
-lint: setup ## ruff, mypy and the import rules between the rooms
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
+	@tools/lint.sh
+
+sbom: setup ## What is installed, with licences, as CycloneDX JSON in dist/sbom.json (reproducible, validated)
+	@mkdir -p dist && $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+	  --output-file dist/sbom.json $(BIN)/python
 
 format: setup ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
