@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
+SBOM ?= dist/sbom.json
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,9 +26,9 @@ test: ## Lint, then every test (installs Chromium too, if missing)
 lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
 	@tools/lint.sh
 
-sbom: setup ## What is installed, with licences, as CycloneDX JSON in dist/sbom.json (reproducible, validated)
-	@mkdir -p dist && $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
-	  --output-file dist/sbom.json $(BIN)/python
+sbom: setup ## What is installed, with licences, as CycloneDX JSON (SBOM=dist/sbom.json)
+	@mkdir -p $(dir $(SBOM)) && $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate $(ARGS) \
+	  --output-file $(SBOM) $(BIN)/python
 
 format: setup ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -20,8 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 PROJECT = Path(__file__).resolve().parent.parent
 ALLOWED = PROJECT / "tools" / "allowed_vulnerabilities.yaml"
 KEPT = PROJECT / ".audit_cache" / "found.json"
-_MOST_SECONDS = 120
-_KEPT_FOR = timedelta(days=1)
+PIP_AUDIT = Path(sys.executable).parent / "pip-audit"
+MOST_SECONDS = 120
+KEPT_FOR = timedelta(days=1)
+
+
+class NoAnswerError(Exception):
+    """The service that knows vulnerabilities cannot be asked."""
 
 
 class Vulnerability(BaseModel):
@@ -59,13 +65,12 @@ class Scan(BaseModel):
 
     lock: str
     at: datetime
-    audited: int
     skipped: list[str]
     found: list[Vulnerability]
 
     def is_of(self, lock: str) -> bool:
         """Whether it tells of this lock, and is not too old."""
-        return self.lock == lock and datetime.now(UTC) - self.at < _KEPT_FOR
+        return self.lock == _digest(lock) and datetime.now(UTC) - self.at < KEPT_FOR
 
 
 def faults(found: Iterable[Vulnerability], allowed: Sequence[Allowed], today: date) -> list[str]:
@@ -78,61 +83,68 @@ def faults(found: Iterable[Vulnerability], allowed: Sequence[Allowed], today: da
     return wrong + [str(each) for each in found if not any(entry.covers(each) for entry in allowed)]
 
 
-def ask(files: Sequence[Path], lock: str) -> Scan | str:
-    """What pip-audit finds; a string where it cannot know, and why. Installs and resolves nothing."""
-    command = [str(Path(sys.executable).parent / "pip-audit"), "--no-deps", "--disable-pip", "--format", "json"]
-    command += ["--progress-spinner", "off", "--timeout", "10"]
-    for file in files:
-        command += ["--requirement", str(file)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_MOST_SECONDS)
-        packages = json.loads(done.stdout)["dependencies"]
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_MOST_SECONDS} s"
-    except ValueError:
-        return (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:200]
-    known = [package for package in packages if "skip_reason" not in package]
-    if not known:  # a mirror that has packages and no vulnerabilities answers "not found" to everything
-        return f"the service knows none of the {len(packages)} packages"
+def ask(lock: str) -> Scan:
+    """What pip-audit finds among the lines of a lock; raises `NoAnswerError`. Installs and resolves nothing."""
+    lines = [line for line in lock.splitlines() if "==" in line]
+    _audit(lines[:1])  # tells in a second whether there is anybody to ask the other hundreds
+    packages = _audit(lines)
     return Scan(
-        lock=lock,
+        lock=_digest(lock),
         at=datetime.now(UTC),
-        audited=len(known),
         skipped=[package["name"] for package in packages if "skip_reason" in package],
         found=[
             Vulnerability(package=package["name"], version=package["version"], **vulnerability)
-            for package in known
-            for vulnerability in package["vulns"]
+            for package in packages
+            for vulnerability in package.get("vulns", [])
         ],
     )
 
 
-def scan(files: Sequence[Path]) -> Scan | str:
-    """The scan of these files that was kept, or a new one; a string where there is none, and why."""
-    lock = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def _audit(lines: Sequence[str]) -> list[dict[str, Any]]:
+    command = [str(PIP_AUDIT), "--requirement", "/dev/stdin", "--no-deps", "--disable-pip"]
+    command += ["--format", "json", "--progress-spinner", "off", "--timeout", "10"]
+    try:
+        done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=MOST_SECONDS)
+        packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"no answer within {MOST_SECONDS} s") from None
+    except ValueError:
+        raise NoAnswerError((done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:200]) from None
+    if all("skip_reason" in package for package in packages):
+        raise NoAnswerError("it knows nothing of them, as a mirror that has packages alone")
+    return packages
+
+
+def _digest(lock: str) -> str:
+    return hashlib.sha256(lock.encode()).hexdigest()
+
+
+def scan(lock: str) -> Scan:
+    """The scan of this lock that was kept, or a new one."""
     if KEPT.exists() and (kept := Scan.model_validate_json(KEPT.read_text())).is_of(lock):
         return kept
-    new = ask(files, lock)
-    if isinstance(new, Scan):
-        KEPT.parent.mkdir(exist_ok=True)
-        KEPT.write_text(new.model_dump_json(indent=1))
+    new = ask(lock)
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(new.model_dump_json(indent=1))
     return new
 
 
 def main() -> int:
-    """Prints a line for each fault, or one that says what was done; 1 where anything is wrong."""
-    allowed = TypeAdapter(list[Allowed]).validate_python(yaml.safe_load(ALLOWED.read_text()) or [])
-    told = scan(sorted(PROJECT.glob("requirements*.txt")))
-    found = told.found if isinstance(told, Scan) else []
-    wrong = faults(found, allowed, datetime.now(UTC).date())
-    if isinstance(told, str):
-        print(f"Vulnerabilities: NOT scanned, the service cannot be asked ({told}).")
+    """Prints a line that says what was done, and one for each fault; 1 where there is any."""
+    allowed = TypeAdapter(list[Allowed]).validate_python(yaml.safe_load(ALLOWED.read_text()))
+    found: list[Vulnerability] = []
+    try:
+        told = scan("".join(path.read_text() for path in sorted(PROJECT.glob("requirements*.txt"))))
+    except NoAnswerError as error:
+        print(f"Vulnerabilities: NOT scanned, the service cannot be asked ({error}).")
     else:
-        missing = f"; the service does not know {', '.join(told.skipped)}" if told.skipped else ""
-        print(f"Vulnerabilities: {told.audited} packages scanned at {told.at:%Y-%m-%d %H:%M} UTC{missing}.")
+        found = told.found
+        unknown = f", of which the service does not know {', '.join(told.skipped)}" if told.skipped else ""
+        print(f"Vulnerabilities: the lock was scanned at {told.at:%Y-%m-%d %H:%M} UTC{unknown}.")
         for entry in allowed:
             if not any(entry.covers(each) for each in found):
                 print(f"- no longer found, delete it from {ALLOWED.name}: {entry.package} {entry.id}")
+    wrong = faults(found, allowed, datetime.now(UTC).date())
     for line in wrong:
         print(f"- {line}", file=sys.stderr)
     if wrong:
