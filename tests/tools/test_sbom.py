@@ -1,4 +1,4 @@
-"""The bill of materials names what is installed at the versions of the lock, with licences, and nothing that changes by itself."""
+"""The bill of materials: what is installed, at the versions of the lock, with licences, and nothing that changes by itself."""
 
 import json
 import re
