@@ -72,13 +72,14 @@ class SparkConnection:
         elif self.cluster:
             own = {}  # spark-submit's own messages at level INFO tell the provider how the driver ended
         else:
-            own = {"spark.log.level": "ERROR", "spark.pyspark.driver.python": sys.executable}
+            own = {"spark.log.level": "ERROR"}
         return {**own, **self.conf, _DRIVER_JAVA: f"{java} {self.conf.get(_DRIVER_JAVA, '')}".strip()}
 
     def environment(self) -> dict[str, str]:
         """What the driver's process needs in its environment beyond what it has there."""
         if not self.cluster:
-            return {"PYTHONPATH": python_path()}
+            # Executors need no Python: no job has code of its own that Spark would run in one.
+            return {"PYTHONPATH": python_path(), "PYSPARK_DRIVER_PYTHON": sys.executable}
         settings = {name: value for name, value in os.environ.items() if name.startswith("CTR_")}
         return {"PYTHONPATH": str(PROJECT)} | {
             name: value for name, value in settings.items() if name not in _KEPT_HERE

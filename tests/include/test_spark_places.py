@@ -103,8 +103,8 @@ def test_in_client_mode_the_driver_is_this_interpreter_with_this_code_and_these_
     assert called.argv[-5:] == [JOB, *DAY]
     assert called.environment["PYTHONPATH"].split(":")[0] == str(PROJECT)
     assert called.environment["CTR_LAKE"] == "hdfs://lake.example/ctr"
-    assert called.conf["spark.pyspark.driver.python"] == sys.executable
-    assert "spark.pyspark.python" not in called.conf, "executors run no Python, and need not have this one's path"
+    assert called.environment["PYSPARK_DRIVER_PYTHON"] == sys.executable
+    assert sys.executable not in called.argv, "executors run no Python, and need not have this one's path"
 
 
 def test_only_a_driver_that_computes_on_a_small_day_gets_the_simple_compiler(submit):
