@@ -1,6 +1,7 @@
 """The connection alone decides where Spark runs: the command that the provider makes of it, and how each place's end is read."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,6 +129,13 @@ def test_the_connection_carries_what_its_cluster_needs_of_spark_submit(submit):
     assert called.conf["spark.driver.extraJavaOptions"].startswith("-Duser.timezone=UTC")
     assert called.conf["spark.driver.extraJavaOptions"].endswith("-Dfrom=connection")
     assert submit("yarn", queue="nightly").option("--queue") == "nightly"
+
+
+def test_each_connection_in_the_documentation_works_as_it_stands(submit):
+    text = (PROJECT / "docs/operations.md").read_text()
+    connections = [json.loads(found) for found in re.findall(r"AIRFLOW_CONN_SPARK_DEFAULT='(.*?)'", text, re.DOTALL)]
+    places = [submit(connection["host"], **connection["extra"]).option("--master") for connection in connections]
+    assert [place.split(":")[0].split("[")[0] for place in places] == ["local", "spark", "yarn", "k8s"]
 
 
 def test_a_driver_on_kubernetes_gets_code_of_its_image_and_settings_but_no_secret(submit, monkeypatch):
