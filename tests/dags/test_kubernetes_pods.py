@@ -8,7 +8,7 @@ from include.pods import executor_config
 from include.settings import PROJECT, settings
 
 FOLDER = PROJECT / "include" / "kubernetes"
-IMAGE = "images.example/ctr-daily:1"
+IMAGE = "images.example/ctr-airflow:1"
 
 
 def load_dag():
@@ -80,9 +80,10 @@ def test_an_ordinary_task_runs_anywhere(pods):
     assert "tolerations" not in spec
 
 
-def test_every_pod_has_the_image_and_command_of_the_executor(pods):
-    for pod in pods.values():
-        assert base(pod)["image"] == IMAGE
+def test_every_pod_has_the_command_of_the_executor_and_its_image_or_the_trainers(pods):
+    for name, pod in pods.items():
+        trains = name in ("embed_texts", "embed_cold", "train", "evaluate", "gate")
+        assert base(pod)["image"] == ("ctr-trainer-cuda" if trains else IMAGE)
         assert base(pod)["args"][:2] == ["python", "-m"]
         assert pod["spec"]["restartPolicy"] == "Never", "Airflow retries"
 
