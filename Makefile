@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
+SBOM ?= dist/sbom.json
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +23,12 @@ ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 test: ## Lint, then every test (installs Chromium too, if missing)
 	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
 
-lint: setup ## ruff, mypy and the import rules between the rooms
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
+	@tools/lint.sh
+
+sbom: setup ## What is installed, with licences, as CycloneDX JSON (SBOM=dist/sbom.json)
+	@mkdir -p $(dir $(SBOM)) && $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate $(ARGS) \
+	  --output-file $(SBOM) $(BIN)/python
 
 format: setup ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -246,9 +246,11 @@ def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
 def _spark_recompute(home: Path, day: date) -> Result:
     out = home / "recomputed"
     shutil.rmtree(out, ignore_errors=True)
+    raw = sum(map(raw_bytes, lake().days("logs")))
+    java = driver_java_options("history", raw, settings().spark_master)
     command = [str(Path(sys.executable).parent / "spark-submit"), "--master", settings().spark_master]
     command += ["--driver-memory", settings().spark_driver_memory, "--conf", "spark.log.level=ERROR"]
-    command += ["--driver-java-options", driver_java_options("history", sum(map(raw_bytes, lake().days("logs"))))]
+    command += ["--driver-java-options", java]
     command += [str(PROJECT / "benchmarks/spark_recompute.py"), "--day", str(day), "--out", str(out)]
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),

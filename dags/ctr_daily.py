@@ -170,7 +170,6 @@ with DAG(
         task_id="monitor",
         command="monitor",
         pool="default_pool",
-        queue="default",
         doc_md="The champion's figures of the day, drift of its inputs, freshness. Stops nothing.",
     )
     gate = TrainingOperator(
@@ -193,7 +192,6 @@ with DAG(
         task_id="report",
         command="report",
         pool="default_pool",
-        queue="default",
         doc_md="One HTML page of the day, also of a day that failed.",
     )
 

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.exceptions import AirflowException, AirflowSkipException
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
@@ -20,7 +21,9 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Re
 from include.calendar import parse_day
 from include.errors import CtrError
 from include.links import model_page, quality_page
+from include.pods import executor_config
 from include.settings import PROJECT, settings
+from include.spark_connection import SparkConnection
 from include.spark_submit import driver_java_options, raw_bytes
 
 if TYPE_CHECKING:
@@ -31,8 +34,14 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 
 ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
+GPU_QUEUE = "gpu"
+"""Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/gpu.yaml."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3
+_DATA_ERROR = re.compile(
+    rf"(Error code is|Kubernetes spark exit code is|User application exited with status):? {DATA_ERROR_STATUS}\b"
+)
+"""How a driver's exit status is told by spark-submit, by Kubernetes and by YARN's diagnostics."""
 
 
 class UnretryableError(CtrError):
@@ -92,9 +101,9 @@ class SparkDayOperator(SparkSubmitOperator):
             application_args=["--from", LOG_DAY, "--to", LOG_DAY],
             name=f"ctr-{job}-{LOG_DAY}",
             driver_memory=settings().spark_driver_memory,
-            env_vars={"PYTHONPATH": str(PROJECT), "PYSPARK_PYTHON": sys.executable},
             pool="spark",
             execution_timeout=timedelta(hours=2),
+            executor_config=executor_config("spark"),
             **kwargs,
         )
 
@@ -103,18 +112,29 @@ class SparkDayOperator(SparkSubmitOperator):
         return parse_day(str((self.application_args or [])[1]))
 
     def execute(self, context: "Context") -> Any:
-        """Runs the job; raises `UnretryableError` for exit status 2."""
-        java = driver_java_options(self.job, raw_bytes(self.log_day()))
-        self.conf = {"spark.driver.extraJavaOptions": java, "spark.log.level": "ERROR"}
+        """Runs the job where the connection says; raises `UnretryableError` for exit status 2."""
+        place = SparkConnection.of(self._conn_id)
+        self.application = place.application(self.job)
+        self.conf = place.options(driver_java_options(self.job, raw_bytes(self.log_day()), place.master))
+        self.env_vars = place.environment()
+        self._yarn_track_via_rm_api = place.on_yarn_nodes
         try:
             return super().execute(context)
-        except AirflowException as error:
-            if re.search(rf"Error code is: {DATA_ERROR_STATUS}\b", str(error)):
+        except (AirflowException, RuntimeError) as error:
+            if _DATA_ERROR.search(str(error)):
+                log = "the driver's log on the cluster" if place.cluster else "this task's log"
                 raise UnretryableError(
                     f"The Spark job {self.name} ended with an error that a retry cannot mend: "
-                    "see the lines from 'Error:' on in this task's log."
+                    f"see the lines from 'Error:' on in {log}."
                 ) from None
             raise
+
+    def _get_hook(self) -> SparkSubmitHook:
+        """The provider's hook; on Kubernetes it gives `env_vars` to a driver's pod only, and in client mode there is none."""
+        hook = super()._get_hook()
+        if hook._connection["deploy_mode"] != "cluster":
+            hook._env = self.env_vars
+        return hook
 
 
 class TrainingOperator(BaseOperator):
@@ -125,7 +145,9 @@ class TrainingOperator(BaseOperator):
 
     def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("pool", "gpu")
-        kwargs.setdefault("queue", "gpu")
+        kwargs.setdefault("queue", GPU_QUEUE)
+        if kwargs["queue"] == GPU_QUEUE:
+            kwargs.setdefault("executor_config", executor_config("gpu"))
         super().__init__(execution_timeout=timedelta(hours=6), **kwargs)
         self.arguments = ["--day", LOG_DAY, *(arguments or [])]
         self.command = command

@@ -140,6 +140,10 @@ class Settings(BaseSettings):
         description="`package.module:function` that is called with the `include.alerts.Notice` of every failure.",
     )
 
+    kubernetes_pods: Path | None = Field(
+        None,
+        description="Folder of gpu.yaml and spark.yaml, as include/kubernetes: what the pods of such tasks have of their own.",
+    )
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
@@ -184,17 +188,9 @@ class Settings(BaseSettings):
     def digest(self, *names: str) -> str:
         """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
         are served, or who is told)."""
-        places = {
-            "home",
-            "lake",
-            "raw",
-            "mlflow_uri",
-            "mlflow_artifacts",
-            "airflow_url",
-            "spark_master",
-            "spark_driver_memory",
-        }
-        places |= {name for name in type(self).model_fields if name.startswith(("serve_", "notice_"))}
+        places = {"home", "lake", "raw", "kubernetes_pods"}
+        elsewhere = ("airflow_", "mlflow_", "notice_", "serve_", "spark_driver_", "spark_master")
+        places |= {name for name in type(self).model_fields if name.startswith(elsewhere)}
         chosen = (
             self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)
         )

@@ -37,13 +37,13 @@ def raw_bytes(day: date) -> int:
     return sum(int(raw.fs.size(raw.full(f"{day_folder(day)}/{name}")) or 0) for name in raw.day_files(day))
 
 
-def driver_java_options(job: str, raw: int) -> str:
-    """Options of the driver's JVM for a job over `raw` bytes of logs, all its days together: where they are few, most of the
-    time is the JVM's warm-up, which a simpler compiler halves.
+def driver_java_options(job: str, raw: int, master: str) -> str:
+    """Options of the driver's JVM for a job over `raw` bytes of logs, all its days together: where they are few and the driver
+    computes (a local master), most of the time is the JVM's warm-up, which a simpler compiler halves.
 
     Where they are many, the code that Spark generates for wide rows is longer than what the JVM compiles unless told to.
     """
-    small = raw < _QUICK_BELOW[job] and settings().spark_master.startswith("local")
+    small = raw < _QUICK_BELOW[job] and master.startswith("local")
     return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
@@ -57,7 +57,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
         str(Path(sys.executable).parent / "spark-submit"),
         *("--master", settings().spark_master),
         *("--driver-memory", settings().spark_driver_memory),
-        *("--driver-java-options", driver_java_options(job, raw)),
+        *("--driver-java-options", driver_java_options(job, raw, settings().spark_master)),
         *("--conf", "spark.log.level=ERROR"),
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),

@@ -1,0 +1,139 @@
+"""The pods that the KubernetesExecutor makes of the DAG's tasks: its own way from the serialized DAG to what it sends."""
+
+import pytest
+import yaml
+
+from include.errors import SettingError
+from include.pods import executor_config
+from include.settings import PROJECT, settings
+
+FOLDER = PROJECT / "include" / "kubernetes"
+IMAGE = "images.example/ctr-airflow:1"
+
+
+def load_dag():
+    """The DAG as the scheduler has it: parsed, written to the database and read again."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags" / "ctr_daily.py"))
+    assert bag.import_errors == {}
+    return DagSerialization.from_dict(DagSerialization.to_dict(bag.dags["ctr_daily"]))
+
+
+@pytest.fixture(scope="module")
+def pods():
+    """The final pod of each task, as it is sent to Kubernetes."""
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CTR_KUBERNETES_PODS", str(FOLDER))
+        settings.cache_clear()
+        dag = load_dag()
+    settings.cache_clear()
+
+    def pod_of(task):
+        pod = PodGenerator.construct_pod(
+            dag_id=dag.dag_id,
+            task_id=task.task_id,
+            pod_id=f"ctr-daily-{task.task_id}",
+            try_number=1,
+            kube_image=IMAGE,
+            date=None,
+            args=["python", "-m", "airflow.sdk.execution_time.execute_workload"],
+            pod_override_object=PodGenerator.from_obj(task.executor_config),
+            base_worker_pod=PodGenerator.deserialize_model_file(str(FOLDER / "pod-template.yaml")),
+            namespace="ctr",
+            scheduler_job_id="1",
+            run_id="scheduled__2023-07-18T00:00:00+00:00",
+        )
+        return PodGenerator.serialize_pod(pod)
+
+    return {task.task_id: pod_of(task) for task in dag.tasks}
+
+
+def base(pod):
+    """The container in which the task runs."""
+    (container,) = pod["spec"]["containers"]
+    assert container["name"] == "base"
+    return container
+
+
+def test_tasks_of_the_gpu_queue_and_no_others_get_a_gpu(pods):
+    with_gpu = {name for name, pod in pods.items() if "nvidia.com/gpu" in base(pod)["resources"]["limits"]}
+    assert with_gpu == {"embed_texts", "embed_cold", "train", "evaluate", "gate"}
+
+
+def test_a_training_task_goes_to_a_gpu_node_with_memory_to_share(pods):
+    pod = pods["train"]
+    assert base(pod)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert [toleration["key"] for toleration in pod["spec"]["tolerations"]] == ["nvidia.com/gpu"]
+    assert {"name": "shm", "mountPath": "/dev/shm"} in base(pod)["volumeMounts"]
+    (shm,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "shm"]
+    assert shm["emptyDir"]["medium"] == "Memory"
+
+
+def test_an_ordinary_task_runs_anywhere(pods):
+    spec = pods["promote"]["spec"]
+    assert "nodeSelector" not in spec
+    assert "tolerations" not in spec
+
+
+def test_every_pod_has_the_command_of_the_executor_and_its_image_or_the_trainers(pods):
+    for name, pod in pods.items():
+        trains = name in ("embed_texts", "embed_cold", "train", "evaluate", "gate")
+        assert base(pod)["image"] == ("ctr-trainer-cuda" if trains else IMAGE)
+        assert base(pod)["args"][:2] == ["python", "-m"]
+        assert pod["spec"]["restartPolicy"] == "Never", "Airflow retries"
+
+
+def test_no_task_is_root_or_can_become_it_or_write_to_its_image(pods):
+    for pod in pods.values():
+        container = base(pod)["securityContext"]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert container["readOnlyRootFilesystem"] is True
+        assert container["allowPrivilegeEscalation"] is False
+        assert container["capabilities"] == {"drop": ["ALL"]}
+        writable = {mount["mountPath"] for mount in base(pod)["volumeMounts"]}
+        assert {"/scratch", "/tmp"} <= writable
+        for variable in ("HOME", "AIRFLOW_HOME", "CTR_HOME"):
+            (value,) = [entry["value"] for entry in base(pod)["env"] if entry["name"] == variable]
+            assert value.startswith("/scratch")
+
+
+def test_secrets_come_by_reference_only(pods):
+    for pod in pods.values():
+        assert {"secretRef": {"name": "ctr-daily"}} in base(pod)["envFrom"]
+        for entry in base(pod)["env"]:
+            assert not any(word in entry["name"] for word in ("SECRET", "PASSWORD", "TOKEN", "KEY", "CONN")), entry
+
+
+def test_only_a_spark_driver_may_speak_to_kubernetes_and_tells_executors_its_address(pods):
+    drivers = {name for name, pod in pods.items() if pod["spec"]["automountServiceAccountToken"]}
+    assert drivers == {"ingest_logs", "build_features", "build_training_table"}
+    address = [entry for entry in base(pods["ingest_logs"])["env"] if entry["name"] == "SPARK_LOCAL_HOSTNAME"]
+    assert address[0]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+
+
+def test_without_the_setting_no_task_has_a_pod_of_its_own():
+    settings.cache_clear()
+    assert {task.task_id: task.executor_config for task in load_dag().tasks if task.executor_config} == {}
+
+
+def test_a_folder_without_the_file_is_refused_with_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("CTR_KUBERNETES_PODS", str(tmp_path))
+    settings.cache_clear()
+    with pytest.raises(SettingError, match="copy include/kubernetes"):
+        executor_config("gpu")
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_field_is_one_that_kubernetes_has(path):
+    """The provider passes over unknown fields in silence: a misspelt one would be missing in the cluster."""
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+    assert PodGenerator.serialize_pod(PodGenerator.deserialize_model_file(str(path))) == yaml.safe_load(
+        path.read_text()
+    )

@@ -1,0 +1,158 @@
+"""Looks for known vulnerabilities of the locked packages, with pip-audit; once a day, or when the lock has changed.
+
+    .venv/bin/python tools/audit_lock.py
+
+What is found fails, unless tools/allowed_vulnerabilities.yaml allows it until a date that has not passed. Where the service that
+knows vulnerabilities cannot be reached, a line says so and nothing fails: a check of the code must not need a network.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+PROJECT = Path(__file__).resolve().parent.parent
+ALLOWED = PROJECT / "tools" / "allowed_vulnerabilities.yaml"
+KEPT = PROJECT / ".audit_cache" / "found.json"
+PIP_AUDIT = Path(sys.executable).parent / "pip-audit"
+MOST_SECONDS = 120
+KEPT_FOR = timedelta(days=1)
+
+
+class NoAnswerError(Exception):
+    """The service that knows vulnerabilities cannot be asked."""
+
+
+class Vulnerability(BaseModel):
+    """A known vulnerability of a locked package."""
+
+    package: str
+    version: str
+    id: str
+    aliases: list[str] = []
+    fix_versions: list[str] = []
+
+    def __str__(self) -> str:
+        """One line: what it is, and the versions that mend it."""
+        names = ", ".join([self.id, *self.aliases])
+        return f"{self.package} {self.version}: {names}; fixed in {', '.join(self.fix_versions) or 'no version yet'}"
+
+
+class Allowed(BaseModel):
+    """A vulnerability that is known and accepted until a date, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    package: str
+    why: str = Field(min_length=20)
+    until: date
+
+    def covers(self, found: Vulnerability) -> bool:
+        """Whether this is about what was found, by its id or by one of its other names."""
+        return self.package == found.package and self.id in (found.id, *found.aliases)
+
+
+class Scan(BaseModel):
+    """What the service knew of a lock, and when."""
+
+    lock: str
+    at: datetime
+    skipped: list[str]
+    found: list[Vulnerability]
+
+    def is_of(self, lock: str) -> bool:
+        """Whether it tells of this lock, and is not too old."""
+        return self.lock == _digest(lock) and datetime.now(UTC) - self.at < KEPT_FOR
+
+
+def faults(found: Iterable[Vulnerability], allowed: Sequence[Allowed], today: date) -> list[str]:
+    """Why a scan fails, a line for each reason; empty where it does not."""
+    wrong = [
+        f"allowed until {entry.until}, which has passed: {entry.package} {entry.id} ({entry.why})"
+        for entry in allowed
+        if entry.until < today
+    ]
+    return wrong + [str(each) for each in found if not any(entry.covers(each) for entry in allowed)]
+
+
+def ask(lock: str) -> Scan:
+    """What pip-audit finds among the lines of a lock; raises `NoAnswerError`. Installs and resolves nothing."""
+    lines = [line for line in lock.splitlines() if "==" in line]
+    _audit(lines[:1])  # tells in a second whether there is anybody to ask the other hundreds
+    packages = _audit(lines)
+    return Scan(
+        lock=_digest(lock),
+        at=datetime.now(UTC),
+        skipped=[package["name"] for package in packages if "skip_reason" in package],
+        found=[
+            Vulnerability(package=package["name"], version=package["version"], **vulnerability)
+            for package in packages
+            for vulnerability in package.get("vulns", [])
+        ],
+    )
+
+
+def _audit(lines: Sequence[str]) -> list[dict[str, Any]]:
+    command = [str(PIP_AUDIT), "--requirement", "/dev/stdin", "--no-deps", "--disable-pip"]
+    command += ["--format", "json", "--progress-spinner", "off", "--timeout", "10"]
+    try:
+        done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=MOST_SECONDS)
+        packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"no answer within {MOST_SECONDS} s") from None
+    except ValueError:
+        raise NoAnswerError((done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:200]) from None
+    if all("skip_reason" in package for package in packages):
+        raise NoAnswerError("it knows nothing of them, as a mirror that has packages alone")
+    return packages
+
+
+def _digest(lock: str) -> str:
+    return hashlib.sha256(lock.encode()).hexdigest()
+
+
+def scan(lock: str) -> Scan:
+    """The scan of this lock that was kept, or a new one."""
+    if KEPT.exists() and (kept := Scan.model_validate_json(KEPT.read_text())).is_of(lock):
+        return kept
+    new = ask(lock)
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(new.model_dump_json(indent=1))
+    return new
+
+
+def main() -> int:
+    """Prints a line that says what was done, and one for each fault; 1 where there is any."""
+    allowed = TypeAdapter(list[Allowed]).validate_python(yaml.safe_load(ALLOWED.read_text()))
+    found: list[Vulnerability] = []
+    try:
+        told = scan("".join(path.read_text() for path in sorted(PROJECT.glob("requirements*.txt"))))
+    except NoAnswerError as error:
+        print(f"Vulnerabilities: NOT scanned, the service cannot be asked ({error}).")
+    else:
+        found = told.found
+        unknown = f", of which the service does not know {', '.join(told.skipped)}" if told.skipped else ""
+        print(f"Vulnerabilities: the lock was scanned at {told.at:%Y-%m-%d %H:%M} UTC{unknown}.")
+        for entry in allowed:
+            if not any(entry.covers(each) for each in found):
+                print(f"- no longer found, delete it from {ALLOWED.name}: {entry.package} {entry.id}")
+    wrong = faults(found, allowed, datetime.now(UTC).date())
+    for line in wrong:
+        print(f"- {line}", file=sys.stderr)
+    if wrong:
+        print(
+            f"Next: raise the version (`tools/lock.sh --upgrade-package NAME`), or see {ALLOWED.name}.", file=sys.stderr
+        )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
