@@ -1,8 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui up demo-cluster down test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
+TRAINER ?= cpu
+STACK = CODE_VERSION=$$(git rev-parse --short=12 HEAD) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
+  docker compose $(if $(filter gpu,$(TRAINER)),--profile gpu)
 SBOM ?= dist/sbom.json
 
 help: ## Show this help
@@ -19,6 +22,18 @@ demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red chec
 
 ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 	@$(BIN)/ctr ui --data $(DATA)
+
+up: ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
+	@tools/secrets.sh
+	@$(STACK) up --build --detach --wait
+	@echo "Airflow: $${AIRFLOW_URL:-http://localhost:$${AIRFLOW_PORT:-8080}}  user admin, password in secrets/airflow_admin_password"
+	@echo "MLflow:  http://localhost:$${MLFLOW_PORT:-5000}  user admin, password in secrets/mlflow_admin_password"
+
+demo-cluster: up ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
+	@$(STACK) --profile demo run --build --rm demo
+
+down: ## Stop the stack; its data stay in its volumes
+	@$(STACK) --profile gpu --profile demo down
 
 test: ## Lint, then every test (installs Chromium too, if missing)
 	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
