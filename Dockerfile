@@ -51,6 +51,7 @@ ARG CODE_VERSION=""
 WORKDIR /opt/ctr
 # The code is on the path, not installed: a change of it rebuilds no package.
 ENV PYTHONPATH=/opt/ctr AIRFLOW_HOME=/run/airflow CTR_HOME=/var/lib/ctr CTR_CODE_VERSION=${CODE_VERSION} GX_ANALYTICS_ENABLED=false
+COPY --chmod=755 include/containers/ctr /usr/local/bin/
 USER 10001
 
 FROM project AS airflow

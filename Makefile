@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui up demo-cluster down test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -23,8 +23,10 @@ demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red chec
 ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 	@$(BIN)/ctr ui --data $(DATA)
 
-up: ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
+secrets: ## Generate the stack's secrets that are missing, into secrets/
 	@tools/secrets.sh
+
+up: secrets ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
 	@$(STACK) up --build --detach --wait
 	@echo "Airflow: $${AIRFLOW_URL:-http://localhost:$${AIRFLOW_PORT:-8080}}  user admin, password in secrets/airflow_admin_password"
 	@echo "MLflow:  http://localhost:$${MLFLOW_PORT:-5000}  user admin, password in secrets/mlflow_admin_password"

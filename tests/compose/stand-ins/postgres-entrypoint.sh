@@ -2,8 +2,8 @@
 # What the official image does at its first start, as far as the stack asks for it.
 set -euo pipefail
 if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
-  mkdir -p -m 700 "$PGDATA"
-  # shellcheck disable=SC2086  arguments of initdb
+  mkdir -p "$PGDATA" && chmod 700 "$PGDATA"
+  # shellcheck disable=SC2086 # arguments of initdb
   initdb --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" $POSTGRES_INITDB_ARGS >/dev/null
   echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
   pg_ctl -w start -o "-c listen_addresses=''" >/dev/null
