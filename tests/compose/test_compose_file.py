@@ -1,0 +1,130 @@
+"""What docker-compose.yaml promises: least privilege, health, secrets from files only, two published ports."""
+
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from include.settings import PROJECT, Settings
+
+STACK = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
+SERVICES = STACK["services"]
+ONE_SHOT = {"init", "hdfs-init", "demo"}
+LONG_RUNNING = sorted(SERVICES.keys() - ONE_SHOT)
+ENTRYPOINT = PROJECT / "include/containers/entrypoint.sh"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_has_no_privilege_that_it_does_not_need(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert not service.get("privileged")
+    assert not service.get("network_mode")
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_a_service_comes_back_and_tells_whether_it_is_healthy(name):
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    # MLflow's check is in its image.
+    assert name == "mlflow" or service["healthcheck"]["test"]
+
+
+def test_only_airflow_and_mlflow_can_be_reached_and_by_default_from_this_host_alone():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {"api-server", "mlflow"}
+    assert all(port.startswith("${CTR_BIND:-127.0.0.1}:") for ports in published.values() for port in ports)
+
+
+def test_what_has_no_login_is_in_internal_networks_only():
+    internal = {name for name, network in STACK["networks"].items() if (network or {}).get("internal")}
+    outside = {name for name, service in SERVICES.items() if set(service["networks"]) - internal}
+    assert outside == {"api-server", "mlflow", "dag-processor", "worker", "trainer", "trainer-gpu"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_secrets_come_from_files_that_the_service_has(name):
+    service = SERVICES[name]
+    environment = service.get("environment", {})
+    for key, value in environment.items():
+        if re.search(r"(PASSWORD|SECRET|TOKEN|_KEY|BROKER_URL)", key):
+            assert key.endswith(("_FROM_FILE", "_FILE")), f"{key} is written out"
+            assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name} does not get {value}"
+        assert "://" not in str(value) or "@" not in str(value), f"{key} holds a password"
+
+
+def test_every_secret_is_generated():
+    script = (PROJECT / "tools/secrets.sh").read_text()
+    assert {name for name in STACK["secrets"] if name in script} == STACK["secrets"].keys()
+
+
+def test_settings_of_the_project_are_ones_that_it_knows():
+    known = {f"CTR_{name.upper()}" for name in Settings.model_fields}
+    told = {
+        key.removesuffix("_FROM_FILE")
+        for service in SERVICES.values()
+        for key in service.get("environment", {})
+        if key.startswith("CTR_")
+    }
+    assert told <= known
+
+
+def test_images_of_others_have_a_version():
+    others = [service["image"] for service in SERVICES.values() if not service["image"].startswith("ctr-")]
+    bases = re.findall(r"^ARG \w+_IMAGE=(.*)$", (PROJECT / "Dockerfile").read_text(), re.M)
+    assert len(bases) == 2
+    for image in [*(image.removesuffix("}").split(":-")[1] for image in others), *bases]:
+        assert re.search(r":\d+\.\d+\.?\d*", image), image
+
+
+def test_the_two_trainers_take_the_same_queue_and_only_one_of_them_has_a_gpu():
+    assert SERVICES["trainer"]["command"] == SERVICES["trainer-gpu"]["command"]
+    reservations = {name for name, service in SERVICES.items() if "reservations" in service["deploy"]["resources"]}
+    assert reservations == {"trainer-gpu"}
+    assert SERVICES["trainer-gpu"]["profiles"] == ["gpu"]
+
+
+def enter(*command, **environment):
+    return subprocess.run(
+        ["bash", str(ENTRYPOINT), *command],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_entrypoint_gives_a_secret_to_the_command(tmp_path):
+    (tmp_path / "secret").write_text("s3cret value\n")
+    done = enter("printenv", "API_KEY", API_KEY_FROM_FILE=str(tmp_path / "secret"))
+    assert done.stdout == "s3cret value\n"
+    assert enter("printenv", "API_KEY_FROM_FILE", API_KEY_FROM_FILE=str(tmp_path / "secret")).returncode
+
+
+def test_the_entrypoint_tells_a_secret_that_is_not_there(tmp_path):
+    done = enter("true", API_KEY_FROM_FILE=str(tmp_path / "none"))
+    assert done.returncode
+    assert f"API_KEY_FROM_FILE: {tmp_path}/none cannot be read" in done.stderr
+    assert "make secrets" in done.stderr
+
+
+def test_secrets_are_generated_once_and_can_be_entered_by_the_owner_only(tmp_path):
+    (tmp_path / "tools").mkdir()
+    script = tmp_path / "tools/secrets.sh"
+    script.write_text((PROJECT / "tools/secrets.sh").read_text())
+    subprocess.run(["bash", str(script)], check=True)
+    folder = tmp_path / "secrets"
+    assert {path.name for path in folder.iterdir()} == STACK["secrets"].keys()
+    assert folder.stat().st_mode & 0o077 == 0
+    first = {path.name: path.read_text() for path in folder.iterdir()}
+    assert len(set(first.values())) == len(first)
+    assert first["redis_password"] in first["celery_broker_url"]
+    (folder / "spark_secret").unlink()
+    subprocess.run(["bash", str(script)], check=True)
+    second = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {name for name in first if first[name] != second[name]} == {"spark_secret"}
