@@ -33,11 +33,17 @@ class AirflowClient:
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
 
-        Tried again: for a minute on status 503, SQLite's lock, which the scheduler holds for a moment; for three minutes a
-        backfill that is refused because of one whose runs have ended, or were never made, which the scheduler closes by then.
+        Tried again: for a minute where nobody answers (a restart), or with status 503 (SQLite's lock, which the scheduler holds
+        for a moment); for three minutes a backfill that is refused because of one whose runs have ended, or were never made, which the scheduler closes by then.
         """
         for number in range(_CLOSING_TRIES):
-            answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+            except httpx.TransportError as error:
+                if number < _BUSY_TRIES:
+                    time.sleep(2)
+                    continue
+                raise CtrError(f"Airflow does not answer at {self.url}: {error}") from error
             locked = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and number < _BUSY_TRIES
             earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
             if not locked and not earlier:

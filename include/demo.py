@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+import httpx
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -146,7 +147,13 @@ def _airflow() -> Iterator[AirflowClient]:
             yield airflow
         return
     airflow = AirflowClient(settings().airflow_url, settings().airflow_password.get_secret_value())
-    airflow.login()
+    try:
+        airflow.login()
+    except httpx.HTTPError as error:
+        raise CtrError(
+            f"Airflow at {airflow.url} (CTR_AIRFLOW_URL) did not let `admin` in: {error}. Is it up (`docker compose ps`), and is "
+            "CTR_AIRFLOW_PASSWORD the password? Then repeat the command, which goes on where this one has stopped."
+        ) from error
     airflow.wait_for_dag()
     yield airflow
 

@@ -9,3 +9,5 @@ fi
 if ! airflow users list --output plain | awk 'NR > 1 {print $2}' | grep -qx admin; then
   airflow users create --username admin --role Admin --firstname First --lastname User --email admin@localhost --password "$ADMIN_PASSWORD"
 fi
+# Who may look at runs and logs may look at the pages.
+airflow roles add-perms Viewer User --resource Plugins --action can_read
