@@ -34,7 +34,8 @@ class AirflowClient:
         """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
 
         Tried again: for a minute where nobody answers (a restart), or with status 503 (SQLite's lock, which the scheduler holds
-        for a moment); for three minutes a backfill that is refused because of one whose runs have ended, or were never made, which the scheduler closes by then.
+        for a moment); for three minutes a backfill that is refused because of one whose runs have ended, or were never made,
+        which the scheduler closes by then.
         """
         for number in range(_CLOSING_TRIES):
             try:
