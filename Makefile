@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui test lint format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui test test-services lint format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -19,8 +19,12 @@ demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red chec
 ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
 	@$(BIN)/ctr ui --data $(DATA)
 
-test: ## Lint, then every test (installs Chromium too, if missing)
+test: ## Lint, then every test but the slow ones of test-services (installs Chromium and PostgreSQL too, if missing)
 	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
+
+# Days and nights on a cluster take minutes each: pytest leaves those marked `slow` out unless asked, as here.
+test-services: ## On real services started for it: HDFS, Spark's standalone cluster, Airflow on PostgreSQL; nodes are killed
+	@tools/setup.sh --tests && $(BIN)/pytest -m services $(ARGS)
 
 lint: setup ## ruff, mypy and the import rules between the rooms
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
