@@ -1,12 +1,14 @@
 """Real services for the tests of this folder, started once, on free ports of 127.0.0.1, and stopped by process id."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from real_services import FIRST, Hdfs, Service, environment
+from real_services import FIRST, Hdfs, Postgres, Service, environment
 
 from include import demo
 from include.lake import Lake, lake, new_build
@@ -27,6 +29,8 @@ def _stopped(service):
 
 @pytest.fixture(scope="session")
 def _hdfs(tmp_path_factory) -> Iterator[Hdfs]:
+    if shutil.which("apt-get") is None:
+        pytest.skip("HDFS's server needs Java packages of Debian, and there is no apt-get")
     with _stopped(Hdfs(tmp_path_factory.mktemp("hdfs"))) as started:
         yield started
 
@@ -82,6 +86,19 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory, _hdfs, spark_cluster) -> Cluster:
     return Cluster(tmp_path_factory.mktemp("home"), _hdfs, spark_cluster)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[Postgres]:
+    """A PostgreSQL for Airflow."""
+    if not Path("/usr/lib/postgresql").is_dir():
+        pytest.skip("PostgreSQL is not installed: tools/setup.sh --tests installs it")
+    with tempfile.TemporaryDirectory(
+        prefix="postgres-"
+    ) as folder:  # pytest's own folders are closed to the user `postgres`
+        Path(folder).chmod(0o755)
+        with _stopped(Postgres(Path(folder) / "server")) as started:
+            yield started
 
 
 def _load_days() -> Lake:
