@@ -111,15 +111,16 @@ def _load_days() -> Lake:
 
 
 @pytest.fixture(scope="session")
-def local_home(tmp_path_factory) -> Path:
-    """`CTR_HOME` of what one computer makes of the same days."""
-    return tmp_path_factory.mktemp("local")
+def one_computer(tmp_path_factory) -> dict[str, str]:
+    """Settings that make the same days with local files and `local[2]`, whatever is set around them."""
+    home = tmp_path_factory.mktemp("local")
+    return {"CTR_HOME": str(home), "CTR_LAKE": "", "CTR_RAW": "", "CTR_SPARK_MASTER": "local[2]"}
 
 
 @pytest.fixture(scope="session")
-def local_days(local_home) -> Lake:
+def local_days(one_computer) -> Lake:
     """Days made with `local[2]` and local files; raw files of two more lie there."""
-    with environment({"CTR_HOME": str(local_home)}):
+    with environment(one_computer):
         return _load_days()
 
 

@@ -148,6 +148,7 @@ def rows(store: Lake, table: str, day: date) -> list[str]:
 
 def differing_tables(one: Lake, other: Lake, days: list[date]) -> list[str]:
     """The tables and days in which two lakes differ; each has to have rows somewhere, or it compares nothing."""
+    assert one.url != other.url
     differ, seen = [], dict.fromkeys((table for stage in STAGES for table in TABLES[stage]), 0)
     for day in days:
         for table in seen:

@@ -22,9 +22,9 @@ NEXT = DAY + timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def local_nights(local_home, local_days) -> Lake:
+def local_nights(one_computer, local_days) -> Lake:
     """The tables of both nights as one computer makes them."""
-    with environment({"CTR_HOME": str(local_home)}):
+    with environment(one_computer):
         for _ in submit("history", DAY, NEXT):
             pass
         return lake()
