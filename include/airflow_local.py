@@ -1,4 +1,4 @@
-"""A real Airflow on this machine for the demo, `ctr ui` and the tests: SQLite, LocalExecutor, loopback only, a login of its own.
+"""A real Airflow on this machine for the demo, `ctr ui` and the tests: LocalExecutor, loopback only, a login of its own.
 
 Three processes (api-server, scheduler, dag-processor) in one folder, `{home}/airflow`, with generated secrets that only the
 owner can read. Whoever starts it stops it, by process group.
@@ -41,7 +41,7 @@ def password_file() -> Path:
 
 
 def environment(port: int) -> dict[str, str]:
-    """Environment of every Airflow process: this checkout's DAGs and plugins, SQLite, a local executor."""
+    """Environment of every Airflow process: this checkout's DAGs and plugins, its database, a local executor."""
     home = airflow_home()
     url = f"http://127.0.0.1:{port}"
     conf = {
@@ -60,7 +60,7 @@ def environment(port: int) -> dict[str, str]:
         "API__WORKERS": 1,
         "API__SECRET_KEY": _secret("api_secret_key"),
         "API_AUTH__JWT_SECRET": _secret("jwt_secret"),
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "DATABASE__SQL_ALCHEMY_CONN": settings().airflow_database.get_secret_value() or f"sqlite:///{home}/airflow.db",
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from include.errors import CtrError, NothingToDoError
+from include.errors import CtrError, NothingToDoError, UnavailableError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
@@ -28,19 +28,20 @@ def show_json(data: Any) -> None:
 
 @contextmanager
 def exit_clearly() -> Iterator[None]:
-    """Tells an error that a person can act on in its own words and exits with status 2; with 3 where there is nothing to do."""
+    """Tells an error that a person can act on in its own words and exits with status 2; with 3 where there is nothing to do,
+    with 1 where a service is away and the same command may succeed later."""
     try:
         yield
     except NothingToDoError as error:
         err.print(str(error), markup=False, highlight=False)
         raise SystemExit(3) from None
-    except CtrError as error:
+    except (CtrError, UnavailableError) as error:
         if "--json" in sys.argv:
             show_json({"error": str(error), "kind": type(error).__name__})
         else:
             err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
             err.print(str(error), markup=False, highlight=False)
-        raise SystemExit(2) from None
+        raise SystemExit(2 if isinstance(error, CtrError) else 1) from None
 
 
 def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empty: str) -> None:

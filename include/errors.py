@@ -34,3 +34,11 @@ class LeakageError(CtrError):
 
 class NothingToDoError(CtrError):
     """There is nothing to work on, and nothing wrong with that: the step and what follows it are skipped."""
+
+
+class StorageError(CtrError):
+    """The file system refuses, for want of a permission or of room in a quota: a person has to change something there."""
+
+
+class UnavailableError(Exception):
+    """A service that is away or cannot serve for now. No `CtrError`: the same call may succeed later, so tasks retry it."""

@@ -27,13 +27,17 @@ from fsspec.implementations.local import LocalFileSystem
 
 import include.features  # noqa: F401  completes the tables that `stage_of` knows
 from include.calendar import parse_day
-from include.errors import DataQualityError, MissingDataError
+from include.errors import DataQualityError, MissingDataError, UnavailableError
 from include.quality import named
 from include.schemas import Checked, Stage, stage_of
 from include.settings import settings
 
+for _protocol, _name in (("hdfs", "HdfsFileSystem"), ("viewfs", "ViewfsFileSystem")):
+    fsspec.register_implementation(_protocol, f"include.hdfs.{_name}", clobber=True)
+
 ABANDONED = timedelta(days=2)
 """A build that was staged and not finished for this long has no job any more."""
+_WRITES = 8
 
 
 @dataclass(frozen=True)
@@ -237,9 +241,15 @@ class Lake:
         """Replaces a file in one rename; its temporary name ends with `.tmp`, which readers skip."""
         full = self._full(path)
         self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
-        temporary = f"{full}.{new_build()}.tmp"
-        with self.fs.open(temporary, "wb") as out:
-            out.write(data)
+        for tries_left in reversed(range(_WRITES)):
+            temporary = f"{full}.{new_build()}.tmp"
+            try:
+                with self.fs.open(temporary, "wb") as out:
+                    out.write(data)
+                break
+            except UnavailableError:  # a new file gets other DataNodes than the one that has just died
+                if not tries_left:
+                    raise
         self._rename(temporary, full)
 
     def read_json(self, path: str) -> dict[str, Any] | None:

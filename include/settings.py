@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     mlflow_uri: str = Field("", description="MLflow tracking and registry; default SQLite in `home`.")
     mlflow_artifacts: str = Field("", description="Where MLflow keeps artifacts; default `{home}/mlflow`.")
     model_name: str = Field("ctr", description="Name of the registered model.")
+    airflow_database: SecretStr = Field(
+        SecretStr(""),
+        exclude=True,
+        description="URL of the metadata database of the Airflow that `ctr` starts (`postgresql+psycopg2://…`); default "
+        "SQLite in `home`; kept out of records and versions.",
+    )
 
     scenes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("0", "1", "2", "3", "4"), description="Scenes of the log, comma separated; a row of another is quarantined."

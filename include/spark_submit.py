@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from include import errors
 from include.calendar import days_between
@@ -73,7 +73,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            yield from _events(process)
+            yield from _events(process, log)
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -84,15 +84,18 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
             raise CtrError(f"The Spark job '{job}' of {first}..{last} ended with status {process.returncode}:\n{tail}")
 
 
-def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+def _events(process: "subprocess.Popen[str]", log: IO[str]) -> Iterator[dict[str, Any]]:
+    """The job's events; other lines go to the log, among them Python's errors, which spark-submit prints on standard output."""
     assert process.stdout is not None
     for line in process.stdout:
         try:
             event = json.loads(line)
         except ValueError:
+            event = None
+        if not isinstance(event, dict) or "event" not in event:  # Spark writes some of its errors as JSON, too
+            log.write(line)
+            log.flush()
             continue
-        if not isinstance(event, dict) or "event" not in event:
-            continue  # Spark writes some of its errors as JSON, too
         if event["event"] == "error":
             process.wait()
             raise getattr(errors, event["kind"], CtrError)(event["message"])

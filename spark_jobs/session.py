@@ -32,6 +32,9 @@ _CONTEXT = {
     # Staging is invisible until it is complete, so the slower two-step commit of files buys nothing.
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    # Hadoop's client waits for a NameNode that restarts: it tries a call 6 times, and 6 times to connect for each, 2 s apart.
+    "spark.hadoop.dfs.client.retry.policy.enabled": "true",
+    "spark.hadoop.dfs.client.retry.policy.spec": "2000,6",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # ORC files keep the time zone of their writer.

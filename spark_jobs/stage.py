@@ -20,7 +20,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from include.calendar import days_between, parse_day, previous, window
-from include.errors import CtrError, InvalidInputError
+from include.errors import CtrError, InvalidInputError, UnavailableError
 from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
 from include.schemas import SHAPED_BY, TABLES, Stage, schema_hash
@@ -162,10 +162,25 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
 
 
 def exit_clearly(main: Callable[[], None]) -> None:
-    """Runs a job's `main`; an error that a person can act on ends it with its own words and status 2, without a traceback."""
+    """Runs a job's `main`; an error that a person can act on ends it with its own words, without a traceback.
+
+    The status is 2, or 1 where a service was away and the same job may succeed later.
+    """
     try:
         main()
-    except CtrError as error:
-        print(json.dumps({"event": "error", "kind": type(error).__name__, "message": str(error)}), flush=True)
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except Exception as error:
+        words = error if isinstance(error, CtrError | UnavailableError) else _of_hdfs(error)
+        if words is None:
+            raise
+        print(json.dumps({"event": "error", "kind": type(words).__name__, "message": str(words)}), flush=True)
+        print(f"{type(words).__name__}: {words}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(words, CtrError) else 1) from None
+
+
+def _of_hdfs(error: Exception) -> Exception | None:
+    """What an error that Spark has passed on from Hadoop's client means, in the words of `include.hdfs`."""
+    if "hdfs" not in str(error):
+        return None
+    from include.hdfs import told
+
+    return told(error, f"Spark, with the lake {settings().lake_url} and the raw logs {settings().raw_url}")

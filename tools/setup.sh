@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up everything that `make demo` and `make test` (--tests) need: Java 17, OpenMP, .venv, the locked packages, for tests
-# Chromium. Quick when nothing changed.
+# Chromium and PostgreSQL. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +30,9 @@ case "$(java_version)" in 17 | 21) ;; *) apt_install openjdk-17-jre-headless "Ja
 
 # The pages in Airflow's UI are tested in a real browser.
 [ "${1:-}" != --tests ] || command -v chromium >/dev/null || apt_install chromium "Chromium"
+
+# Tests start a PostgreSQL of their own for Airflow; RUNLEVEL=1 keeps apt from starting one.
+[ "${1:-}" != --tests ] || [ -d /usr/lib/postgresql ] || apt_install postgresql "PostgreSQL"
 
 python=$(command -v python3.11 || command -v python3 || true)
 [ -n "$python" ] || fail "Python 3.11 is missing. On Debian 12: apt-get install python3 python3-venv"

@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, BeforeValidator
 from starlette.exceptions import HTTPException
 
-from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError
+from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError, UnavailableError
 from include.lake import docs_path, lake, report_path
 from include.links import RUN_PAGE
 from include.schemas import Checked
@@ -250,8 +250,9 @@ def _secured(answer: Response) -> Response:
     return answer
 
 
+@app.exception_handler(UnavailableError)
 @app.exception_handler(CtrError)
-async def told(request: Request, error: CtrError) -> Response:
+async def told(request: Request, error: CtrError | UnavailableError) -> Response:
     """An error of the project: its own words, which name the next step."""
     if isinstance(error, SettingError):  # its words hold values of settings
         log.error("The settings of the web server cannot be used: %s", error)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
 
+from include.errors import CtrError
 from include.lake import Lake
 from include.settings import PROJECT, settings
+from include.spark_submit import submit
 from spark_jobs.history import STEPS, main, needs, run
 
 DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
@@ -102,3 +104,11 @@ def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake
     assert capsys.readouterr().out.count('"current"') == 2
     main([*span, "--again"])
     assert set(builds()).isdisjoint(first)
+
+
+@pytest.mark.usefixtures("store")
+def test_what_a_job_said_when_it_failed_is_in_the_error_of_whoever_submitted_it():
+    with pytest.raises(
+        CtrError, match=r"'history' of 2023-07-10.*ended with status 2(?s:.*)unrecognized arguments: --bogus"
+    ):
+        list(submit("history", DAY, DAY, options=["--bogus"]))

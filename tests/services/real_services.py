@@ -1,0 +1,169 @@
+"""Real services on this machine for tests, started by tools/hdfs.sh and tools/spark-cluster.sh, and lakes compared row by row."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from pyarrow import orc
+
+from include.airflow_local import free_port
+from include.lake import Lake
+from include.schemas import STAGES, TABLES
+from include.settings import PROJECT, settings
+
+USER = "ctr"
+"""Who runs the pipeline: not HDFS's superuser, so that permissions and quotas hold."""
+FIRST = date(2023, 7, 10)
+_MAY_BE_EMPTY = ("quarantine", "late")
+
+
+class Service:
+    """Nodes in a folder, of one of the scripts in tools/."""
+
+    def __init__(self, script: str, folder: Path, nodes: int) -> None:
+        self.script, self.folder = PROJECT / "tools" / script, folder
+        self.url = self.run("start", str(nodes)).splitlines()[-1]
+
+    def run(self, verb: str, *arguments: str) -> str:
+        """`SCRIPT VERB FOLDER ARGUMENTS…`; returns what it prints, and raises with what it says where it fails."""
+        done = subprocess.run(
+            [str(self.script), verb, str(self.folder), *arguments], capture_output=True, text=True, timeout=300
+        )
+        if done.returncode:
+            raise AssertionError(f"{self.script.name} {verb} {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def kill(self, node: str) -> None:
+        """Ends a node as a power cut does."""
+        self.run("node", "kill", node)
+
+    def start(self) -> None:
+        """Starts the nodes that do not run, and waits for them."""
+        self.run("start")
+
+    def stop(self) -> None:
+        """Stops all nodes."""
+        self.run("stop")
+
+
+class Hdfs(Service):
+    """One NameNode and two DataNodes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("hdfs.sh", folder, 2)
+        self.fs("-mkdir", "-p", "/tests")
+        self.fs("-chown", USER, "/tests")
+
+    def fs(self, *arguments: str) -> str:
+        """`hadoop fs`, as the superuser."""
+        return self.run("fs", *arguments)
+
+    def admin(self, *arguments: str) -> str:
+        """`hdfs dfsadmin`."""
+        return self.run("admin", *arguments)
+
+    @contextmanager
+    def safe_mode(self) -> Iterator[None]:
+        """The NameNode refuses changes meanwhile."""
+        self.admin("-safemode", "enter")
+        try:
+            yield
+        finally:
+            self.admin("-safemode", "leave")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of it needs."""
+        return {"HADOOP_CONF_DIR": str(self.folder / "client"), "HADOOP_USER_NAME": USER}
+
+
+class Postgres:
+    """Debian's PostgreSQL with a data folder of its own, on 127.0.0.1, run by the user `postgres` where this is root."""
+
+    def __init__(self, folder: Path) -> None:
+        self._binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self._data, self._log, self._port = folder / "data", folder / "log", free_port()
+        self._user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        folder.mkdir()
+        if self._user:
+            shutil.chown(folder, "postgres")
+        password = secrets.token_urlsafe(16)
+        (folder / "password").write_text(password)
+        (folder / "password").chmod(0o644)
+        self._run(
+            "initdb", "-U", "airflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "-N", "-E", "UTF8"
+        )
+        self.start()
+        self.url = f"postgresql+psycopg2://airflow:{password}@127.0.0.1:{self._port}/postgres"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._user, str(self._binaries / program), "-D", str(self._data), *arguments]
+        # A server keeps what it inherits: with a pipe instead of a file, this would wait for its end.
+        with (self._log.parent.parent / "postgres.log").open("a+") as log:
+            if subprocess.run(command, stdout=log, stderr=log, cwd="/", timeout=120).returncode:
+                raise AssertionError(f"{' '.join(command)}: see {log.name}")
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        options = f"-h 127.0.0.1 -p {self._port} -k {self._log.parent} -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-l", str(self._log), "-o", options)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stops it; `immediate` is a crash."""
+        self._run("pg_ctl", "stop", "-w", "-m", mode)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process, and the settings in it, with these variables."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    settings.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        settings.cache_clear()
+
+
+def rows(store: Lake, table: str, day: date) -> list[str]:
+    """Every row of a published table of a day, as sorted text: equal for equal rows, to the last bit of a number."""
+    path, found = store.table_path(table, day, "a test"), []
+    for name in store.fs.find(path):
+        if name.endswith(".orc"):
+            folder = name.rsplit("/", 2)[1]
+            with store.fs.open(name, "rb") as file:
+                found += [
+                    f"{folder if 'scene=' in folder else ''}{row}" for row in orc.ORCFile(file).read().to_pylist()
+                ]
+    return sorted(found)
+
+
+def differing_tables(one: Lake, other: Lake, days: list[date]) -> list[str]:
+    """The tables and days in which two lakes differ; each has to have rows somewhere, or it compares nothing."""
+    assert one.url != other.url
+    differ, seen = [], dict.fromkeys((table for stage in STAGES for table in TABLES[stage]), 0)
+    for day in days:
+        for table in seen:
+            expected, found = rows(one, table, day), rows(other, table, day)
+            seen[table] += len(expected)
+            if expected != found:
+                odd = next(iter(set(expected) ^ set(found)), "the same rows, another number of times")
+                differ.append(f"{table} {day}: {len(expected)} rows and {len(found)}; for example {odd[:300]}")
+    return differ + [f"{table} is empty" for table, count in seen.items() if not count and table not in _MAY_BE_EMPTY]
+
+
+def wait_for(what: Callable[[], bool], seconds: float, message: str) -> None:
+    """Polls until something is so; fails with the message where it is not so in time."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            raise AssertionError(message)
+        time.sleep(0.2)

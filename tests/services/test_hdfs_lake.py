@@ -1,0 +1,275 @@
+"""The lake and the raw logs on a real HDFS: the commit protocol, what it tells of each fault, and what it survives."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import pytest
+
+import include.hdfs
+import include.lake
+from include.errors import StorageError, UnavailableError
+from include.lake import Lake, Manifest, TableVersion, new_build
+from include.raw import Delivery, Raw, day_folder
+from include.schemas import TABLES
+
+pytestmark = pytest.mark.services
+
+DAY = date(2023, 7, 10)
+
+
+def stage(store: Lake, content: str) -> Manifest:
+    """Stages a day of logs whose tables hold `content`."""
+    build = new_build()
+    folder = store.path(store.begin_staging("logs", DAY, build))
+    for name in TABLES["logs"]:
+        store.fs.makedirs(f"{folder}/{name}")
+        with store.fs.open(f"{folder}/{name}/part", "wb") as file:
+            file.write(content.encode())
+    tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash") for name in TABLES["logs"]}
+    manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
+    store.finish_staging(manifest, {"checks": []})
+    return manifest
+
+
+def seen(store: Lake) -> str | None:
+    """What a reader of the day sees in all tables, which must agree."""
+    if store.manifest("logs", DAY) is None:
+        return None
+    paths = [store.table_path(name, DAY, "a test") for name in TABLES["logs"]]
+    (content,) = {store.fs.cat_file(f"{path}/part").decode() for path in paths}
+    return content
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Safe mode is told at once."""
+    monkeypatch.setattr(include.hdfs, "SAFE_MODE_SECONDS", 0)
+
+
+# The commit protocol
+
+
+def test_a_day_is_seen_whole_and_only_when_published_and_the_build_before_stays(store):
+    builds = []
+    for content in ("first", "second", "third"):
+        before = seen(store)
+        builds.append(stage(store, content).build)
+        assert seen(store) == before
+        store.publish("logs", DAY)
+        assert seen(store) == content
+    kept = {name.rsplit("=", 1)[1] for name in store.fs.ls(store.path(f"logs/dt={DAY}"), detail=False)}
+    assert kept == set(builds[1:])
+    assert store.fs.find(store.path("_staging")) == []
+
+
+@pytest.mark.parametrize("deaths", range(1, 7))
+def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_by_the_next(store, monkeypatch, deaths):
+    stage(store, "old")
+    store.publish("logs", DAY)
+    stage(store, "new")
+    steps = {"left": deaths}
+
+    def die_at(function):
+        def step(*arguments, **options):
+            steps["left"] -= 1
+            if steps["left"] == 0:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(include.lake, "rename", die_at(include.lake.rename))
+        patch.setattr(type(store.fs), "rm", die_at(type(store.fs).rm))
+        try:
+            store.publish("logs", DAY)
+        except KeyboardInterrupt:
+            assert seen(store) in ("old", "new")
+    store.publish("logs", DAY)
+    assert seen(store) == "new"
+    assert store.staged("logs", DAY) is None
+
+
+def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(store):
+    store.write_record("train", DAY, {"number": 0, "filler": ["x" * 100] * 200})
+    reader = (
+        "import sys, json\n"
+        "from include.lake import Lake, parse_day\n"
+        "store, found = Lake(sys.argv[1]), [0]\n"
+        "while found[-1] < 60:\n"
+        "    record = store.record('train', parse_day(sys.argv[2]))\n"
+        "    assert record is not None and len(record['filler']) == 200\n"
+        "    found.append(record['number'])\n"
+        "print(json.dumps(found))\n"
+    )
+    command = [sys.executable, "-c", reader, store.url, str(DAY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for number in range(1, 61):
+            store.write_record("train", DAY, {"number": number, "filler": ["x" * 100] * 200})
+        told, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    found = json.loads(told)
+    assert found == sorted(found)
+
+
+def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(store):
+    assert store.record_stamps("train") == {}
+    store.write_record("train", DAY, {"version": "1"})
+    before = store.record_stamps("train")
+    assert list(before) == [DAY] == store.record_days("train")
+    assert store.record_stamps("train") == before
+    Lake(store.url).write_record("train", DAY, {"version": "2"})
+    assert store.record_stamps("train") != before
+    assert store.record("train", DAY) == {"version": "2"}
+
+
+def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(root, monkeypatch):
+    raw = Raw(f"{root}/raw")
+    paths = [f"{day_folder(DAY)}/part-{n}.csv.gz" for n in range(3)]
+
+    def deliver(content: bytes):
+        with Delivery(raw) as delivery:
+            for path in paths:
+                delivery.write(path, content)
+            assert raw.day_files(DAY) == []
+
+    renames = iter([1, 1, 0])  # the journal and the first file, then the process is killed
+
+    def rename(*arguments):
+        if not next(renames):
+            raise KeyboardInterrupt
+        include.lake.rename(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("include.raw.rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            deliver(b"rows")
+    assert len(raw.day_files(DAY)) == 1
+    with Delivery(raw):
+        pass
+    assert raw.day_files(DAY) == [path.rsplit("/", 1)[1] for path in paths]
+    assert raw.names("_incoming") == []
+    assert raw.days() == [DAY]
+
+
+# What is told of a fault, and that it leaves what is published as it was
+
+
+@pytest.fixture
+def published(store):
+    """A lake whose day holds "old"."""
+    stage(store, "old")
+    store.publish("logs", DAY)
+    return store
+
+
+def test_a_missing_permission_names_the_user_the_folder_and_what_is_wanted(hdfs, published):
+    stage(published, "new")
+    folder = published.path("_manifests/logs")
+    hdfs.fs("-chmod", "500", folder)
+    with pytest.raises(
+        StorageError, match=rf"{folder}.*expected a user who may .*user=ctr, access=WRITE.*\nNext: "
+    ) as error:
+        published.publish("logs", DAY)
+    assert "\tat " not in str(error.value)
+    assert seen(published) == "old"
+    hdfs.fs("-chmod", "755", folder)
+    published.publish("logs", DAY)
+    assert seen(published) == "new"
+
+
+@pytest.mark.parametrize(
+    ("option", "limit", "words"),
+    [("Quota", "1", "quota of names.*quota=1 file count="), ("SpaceQuota", "1k", "quota of space.*1024 B = 1 KB")],
+)
+def test_an_exceeded_quota_names_the_folder_and_the_limit(hdfs, published, option, limit, words):
+    before = published.record("quality/logs", DAY)
+    hdfs.admin(f"-set{option}", limit, published.root)
+    with pytest.raises(StorageError, match=rf"{published.root}.*{words}.*\nNext: .*-set{option}"):
+        stage(published, "new")
+    assert seen(published) == "old"
+    assert published.record("quality/logs", DAY) == before
+    hdfs.admin(f"-clr{option}", published.root)
+    stage(published, "new")
+    published.publish("logs", DAY)
+    assert seen(published) == "new"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_safe_mode_is_told_as_something_that_passes(hdfs, published):
+    stage(published, "new")
+    with hdfs.safe_mode():
+        assert seen(published) == "old"
+        with pytest.raises(
+            UnavailableError, match=r"expected a NameNode that takes changes, found: .*safe mode.*\nNext: "
+        ):
+            published.publish("logs", DAY)
+        assert seen(published) == "old"
+    published.publish("logs", DAY)
+    assert seen(published) == "new"
+
+
+def test_a_change_waits_for_the_end_of_safe_mode(hdfs, published):
+    stage(published, "new")
+    with ThreadPoolExecutor(1) as pool:
+        with hdfs.safe_mode():
+            publication = pool.submit(published.publish, "logs", DAY)
+            assert not publication.done()
+        publication.result(timeout=60)
+    assert seen(published) == "new"
+
+
+def test_lost_blocks_are_told_with_the_file_and_how_to_go_on(hdfs, published):
+    path = published.path("_records/train/dt=2023-07-10.json")
+    published.write_record("train", DAY, {"lost": new_build()})
+    content = published.fs.cat_file(path)
+    for block in hdfs.folder.glob("datanode*/data/current/*/current/*/**/blk_*"):
+        if block.suffix != ".meta" and block.read_bytes() == content:
+            block.unlink()
+    with pytest.raises(
+        UnavailableError, match=rf"{path}: expected a DataNode that serves the block.*\nNext: .*hdfs fsck"
+    ):
+        published.record("train", DAY)
+    assert seen(published) == "old"
+    published.write_record("train", DAY, {"lost": "no more"})
+    assert published.record("train", DAY) == {"lost": "no more"}
+
+
+def test_an_hdfs_that_does_not_answer_is_told_with_its_address(tmp_path, monkeypatch):
+    """The client tries 15 times within three minutes, here without the pauses."""
+    quick = "<name>dfs.client.failover.sleep.max.millis</name><value>1</value>"
+    (tmp_path / "hdfs-site.xml").write_text(f"<configuration><property>{quick}</property></configuration>")
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+    with pytest.raises(
+        UnavailableError, match=r"hdfs://127.0.0.1:9/x/_records.*expected an answer of HDFS.*refused.*\nNext: "
+    ):
+        Lake("hdfs://127.0.0.1:9/x").record("train", DAY)
+
+
+# What is survived
+
+
+def test_a_restart_of_the_namenode_delays_a_publication(hdfs, published):
+    stage(published, "new")
+    hdfs.kill("namenode")
+    with ThreadPoolExecutor(1) as pool:
+        publication = pool.submit(published.publish, "logs", DAY)
+        hdfs.start()
+        publication.result(timeout=120)
+    assert seen(published) == "new"
+
+
+def test_records_are_written_and_read_while_a_datanode_is_dead(hdfs, published):
+    hdfs.kill("datanode1")
+    try:
+        for number in range(8):
+            published.write_record("train", DAY, {"number": number})
+            assert published.record("train", DAY) == {"number": number}
+        stage(published, "new")
+        published.publish("logs", DAY)
+        assert seen(published) == "new"
+    finally:
+        hdfs.start()
