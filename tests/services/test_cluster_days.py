@@ -10,7 +10,7 @@ from include.lake import Lake
 from include.settings import settings
 from include.spark_submit import submit
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
 
