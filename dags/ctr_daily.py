@@ -16,6 +16,7 @@ from include.operators import (
     CheckOperator,
     SparkDayOperator,
     TrainingOperator,
+    where_torch_is,
 )
 from include.schemas import STAGES, Stage
 from include.settings import settings
@@ -93,7 +94,7 @@ def answered_by(ti: "RuntimeTaskInstance | None") -> str:
     return (ti.xcom_pull(task_ids="ask_a_person", key=ANSWERED_BY) if ti else None) or "gate"
 
 
-@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **where_torch_is())
 def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Moves the champion alias to the day's candidate, and records who decided."""
     from include.decision import apply_decision

@@ -35,6 +35,7 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
 GPU_QUEUE = "gpu"
+
 """Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/gpu.yaml."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3
@@ -53,6 +54,11 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")
     ]
 )
+
+
+def where_torch_is() -> dict[str, Any]:
+    """Arguments of a task that loads a model: the queue of the trainers, and under Kubernetes their pod."""
+    return {"queue": GPU_QUEUE, "executor_config": executor_config("gpu")}
 
 
 class QualityLink(BaseOperatorLink):
@@ -145,10 +151,7 @@ class TrainingOperator(BaseOperator):
 
     def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("pool", "gpu")
-        kwargs.setdefault("queue", GPU_QUEUE)
-        if kwargs["queue"] == GPU_QUEUE:
-            kwargs.setdefault("executor_config", executor_config("gpu"))
-        super().__init__(execution_timeout=timedelta(hours=6), **kwargs)
+        super().__init__(execution_timeout=timedelta(hours=6), **{**where_torch_is(), **kwargs})
         self.arguments = ["--day", LOG_DAY, *(arguments or [])]
         self.command = command
         self.hook = SubprocessHook()

@@ -51,6 +51,11 @@ def test_a_run_covers_one_utc_day(dag):
     assert dag.max_active_runs == 1
 
 
+def test_tasks_that_load_a_model_run_where_torch_is(dag):
+    for name in ("embed_texts", "embed_cold", "train", "evaluate", "monitor", "gate", "promote", "report"):
+        assert dag.get_task(name).queue == "gpu", name
+
+
 def test_training_tasks_go_to_the_gpu_queue_one_at_a_time(dag):
     for name in ("embed_texts", "embed_cold", "train", "evaluate", "gate"):
         assert (dag.get_task(name).queue, dag.get_task(name).pool) == ("gpu", "gpu")

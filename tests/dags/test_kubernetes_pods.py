@@ -61,7 +61,7 @@ def base(pod):
 
 def test_tasks_of_the_gpu_queue_and_no_others_get_a_gpu(pods):
     with_gpu = {name for name, pod in pods.items() if "nvidia.com/gpu" in base(pod)["resources"]["limits"]}
-    assert with_gpu == {"embed_texts", "embed_cold", "train", "evaluate", "gate", "monitor", "report"}
+    assert with_gpu == {"embed_texts", "embed_cold", "train", "evaluate", "gate", "monitor", "promote", "report"}
 
 
 def test_a_training_task_goes_to_a_gpu_node_with_memory_to_share(pods):
@@ -75,14 +75,14 @@ def test_a_training_task_goes_to_a_gpu_node_with_memory_to_share(pods):
 
 
 def test_an_ordinary_task_runs_anywhere(pods):
-    spec = pods["promote"]["spec"]
+    spec = pods["keep_champion"]["spec"]
     assert "nodeSelector" not in spec
     assert "tolerations" not in spec
 
 
 def test_every_pod_has_the_command_of_the_executor_and_its_image_or_the_trainers(pods):
     for name, pod in pods.items():
-        trains = name in ("embed_texts", "embed_cold", "train", "evaluate", "gate", "monitor", "report")
+        trains = name in ("embed_texts", "embed_cold", "train", "evaluate", "gate", "monitor", "promote", "report")
         assert base(pod)["image"] == ("ctr-trainer-cuda" if trains else IMAGE)
         assert base(pod)["args"][:2] == ["python", "-m"]
         assert pod["spec"]["restartPolicy"] == "Never", "Airflow retries"
