@@ -5,12 +5,18 @@
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 ARG HADOOP_IMAGE=apache/hadoop:3.3.6
 
+# The dependencies alone: a change of a linter's setting rebuilds no package.
+FROM ${PYTHON_IMAGE} AS declared
+COPY pyproject.toml /
+RUN sed -i '/^\[tool\./,$d' /pyproject.toml
+
 # Builders: a virtual environment each, in the place where it will run.
 FROM ${PYTHON_IMAGE} AS builder
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:/opt/uv/bin:$PATH
 RUN python3.11 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.9 && uv venv --python python3.11 /opt/venv
 WORKDIR /build
-COPY pyproject.toml requirements.txt requirements-models.txt ./
+COPY --from=declared /pyproject.toml .
+COPY requirements.txt requirements-models.txt ./
 
 FROM builder AS airflow-packages
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \

@@ -35,7 +35,6 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
 GPU_QUEUE = "gpu"
-
 """Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/gpu.yaml."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3

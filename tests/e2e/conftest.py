@@ -1,35 +1,20 @@
 """Whole nights, run once for all tests of this folder, in a home and with a webhook of their own."""
 
-import os
-from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from e2e_days import BAD, FIRST, GOOD, HISTORY, ROWS, add_hostile_rows
+from environment import environment
 
 from include import demo
-from include.settings import settings
-
-
-@contextmanager
-def _environment(values):
-    before = dict(os.environ)
-    os.environ.update(values)
-    settings.cache_clear()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def _nights(tmp_path_factory, receiver):
     webhook = receiver()
-    environment = {"CTR_HOME": str(tmp_path_factory.mktemp("home")), "CTR_NOTICE_WEBHOOK": webhook.url}
-    with _environment(environment):
+    variables = {"CTR_HOME": str(tmp_path_factory.mktemp("home")), "CTR_NOTICE_WEBHOOK": webhook.url}
+    with environment(variables):
         demo.use_small_log_settings({"CTR_LLM_MAX_TEXTS": "40"})
         demo.ctr("sample", "--from", str(FIRST), "--days", "4", "--rows-per-day", ROWS)
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
@@ -37,11 +22,11 @@ def _nights(tmp_path_factory, receiver):
         demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
         outcomes = demo.nightly([GOOD, BAD])
     notices = list(webhook.bodies)
-    return SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=notices, environment=environment)
+    return SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=notices, environment=variables)
 
 
 @pytest.fixture(scope="module")
 def nights(_nights):
     """Three days of history, then a good night and a bad night through Airflow; the settings are theirs meanwhile."""
-    with _environment(_nights.environment):
+    with environment(_nights.environment):
         yield _nights

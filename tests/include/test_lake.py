@@ -2,47 +2,21 @@
 
 import os
 import time
-from datetime import date
 from pathlib import Path
 
 import pytest
+from lake_day import DAY, publish_and_die, seen, stage
 
-import include.lake
 from include.errors import DataQualityError, MissingDataError
 from include.features import TABLES, scene_columns, table_ddl
-from include.lake import ABANDONED, Lake, Manifest, TableVersion, new_build
+from include.lake import ABANDONED, Lake
 from include.schemas import stage_of
 from include.settings import settings
-
-DAY = date(2023, 7, 10)
 
 
 @pytest.fixture
 def store(tmp_path):
     return Lake(f"file://{tmp_path}/lake")
-
-
-def stage(store: Lake, content: str, *, status: str = "pass", build: str | None = None) -> Manifest:
-    """Stages a day of logs whose two tables hold `content`."""
-    build = build or new_build()
-    folder = Path(store.path(store.begin_staging("logs", DAY, build)))
-    tables = {}
-    for name in TABLES["logs"]:
-        (folder / name).mkdir()
-        (folder / name / "part").write_text(content)
-        tables[name] = TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash")
-    manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
-    check = {"table": "logs", "name": "a_check", "column": "label", "severity": "critical", "status": status}
-    store.finish_staging(manifest, {"checks": [check | {"expected": "0 or 1", "observed": "7"}]})
-    return manifest
-
-
-def seen(store: Lake) -> str | None:
-    """What a reader of the day sees in both tables, which must agree."""
-    if store.manifest("logs", DAY) is None:
-        return None
-    (content,) = {(Path(store.table_path(name, DAY, "a test")) / "part").read_text() for name in TABLES["logs"]}
-    return content
 
 
 def test_nothing_is_seen_before_publication(store):
@@ -76,24 +50,8 @@ def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_
     stage(store, "old")
     store.publish("logs", DAY)
     stage(store, "new")
-    steps = {"left": deaths}
-
-    def die_at(function):
-        def step(*arguments, **options):
-            steps["left"] -= 1
-            if steps["left"] == 0:
-                raise KeyboardInterrupt
-            return function(*arguments, **options)
-
-        return step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(include.lake, "rename", die_at(include.lake.rename))
-        patch.setattr(type(store.fs), "rm", die_at(type(store.fs).rm))
-        try:
-            store.publish("logs", DAY)
-        except KeyboardInterrupt:
-            assert seen(store) in ("old", "new")
+    if publish_and_die(store, monkeypatch, deaths):
+        assert seen(store) in ("old", "new")
     store.publish("logs", DAY)
     assert seen(store) == "new"
     assert store.staged("logs", DAY) is None

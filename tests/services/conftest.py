@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from real_services import FIRST, Hdfs, Postgres, Service, environment
+from environment import environment
+from real_services import FIRST, Hdfs, Postgres, Service
 
 from include import demo
 from include.lake import Lake, lake, new_build

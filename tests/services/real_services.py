@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from pyarrow import orc
 from include.airflow_local import free_port
 from include.lake import Lake
 from include.schemas import STAGES, TABLES
-from include.settings import PROJECT, settings
+from include.settings import PROJECT
 
 USER = "ctr"
 """Who runs the pipeline: not HDFS's superuser, so that permissions and quotas hold."""
@@ -117,20 +117,6 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """Stops it; `immediate` is a crash."""
         self._run("pg_ctl", "stop", "-w", "-m", mode)
-
-
-@contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """This process, and the settings in it, with these variables."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    settings.cache_clear()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        settings.cache_clear()
 
 
 def rows(store: Lake, table: str, day: date) -> list[str]:

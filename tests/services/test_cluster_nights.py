@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from real_services import FIRST, differing_tables, environment, wait_for
+from environment import environment
+from real_services import FIRST, differing_tables, wait_for
 
 from include import airflow_local, demo, registry
 from include.airflow_client import DAG_ID

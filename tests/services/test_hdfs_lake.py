@@ -4,43 +4,17 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 
 import pytest
+from lake_day import DAY, publish_and_die, seen, stage
 
 import include.hdfs
 import include.lake
 from include.errors import StorageError, UnavailableError
-from include.lake import Lake, Manifest, TableVersion, new_build
+from include.lake import Lake, new_build
 from include.raw import Delivery, Raw, day_folder
-from include.schemas import TABLES
 
 pytestmark = pytest.mark.services
-
-DAY = date(2023, 7, 10)
-
-
-def stage(store: Lake, content: str) -> Manifest:
-    """Stages a day of logs whose tables hold `content`."""
-    build = new_build()
-    folder = store.path(store.begin_staging("logs", DAY, build))
-    for name in TABLES["logs"]:
-        store.fs.makedirs(f"{folder}/{name}")
-        with store.fs.open(f"{folder}/{name}/part", "wb") as file:
-            file.write(content.encode())
-    tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash") for name in TABLES["logs"]}
-    manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
-    store.finish_staging(manifest, {"checks": []})
-    return manifest
-
-
-def seen(store: Lake) -> str | None:
-    """What a reader of the day sees in all tables, which must agree."""
-    if store.manifest("logs", DAY) is None:
-        return None
-    paths = [store.table_path(name, DAY, "a test") for name in TABLES["logs"]]
-    (content,) = {store.fs.cat_file(f"{path}/part").decode() for path in paths}
-    return content
 
 
 @pytest.fixture
@@ -70,24 +44,8 @@ def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_
     stage(store, "old")
     store.publish("logs", DAY)
     stage(store, "new")
-    steps = {"left": deaths}
-
-    def die_at(function):
-        def step(*arguments, **options):
-            steps["left"] -= 1
-            if steps["left"] == 0:
-                raise KeyboardInterrupt
-            return function(*arguments, **options)
-
-        return step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(include.lake, "rename", die_at(include.lake.rename))
-        patch.setattr(type(store.fs), "rm", die_at(type(store.fs).rm))
-        try:
-            store.publish("logs", DAY)
-        except KeyboardInterrupt:
-            assert seen(store) in ("old", "new")
+    if publish_and_die(store, monkeypatch, deaths):
+        assert seen(store) in ("old", "new")
     store.publish("logs", DAY)
     assert seen(store) == "new"
     assert store.staged("logs", DAY) is None
