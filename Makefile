@@ -32,7 +32,7 @@ up: secrets ## Start the production stack on this host with docker compose, and 
 	@echo "MLflow:  http://localhost:$${MLFLOW_PORT:-5000}  user admin, password in secrets/mlflow_admin_password"
 
 demo-cluster: up ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
-	@$(STACK) --profile demo run --build --rm demo
+	@$(STACK) --profile demo run --rm demo
 
 down: ## Stop the stack; its data stay in its volumes
 	@$(STACK) --profile gpu --profile demo down

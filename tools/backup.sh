@@ -10,10 +10,12 @@ verb=${1:?$usage} folder=${2:?$usage}
 case $verb in save) mkdir -p "$folder" && chmod 700 "$folder" ;; restore) [ -d "$folder" ] || fail "$folder is no folder" ;; *) fail "$usage" ;; esac
 folder=$(cd "$folder" && pwd)
 volumes=$(docker compose config --volumes | sort)
+image=ctr-airflow:${CTR_VERSION:-latest}
+docker image inspect "$image" >/dev/null 2>&1 || fail "There is no image $image, whose tar reads and writes the volumes: \`docker compose build init\` first."
 
 in_volume() { # VOLUME COMMAND…
   docker run --rm --network none --user 0 --volume "ctr_$1:/volume" --volume "$folder:/backup" --entrypoint "$2" \
-    "ctr-airflow:${CTR_VERSION:-latest}" "${@:3}"
+    "$image" "${@:3}"
 }
 
 if [ "$verb" = save ]; then

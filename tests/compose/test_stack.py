@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -72,8 +73,8 @@ class Stack:
         self.environment = {**os.environ, **environment}
         self.url = f"http://localhost:{environment['AIRFLOW_PORT']}"
 
-    def make(self, target: str) -> None:
-        subprocess.run(["make", target], cwd=PROJECT, env=self.environment, check=True)
+    def run(self, *command: str) -> None:
+        subprocess.run(command, cwd=PROJECT, env=self.environment, check=True)
 
     def compose(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -121,7 +122,7 @@ def stack(engine, wheels):
     ports = {"AIRFLOW_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     stack = Stack({**engine, **wheels, **ports})
     assert not stack.compose("ps", "--all", "--quiet"), "the stack runs here already: these tests would change its data"
-    stack.make("up")
+    stack.run("make", "up")
     stack.compose("exec", "-T", "worker", "sh", "-c", f"printf '{_SMALL}' > /var/lib/ctr/settings.env")
     stack.ctr("sample", "--from", str(FIRST), "--days", "5", "--rows-per-day", "2000")
     stack.ctr("history", "--from", str(FIRST), "--to", str(NIGHTS[0] - timedelta(days=1)))
@@ -172,3 +173,16 @@ def test_restarts_of_namenode_database_and_scheduler_delay_a_night_and_lose_noth
     stack.end(NIGHTS[2])
     days = [model["log_day"] for model in json.loads(stack.ctr("models", "--json"))]
     assert sorted(days) == [str(day) for day in NIGHTS]
+
+
+def test_what_was_lost_comes_back_from_a_backup(stack, tmp_path):
+    told = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
+    kept = set(PROJECT.glob("secrets*"))
+    stack.run("tools/backup.sh", "save", str(tmp_path))
+    stack.compose("down", "--volumes")
+    stack.run("tools/backup.sh", "restore", str(tmp_path))
+    stack.run("make", "up")
+    assert [stack.ctr("models", "--json"), stack.ctr("status", "--json")] == told
+    assert [stack.state(day) for day in NIGHTS] == ["success"] * len(NIGHTS)
+    for folder in set(PROJECT.glob("secrets*")) - kept:
+        shutil.rmtree(folder)
