@@ -17,6 +17,11 @@ from include.errors import StorageError, UnavailableError
 SAFE_MODE_SECONDS = 60
 """How long a change waits for the NameNode to leave safe mode, which it enters whenever it starts."""
 _POLL_SECONDS = 0.5
+_CLIENTS: list[Any] = []
+"""
+Every client of hdfs-native that this process has made, kept until it ends. A forked process drops fsspec's cache of file
+systems, and to end a client waits for its threads, which only the parent has: it would never go on.
+"""
 _OPENING = ("read", "create", "append")
 _ITERATORS = ("list_status", "read_range_stream")
 _SAFE_MODE = "SafeModeException"
@@ -128,6 +133,7 @@ class _Told:
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         client = cast(Any, self).client
+        _CLIENTS.append(client.inner)
         client.inner = _Telling(client.inner, cast(Any, self).unstrip_protocol("/").rstrip("/"))
 
 

@@ -22,11 +22,6 @@ os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on HDFS run last: PySpark forks to start its JVM, which never returns once hdfs-native's threads were there."""
-    items.sort(key=lambda item: item.get_closest_marker("services") is not None)
-
-
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """MLflow's empty database: a fresh one runs all migrations, seconds each time, so that tests get a copy."""

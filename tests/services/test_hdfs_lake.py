@@ -212,6 +212,21 @@ def test_an_hdfs_that_does_not_answer_is_told_with_its_address(tmp_path, monkeyp
 # What is survived
 
 
+def test_a_process_that_forks_after_it_used_hdfs_goes_on(store):
+    forking = (
+        "import sys\n"
+        "from multiprocessing import get_context\n"
+        "from include.lake import Lake, parse_day\n"
+        "assert Lake(sys.argv[1]).manifest('logs', parse_day(sys.argv[2])) is None\n"
+        "child = get_context('fork').Process(target=print)\n"
+        "child.start()\n"
+        "child.join(30)\n"
+        "child.kill()\n"
+        "sys.exit(child.exitcode != 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", forking, store.url, str(DAY)], check=True)
+
+
 def test_a_restart_of_the_namenode_delays_a_publication(hdfs, published):
     stage(published, "new")
     hdfs.kill("namenode")
