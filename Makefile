@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
 TRAINER ?= cpu
-STACK = CODE_VERSION=$$(git rev-parse --short=12 HEAD) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
+STACK = CODE_VERSION=$$(git describe --always --abbrev=12 --exclude='*' --dirty=+changes) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
   docker compose $(if $(filter gpu,$(TRAINER)),--profile gpu)
 SBOM ?= dist/sbom.json
 
@@ -27,7 +27,8 @@ secrets: ## Generate the stack's secrets that are missing, into secrets/
 	@tools/secrets.sh
 
 up: secrets ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
-	@$(STACK) up --build --detach --wait
+	@$(if $(filter gpu,$(TRAINER)),,docker compose rm --stop --force trainer-gpu)
+	@$(STACK) up --build --detach --wait || { echo "What went wrong: docker compose ps --all, then docker compose logs SERVICE" >&2; exit 1; }
 	@echo "Airflow: $${AIRFLOW_URL:-http://localhost:$${AIRFLOW_PORT:-8080}}  user admin, password in secrets/airflow_admin_password"
 	@echo "MLflow:  http://localhost:$${MLFLOW_PORT:-5000}  user admin, password in secrets/mlflow_admin_password"
 

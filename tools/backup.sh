@@ -18,17 +18,28 @@ in_volume() { # VOLUME COMMAND…
     "$image" "${@:3}"
 }
 
+# shellcheck disable=SC2086 # $running is names of services; named, those of a profile are meant too
 if [ "$verb" = save ]; then
+  [ -d secrets ] || fail "There is no folder secrets: nothing runs from this checkout that could be saved."
   running=$(docker compose ps --services --status running)
-  [ -z "$running" ] || docker compose stop
-  for volume in $volumes; do in_volume "$volume" tar --create --numeric-owner --file "/backup/$volume.tar" --directory /volume .; done
-  cp -a secrets "$folder/"
-  # shellcheck disable=SC2086 # names of services
-  [ -z "$running" ] || docker compose up --detach --wait $running
+  if [ -n "$running" ]; then
+    trap 'docker compose up --detach --no-build --wait $running' EXIT # also where saving fails
+    docker compose stop $running
+  fi
+  for volume in $volumes; do
+    in_volume "$volume" tar --create --numeric-owner --file "/backup/$volume.tar.part" --directory /volume .
+    mv "$folder/$volume.tar.part" "$folder/$volume.tar"
+  done
+  rm -rf "$folder/secrets" && cp -a secrets "$folder/"
   du -sh "$folder"
 else
   [ -z "$(docker compose ps --services --status running)" ] || fail "The stack is running: \`make down\` first."
-  for volume in $volumes; do [ -f "$folder/$volume.tar" ] || fail "$folder holds no $volume.tar: expected one for each volume."; done
+  # All of it must be there and readable before anything is replaced.
+  [ -d "$folder/secrets" ] || fail "$folder holds no folder secrets: expected those that open the volumes."
+  for volume in $volumes; do
+    [ -f "$folder/$volume.tar" ] || fail "$folder holds no $volume.tar: expected one for each volume."
+    tar --list --file "$folder/$volume.tar" >/dev/null || fail "$folder/$volume.tar cannot be read to its end: nothing was changed."
+  done
   docker compose down
   [ -e secrets ] && mv secrets "secrets.before.$(date +%s)"
   cp -a "$folder/secrets" .

@@ -9,11 +9,14 @@ for variable in $(compgen -e); do
     unset "$variable"
   fi
 done
-# Spark's drivers read it from a file only.
+# Spark's drivers read it from a file only: written once, whole, as other commands in this container read it at the same time.
 if [[ -n ${SPARK_SECRET:-} ]]; then
-  install -d -m 700 /tmp/spark
-  cp "$SPARK_CONF_DIR"/* /tmp/spark
-  echo "spark.authenticate.secret $SPARK_SECRET" >>/tmp/spark/spark-defaults.conf
+  if [[ ! -d /tmp/spark ]]; then
+    folder=$(mktemp -d /tmp/spark.XXXXXX)
+    cp "$SPARK_CONF_DIR"/* "$folder"
+    echo "spark.authenticate.secret $SPARK_SECRET" >>"$folder/spark-defaults.conf"
+    mv --no-target-directory "$folder" /tmp/spark 2>/dev/null || rm -r "$folder"
+  fi
   export SPARK_CONF_DIR=/tmp/spark
   unset SPARK_SECRET
 fi

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs one node of HDFS: `hdfs-node.sh namenode|datanode`, or `hdfs-node.sh prepare`, which waits for the NameNode and makes the
-# project's folder. A NameNode formats its folder once, and never one that holds anything.
+# project's folders. A NameNode formats its folder once, and never one that holds anything.
 set -euo pipefail
 case ${1:?namenode, datanode or prepare} in
 namenode)
@@ -12,9 +12,10 @@ namenode)
 datanode) exec hdfs datanode ;;
 prepare)
   hdfs dfsadmin -safemode wait
-  hdfs dfs -mkdir -p /ctr /tmp
-  hdfs dfs -chown ctr:ctr /ctr
+  hdfs dfs -mkdir -p /ctr/raw /tmp
+  hdfs dfs -chown ctr:ctr /ctr /ctr/raw
   hdfs dfs -chmod 750 /ctr
+  hdfs dfs -chmod 770 /ctr/raw
   hdfs dfs -chmod 1777 /tmp
   ;;
 *)

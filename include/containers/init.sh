@@ -2,12 +2,21 @@
 # Prepares Airflow, and can be repeated: metadata database, pools, the connection to Spark, the first user. What is there stays.
 set -euo pipefail
 airflow db migrate
-airflow pools import include/pools.json
+airflow pools export /tmp/there.json
+python - <<'PYTHON'
+import json
+from pathlib import Path
+
+there = json.loads(Path("/tmp/there.json").read_text())
+pools = json.loads(Path("include/pools.json").read_text())
+Path("/tmp/missing.json").write_text(json.dumps({name: pool for name, pool in pools.items() if name not in there}))
+PYTHON
+airflow pools import /tmp/missing.json
 if ! airflow connections get spark_default >/dev/null 2>&1; then
   airflow connections add spark_default --conn-json "$SPARK_CONNECTION"
 fi
 if ! airflow users list --output plain | awk 'NR > 1 {print $2}' | grep -qx admin; then
-  airflow users create --username admin --role Admin --firstname First --lastname User --email admin@localhost --password "$ADMIN_PASSWORD"
+  airflow users create --username admin --role Admin --firstname First --lastname User --email admin@localhost "--password=$ADMIN_PASSWORD"
 fi
 # Who may look at runs and logs may look at the pages.
 airflow roles add-perms Viewer User --resource Plugins --action can_read

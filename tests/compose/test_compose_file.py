@@ -42,10 +42,41 @@ def test_only_airflow_and_mlflow_can_be_reached_and_by_default_from_this_host_al
     assert all(port.startswith("${CTR_BIND:-127.0.0.1}:") for ports in published.values() for port in ports)
 
 
+def members(network):
+    return {name for name, service in SERVICES.items() if network in service["networks"]}
+
+
 def test_what_has_no_login_is_in_internal_networks_only():
-    internal = {name for name, network in STACK["networks"].items() if (network or {}).get("internal")}
-    outside = {name for name, service in SERVICES.items() if set(service["networks"]) - internal}
-    assert outside == {"api-server", "mlflow", "dag-processor", "worker", "trainer", "trainer-gpu"}
+    assert {name for name, network in STACK["networks"].items() if not (network or {}).get("internal")} == {"outside"}
+    assert members("outside") == {"api-server", "mlflow", "dag-processor", "worker", "trainer", "trainer-gpu"}
+
+
+def test_only_those_who_read_or_write_the_lake_are_in_its_network():
+    lake = {name for name in SERVICES if name.startswith(("spark-", "namenode", "datanode-", "hdfs-"))}
+    assert members("data") == lake | {"api-server", "worker", "trainer", "trainer-gpu", "demo"}
+
+
+def test_every_service_gets_the_secrets_of_its_role_only():
+    holders = {
+        secret: {name for name, service in SERVICES.items() if secret in service.get("secrets", [])}
+        for secret in STACK["secrets"]
+    }
+    workers = {"worker", "trainer", "trainer-gpu"}
+    assert holders == {
+        "postgres_password": {"postgres"},
+        "airflow_db_password": {"postgres", "init", "api-server", "scheduler", "dag-processor", "triggerer"},
+        "airflow_fernet_key": {"init", "api-server", "scheduler", "triggerer"},
+        "airflow_secret_key": {"api-server", "triggerer", *workers},
+        "airflow_jwt_secret": {"api-server", "scheduler"},
+        "airflow_admin_password": {"init", "demo"},
+        "celery_broker_url": {"scheduler", *workers},
+        "redis_password": {"redis"},
+        "mlflow_db_password": {"postgres", "mlflow"},
+        "mlflow_admin_password": {"mlflow", "api-server", "demo", *workers},
+        "mlflow_secret_key": {"mlflow"},
+        "spark_secret": {"demo", *workers, *(name for name in SERVICES if name.startswith("spark-"))},
+    }
+    assert not any("SQL_ALCHEMY_CONN" in key for name in workers for key in SERVICES[name]["environment"])
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -53,10 +84,14 @@ def test_secrets_come_from_files_that_the_service_has(name):
     service = SERVICES[name]
     environment = service.get("environment", {})
     for key, value in environment.items():
-        if re.search(r"(PASSWORD|SECRET|TOKEN|_KEY|BROKER_URL)", key):
+        if re.search(r"(PASSWORD|SECRET|TOKEN|_KEY|BROKER_URL|RESULT_BACKEND)", key):
             assert key.endswith(("_FROM_FILE", "_FILE")), f"{key} is written out"
-            assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name} does not get {value}"
         assert "://" not in str(value) or "@" not in str(value), f"{key} holds a password"
+    told = {str(value).removeprefix("/run/secrets/") for key, value in environment.items() if key.endswith("_FILE")}
+    if service["image"].startswith("ctr-"):  # PostgreSQL's and Redis's read theirs in scripts
+        assert told == set(service.get("secrets", []))
+    else:
+        assert told <= set(service["secrets"])
 
 
 def test_every_secret_is_generated():

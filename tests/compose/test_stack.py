@@ -86,6 +86,10 @@ class Stack:
     def ctr(self, *arguments: str) -> str:
         return self.compose("exec", "-T", "worker", "ctr", *arguments)
 
+    def volumes(self) -> list[str]:
+        listed = ["docker", "volume", "ls", "--quiet", "--filter", "label=com.docker.compose.project=ctr"]
+        return subprocess.run(listed, env=self.environment, check=True, capture_output=True, text=True).stdout.split()
+
     def lake_has(self, path: str) -> bool:
         listed = ["docker", "compose", "exec", "-T", "namenode", "hdfs", "dfs", "-test", "-e", f"/ctr/lake/{path}"]
         return subprocess.run(listed, cwd=PROJECT, env=self.environment, capture_output=True).returncode == 0
@@ -156,6 +160,16 @@ def test_nobody_gets_in_without_a_login(stack):
         assert str(NIGHTS[0]) in answer.text
 
 
+def test_whoever_runs_tasks_has_neither_the_database_nor_the_key_of_tokens(stack):
+    for service in ("worker", "trainer"):
+        assert set(stack.compose("exec", "-T", service, "ls", "/run/secrets").split()) == {
+            "airflow_secret_key",
+            "celery_broker_url",
+            "mlflow_admin_password",
+            "spark_secret",
+        }
+
+
 def test_a_killed_datanode_and_a_killed_spark_worker_do_not_fail_a_night(stack):
     stack.begin(NIGHTS[1])
     wait_for(lambda: stack.lake_has(f"_staging/logs/dt={NIGHTS[1]}"), 600, "the first Spark job at work")
@@ -175,11 +189,26 @@ def test_restarts_of_namenode_database_and_scheduler_delay_a_night_and_lose_noth
     assert sorted(days) == [str(day) for day in NIGHTS]
 
 
+def test_a_champion_is_taken_back_from_the_worker(stack):
+    before = json.loads(stack.ctr("models", "--json"))
+    stack.ctr("rollback", "--reason", "test of the stack")
+    (champion,) = [
+        model["log_day"] for model in json.loads(stack.ctr("models", "--json")) if model["alias"] == "champion"
+    ]
+    assert champion == str(NIGHTS[1]), before
+
+
 def test_what_was_lost_comes_back_from_a_backup(stack, tmp_path):
     told = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
     kept = set(PROJECT.glob("secrets*"))
     stack.run("tools/backup.sh", "save", str(tmp_path))
     stack.compose("down", "--volumes")
+    whole = (tmp_path / "namenode.tar").read_bytes()
+    (tmp_path / "namenode.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(subprocess.CalledProcessError):
+        stack.run("tools/backup.sh", "restore", str(tmp_path))
+    assert not stack.volumes(), "a backup that cannot be read must change nothing"
+    (tmp_path / "namenode.tar").write_bytes(whole)
     stack.run("tools/backup.sh", "restore", str(tmp_path))
     stack.run("make", "up")
     assert [stack.ctr("models", "--json"), stack.ctr("status", "--json")] == told
