@@ -53,20 +53,23 @@ COPY include/containers/spark /etc/spark
 ENV HADOOP_CONF_DIR=/etc/hadoop SPARK_CONF_DIR=/etc/spark
 
 FROM java AS project
-ARG CODE_VERSION=""
 WORKDIR /opt/ctr
 # The code is on the path, not installed: a change of it rebuilds no package.
-ENV PYTHONPATH=/opt/ctr AIRFLOW_HOME=/run/airflow CTR_HOME=/var/lib/ctr CTR_CODE_VERSION=${CODE_VERSION} GX_ANALYTICS_ENABLED=false
+ENV PYTHONPATH=/opt/ctr AIRFLOW_HOME=/run/airflow CTR_HOME=/var/lib/ctr GX_ANALYTICS_ENABLED=false
 COPY --chmod=755 include/containers/ctr /usr/local/bin/
 USER 10001
 
 FROM project AS airflow
 COPY --from=airflow-packages /opt/venv /opt/venv
 COPY . .
+ARG CODE_VERSION=""
+ENV CTR_CODE_VERSION=${CODE_VERSION}
 
 FROM project AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY . .
+ARG CODE_VERSION=""
+ENV CTR_CODE_VERSION=${CODE_VERSION}
 
 FROM java AS spark
 COPY --from=spark-packages /opt/venv /opt/venv

@@ -29,14 +29,14 @@ secrets: ## Generate the stack's secrets that are missing, into secrets/
 up: secrets ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
 	@$(if $(filter gpu,$(TRAINER)),,docker compose rm --stop --force trainer-gpu)
 	@$(STACK) up --build --detach --wait || { echo "What went wrong: docker compose ps --all, then docker compose logs SERVICE" >&2; exit 1; }
-	@echo "Airflow: $${AIRFLOW_URL:-http://localhost:$${AIRFLOW_PORT:-8080}}  user admin, password in secrets/airflow_admin_password"
-	@echo "MLflow:  http://localhost:$${MLFLOW_PORT:-5000}  user admin, password in secrets/mlflow_admin_password"
+	@echo "Airflow: http://localhost:$$(docker compose port api-server 8080 | cut -d: -f2)  user admin, password in secrets/airflow_admin_password"
+	@echo "MLflow:  http://localhost:$$(docker compose port mlflow 5000 | cut -d: -f2)  user admin, password in secrets/mlflow_admin_password"
 
 demo-cluster: up ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
 	@$(STACK) --profile demo run --rm demo
 
-down: ## Stop the stack; its data stay in its volumes
-	@$(STACK) --profile gpu --profile demo down
+down: ## Stop the stack; its data stay in its volumes (ARGS=--volumes: they are deleted)
+	@$(STACK) --profile gpu --profile demo down $(ARGS)
 
 test: ## Lint, then every test but the slow ones of test-services (installs Chromium and PostgreSQL too, if missing)
 	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest

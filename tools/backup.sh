@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Everything that the stack keeps, as one folder: each volume as a tar file, and the secrets that open them.
-#   tools/backup.sh save DIR      stops the stack for as long as it takes, so that database, registry and lake are of one moment
+#   tools/backup.sh save DIR      into a new folder; stops the stack for as long as it takes, so that all is of one moment
 #   tools/backup.sh restore DIR   into a stack that is down, replacing what its volumes hold
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 usage="expected: tools/backup.sh save|restore DIR"
 verb=${1:?$usage} folder=${2:?$usage}
-case $verb in save) mkdir -p "$folder" && chmod 700 "$folder" ;; restore) [ -d "$folder" ] || fail "$folder is no folder" ;; *) fail "$usage" ;; esac
+case $verb in save) mkdir -p -m 700 "$folder" ;; restore) [ -d "$folder" ] || fail "$folder is no folder" ;; *) fail "$usage" ;; esac
 folder=$(cd "$folder" && pwd)
 volumes=$(docker compose config --volumes | sort)
-image=ctr-airflow:${CTR_VERSION:-latest}
+image=$(docker compose config --images init | grep -m 1 ctr-airflow)
 docker image inspect "$image" >/dev/null 2>&1 || fail "There is no image $image, whose tar reads and writes the volumes: \`docker compose build init\` first."
 
 in_volume() { # VOLUME COMMAND…
@@ -21,26 +21,23 @@ in_volume() { # VOLUME COMMAND…
 # shellcheck disable=SC2086 # $running is names of services; named, those of a profile are meant too
 if [ "$verb" = save ]; then
   [ -d secrets ] || fail "There is no folder secrets: nothing runs from this checkout that could be saved."
-  running=$(docker compose ps --services --status running)
+  [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty: parts of two backups do not fit together. Save into a new folder."
+  running=$(docker compose ps --services --status running --status restarting)
   if [ -n "$running" ]; then
-    trap 'docker compose up --detach --no-build --wait $running' EXIT # also where saving fails
+    trap 'docker compose up --detach --no-build --no-recreate --wait $running' EXIT # also where saving fails
     docker compose stop $running
   fi
-  for volume in $volumes; do
-    in_volume "$volume" tar --create --numeric-owner --file "/backup/$volume.tar.part" --directory /volume .
-    mv "$folder/$volume.tar.part" "$folder/$volume.tar"
-  done
-  rm -rf "$folder/secrets" && cp -a secrets "$folder/"
+  for volume in $volumes; do in_volume "$volume" tar --create --numeric-owner --file "/backup/$volume.tar" --directory /volume .; done
+  cp -a secrets "$folder/" # last: a folder without them was not saved to its end
   du -sh "$folder"
 else
-  [ -z "$(docker compose ps --services --status running)" ] || fail "The stack is running: \`make down\` first."
+  [ -z "$(docker compose ps --all --quiet)" ] || fail "The stack is there: \`make down\` first."
   # All of it must be there and readable before anything is replaced.
-  [ -d "$folder/secrets" ] || fail "$folder holds no folder secrets: expected those that open the volumes."
+  [ -d "$folder/secrets" ] || fail "$folder holds no folder secrets: it was not saved to its end."
   for volume in $volumes; do
     [ -f "$folder/$volume.tar" ] || fail "$folder holds no $volume.tar: expected one for each volume."
     tar --list --file "$folder/$volume.tar" >/dev/null || fail "$folder/$volume.tar cannot be read to its end: nothing was changed."
   done
-  docker compose down
   [ -e secrets ] && mv secrets "secrets.before.$(date +%s)"
   cp -a "$folder/secrets" .
   for volume in $volumes; do

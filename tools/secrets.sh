@@ -13,7 +13,7 @@ secret() { # NAME VALUE
 }
 
 for name in postgres_password airflow_db_password mlflow_db_password redis_password airflow_secret_key airflow_jwt_secret \
-  airflow_admin_password mlflow_admin_password mlflow_secret_key spark_secret; do
+  fab_secret_key airflow_admin_password mlflow_admin_password mlflow_secret_key spark_secret; do
   secret "$name" "$(random)"
 done
 secret airflow_fernet_key "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n')"

@@ -12,11 +12,16 @@ namenode)
 datanode) exec hdfs datanode ;;
 prepare)
   hdfs dfsadmin -safemode wait
-  hdfs dfs -mkdir -p /ctr/raw /tmp
-  hdfs dfs -chown ctr:ctr /ctr /ctr/raw
-  hdfs dfs -chmod 750 /ctr
-  hdfs dfs -chmod 770 /ctr/raw
-  hdfs dfs -chmod 1777 /tmp
+  folder() { # PATH MODE; one that is there stays as it is
+    hdfs dfs -test -d "$1" && return
+    hdfs dfs -mkdir -p "$1.new"
+    hdfs dfs -chmod "$2" "$1.new"
+    hdfs dfs -chown ctr:ctr "$1.new"
+    hdfs dfs -mv "$1.new" "$1"
+  }
+  folder /tmp 1777
+  folder /ctr 750
+  folder /ctr/raw 770
   ;;
 *)
   echo "expected namenode, datanode or prepare, found $1" >&2

@@ -1,6 +1,8 @@
 """The whole stack on a real Docker engine: from nothing to healthy, nights on it, and what happens when its parts fail."""
 
 import functools
+import hashlib
+import hmac
 import http.server
 import json
 import os
@@ -169,6 +171,18 @@ def test_nobody_gets_in_without_a_login(stack):
         assert str(NIGHTS[0]) in answer.text
 
 
+def test_nobody_signs_a_login_with_a_key_that_workers_have(stack):
+    def let_in(secret: str) -> bool:
+        key = (PROJECT / "secrets" / secret).read_text().encode()
+        remembered = f"1|{hmac.new(key, b'1', hashlib.sha512).hexdigest()}"  # by Flask-Login, of the first user
+        with httpx.Client(base_url=stack.url, cookies={"remember_token": remembered}, follow_redirects=True) as client:
+            client.get("/auth/", timeout=60)
+            return "_token" in client.cookies
+
+    assert let_in("fab_secret_key")
+    assert not let_in("airflow_secret_key")
+
+
 def test_whoever_runs_tasks_has_neither_the_database_nor_the_key_of_tokens(stack):
     for service in ("worker", "trainer"):
         assert set(stack.compose("exec", "-T", service, "ls", "/run/secrets").split()) == {
@@ -187,10 +201,10 @@ def test_a_killed_datanode_and_a_killed_spark_worker_do_not_fail_a_night(stack):
     stack.compose("up", "--detach", "--wait", "datanode-1", "spark-worker-2")
 
 
-def test_restarts_of_namenode_database_and_scheduler_delay_a_night_and_lose_nothing(stack):
+def test_restarts_of_namenode_database_broker_and_scheduler_delay_a_night_and_lose_nothing(stack):
     stack.begin(NIGHTS[2])
     wait_for(lambda: stack.lake_has(f"_staging/logs/dt={NIGHTS[2]}"), 600, "the first Spark job at work")
-    for service in ("namenode", "postgres", "scheduler"):
+    for service in ("namenode", "postgres", "redis", "scheduler"):
         stack.compose("kill", service)
         stack.compose("up", "--detach", "--wait", service)
     stack.end(NIGHTS[2])

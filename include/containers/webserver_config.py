@@ -1,0 +1,9 @@
+"""FAB's configuration: Airflow's own, but for the key that signs logins: the default one is known to workers, for task logs."""
+
+import os
+
+from airflow.config_templates.default_webserver_config import AUTH_TYPE, WTF_CSRF_ENABLED, WTF_CSRF_TIME_LIMIT
+
+__all__ = ["AUTH_TYPE", "SECRET_KEY", "WTF_CSRF_ENABLED", "WTF_CSRF_TIME_LIMIT"]
+
+SECRET_KEY = os.environ["FAB_SECRET_KEY"]
