@@ -87,7 +87,7 @@ def learning_curve(points: Curve) -> str:
         panels[1].set_title("Log loss")
         panels[1].legend()
         for axes in panels:
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.set_xticks(range(0, len(days), max(1, -(-len(days) // 8))))
         return _svg(figure, "Learning curve")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, Protocol
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 210, 84, 12, 12, 26
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 210, 112, 12, 12, 26
 
 
 class Dated(Protocol):
