@@ -65,6 +65,7 @@ start)
   ;;
 stop)
   [ ! -f "$base/dockerd.pid" ] || { kill "$(cat "$base/dockerd.pid")" && while [ -f "$base/dockerd.pid" ]; do sleep 0.2; done; }
+  ! mountpoint -q "$base/data" || umount "$base/data" # dockerd leaves it mounted on itself
   ;;
 *) echo "expected start or stop, found $verb" >&2; exit 2 ;;
 esac
