@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 usage="expected: tools/backup.sh save|restore DIR"
 verb=${1:?$usage} folder=${2:?$usage}
-case $verb in save) mkdir -p -m 700 "$folder" ;; restore) [ -d "$folder" ] || fail "$folder is no folder" ;; *) fail "$usage" ;; esac
+case $verb in save) mkdir -p "$folder" ;; restore) [ -d "$folder" ] || fail "$folder is no folder" ;; *) fail "$usage" ;; esac
 folder=$(cd "$folder" && pwd)
 volumes=$(docker compose config --volumes | sort)
 image=$(docker compose config --images init | grep -m 1 ctr-airflow)
@@ -22,6 +22,7 @@ in_volume() { # VOLUME COMMAND…
 if [ "$verb" = save ]; then
   [ -d secrets ] || fail "There is no folder secrets: nothing runs from this checkout that could be saved."
   [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty: parts of two backups do not fit together. Save into a new folder."
+  chmod 700 "$folder" # it will hold all secrets and data
   running=$(docker compose ps --services --status running --status restarting)
   if [ -n "$running" ]; then
     trap 'docker compose up --detach --no-build --no-recreate --wait $running' EXIT # also where saving fails
