@@ -62,6 +62,7 @@ def environment(port: int) -> dict[str, str]:
         "API_AUTH__JWT_SECRET": _secret("jwt_secret"),
         "DATABASE__SQL_ALCHEMY_CONN": settings().airflow_database.get_secret_value() or f"sqlite:///{home}/airflow.db",
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at once all the same
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
@@ -95,7 +96,7 @@ def _secret(name: str, *, fernet: bool = False) -> str:
     return path.read_text()
 
 
-def _password() -> str:
+def password() -> str:
     """Password of `admin`, generated before Airflow starts."""
     path = password_file()
     if not path.exists():
@@ -116,7 +117,7 @@ def free_port() -> int:
 def running(port: int | None = None) -> Iterator[AirflowClient]:
     """A running Airflow with the pools created and the DAG parsed; stopped, with all its children, at the end."""
     port = port or free_port()
-    client = AirflowClient(f"http://127.0.0.1:{port}", _password())
+    client = AirflowClient(f"http://127.0.0.1:{port}", password())
     env = environment(port)
     logs = airflow_home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""One settings object, from environment variables with the prefix `CTR_`, else `{home}/settings.env`, else `.env`."""
+"""One settings object, from environment variables with the prefix `CTR_`, else `{home}/settings.env`, else `.env`.
+
+`CTR_ENV_FILE` names another file in the place of `.env`; empty, none is read.
+"""
 
 import hashlib
 import json
@@ -26,7 +29,7 @@ def python_path() -> str:
 class Settings(BaseSettings):
     """Everything that differs between a laptop and a cluster, and every threshold that a team may want to move."""
 
-    model_config = SettingsConfigDict(env_prefix="CTR_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CTR_", extra="ignore", frozen=True)
 
     home: Path = Field(PROJECT / ".ctr", description="Folder of everything local: lake, raw logs, registry, Airflow.")
     lake: str = Field("", description="URL of the lake; default `file://{home}/lake`.")
@@ -213,8 +216,10 @@ def _shown(name: int | str, value: object) -> str:
 @lru_cache
 def settings() -> Settings:
     """The process's settings, read once; raises `InvalidInputError` that names every setting out of its range."""
+    env_file = os.environ.get("CTR_ENV_FILE", ".env")
     try:
-        return Settings(_env_file=(".env", Settings().home / "settings.env"))  # type: ignore[call-arg]
+        home = Settings(_env_file=env_file).home  # type: ignore[call-arg]
+        return Settings(_env_file=(env_file, home / "settings.env"))  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "\n".join(
             f"- CTR_{str(fault['loc'][0]).upper()}: {fault['msg']}, found {_shown(fault['loc'][0], fault['input'])}"

@@ -2,8 +2,7 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,14 +11,50 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from distribution import GroupScheduling, sort_longest_first, worker_count
+from leftovers import RUN, Leftovers, use_own_environment
 
 from include import mlflow_store
 from include.settings import settings
 
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_RUN_FOLDER = Path(os.environ[RUN]) if _WORKER else use_own_environment()
 # Airflow reads these when it is first imported, and would otherwise write to the user's own folder.
-_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")
-os.environ["AIRFLOW_HOME"] = _airflow_home.name
+os.environ["AIRFLOW_HOME"] = str(_RUN_FOLDER / f"airflow{_WORKER}")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _WORKER:
+        config.pluginmanager.register(Leftovers(_RUN_FOLDER))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return worker_count(config.args)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    return GroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sort_longest_first(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A worker can only send text that UTF-8 can write; a hostile log may hold half of a surrogate pair."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_test() -> Iterator[None]:
+    """Settings are read again by every test, and after it."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,130 @@
-"""Whole nights, run once for all tests of this folder, in a home and with a webhook of their own."""
+"""One Airflow, and whole nights in it: run once for all tests of this folder, in a home and with a webhook of their own.
 
+What follows on the nights is a chain of fixtures, each of which begins where the one before has ended; tests come in the order
+of the last one that they use, as Airflow and the registry move on with them.
+"""
+
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from e2e_days import BAD, FIRST, GOOD, HISTORY, ROWS, add_hostile_rows
+from e2e_days import (
+    BAD,
+    FIRST,
+    GOOD,
+    HISTORY,
+    HOLD_REASON,
+    ROLLBACK_REASON,
+    ROWS,
+    add_hostile_rows,
+    answer,
+    clear_from,
+    remove_hostile_rows,
+    trigger,
+)
 from environment import environment
 
-from include import demo
+from include import airflow_local, demo, registry
+from include.airflow_client import AirflowClient
+from include.backfill import plan
+from include.lake import lake
+
+_CHAIN = ("repaired", "approved", "rolled_back")
+_SETTINGS = {"CTR_LLM_MAX_TEXTS": "8", "CTR_BOOTSTRAP_RESAMPLES": "100"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: max(
+            (n for n, name in enumerate(_CHAIN, 1) if name in getattr(item, "fixturenames", ())), default=0
+        )
+    )
 
 
 @pytest.fixture(scope="session")
-def _nights(tmp_path_factory, receiver):
-    webhook = receiver()
-    variables = {"CTR_HOME": str(tmp_path_factory.mktemp("home")), "CTR_NOTICE_WEBHOOK": webhook.url}
-    with environment(variables):
-        demo.use_small_log_settings({"CTR_LLM_MAX_TEXTS": "40"})
-        demo.ctr("sample", "--from", str(FIRST), "--days", "4", "--rows-per-day", ROWS)
+def _webhook(receiver):
+    return receiver()
+
+
+@pytest.fixture(scope="session")
+def airflow_server(tmp_path_factory, _webhook) -> Iterator[SimpleNamespace]:
+    """A running Airflow, and the settings under which `ctr` commands use it; raw logs of all days lie there."""
+    own = {
+        "CTR_HOME": str(tmp_path_factory.mktemp("home")),
+        "CTR_NOTICE_WEBHOOK": _webhook.url,
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false",  # else a run of yesterday, which has no log, comes first
+    }
+    with environment(own):
+        demo.use_small_log_settings(_SETTINGS)
+        demo.ctr("sample", "--from", str(FIRST), "--days", str(HISTORY + 1), "--rows-per-day", ROWS)
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
         add_hostile_rows(BAD)
         demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
+        with airflow_local.running() as client:
+            there = {"CTR_AIRFLOW_URL": client.url, "CTR_AIRFLOW_PASSWORD": airflow_local.password()}
+            yield SimpleNamespace(client=client, environment=own | there)
+
+
+@pytest.fixture(scope="session")
+def _nights(airflow_server, _webhook) -> SimpleNamespace:
+    with environment(airflow_server.environment):
         outcomes = demo.nightly([GOOD, BAD])
-    notices = list(webhook.bodies)
-    return SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=notices, environment=variables)
+    return SimpleNamespace(good=outcomes[GOOD], bad=outcomes[BAD], notices=[*_webhook.bodies])
 
 
-@pytest.fixture(scope="module")
-def nights(_nights):
-    """Three days of history, then a good night and a bad night through Airflow; the settings are theirs meanwhile."""
-    with environment(_nights.environment):
+@pytest.fixture
+def nights(airflow_server, _nights) -> Iterator[SimpleNamespace]:
+    """After days of history a good night and a bad night; the settings are theirs meanwhile."""
+    with environment(airflow_server.environment):
         yield _nights
+
+
+@pytest.fixture
+def airflow(airflow_server, nights) -> AirflowClient:
+    """The Airflow that ran the nights."""
+    return airflow_server.client
+
+
+@pytest.fixture(scope="session")
+def repaired(airflow_server, _nights) -> SimpleNamespace:
+    """The damaged day is delivered again, the good day is corrected; a backfill without leave to promote redoes both."""
+    with environment(airflow_server.environment):
+        champion = registry.champion()
+        remove_hostile_rows(BAD)
+        demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
+        demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", str(int(ROWS) + 100))
+        steps = plan(lake())
+        outcomes = demo.nightly(sorted({step.day for step in steps} | {BAD}), promote="auto")
+        return SimpleNamespace(
+            champion_before=champion,
+            champion=registry.champion(),
+            steps=steps,
+            outcomes=outcomes,
+            stale=plan(lake()),
+            decision=lake().record("decision", BAD),
+        )
+
+
+@pytest.fixture(scope="session")
+def approved(airflow_server, repaired) -> SimpleNamespace:
+    """The gate's verdict of the repaired day is *hold* this time; a person reads the evidence and promotes the candidate."""
+    with environment(airflow_server.environment):
+        given = {
+            key: value for key, value in repaired.decision.items() if key not in ("promoted", "decided_by", "refusal")
+        }
+        held = given | {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
+        lake().write_record("decision", BAD, held)
+        run = clear_from(airflow_server.client, BAD, "decide")
+        question = answer(airflow_server.client, run, "promote")
+        return SimpleNamespace(question=question, decision=lake().record("decision", BAD), champion=registry.champion())
+
+
+@pytest.fixture(scope="session")
+def rolled_back(airflow_server, approved) -> SimpleNamespace:
+    """The DAG `ctr_rollback` took the approved champion back."""
+    with environment(airflow_server.environment):
+        state = trigger(airflow_server.client, "ctr_rollback", {"reason": ROLLBACK_REASON})
+        return SimpleNamespace(
+            state=state, champion=registry.champion(), taken_back=registry.get(approved.champion.version)
+        )

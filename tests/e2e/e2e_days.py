@@ -1,14 +1,22 @@
-"""The days of the whole nightly runs, and rows of the damaged one that would like to be more than text."""
+"""The days of the whole nightly runs, rows of the damaged one that would like to be more than text, and what a person does."""
 
 import csv
+import time
 from datetime import date, timedelta
+from typing import Any
 
+import pytest
+
+from include.airflow_client import DAG_ID, AirflowClient
 from include.raw import Raw, day_folder
 from include.schemas import RAW_COLUMNS
 
 FIRST = date(2023, 7, 10)
-HISTORY, GOOD, BAD = 3, FIRST + timedelta(days=3), FIRST + timedelta(days=4)
+HISTORY = 2
+GOOD, BAD = FIRST + timedelta(days=HISTORY), FIRST + timedelta(days=HISTORY + 1)
 ROWS = "3000"
+HOLD_REASON = "the interval holds 0"
+ROLLBACK_REASON = "complaints from scene 3"
 HOSTILE = (
     "<script>window.hacked = 1</script>",
     "\"><img src=x onerror='window.hacked = 1'>",
@@ -36,3 +44,49 @@ def remove_hostile_rows(day: date) -> None:
 
 def _hostile_file(day: date) -> str:
     return Raw().full(f"{day_folder(day)}/part-hostile.csv")
+
+
+def run_of(airflow: AirflowClient, day: date) -> str:
+    """Id of the run of a log day."""
+    return next(run["dag_run_id"] for run in airflow.runs() if run["data_interval_start"].startswith(str(day)))
+
+
+def clear_from(airflow: AirflowClient, day: date, task: str) -> str:
+    """Clears a task of a day's run and all after it; returns the path of the run."""
+    run = run_of(airflow, day)
+    tasks = {"dag_run_id": run, "task_ids": [task], "include_downstream": True}
+    airflow.call("POST", f"/dags/{DAG_ID}/clearTaskInstances", json={**tasks, "dry_run": False, "only_failed": False})
+    return f"/dags/{DAG_ID}/dagRuns/{run}"
+
+
+def answer(airflow: AirflowClient, run: str, choice: str) -> Any:
+    """Answers the run's `ask_a_person` and waits for the end of the run; returns what was asked.
+
+    Airflow asks again where the answer comes before the process that asked has ended: it is answered again.
+    """
+    details, asked = f"{run}/taskInstances/ask_a_person/-1/hitlDetails", None
+    for _ in range(180):
+        states = {
+            each["task_id"]: each["state"] for each in airflow.call("GET", f"{run}/taskInstances")["task_instances"]
+        }
+        if states["ask_a_person"] == "awaiting_input":
+            asked = airflow.call("GET", details)
+            if not asked["response_received"]:
+                time.sleep(2)
+                airflow.call("PATCH", details, json={"chosen_options": [choice], "params_input": {}})
+        if asked and states["report"] == "success" and airflow.call("GET", run)["state"] == "success":
+            return asked
+        time.sleep(1)
+    pytest.fail(f"The run has not ended: {states}")
+
+
+def trigger(airflow: AirflowClient, dag: str, conf: dict[str, Any]) -> str:
+    """Starts a run by hand and waits for its end; returns its state."""
+    path = f"/dags/{dag}/dagRuns"
+    run = airflow.call("POST", path, json={"logical_date": None, "conf": conf})["dag_run_id"]
+    for _ in range(180):
+        state = airflow.call("GET", f"{path}/{run}")["state"]
+        if state in ("success", "failed"):
+            return str(state)
+        time.sleep(1)
+    pytest.fail(f"The run of {dag} has not ended: {state}")

@@ -1,6 +1,5 @@
 """The pages in a real browser, in a real Airflow, of a night that really failed; screenshots go to `test-artifacts/`."""
 
-import json
 import re
 import shlex
 import shutil
@@ -9,7 +8,7 @@ import subprocess
 import httpx
 import psutil
 import pytest
-from e2e_days import BAD, GOOD, HOSTILE
+from e2e_days import BAD, GOOD, HOSTILE, run_of
 from playwright.sync_api import expect, sync_playwright
 from starlette.routing import Route
 
@@ -21,46 +20,49 @@ CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = PROJECT / "test-artifacts"
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tools/setup.sh --tests installs it."),
 ]
 FULL = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="module")
-def airflow(nights):
-    with airflow_local.running() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(airflow):
+def browser():
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
+@pytest.fixture(scope="module")
+def logged_in(browser, airflow_server):
+    """Cookies and storage of somebody who has logged in with the form."""
+    context = browser.new_context(viewport=FULL, base_url=airflow_server.client.url)
+    one = context.new_page()
+    one.goto("/")
+    one.locator("input[name=username]").fill("admin")
+    one.locator("input[name=password]").fill(airflow_server.environment["CTR_AIRFLOW_PASSWORD"])
+    one.keyboard.press("Enter")
+    one.wait_for_url(lambda url: "login" not in url)
+    expect(one.get_by_role("link", name="Data quality")).to_be_visible(timeout=30_000)
+    yield context.storage_state()
+    context.close()
+
+
 @pytest.fixture
-def page(browser, airflow):
-    """Somebody who is logged in; `faults` are what the pages complained of."""
-    context = browser.new_context(viewport=FULL, base_url=airflow.url)
+def page(browser, airflow, logged_in):
+    """A page of somebody who is logged in; `faults` are what the pages complained of."""
+    context = browser.new_context(viewport=FULL, base_url=airflow.url, storage_state=logged_in)
     one = context.new_page()
     one.faults = []
     one.on("pageerror", lambda error: one.faults.append(str(error)))
     one.on("dialog", lambda dialog: (one.faults.append(dialog.message), dialog.dismiss()))
     one.on("console", lambda said: one.faults.append(said.text) if "Content Security Policy" in said.text else None)
-    one.goto("/")
-    one.locator("input[name=username]").fill("admin")
-    one.locator("input[name=password]").fill(json.loads(airflow_local.password_file().read_text())["admin"])
-    one.keyboard.press("Enter")
-    one.wait_for_url(lambda url: "login" not in url)
-    expect(one.get_by_role("link", name="Data quality")).to_be_visible(timeout=30_000)
     yield one
     context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bad_run(airflow):
-    return next(run for run in airflow.runs() if run["data_interval_start"].startswith(str(BAD)))["dag_run_id"]
+    return run_of(airflow, BAD)
 
 
 def frame(page):
@@ -91,7 +93,7 @@ def test_the_failed_task_links_to_its_day(page, bad_run, airflow):
     links = airflow.call("GET", f"/dags/ctr_daily/dagRuns/{bad_run}/taskInstances/check_logs/links")["extra_links"]
     page.goto(links["Data quality"])
     expect(frame(page).locator("h1")).to_contain_text(f"{BAD} stopped at its logs")
-    good = next(run for run in airflow.runs() if run["data_interval_start"].startswith(str(GOOD)))["dag_run_id"]
+    good = run_of(airflow, GOOD)
     for task in ("gate", "train"):
         links = airflow.call("GET", f"/dags/ctr_daily/dagRuns/{good}/taskInstances/{task}/links")["extra_links"]
         page.goto(links["Model"])
@@ -147,6 +149,7 @@ def test_data_docs_and_reports_open_inside(page):
 
 
 def test_days_and_models_in_the_dark_theme(page):
+    page.goto("/")
     page.evaluate("localStorage.setItem('theme', 'dark')")
     for name, path in (("days", "/plugin/days"), ("models", "/plugin/models")):
         page.goto(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from include.lake import Lake, lake
@@ -26,6 +27,12 @@ def spark() -> Iterator[SparkSession]:
     session = get_session("tests")
     yield session
     session.stop()
+    # Else Python's end comes upon the connection, and py4j logs to a stream that pytest has closed.
+    gateway = SparkContext._gateway
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
 
 
 def _use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
