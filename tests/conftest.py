@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import budget  # noqa: F401, its profile is for every property test
 import pytest
 from distribution import GroupScheduling, sort_longest_first, worker_count
 from leftovers import RUN, Leftovers, use_own_environment

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from budget import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
@@ -109,7 +109,7 @@ def test_rows_that_belong_to_no_day_are_kept_with_their_reason(home: Path):
     assert json.loads(rows[1]["record"]) == ["u", "i"]
 
 
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(
     records=st.lists(
         st.tuples(

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from budget import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
@@ -111,7 +111,7 @@ def test_intent_is_the_history_latest_first_and_clicks_of_earlier_days_only(home
     assert found["2019-11-10"][2]["query_entity_seq"] == ""
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(
     log=st.lists(
         st.tuples(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from budget import examples
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
@@ -153,7 +153,7 @@ fields = st.lists(st.text(st.sampled_from('ab,"\r\n 龙'), max_size=5), min_size
 
 
 @given(st.lists(fields, max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans(), st.booleans())
-@hypothesis_settings(max_examples=60, deadline=None)
+@examples(60)
 def test_records_are_counted_as_a_csv_parser_does(rows, end, bom, last_end, zipped):
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator=end, quoting=csv.QUOTE_MINIMAL).writerows([*map(list, [RAW_COLUMNS]), *rows])

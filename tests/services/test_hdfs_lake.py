@@ -240,7 +240,7 @@ def test_a_restart_of_the_namenode_delays_a_publication(hdfs, published):
 def test_records_are_written_and_read_while_a_datanode_is_dead(hdfs, published):
     hdfs.kill("datanode1")
     try:
-        for number in range(8):
+        for number in range(4):
             published.write_record("train", DAY, {"number": number})
             assert published.record("train", DAY) == {"number": number}
         stage(published, "new")

@@ -10,15 +10,18 @@ from pyspark.sql import SparkSession
 
 from include.lake import Lake, lake
 from include.settings import settings
+from include.spark_submit import driver_java_options
 
 _SETTINGS = {"CTR_SPARK_SHUFFLE_PARTITIONS": "2", "CTR_MAX_QUARANTINE_RATE": "1", "CTR_MAX_FIELD_BYTES": "1000000"}
 
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
+    java = driver_java_options("history", raw=0, master="local[2]")
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        "--master local[2] --driver-memory 2g --conf spark.log.level=ERROR "
-        "--driver-java-options '-XX:+UseSerialGC -XX:TieredStopAtLevel=1' pyspark-shell"
+        f"--master local[2] --driver-memory 2g --conf spark.log.level=ERROR --driver-java-options '{java}' "
+        # To compile every plan takes longer than these few rows; the whole nights of tests/e2e run compiled plans.
+        "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN pyspark-shell"
     )
     from spark_jobs.session import get_session
     from spark_jobs.stage import prepare_audit

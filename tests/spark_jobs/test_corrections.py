@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from budget import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_days import DAY, build_only, publish_logs
 from test_windows_and_joins import clear, equal_a_full_recompute, random_logs
@@ -14,7 +14,7 @@ from include.backfill import plan
 
 pytestmark = pytest.mark.spark
 
-DAYS = 6
+DAYS = 4
 
 
 def redo(spark, store) -> list[tuple[str, date]]:
@@ -26,7 +26,7 @@ def redo(spark, store) -> list[tuple[str, date]]:
 
 
 @given(st.integers(0, 2**32 - 1))
-@hypothesis_settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1)
 def test_reruns_and_corrections_in_any_order_end_in_a_full_recompute(spark, store, seed):
     clear(store)
     random, logs = np.random.default_rng(seed), random_logs(seed, DAYS)

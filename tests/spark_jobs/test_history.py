@@ -15,7 +15,7 @@ from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
 from include.errors import CtrError
 from include.lake import Lake
 from include.settings import PROJECT, settings
-from include.spark_submit import submit
+from include.spark_submit import driver_java_options, submit
 from spark_jobs.history import STEPS, main, needs, run
 
 DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
@@ -56,16 +56,15 @@ def test_a_killed_job_leaves_the_published_day_and_a_rerun_mends_it(spark, store
     staging = Path(store.path(store.staging("logs", DAY, "any"))).parent
     command = [
         str(Path(sys.executable).parent / "spark-submit"),
-        "--master",
-        "local[1]",
-        "--conf",
-        "spark.log.level=ERROR",
+        *("--master", "local[1]", "--conf", "spark.log.level=ERROR"),
+        *("--driver-java-options", driver_java_options("ingest", raw=0, master="local[1]")),
     ]
     job = subprocess.Popen(
         [*command, str(PROJECT / "spark_jobs/ingest.py"), "--from", str(DAY), "--to", str(DAY), "--publish"],
         env={
             **os.environ,
             "CTR_HOME": str(settings().home),
+            "SPARK_LOCAL_DIRS": str(settings().home),  # what a killed job leaves
             "PYTHONPATH": str(PROJECT),
             "PYSPARK_PYTHON": sys.executable,
         },

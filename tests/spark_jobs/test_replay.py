@@ -57,6 +57,18 @@ def rejected(spark, store):
     return store
 
 
+@pytest.fixture
+def in_this_session(spark, store, monkeypatch):
+    """Jobs that a command submits run here, without a JVM of their own."""
+
+    def submit(job, first, last, *, options):
+        assert (job, first, last, options) == ("ingest", DAY, DAY, PUBLISH)
+        run_stage(spark, store, "logs")
+        return iter(())
+
+    monkeypatch.setattr("include.spark_submit.submit", submit)
+
+
 def test_a_repair_puts_through_the_rows_it_mends_and_no_others(spark, rejected):
     original = read(rejected, "quarantine").set_index("source_row")["raw"]
     outcome = repair_day(rejected, DAY, REPAIR, "fix.yaml")
@@ -135,13 +147,9 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
 
 @pytest.mark.parametrize("staged", [False, True], ids=["before ingest", "after staging"])
 @pytest.mark.parametrize("with_mapping", [True, False], ids=["with the mapping", "without"])
-def test_a_replay_that_was_killed_is_finished_by_the_next(spark, store, tmp_path, monkeypatch, staged, with_mapping):
-    def submit(job, first, last, *, options):
-        assert (job, first, last, options) == ("ingest", DAY, DAY, PUBLISH)
-        run_stage(spark, store, "logs")
-        return iter(())
-
-    monkeypatch.setattr("include.spark_submit.submit", submit)
+def test_a_replay_that_was_killed_is_finished_by_the_next(
+    spark, store, tmp_path, in_this_session, staged, with_mapping
+):
     write_raw(csv_text([*GOOD, *BAD[:2]]))
     run_stage(spark, store, "logs")
     fix = tmp_path / "fix.yaml"
@@ -157,11 +165,10 @@ def test_a_replay_that_was_killed_is_finished_by_the_next(spark, store, tmp_path
 
 
 def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_the_reason(
-    spark, rejected, tmp_path, monkeypatch
+    rejected, tmp_path, monkeypatch, in_this_session
 ):
     monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0")
     settings.cache_clear()
-    monkeypatch.setattr("include.spark_submit.submit", lambda *_, **__: run_stage(spark, rejected, "logs") and ())
     fix = tmp_path / "fix.yaml"
     fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
     command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix)]
@@ -170,7 +177,7 @@ def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_
     assert len(read(rejected, "logs")) == 20
 
 
-def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch):
+def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch, in_this_session):
     monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,home_feed_v2")
     settings.cache_clear()
     shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--replay"])

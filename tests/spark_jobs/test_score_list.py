@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from small_days import DAY, csv_text, raw_row, run_stage, write_raw
+from small_days import DAY, build_only, csv_text, raw_row, write_raw
 
 from include.errors import InvalidInputError
 from include.lake import Lake
@@ -25,7 +25,7 @@ def two_days(spark, module_store: Lake) -> list[dict[str, str]]:
     write_raw(csv_text(rows), day=NEXT)
     for day in (DAY, NEXT):
         for stage in ("logs", "features", "training"):
-            run_stage(spark, module_store, stage, day)
+            build_only(spark, module_store, stage, day)
     return rows
 
 

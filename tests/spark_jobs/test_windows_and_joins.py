@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import recompute
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from budget import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_days import DAY, build_only, contents, publish_logs, read, run_stage
 
@@ -76,7 +76,7 @@ def equal_a_full_recompute(spark, store, logs: recompute.Logs, day: date) -> Non
 
 
 @given(st.integers(0, 2**32 - 1))
-@hypothesis_settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1)
 def test_tables_equal_a_full_recompute(spark, store, seed):
     clear(store)
     logs = random_logs(seed)
@@ -93,9 +93,11 @@ def test_tables_equal_a_full_recompute(spark, store, seed):
 def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spark, store, monkeypatch):
     monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
     settings.cache_clear()
-    logs = random_logs(11, days=12)
+    logs = random_logs(11)
     last = max(logs)
-    dense = [events[events["user_id"] != "h1u1"] if n < 11 and n else events for n, events in enumerate(logs.values())]
+    dense = [
+        events[events["user_id"] != "h1u1"] if n < DAYS - 1 and n else events for n, events in enumerate(logs.values())
+    ]
     logs = dict(zip(logs, dense, strict=True))
     load(spark, store, logs)
     equal_a_full_recompute(spark, store, logs, last)
