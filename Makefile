@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-services lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -38,12 +38,15 @@ demo-cluster: up ## The demo through that stack: logs on HDFS, jobs on the Spark
 down: ## Stop the stack; its data stay in its volumes (ARGS=--volumes: they are deleted)
 	@$(STACK) --profile gpu --profile demo down $(ARGS)
 
-test: ## Lint, then every test but the slow ones of test-services (installs Chromium and PostgreSQL too, if missing)
-	@tools/setup.sh --tests && $(MAKE) lint && $(BIN)/pytest
+test: ## Lint, then every test but the slow ones of test-services; some of them without lint: ARGS="tests/training -k gate"
+	@tools/setup.sh --tests $(if $(ARGS),,&& $(MAKE) lint) && $(BIN)/pytest $(ARGS)
+
+test-quick: setup ## The tests that need no Spark, Airflow or service and take no long training, in about a minute
+	@$(BIN)/pytest -m quick $(ARGS)
 
 # Days and nights on a cluster take minutes each: pytest leaves those marked `slow` out unless asked, as here.
-test-services: ## On real services started for it: HDFS, Spark's standalone cluster, Airflow on PostgreSQL, the whole stack in Docker; nodes are killed
-	@tools/setup.sh --tests && $(BIN)/pytest -m services $(ARGS)
+test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow on PostgreSQL, the Docker stack; property tests try more examples
+	@tools/setup.sh --tests && HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -m "services or hypothesis" $(ARGS)
 
 lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
 	@tools/lint.sh

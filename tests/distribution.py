@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 _SHARING = ("tests/e2e", "tests/services", "tests/spark_jobs")
 """Folders whose tests share an Airflow, an HDFS, a Spark session."""
-_LONGEST_FIRST = (*_SHARING, "tests/training/test_ladder.py", "tests/training", "tests/benchmarks")
+_LONGEST_FIRST = (*_SHARING, "tests/training", "tests/benchmarks")
 _WORKER_BYTES = 6 << 30
 """Memory of a worker with all that it starts: a Spark driver, or an Airflow and the programs of a task."""
 
