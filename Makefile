@@ -7,6 +7,8 @@ TRAINER ?= cpu
 STACK = CODE_VERSION=$$(git describe --always --abbrev=12 --exclude='*' --dirty=+changes) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
   docker compose $(if $(filter gpu,$(TRAINER)),--profile gpu)
 SBOM ?= dist/sbom.json
+# What imports Airflow or Spark, or starts services; a test that takes long by nature is marked `long`.
+NOT_QUICK = benchmarks dags e2e plugins services spark_jobs include/test_alerts.py include/test_operators.py include/test_spark_places.py
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +43,8 @@ down: ## Stop the stack; its data stay in its volumes (ARGS=--volumes: they are 
 test: ## Lint, then every test but the slow ones of test-services; some of them without lint: ARGS="tests/training -k gate"
 	@tools/setup.sh --tests $(if $(ARGS),,&& $(MAKE) lint) && $(BIN)/pytest $(ARGS)
 
-test-quick: setup ## The tests that need no Spark, Airflow or service and take no long training, in about a minute
-	@$(BIN)/pytest -m quick $(ARGS)
+test-quick: setup ## The tests that need no Spark, Airflow or service and do not take long by nature, in about a minute
+	@$(BIN)/pytest -m "not long" $(addprefix --ignore=tests/,$(NOT_QUICK)) $(ARGS)
 
 # Days and nights on a cluster take minutes each: pytest leaves those marked `slow` out unless asked, as here.
 test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow on PostgreSQL, the Docker stack; property tests try more examples

@@ -25,7 +25,8 @@ def use_own_environment() -> Path:
     for name in [*os.environ]:
         if name.startswith(_ELSEWHERE) and not name.startswith("CTR_TEST_"):
             del os.environ[name]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred Python processes would compile the project anew
+    # Else each of some hundred Python processes would compile the project anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     folder = Path(tempfile.mkdtemp(prefix="ctr-tests-"))
     temporary = folder / "tmp"
     temporary.mkdir()

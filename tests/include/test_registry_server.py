@@ -15,6 +15,8 @@ from include import registry
 from include.airflow_local import free_port
 from include.settings import settings
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_database: bytes) -> Iterator[tuple[str, Path]]:
@@ -30,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_database: bytes) -> I
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )
     try:
         for _ in range(120):

@@ -1,18 +1,31 @@
 """A small published lake, made once, and a model trained on it."""
 
 import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import fabricate
 import pandas as pd
 import pytest
 
+from include import registry
 from include.lake import Lake, lake
 from include.settings import Settings, settings
-from training.train import Trained, fit
+from training.train import Trained, fit, run
 
 DAYS, ROWS = 5, 600
+ARTIFACT_COLUMNS = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+}
+"""Columns of MLflow's database that hold places of artifacts."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +67,58 @@ def world(made: World, home: Path) -> World:
 def trained(made: World) -> Trained:
     """A model of the first four days, started from nothing."""
     return fit(made.lake, [fabricate.day(number) for number in range(DAYS - 1)], made.settings, None)
+
+
+@pytest.fixture(scope="session")
+def trained_home(
+    made: World, empty_database: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[date], tuple[Path, dict[str, Any]]]:
+    """A home in which the candidate of a day was trained, once for all tests, and the record of it."""
+
+    @cache
+    def trained_home(day: date) -> tuple[Path, dict[str, Any]]:
+        home = tmp_path_factory.mktemp("trained")
+        (home / "mlflow.db").write_bytes(empty_database)
+        shutil.copytree(made.home / "lake", home / "lake")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CTR_HOME", str(home))
+            settings.cache_clear()
+            record = run(day, World(home, made.lake, made.log).settings)
+        settings.cache_clear()
+        return home, record
+
+    return trained_home
+
+
+@pytest.fixture
+def candidate(
+    world: World, trained_home: Callable[[date], tuple[Path, dict[str, Any]]]
+) -> Callable[[date], dict[str, Any]]:
+    """Puts the candidate of a day into the world's empty registry, as `train.run` would, and returns its record."""
+
+    def candidate(day: date) -> dict[str, Any]:
+        home, record = trained_home(day)
+        database = world.home / "mlflow.db"
+        shutil.copyfile(home / "mlflow.db", database)
+        shutil.copytree(home / "mlflow", world.home / "mlflow")
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, columns in ARTIFACT_COLUMNS.items():
+                for column in columns:
+                    change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+                    connection.execute(change, (str(home), str(world.home)))
+        world.lake.write_record("train", day, record)
+        return record
+
+    return candidate
+
+
+@pytest.fixture
+def promoted(candidate: Callable[[date], dict[str, Any]]) -> Callable[[date], dict[str, Any]]:
+    """As `candidate`, and the version is promoted."""
+
+    def promoted(day: date) -> dict[str, Any]:
+        record = candidate(day)
+        registry.promote(record["version"], reason="test", by="test")
+        return record
+
+    return promoted

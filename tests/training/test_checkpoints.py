@@ -18,6 +18,8 @@ from training.artifact import save
 from training.checkpoints import TRAINER, Checkpoints
 from training.loop import Trainer
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 STEPS = 12
 """Steps of a day, under `in_blocks`."""
@@ -31,6 +33,12 @@ class StoppedError(Exception):
 def in_blocks(world) -> Settings:
     """Settings under which a day of 600 rows is learnt in three blocks of four steps."""
     return world.settings.model_copy(update={"shuffle_rows": 200})
+
+
+@pytest.fixture
+def simple(in_blocks) -> Settings:
+    """The same for the model that is trained fastest."""
+    return in_blocks.model_copy(update={"model": "dnn"})
 
 
 @pytest.fixture
@@ -68,13 +76,25 @@ def stopped(monkeypatch, settings: Settings, owner: type, method: str, call: int
             train.run(LAST, settings)
 
 
+def undisturbed(made, folder: Path, **model: str) -> dict:
+    """Content hash and curve of a run that nothing stopped and that writes no checkpoint."""
+    settings, days = (
+        made.settings.model_copy(update={"shuffle_rows": 200, **model}),
+        [fabricate.day(n) for n in range(4)],
+    )
+    trained = train.fit(made.lake, days, settings, None)
+    digest = save(folder, trained.predictor, {})
+    return {"content_hash": digest, "learning_curve": [asdict(point) for point in trained.curve]}
+
+
 @pytest.fixture(scope="module")
 def whole(made, tmp_path_factory) -> dict:
-    """Content hash and curve of a run that nothing stopped and that writes no checkpoint."""
-    settings, days = made.settings.model_copy(update={"shuffle_rows": 200}), [fabricate.day(n) for n in range(4)]
-    trained = train.fit(made.lake, days, settings, None)
-    digest = save(tmp_path_factory.mktemp("whole"), trained.predictor, {})
-    return {"content_hash": digest, "learning_curve": [asdict(point) for point in trained.curve]}
+    return undisturbed(made, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def whole_simple(made, tmp_path_factory) -> dict:
+    return undisturbed(made, tmp_path_factory.mktemp("whole"), model="dnn")
 
 
 def same(one: dict, two: dict) -> bool:
@@ -112,10 +132,9 @@ def test_a_run_stopped_again_and_again_gives_the_same_bytes(in_blocks, whole, mo
     assert same(train.run(LAST, in_blocks), whole)
 
 
-def test_a_warm_start_goes_on_too(world, in_blocks, monkeypatch):
+def test_a_warm_start_goes_on_too(world, in_blocks, promoted, monkeypatch):
     fabricate.publish_empty(world.lake, world.log, -5)
-    first = train.run(fabricate.day(2), in_blocks)
-    registry.promote(first["version"], reason="test", by="test")
+    first = promoted(fabricate.day(2))
     whole = train.run(LAST, in_blocks)
     assert whole["base_version"] == first["version"]
     for call in (7, STEPS):
@@ -124,18 +143,20 @@ def test_a_warm_start_goes_on_too(world, in_blocks, monkeypatch):
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_checkpoint_that_was_being_written_leaves_the_one_before(in_blocks, whole, steps, monkeypatch, call):
+def test_a_checkpoint_that_was_being_written_leaves_the_one_before(simple, whole_simple, steps, monkeypatch, call):
     """The calls write the second block's, the third's, then what the day left."""
-    stopped(monkeypatch, in_blocks, Checkpoints, "_write", call)
+    stopped(monkeypatch, simple, Checkpoints, "_write", call)
     steps.clear()
-    assert same(train.run(LAST, in_blocks), whole)
+    assert same(train.run(LAST, simple), whole_simple)
     assert len(steps) == 4 * STEPS - 4 * (call - 1)
 
 
-def test_a_run_killed_between_the_two_files_of_a_day_goes_on_from_the_last_block(in_blocks, whole, steps, monkeypatch):
-    stopped(monkeypatch, in_blocks, Checkpoints, "_write", 3, after=True)
+def test_a_run_killed_between_the_two_files_of_a_day_goes_on_from_the_last_block(
+    simple, whole_simple, steps, monkeypatch
+):
+    stopped(monkeypatch, simple, Checkpoints, "_write", 3, after=True)
     steps.clear()
-    assert same(train.run(LAST, in_blocks), whole)
+    assert same(train.run(LAST, simple), whole_simple)
     assert len(steps) == 4 * STEPS - 8
 
 
@@ -158,27 +179,27 @@ DAMAGE = {
     ("file", "how"),
     [*((TRAINER, how) for how in DAMAGE), ("days-2.safetensors", "a flipped bit"), ("days-2.safetensors", "gone")],
 )
-def test_a_damaged_checkpoint_is_told_and_not_used(in_blocks, whole, world, monkeypatch, capfd, file, how):
-    stopped(monkeypatch, in_blocks, Trainer, "_step", 2 * STEPS + 11)
+def test_a_damaged_checkpoint_is_told_and_not_used(simple, whole_simple, world, monkeypatch, capfd, file, how):
+    stopped(monkeypatch, simple, Trainer, "_step", 2 * STEPS + 11)
     (folder,) = folders(world)
     assert sorted(path.name for path in folder.iterdir()) == ["days-2.safetensors", TRAINER]
     DAMAGE[how](folder / file)
     capfd.readouterr()
-    assert same(train.run(LAST, in_blocks), whole)
+    assert same(train.run(LAST, simple), whole_simple)
     said = capfd.readouterr().err
     assert ("cannot be used" in said) == ((file, how) != (TRAINER, "gone"))
     assert "goes on" not in said
 
 
-def test_a_checkpoint_of_another_run_is_not_used(in_blocks, world, monkeypatch, capfd):
-    other = in_blocks.model_copy(update={"seed": 5})
+def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, capfd):
+    other = simple.model_copy(update={"seed": 5})
     stopped(monkeypatch, other, Trainer, "_step", 2 * STEPS + 11)
     (foreign,) = folders(world)
-    stopped(monkeypatch, in_blocks, train.Learning, "day", 2)
+    stopped(monkeypatch, simple, train.Learning, "day", 2)
     assert len(folders(world)) == 2
     own = next(folder for folder in folders(world) if folder != foreign)
     (own / TRAINER).write_bytes((foreign / TRAINER).read_bytes())
-    train.run(LAST, in_blocks)
+    train.run(LAST, simple)
     assert f"is of the run {foreign.name}" in " ".join(capfd.readouterr().err.split())
     assert not folders(world)
 

@@ -16,7 +16,10 @@ from training import train
 from training.artifact import load
 from training.tables import read_day
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 TRAIN = ("-m", "training", "train", "--day", str(LAST))
 IN_PROCESSES = str(Path(__file__).parent / "in_processes.py")
 ODD = {"batch_size": 63, "shuffle_rows": 250}
@@ -25,18 +28,18 @@ LEFT_OVER = {"batch_size": 83, "shuffle_rows": 250}
 """Of the first two blocks one row is left, fewer than processes; 8 steps a day."""
 
 
-def torchrun(*script: str, **values: object) -> "subprocess.CompletedProcess[str]":
-    """Runs a Python file or module in two processes, under settings with these values."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script]
+def run(*command: str, **values: object) -> "subprocess.CompletedProcess[str]":
+    """Runs Python with these arguments, under settings with these values."""
     chosen = {f"CTR_{name.upper()}": str(value) for name, value in values.items()}
-    env = {**os.environ, **chosen, "PYTHONPATH": str(PROJECT)}
+    env = {**os.environ, **chosen, "PYTHONPATH": str(PROJECT), "TMPDIR": os.environ["CTR_HOME"], "OMP_NUM_THREADS": "1"}
+    command = (sys.executable, *command)
     return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("model", ["ple-alpha-llm", "star"])
 def test_two_processes_register_one_version_like_that_of_one_process(world, model):
     alone = train.run(LAST, world.settings.model_copy(update={**ODD, "model": model}))
-    done = torchrun(*TRAIN, **ODD, model=model)
+    done = run(IN_PROCESSES, "succeeds", **ODD, model=model)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Training ━") == 1
     record = json.loads(done.stdout)
@@ -55,21 +58,21 @@ def test_two_processes_register_one_version_like_that_of_one_process(world, mode
 
 
 def test_two_processes_have_the_same_weights_and_go_on_together_when_one_failed(world):
-    failed = torchrun(IN_PROCESSES, "fails", **LEFT_OVER)
+    failed = run(IN_PROCESSES, "fails", **LEFT_OVER)
     assert failed.returncode != 0
     assert "the second process fails" in failed.stderr
     assert not registry.versions()
-    again = torchrun(*TRAIN, **LEFT_OVER)
+    again = run(IN_PROCESSES, "succeeds", **LEFT_OVER)
     assert "Training goes on after 2 days and 1 blocks" in " ".join(again.stderr.split()), again.stderr
-    done = torchrun(IN_PROCESSES, "succeeds", **LEFT_OVER)
+    done = run(*TORCHRUN, *TRAIN, **LEFT_OVER)
     assert done.returncode == 0, done.stderr
     (version,) = registry.versions()
-    assert version.content_hash == json.loads(again.stdout)["content_hash"]
+    assert version.content_hash == json.loads(again.stdout)["content_hash"] == json.loads(done.stdout)["content_hash"]
     assert (world.home / "weights-0").read_text() == (world.home / "weights-1").read_text()
 
 
 def test_processes_that_differ_register_nothing(world):
-    done = torchrun(IN_PROCESSES, "drifts", **LEFT_OVER)
+    done = run(IN_PROCESSES, "drifts", **LEFT_OVER)
     assert done.returncode != 0
     assert f"the model after {fabricate.day(2)} is not the same in all" in " ".join(done.stderr.split())
     assert not registry.versions()

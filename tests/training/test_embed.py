@@ -12,6 +12,8 @@ from training import embed_cold, embed_texts, encoders
 from training.cache import VectorCache
 from training.tables import read_day
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 
 

@@ -13,6 +13,8 @@ from training.gate_policy import load_policy
 from training.gate_rules import Rule
 from training.predictions import EvaluationRows
 
+pytestmark = pytest.mark.long
+
 SMALL = load_policy(PROJECT / "include/policies/gate-small.yaml")
 ROWS = 20_000
 
@@ -40,7 +42,7 @@ def test_the_change_rules_block_an_equal_candidate_at_most_at_the_nominal_rates(
 
 
 def test_the_change_rules_reject_a_candidate_that_is_worse_than_the_margin() -> None:
-    days = 15
+    days = 10
     rejected = 0
     for number in range(days):
         day = make_day(ROWS, 2_000 + number)

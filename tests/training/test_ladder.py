@@ -240,7 +240,7 @@ def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, m
 
     assert days_read() == [0, 0]
     for name, expected in (("ple-text", [5, 0]), ("ple-alpha-llm", [5, 3])):
-        record = train.run(LAST, settings_of(world, name))
+        record = train.run(fabricate.day(1), settings_of(world, name))
         registry.promote(record["version"], reason="test", by="test")
         assert days_read() == expected
 

@@ -24,6 +24,8 @@ from training.leak_demo.log import Log, choose_days, read_log
 from training.leak_demo.protocols import Protocol, split
 from training.leak_demo.windows import MAX_MATCHES, calendar_counts, features, repeated_join, row_counts
 
+pytestmark = pytest.mark.long
+
 FIRST = date(2023, 7, 10)
 RESAMPLES = 100
 

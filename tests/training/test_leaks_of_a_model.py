@@ -15,6 +15,8 @@ from training.audit import audit, model_checks
 from training.dense import transformed
 from training.tables import only_days_before, read_day
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 
 
@@ -39,7 +41,7 @@ def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, 
         train.run(LAST, world.settings)
 
 
-def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, monkeypatch):
+def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, candidate, monkeypatch):
     """What `test_nothing_of_the_evaluation_day_is_used` looks at would move."""
     honest, day = train.survey, read_day(world.lake, "training", LAST, "a leak")
 
@@ -48,7 +50,7 @@ def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, 
         found.moments.add(transformed(day))
         return found
 
-    clean = train.run(LAST, world.settings)
+    clean = candidate(LAST)
     monkeypatch.setattr(train, "survey", leaky)
     assert train.run(LAST, world.settings)["content_hash"] != clean["content_hash"]
 
@@ -68,8 +70,8 @@ def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
     assert statuses["expect_vocabulary_of_the_days_before"] == "fail"
 
 
-def test_a_model_trained_on_the_evaluation_day(world):
-    version = train.run(LAST, world.settings)["version"]
+def test_a_model_trained_on_the_evaluation_day(world, candidate):
+    version = candidate(LAST)["version"]
     model, rows = load(registry.download(version)), read_day(world.lake, "training", LAST, "a test")
     honest = list(model_checks(LAST, rows, model, [fabricate.day(3)], forgets=False))
     assert {check["status"] for check in honest} == {"pass"}

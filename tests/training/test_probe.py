@@ -9,43 +9,45 @@ import pytest
 from include import registry
 from include.decision import apply_decision
 from include.errors import CtrError
-from training import probe, train
+from training import probe
+
+pytestmark = pytest.mark.long
 
 LAST = fabricate.day(4)
 
 
 @pytest.fixture
-def candidate(world) -> int:
+def version(world, candidate) -> int:
     """The candidate of the last day, which the gate would promote."""
-    version = train.run(LAST, world.settings)["version"]
+    version = candidate(LAST)["version"]
     decision = {"verdict": "promote", "reasons": ["better"], "rules": [], "candidate": version, "champion": None}
     world.lake.write_record("decision", LAST, {**decision, "may_promote": True})
     return version
 
 
-def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(candidate):
-    assert probe.verify(candidate) == {"version": candidate, "rows": probe.ROWS, "largest_difference": 0.0}
+def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
+    assert probe.verify(version) == {"version": version, "rows": probe.ROWS, "largest_difference": 0.0}
     assert apply_decision(LAST, "gate")["promoted"]
-    assert registry.champion().version == candidate
+    assert registry.champion().version == version
 
 
-def test_a_version_whose_files_have_changed_does_not_serve(candidate):
-    path = registry.download(candidate) / "calibration.json"
+def test_a_version_whose_files_have_changed_does_not_serve(version):
+    path = registry.download(version) / "calibration.json"
     path.write_text(path.read_text().replace('"offset": ', '"offset": 1'))
     with pytest.raises(CtrError, match=r"cannot serve, and the champion stays: .*not those that were registered"):
         apply_decision(LAST, "gate")
     assert registry.champion() is None
 
 
-def test_a_version_that_predicts_otherwise_does_not_serve(candidate):
-    path = registry.download(candidate) / probe.PROBE
+def test_a_version_that_predicts_otherwise_does_not_serve(version):
+    path = registry.download(version) / probe.PROBE
     rows = pq.read_table(path)
     other = pa.array(np.clip(rows["probability"].to_numpy() + 0.01, 0, 1))
     pq.write_table(rows.set_column(rows.column_names.index("probability"), "probability", other), path)
     with pytest.raises(CtrError, match=r"probabilities differ by up to 0\.01"):
-        probe.verify(candidate)
+        probe.verify(version)
 
 
-def test_a_version_of_before_there_were_probes_is_loaded_alone(candidate):
-    (registry.download(candidate) / probe.PROBE).unlink()
-    assert probe.verify(candidate)["rows"] == 0
+def test_a_version_of_before_there_were_probes_is_loaded_alone(version):
+    (registry.download(version) / probe.PROBE).unlink()
+    assert probe.verify(version)["rows"] == 0

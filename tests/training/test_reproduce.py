@@ -9,16 +9,15 @@ from include import registry
 from include.errors import CtrError
 from training import reproduce, train
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture
-def chain(world):
+def chain(world, promoted):
     """Two versions, the second of which continues the first."""
     fabricate.publish_empty(world.lake, world.log, -5)
-    first = train.run(fabricate.day(2), world.settings)["version"]
-    registry.promote(first, reason="test", by="test")
-    return first, train.run(fabricate.day(4), world.settings)["version"]
+    first = promoted(fabricate.day(2))["version"]
+    return first, train.run(fabricate.day(3), world.settings)["version"]
 
 
 def test_versions_from_nothing_and_from_a_base_come_out_the_same_by_their_own_settings(chain, monkeypatch):
@@ -35,8 +34,8 @@ def test_versions_from_nothing_and_from_a_base_come_out_the_same_by_their_own_se
 
 def test_rows_that_are_others_by_now_are_named(chain, world):
     other = fabricate.impressions(fabricate_days := 5, 500, seed=99)
-    fabricate.publish(world.lake, other[other.number < fabricate_days], 3)
-    with pytest.raises(CtrError, match=rf"weights.safetensors.*training rows of {fabricate.day(3)} were built again"):
+    fabricate.publish(world.lake, other[other.number < fabricate_days], 2)
+    with pytest.raises(CtrError, match=rf"weights.safetensors.*training rows of {fabricate.day(2)} were built again"):
         reproduce.run(chain[1])
 
 

@@ -6,22 +6,21 @@ import pyarrow as pa
 import pyarrow.orc as orc
 import pytest
 
-from include import registry
 from include.errors import InvalidInputError, MissingDataError
-from training import evaluation, scoring, train
+from training import evaluation, scoring
 from training.predictions import SCHEMA as EVALUATED
 from training.tables import read_day
+
+pytestmark = pytest.mark.long
 
 LAST = fabricate.day(4)
 
 
 @pytest.fixture
-def champion(world):
+def champion(world, promoted):
     """The candidate of the last day, which is promoted; its record of the evaluation is written, too."""
-    settings = world.settings.model_copy(update={"bootstrap_resamples": 100})
-    record = train.run(LAST, settings)
-    evaluation.run(LAST, settings)
-    registry.promote(record["version"], reason="test", by="test")
+    promoted(LAST)
+    evaluation.run(LAST, world.settings.model_copy(update={"bootstrap_resamples": 100}))
     return scoring.load_champion()
 
 

@@ -24,6 +24,8 @@ from training import live, scoring, serving, train
 from training.live import RETRY_SECONDS, LiveChampion
 from training.tables import read_day
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 TOKEN = "a-token-of-the-tests"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
@@ -46,8 +48,9 @@ class Service:
 
 
 @pytest.fixture
-def champion(world):
-    return promoted(world)
+def champion(promoted):
+    promoted(LAST)
+    return scoring.load_champion()
 
 
 @pytest.fixture
@@ -62,10 +65,13 @@ def table(world, champion):
     return read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns())
 
 
-def promoted(world, day=LAST, **settings):
-    """A champion, trained as a candidate of the day."""
-    version = train.run(day, world.settings.model_copy(update=settings))["version"]
-    registry.promote(version, reason="test", by="test")
+def train_second(world):
+    """A second version, of the model that is trained fastest."""
+    return train.run(LAST, world.settings.model_copy(update={"model": "dnn"}))["version"]
+
+
+def promote_second(world):
+    registry.promote(train_second(world), reason="test", by="test")
     return scoring.load_champion()
 
 
@@ -261,7 +267,7 @@ def test_without_a_champion_it_is_unavailable_and_says_why(world):
 
 
 def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service, table):
-    second = promoted(world, seed=18)
+    second = promote_second(world)
     assert service.predict(table.to_pylist()).json()["version"] == 1
     service.live.look()
     told = service.predict(table.to_pylist()).json()
@@ -273,7 +279,7 @@ def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service,
 
 
 def test_a_request_keeps_the_version_with_which_it_began(world, service, champion, table):
-    promoted(world, seed=18)
+    promote_second(world)
 
     def body():
         yield b'{"rows": '
@@ -306,7 +312,7 @@ def call(app, receive):
 
 
 def test_a_broken_version_leaves_the_old_one_serving_and_health_says_so(world, service, champion, table, monkeypatch):
-    version = train.run(LAST, world.settings.model_copy(update={"seed": 18}))["version"]
+    version = train_second(world)
     path = registry.download(version) / "calibration.json"
     whole = path.read_text()
     path.write_text(whole.replace('"offset": ', '"offset": 1'))
@@ -337,7 +343,7 @@ def test_a_registry_that_cannot_be_read_leaves_the_champion_serving(service, mon
 
 
 def test_loading_does_not_hold_up_requests(world, service, table, monkeypatch):
-    promoted(world, seed=18)
+    promote_second(world)
     began, may_end = threading.Event(), threading.Event()
     load = live.load_verified
 
@@ -369,7 +375,7 @@ def test_a_real_server_takes_up_a_promotion_by_itself(world, champion, table):
                 wait_for(client, {"status": "ok", "version": 1, "reason": None})
                 told = client.post("/predict", json={"rows": table.to_pylist()}).json()
                 assert bits(told["probability"]) == bits(champion.predict(table).probability)
-                promoted(world, seed=18)
+                promote_second(world)
                 wait_for(client, {"status": "ok", "version": 2, "reason": None})
         finally:
             server.should_exit = True

@@ -12,15 +12,16 @@ from training.artifact import load
 from training.cache import VectorCache
 from training.dense import NAMES
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 RISING = "user_ctr_trend"
+SIX_SCENES = (*fabricate.SCENES, "5")
 
 
-def promoted(day, settings) -> dict:
-    """The record of the day's candidate, which is promoted."""
-    record = train.run(day, settings)
-    registry.promote(record["version"], reason="test", by="test")
-    return record
+def trained(world, **changed) -> dict:
+    """The record of the last day's candidate, which needs not be good: it is trained in few steps."""
+    return train.run(LAST, world.settings.model_copy(update={"batch_size": 600, **changed}))
 
 
 def told(capsys) -> str:
@@ -43,9 +44,9 @@ def test_the_training_window_is_bounded(world):
     assert start.days_to_learn(world.lake, LAST, settings) == [fabricate.day(2), fabricate.day(3)]
 
 
-def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, capsys):
-    first = promoted(fabricate.day(1), world.settings)
-    second = train.run(LAST, world.settings)
+def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, promoted, capsys):
+    first = promoted(fabricate.day(1))
+    second = trained(world)
     assert (second["base_version"], second["days"], second["trained_from"]) == (None, 4, str(fabricate.day(0)))
     assert "Starting from nothing: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in told(capsys)
     scales = [load(registry.download(record["version"])).state.standardiser.scale for record in (first, second)]
@@ -62,14 +63,17 @@ def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home)
         trend = np.linspace(-1, 1, 150) if number > 7 else 0.0
         fabricate.publish(store, log, number, **{RISING: trend})
     fabricate.fake_vectors(store, log)
-    nights = [promoted(fabricate.day(number), settings) for number in (7, 8, 9)]
+    nights = []
+    for number in (7, 8, 9):
+        nights.append(train.run(fabricate.day(number), settings))
+        registry.promote(nights[-1]["version"], reason="test", by="test")
     assert [night["base_version"] for night in nights] == [None, 1, 2]
     assert [night["days"] for night in nights] == [7, 1, 1]
 
 
-def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world):
+def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promoted):
     """A chain that began on a lake's first days stays as short-sighted as its first version."""
-    first = promoted(fabricate.day(2), world.settings)
+    first = promoted(fabricate.day(2))
     version = registry.get(first["version"])
     folder = registry.download(version.version)
     later = registry.register(
@@ -83,16 +87,16 @@ def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world):
         params={},
     )
     registry.promote(later.version, reason="test", by="test")
-    assert train.run(LAST, world.settings)["base_version"] is None
+    assert trained(world)["base_version"] is None
     aged(world, 5)
-    assert train.run(LAST, world.settings)["base_version"] == later.version
+    assert trained(world)["base_version"] == later.version
 
 
-def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, capsys):
+def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promoted, capsys):
     aged(world, 10)
-    promoted(fabricate.day(2), world.settings)
+    promoted(fabricate.day(2))
     waken(world)
-    record = train.run(LAST, world.settings)
+    record = trained(world)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert f"ignores what was constant when it was fitted and varies now: {RISING}." in told(capsys)
     scale = load(registry.download(record["version"])).state.standardiser.scale
@@ -102,29 +106,29 @@ def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, capsys
     assert (following.version.version, following.days) == (record["version"], [LAST])
 
 
-def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(world):
+def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(world, promoted):
     aged(world, 9)
-    first = promoted(fabricate.day(2), world.settings)
+    first = promoted(fabricate.day(2))
     waken(world)
-    assert train.run(LAST, world.settings)["base_version"] == first["version"]
+    assert trained(world)["base_version"] == first["version"]
 
 
-def test_inputs_that_stay_constant_are_no_reason(world, capsys):
+def test_inputs_that_stay_constant_are_no_reason(world, promoted, capsys):
     aged(world, 300)
-    first = promoted(fabricate.day(2), world.settings)
-    assert train.run(LAST, world.settings)["base_version"] == first["version"]
+    first = promoted(fabricate.day(2))
+    assert trained(world)["base_version"] == first["version"]
     assert "Starting from nothing" not in told(capsys)
 
 
-def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, capsys):
+def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, capsys):
     aged(world, 5)
-    first = promoted(fabricate.day(2), world.settings)
+    first = promoted(fabricate.day(2))
     keys = np.arange(1, 301)
     cache = VectorCache(world.lake, fabricate.ENCODER)
     width = cache.lookup(cache.keys()[:1])[0].shape[1]
     cache.append(keys, np.random.default_rng(0).normal(0.5, 0.3, (300, width)).astype(np.float32), fabricate.day(3))
     fabricate.publish(world.lake, world.log, 3, title_key=np.resize(keys, int((world.log.number == 3).sum())))
-    record = train.run(LAST, world.settings)
+    record = trained(world)
     assert (first["base_version"], record["base_version"]) == (None, None)
     assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in told(capsys)
 
@@ -132,33 +136,33 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, capsys):
 @pytest.mark.parametrize(
     ("what", "changed"),
     [
-        ("scenes", {"scenes": ("0", "1", "2", "3", "4", "5")}),
+        ("scenes", {"scenes": SIX_SCENES}),
         ("model", {"model": "ple"}),
         ("encoder", {"text_encoder": "team/encoder"}),
         ("llm", {"llm": "team/language-model"}),
         ("text_space", {"text_space": "whitened"}),
     ],
 )
-def test_a_base_of_other_settings_is_not_continued(world, capsys, what, changed):
+def test_a_base_of_other_settings_is_not_continued(world, promoted, capsys, what, changed):
     aged(world, 5)
-    promoted(fabricate.day(2), world.settings)
+    promoted(fabricate.day(2))
     other = world.settings.model_copy(update=changed)
     config = start.config_of(other)
     if what == "encoder":
         fabricate.fake_vectors(world.lake, world.log, config.encoder, dim=32)
-    record = train.run(LAST, other)
+    record = trained(world, **changed)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert f"version 1 was trained with {what}" in told(capsys)
     assert load(registry.download(record["version"])).state.config == config
 
 
-def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_person(world):
+def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_person(world, promoted):
     aged(world, 5)
-    promoted(fabricate.day(2), world.settings)
-    other = world.settings.model_copy(update={"scenes": ("0", "1", "2", "3", "4", "5"), "bootstrap_resamples": 100})
+    promoted(fabricate.day(2))
+    other = world.settings.model_copy(update={"scenes": SIX_SCENES, "bootstrap_resamples": 100})
     scenes = fabricate.training_frame(world.log, 4).scene.replace({"4": "5"})
     fabricate.publish(world.lake, world.log, 4, scene=scenes)
-    train.run(LAST, other)
+    trained(world, scenes=SIX_SCENES)
     record = evaluation.run(LAST, other)
     assert record["unusable"] == {"candidate": 0, "champion": int((scenes == "5").sum())}
     decision = gate.run(LAST, True, other)
@@ -169,12 +173,11 @@ def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_pers
 @pytest.mark.parametrize(
     ("was", "now"), [('"expert_dim": 64', '"expert_dim": 32'), ('"model": "ple-alpha-llm"', '"model": "gone"')]
 )
-def test_a_base_of_another_architecture_is_not_continued(world, capsys, was, now):
-    first = train.run(fabricate.day(2), world.settings)
-    registry.promote(first["version"], reason="test", by="test")
+def test_a_base_of_another_architecture_is_not_continued(world, promoted, capsys, was, now):
+    first = promoted(fabricate.day(2))
     config = registry.download(first["version"]) / "model.json"
     assert was in config.read_text()
     config.write_text(config.read_text().replace(was, now))
-    record = train.run(LAST, world.settings)
+    record = trained(world)
     assert (record["base_version"], record["days"]) == (None, 4)
     assert "another architecture" in " ".join(capsys.readouterr().err.split())

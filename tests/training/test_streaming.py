@@ -19,6 +19,8 @@ from training.rows import Rows
 from training.shuffle import RUN, blocks
 from training.tables import read_day, read_shards
 
+pytestmark = pytest.mark.long
+
 DAYS = [fabricate.day(number) for number in range(3)]
 SHARD = 70
 
@@ -69,12 +71,17 @@ def test_one_built_shard_is_held_while_a_day_is_written_to_disk(made, monkeypatc
     assert len(held) == -(-600 // SHARD)
 
 
+@pytest.fixture(scope="module")
+def whole(made) -> train.Trained:
+    """A model of two days that were each read at once."""
+    return train.fit(made.lake, DAYS[:2], made.settings, None)
+
+
 @pytest.mark.parametrize("shard", [1, 37, 256, 600])
-def test_the_size_of_a_shard_changes_no_byte(made, trained, tmp_path, shard):
-    days = [fabricate.day(number) for number in range(4)]
-    cut = train.fit(made.lake, days, settings_with(made, shard_rows=shard), None)
-    assert save(tmp_path / "cut", cut.predictor, {}) == save(tmp_path / "whole", trained.predictor, {})
-    assert [point.log_loss for point in cut.curve] == [point.log_loss for point in trained.curve]
+def test_the_size_of_a_shard_changes_no_byte(made, whole, tmp_path, shard):
+    cut = train.fit(made.lake, DAYS[:2], settings_with(made, shard_rows=shard), None)
+    assert save(tmp_path / "cut", cut.predictor, {}) == save(tmp_path / "whole", whole.predictor, {})
+    assert [point.log_loss for point in cut.curve] == [point.log_loss for point in whole.curve]
 
 
 def test_an_item_keeps_the_text_of_its_first_row_of_the_day_whatever_the_shard(made, tmp_path):

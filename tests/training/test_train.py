@@ -18,6 +18,8 @@ from training.tables import read_day, read_shards
 from training.text_table import BAGS
 from training.topics import Topics
 
+pytestmark = pytest.mark.long
+
 LAST = fabricate.day(4)
 
 
@@ -55,16 +57,16 @@ def test_a_rerun_registers_nothing_new_and_gives_the_same_bytes(world):
     assert before == {name: (registry.download(second["version"]) / name).read_bytes() for name in HASHED}
 
 
-def test_nothing_of_the_evaluation_day_is_used(world):
+def test_nothing_of_the_evaluation_day_is_used(world, candidate):
     """Other labels, features, texts and ids on the log day leave the candidate as it is, to the last bit."""
-    first = train.run(LAST, world.settings)
+    first = candidate(LAST)
     other = fabricate.impressions(fabricate_days := 5, 500, seed=99)
     fabricate.publish(world.lake, other[other.number < fabricate_days], 4)
     assert train.run(LAST, world.settings)["content_hash"] == first["content_hash"]
 
 
-def test_vectors_filed_under_later_days_change_nothing(world):
-    first = train.run(LAST, world.settings)
+def test_vectors_filed_under_later_days_change_nothing(world, candidate):
+    first = candidate(LAST)
     cache = train.VectorCache(world.lake, fabricate.LLM)
     cache.append(cache.keys()[:50], np.ones((50, 96), np.float32), LAST)
     assert train.run(LAST, world.settings)["content_hash"] == first["content_hash"]
@@ -94,10 +96,9 @@ def test_predictions_follow_their_rows(made, trained):
     assert np.allclose(straight.probability[order], shuffled.probability, atol=1e-6)
 
 
-def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(world):
+def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(world, promoted):
     fabricate.publish_empty(world.lake, world.log, -5)
-    first = train.run(fabricate.day(2), world.settings)
-    registry.promote(first["version"], reason="test", by="test")
+    first = promoted(fabricate.day(2))
     second = train.run(LAST, world.settings)
     assert second["base_version"] == first["version"]
     assert (second["days"], second["trained_from"]) == (2, first["trained_from"])
@@ -110,9 +111,8 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
     assert grown.state.memory.item_counts[:, 0].sum() == 4 * len(world.log) / 5
 
 
-def test_a_base_whose_files_were_pruned_is_not_continued(world, capsys):
-    first = train.run(fabricate.day(2), world.settings)
-    registry.promote(first["version"], reason="test", by="test")
+def test_a_base_whose_files_were_pruned_is_not_continued(world, promoted, capsys):
+    first = promoted(fabricate.day(2))
     mlflow_store.set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
     second = train.run(LAST, world.settings)
     assert (second["base_version"], second["days"]) == (None, 4)
@@ -121,9 +121,8 @@ def test_a_base_whose_files_were_pruned_is_not_continued(world, capsys):
     )
 
 
-def test_without_new_days_the_base_stays_the_candidate(world):
-    first = train.run(fabricate.day(3), world.settings)
-    registry.promote(first["version"], reason="test", by="test")
+def test_without_new_days_the_base_stays_the_candidate(world, promoted):
+    first = promoted(fabricate.day(3))
     shutil.rmtree(world.home / "lake/_manifests/training")
     (world.home / "lake/_manifests/training").mkdir()
     record = train.run(LAST, world.settings)
@@ -171,8 +170,8 @@ def test_ids_never_seen_and_missing_texts_are_predicted_too(made, trained):
     assert np.isfinite(predictions.probability).all()
 
 
-def test_a_version_is_plain_files_that_explain_themselves(world):
-    record = train.run(LAST, world.settings)
+def test_a_version_is_plain_files_that_explain_themselves(world, candidate):
+    record = candidate(LAST)
     assert world.lake.record("train", LAST) == record
     assert (record["rows"], record["days"], len(record["learning_curve"])) == (2400, 4, 4)
     folder = registry.download(record["version"])
