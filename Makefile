@@ -44,11 +44,11 @@ test: ## Lint, then every test but the slow ones of test-services; some of them 
 	@tools/setup.sh --tests $(if $(ARGS),,&& $(MAKE) lint) && $(BIN)/pytest $(ARGS)
 
 test-quick: setup ## The tests that need no Spark, Airflow or service and do not take long by nature, in about a minute
-	@$(BIN)/pytest -m "not long" $(addprefix --ignore=tests/,$(NOT_QUICK)) $(ARGS)
+	@$(BIN)/pytest -m "not (long or slow or services)" $(addprefix --ignore=tests/,$(NOT_QUICK)) $(ARGS)
 
 # Days and nights on a cluster take minutes each: pytest leaves those marked `slow` out unless asked, as here.
 test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow on PostgreSQL, the Docker stack; property tests try more examples
-	@tools/setup.sh --tests && HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -m "services or hypothesis" $(ARGS)
+	@tools/setup.sh --tests && HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 0 -m "services or hypothesis" $(ARGS)
 
 lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
 	@tools/lint.sh

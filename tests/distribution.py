@@ -22,10 +22,17 @@ def group_of(nodeid: str) -> str:
 
 
 def sort_longest_first(items: MutableSequence[pytest.Item]) -> None:
-    """Puts groups that take long first, so that no worker begins one when the others are done; keeps the order otherwise."""
+    """Puts groups that take long first, so that no worker begins one when the others are done.
 
-    def rank(item: pytest.Item) -> int:
-        return next((n for n, start in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(start)), len(_LONGEST_FIRST))
+    Keeps the order otherwise, but for files marked `file_order`.
+    """
+
+    def rank(item: pytest.Item) -> tuple[int, str, int]:
+        place = next(
+            (n for n, start in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(start)), len(_LONGEST_FIRST)
+        )
+        ordered = item.get_closest_marker("file_order") is not None
+        return place, str(item.path) if ordered else "", (item.reportinfo()[1] or 0) if ordered else 0
 
     items[:] = sorted(items, key=rank)
 

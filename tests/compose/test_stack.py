@@ -22,7 +22,7 @@ from include.airflow_local import free_port
 from include.errors import CtrError
 from include.settings import PROJECT
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.file_order, pytest.mark.timeout(3600)]
 
 FIRST = date(2023, 7, 10)
 NIGHTS = [FIRST + timedelta(days=n) for n in (2, 3, 4)]
