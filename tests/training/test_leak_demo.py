@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from budget import examples
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyarrow import orc
 
@@ -87,7 +87,7 @@ some_rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20), st.integer
 
 
 @given(some_rows, st.sampled_from([0, 1]), st.sampled_from([None, 1, 7]))
-@hypothesis_settings(max_examples=150, deadline=None)
+@examples(150)
 def test_calendar_counts_are_those_of_a_recount_row_by_row(rows, lag, length):
     key, day, label = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     shown, clicked = calendar_counts(key, day + 700_000, label, lag=lag, length=length)
@@ -99,7 +99,7 @@ def test_calendar_counts_are_those_of_a_recount_row_by_row(rows, lag, length):
 
 
 @given(some_rows, st.sampled_from([None, 1, 7]))
-@hypothesis_settings(max_examples=100, deadline=None)
+@examples(100)
 def test_row_counts_are_those_of_a_recount_row_by_row(rows, length):
     key, _, label = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     shown, clicked = row_counts(key, label, length=length)
