@@ -62,7 +62,7 @@ def environment(port: int) -> dict[str, str]:
         "API_AUTH__JWT_SECRET": _secret("jwt_secret"),
         "DATABASE__SQL_ALCHEMY_CONN": settings().airflow_database.get_secret_value() or f"sqlite:///{home}/airflow.db",
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at once all the same
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at the next refresh
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
