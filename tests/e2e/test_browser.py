@@ -1,5 +1,6 @@
 """The pages in a real browser, in a real Airflow, of a night that really failed; screenshots go to `test-artifacts/`."""
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -186,8 +187,10 @@ def test_the_server_refuses_a_stranger(airflow, path):
 
 @pytest.mark.usefixtures("airflow")
 def test_airflow_listens_on_loopback_only():
-    sockets = [each for child in psutil.Process().children(recursive=True) for each in child.net_connections("inet")]
-    listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    listening = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a task may end meanwhile
+            listening |= {each.laddr.ip for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
 
 
