@@ -7,6 +7,7 @@ from typing import Any
 from include.calendar import days_between, parse_day
 from include.lake import Lake, Manifest
 from include.late import late_version
+from include.model_records import records_of_day
 from include.raw import Raw
 from include.raw_check import raw_digest
 from include.schemas import CHECKED, STAGES, Stage
@@ -24,7 +25,7 @@ def known_days(store: Lake) -> list[date]:
 def day_status(store: Lake, day: date) -> dict[str, Any]:
     """One row of `ctr status`; what is not there is None."""
     manifests = {stage: store.manifest(stage, day) for stage in STAGES}
-    train, decision = store.record("train", day), store.record("decision", day)
+    records = records_of_day(store, day)
     return {
         "day": str(day),
         "raw_files": len(Raw().day_files(day)),
@@ -34,8 +35,8 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
         "items": _rows(manifests["features"], "totals_item"),
         "training": _rows(manifests["training"], "training"),
         "checks": _checks(store, day),
-        "model": (train or {}).get("version"),
-        "verdict": (decision or {}).get("verdict"),
+        "model": (records["train"] or {}).get("version"),
+        "verdict": (records["decision"] or {}).get("verdict"),
     }
 
 

@@ -83,5 +83,5 @@ def _settle(day: date, record: dict[str, Any], by: str, **outcome: Any) -> dict[
         return record
     now = datetime.now(UTC).isoformat(timespec="seconds")
     settled = {**record, **outcome, "decided_by": by, "decided_at": now}
-    lake().write_record("decision", day, settled)
+    lake().write_record("decision", day, settled, record["candidate"])
     return settled

@@ -21,6 +21,7 @@ from include.calendar import log_day
 from include.console import err, out
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
+from include.model_records import records_of_day
 from include.schemas import STAGES
 from include.settings import PROJECT, settings
 
@@ -259,7 +260,7 @@ def _outcome(airflow: AirflowClient, run: dict[str, Any]) -> Outcome:
 
 def finished(store: Lake, day: date) -> bool:
     """Whether a nightly run of this day has ended with a decision on the tables that are published now."""
-    decision = store.record("decision", day)
+    decision = records_of_day(store, day)["decision"]
     return bool(decision and "decided_by" in decision)
 
 
@@ -267,10 +268,10 @@ def result(store: Lake, day: date) -> dict[str, Any]:
     """A nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
     logs = store.manifest("logs", day)
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
-    evaluation = store.record("evaluation", day) or {}
+    records = records_of_day(store, day)
+    evaluation, decision = (records[kind] or {} for kind in ("evaluation", "decision"))
     metrics = (evaluation.get("headline") or {}).get("candidate") or {}
     best = evaluation.get("oracle") or {}
-    decision = store.record("decision", day) or {}
     return {
         "log_day": str(day),
         "rows": rows.get("logs"),

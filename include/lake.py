@@ -5,6 +5,7 @@
     {lake}/_staging/{stage}/dt=2023-07-17/build=…       what a job wrote and no check has passed yet
     {lake}/_staging/{stage}/dt=2023-07-17/staged.json   which of them was finished last
     {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, …
+    {lake}/_records/{kind}/dt=2023-07-17/version=3.json of a model version, kept when the day is run again
     {lake}/_docs/{stage}/dt=2023-07-17.html             Great Expectations' Data Docs of what was staged last
 
 Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
@@ -213,13 +214,16 @@ class Lake:
 
     # Records
 
-    def write_record(self, kind: str, day: date, data: dict[str, Any]) -> None:
-        """Replaces the record of a kind and day."""
+    def write_record(self, kind: str, day: date, data: dict[str, Any], version: int | None = None) -> None:
+        """Replaces the record of a kind and day; one about a model version is kept under that version too."""
+        if version is not None:
+            self.write_json(f"_records/{kind}/dt={day}/version={version}.json", data)
         self.write_json(f"_records/{kind}/dt={day}.json", data)
 
-    def record(self, kind: str, day: date) -> dict[str, Any] | None:
-        """The record of a kind and day, or None."""
-        return self.read_json(f"_records/{kind}/dt={day}.json")
+    def record(self, kind: str, day: date, version: int | None = None) -> dict[str, Any] | None:
+        """The newest record of a kind and day, or the one about a model version; None where there is none."""
+        about = "" if version is None else f"/version={version}"
+        return self.read_json(f"_records/{kind}/dt={day}{about}.json")
 
     def record_days(self, kind: str) -> list[date]:
         """The days that have a record of this kind, ascending."""
@@ -311,9 +315,10 @@ class Lake:
         rename(self.fs, source, target)
 
 
-def report_path(day: date) -> str:
-    """Path under the lake of a day's report."""
-    return f"_reports/dt={day}.html"
+def report_path(day: date, version: int | None = None) -> str:
+    """Path under the lake of a day's newest report, or of the one about a model version."""
+    about = "" if version is None else f"/version={version}"
+    return f"_reports/dt={day}{about}.html"
 
 
 def docs_path(stage: Checked, day: date) -> str:

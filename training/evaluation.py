@@ -59,7 +59,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     record["seconds"] = round(time.monotonic() - started, 2)
-    lake.write_record("evaluation", day, record)
+    lake.write_record("evaluation", day, record, candidate.version)
     registry.log_metrics(candidate.version, logged_metrics(record))
     return record
 

@@ -50,7 +50,7 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
         "power": power,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    lake.write_record("decision", day, record)
+    lake.write_record("decision", day, record, candidate.version)
     registry.set_verdict(candidate.version, verdict)
     return record
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from include import registry
 from include.lake import Lake, report_path
+from include.model_records import records_of_day
 from include.quality import named
 from include.schemas import LEVELS, STAGES
 from include.settings import Settings
@@ -18,6 +19,7 @@ from training import charts
 from training.report_tables import write_tables
 
 RECORDS = ("embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
+"""Kinds of records, in the order in which a night writes them."""
 MOST_DRIFTED = 15
 """Features that the section on drift shows."""
 FIGURES = {
@@ -32,16 +34,16 @@ FIGURES = {
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Writes `{lake}/_reports/dt=DAY.html`, adds it and its tables to the candidate's artifacts, and says where it is."""
+    """Writes the day's report, keeps it and its tables with the candidate, and says where it is."""
     lake = Lake(settings.lake_url)
     data = gather(lake, day)
-    path = report_path(day)
     page = render(data)
-    lake.write_bytes(path, page.encode())
     version = (data["records"]["train"] or {}).get("version")
     if version is not None:
+        lake.write_bytes(report_path(day, version), page.encode())
         _attach(version, page, data["records"]["evaluation"])
-    return {"day": str(day), "report": lake.uri(path), "version": version}
+    lake.write_bytes(report_path(day), page.encode())
+    return {"day": str(day), "report": lake.uri(report_path(day)), "version": version}
 
 
 def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
@@ -59,7 +61,7 @@ def gather(lake: Lake, day: date) -> dict[str, Any]:
     return {
         "day": str(day),
         "quality": {stage: lake.record(f"quality/{stage}", day) for stage in STAGES},
-        "records": {kind: lake.record(kind, day) for kind in RECORDS},
+        "records": {kind: lake.record(kind, day) for kind in RECORDS} | records_of_day(lake, day),
         "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
     }
 

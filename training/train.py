@@ -250,5 +250,5 @@ def _record(
         "content_hash": version.content_hash,
         "learning_curve": [asdict(point) for point in trained.curve] if trained else [],
     }
-    store.write_record("train", day, record)
+    store.write_record("train", day, record, version.version)
     return record

@@ -45,6 +45,9 @@ DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 
 STATIC = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
 
 Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
+Number = Annotated[
+    int | None, Query(alias="version", ge=1, description="Of the day's versions, the newest if not given.")
+]
 Until = Annotated[
     date | None,
     BeforeValidator(lambda given: given or None),  # an empty field of the form
@@ -140,9 +143,9 @@ def model_versions(
 
 
 @api.get("/models/day")
-def model_day(day: Day) -> models.ModelOfDay:
+def model_day(day: Day, version: Number = None) -> models.ModelOfDay:
     """The model that a day's run trained, and the gate's verdict."""
-    return models.model_of_day(lake(), day)
+    return models.model_of_day(lake(), day, version)
 
 
 @api.get("/days")
@@ -196,9 +199,9 @@ def data_docs(day: Day, stage: Checked) -> Response:
 
 
 @html.get("/models/report")
-def report(day: Day) -> Response:
-    """The report of a day."""
-    return _document(report_path(day), f"a report of {day}")
+def report(day: Day, version: Number = None) -> Response:
+    """The newest report of a day, or the one about a version."""
+    return _document(report_path(day, version), f"a report of {day}" + (f" about version {version}" if version else ""))
 
 
 def _document(path: str, what: str) -> Response:

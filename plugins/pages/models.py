@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from include import registry
 from include.errors import MissingDataError
 from include.lake import Lake, report_path
+from include.model_records import MODEL_RECORDS, records_of_day, records_of_version
 from include.registry import ModelVersion
 from include.schemas import LEVELS
 
@@ -74,7 +75,7 @@ def models_of(store: Lake, count: int, days: int) -> Models:
     return Models(
         champion=champion.version if champion else None,
         rollback_to=before.version if before and not before.pruned_at else None,
-        versions=[_line(store, version, _decision(store, version)) for version in known[:count]],
+        versions=[_line(store, version) for version in known[:count]],
         older=len(known) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
         alerts_of=monitored[-1] if monitored else None,
@@ -82,20 +83,15 @@ def models_of(store: Lake, count: int, days: int) -> Models:
     )
 
 
-def _decision(store: Lake, version: ModelVersion) -> dict[str, Any]:
-    """The decision on a version; empty where its day has none, or one on another version by now."""
-    record = store.record("decision", version.log_day) or {}
-    return record if record.get("candidate") == version.version else {}
-
-
-def _line(store: Lake, version: ModelVersion, decision: dict[str, Any]) -> VersionLine:
+def _line(store: Lake, version: ModelVersion) -> VersionLine:
+    decision = records_of_version(store, version.log_day, version.version)["decision"] or {}
     same = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict", "promoted_at")
     more = ("promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
     return VersionLine(
         **{name: getattr(version, name) for name in (*same, *more)},
         reasons=decision.get("reasons", []),
         state=_state(version, decision),
-        has_report=store.exists(report_path(version.log_day)),
+        has_report=store.exists(report_path(version.log_day, version.version)),
     )
 
 
@@ -106,9 +102,11 @@ def _state(version: ModelVersion, decision: dict[str, Any]) -> str:
         return "rolled back"
     if version.promoted_at:
         return "was champion"
-    if decision.get("promoted") is False:
-        return f"not promoted, decided by {decision['decided_by']}"
-    return "not promoted"
+    if not decision:
+        return "not judged yet"
+    if "promoted" not in decision:
+        return "not decided yet"
+    return f"not promoted, decided by {decision['decided_by']}"
 
 
 def _estimate(day: date, record: dict[str, Any], name: str) -> Estimate:
@@ -130,10 +128,14 @@ class Cell(BaseModel):
 
 
 class ModelOfDay(BaseModel):
-    """The candidate of a day: verdict, who decided, every rule's sentence, its figures and the cells of each scene."""
+    """A candidate of a day: verdict, who decided, every rule's sentence, its figures and the cells of each scene.
+
+    `newest` is the version that the day has trained last.
+    """
 
     day: date
     version: int | None
+    newest: int | None
     champion: int | None
     verdict: str | None
     reasons: list[str]
@@ -146,29 +148,31 @@ class ModelOfDay(BaseModel):
     has_report: bool
 
 
-def model_of_day(store: Lake, day: date) -> ModelOfDay:
-    """Raises `MissingDataError` where the day's run has neither trained nor evaluated a model."""
-    train, evaluation, decision = (store.record(kind, day) or {} for kind in ("train", "evaluation", "decision"))
-    version = train.get("version", decision.get("candidate"))
-    # A day that was trained again keeps the records of the version before until it is evaluated and judged.
-    if decision.get("candidate") != version:
-        decision = {}
-    if (evaluation.get("candidate") or {}).get("version") != version:
-        evaluation = {}
+def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfDay:
+    """The version that the day has trained last, or the given one, which it trained before.
+
+    Raises `MissingDataError` where the day's run has not trained it.
+    """
+    records = records_of_day(store, day) if version is None else records_of_version(store, day, version)
+    train, evaluation, decision = (records[kind] or {} for kind in MODEL_RECORDS)
     if not (train or evaluation or decision):
+        what = "a model" if version is None else f"version {version}"
         raise MissingDataError(
-            f"The run of {day} has not trained a model: see what stopped it under Data quality or Days."
+            f"The run of {day} has not trained {what}: see what stopped it under Data quality or Days."
         )
+    trained = version or train.get("version", decision.get("candidate"))
+    newest = store.record("train", day) or {}
     return ModelOfDay(
         day=day,
-        version=version,
+        version=trained,
+        newest=newest.get("version", trained),
         champion=(evaluation.get("champion") or {}).get("version"),
         **{name: decision.get(name) for name in ("verdict", "decided_by", "decided_at", "promoted")},
         reasons=decision.get("reasons", []),
         rules=[{name: rule[name] for name in ("name", "verdict", "sentence")} for rule in decision.get("rules", [])],
         headline=evaluation.get("headline", {}),
         scenes=_cells(evaluation),
-        has_report=store.exists(report_path(day)),
+        has_report=store.exists(report_path(day, trained)),
     )
 
 

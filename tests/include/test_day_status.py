@@ -60,6 +60,14 @@ def publish_features(store: Lake, logs_build: str) -> None:
     store.publish("features", DAY)
 
 
+def test_a_verdict_is_shown_beside_its_own_version(store):
+    store.write_record("train", DAY, {"version": 1}, 1)
+    store.write_record("decision", DAY, {"candidate": 1, "verdict": "promote"}, 1)
+    assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (1, "promote")
+    store.write_record("train", DAY, {"version": 5}, 5)
+    assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (5, None)
+
+
 def test_a_raw_day_alone_is_known(store):
     assert known_days(store) == [DAY]
     assert day_status(store, DAY)["raw_files"] == 1

@@ -8,7 +8,7 @@ from page_records import HOSTILE
 
 from include import registry
 from include.errors import MissingDataError
-from include.lake import Manifest, TableVersion
+from include.lake import Manifest, TableVersion, report_path
 from include.registry import ModelVersion
 from plugins.pages import days
 from plugins.pages.chart import HEIGHT, LEFT, chart
@@ -149,6 +149,35 @@ def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before
     store.write_record("evaluation", DAY, {"groups": [], "candidate": {"version": 4}, "champion": {"version": 2}})
     found = model_of_day(store, DAY)
     assert (found.version, found.champion, found.verdict, found.rules) == (5, None, None, [])
+
+
+def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, monkeypatch):
+    known = [version(5, log_day=DAY), version(1, log_day=DAY)]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    for number, reason in ((1, "much better"), (5, "it is worse")):
+        verdict = {"verdict": "promote" if number == 1 else "reject", "promoted": number == 1}
+        store.write_record("train", DAY, {"version": number}, number)
+        store.write_record("decision", DAY, decision(number, reasons=[reason], **verdict), number)
+        store.write_bytes(report_path(DAY, number), f"report of {number}".encode())
+    lines = models_of(store, 20, 60).versions
+    assert [(each.version, each.reasons, each.has_report) for each in lines] == [
+        (5, ["it is worse"], True),
+        (1, ["much better"], True),
+    ]
+    page = client.get(f"/models/day?day={DAY}&version=1").text
+    assert "much better" in page
+    assert "version 5" in page
+    assert "much better" not in client.get(f"/models/day?day={DAY}").text
+    assert client.get(f"/models/report?day={DAY}&version=1").text == "report of 1"
+    assert client.get(f"/models/day?day={DAY}&version=7").status_code == 404
+
+
+def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
+    monkeypatch.setattr(registry, "versions", lambda: [version(5, log_day=DAY, promoted_at=None)])
+    store.write_record("train", DAY, {"version": 5}, 5)
+    assert [each.state for each in models_of(store, 20, 60).versions] == ["not judged yet"]
+    store.write_record("decision", DAY, {"verdict": "hold", "candidate": 5, "reasons": []}, 5)
+    assert [each.state for each in models_of(store, 20, 60).versions] == ["not decided yet"]
 
 
 def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
