@@ -6,7 +6,9 @@ Of promotions the tags keep the history: `promoted_at`, and `rolled_back_at` on 
 with `pruned_at` has lost its model folder to `CTR_KEEP_VERSIONS`; what is known of it, and its reports, stay.
 """
 
+import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -33,7 +35,8 @@ class ModelVersion:
     """One registered model: what it was trained on, what the gate said, and whether it was ever in use.
 
     `log_day` is the day whose run trained it; `trained_from`..`trained_through` the days of its training rows, both
-    included; `base_version` the version it was warm-started from; times are ISO 8601, UTC.
+    included; `base_version` the version it was warm-started from, `learnt` the build of the training rows of each day that it
+    learnt itself; times are ISO 8601, UTC.
     """
 
     version: int
@@ -42,6 +45,7 @@ class ModelVersion:
     trained_from: date
     trained_through: date
     base_version: int | None
+    learnt: dict[date, str]
     content_hash: str
     verdict: str | None
     promoted_at: str | None
@@ -67,6 +71,7 @@ def register(
     trained_from: date,
     trained_through: date,
     base_version: int | None,
+    learnt: dict[date, str],
     content_hash: str,
     metrics: dict[str, float],
     params: dict[str, str],
@@ -83,6 +88,7 @@ def register(
                 "log_day": str(log_day),
                 "trained_from": str(trained_from),
                 "trained_through": str(trained_through),
+                "learnt": json.dumps({str(day): build for day, build in learnt.items()}),
                 "content_hash": content_hash,
             }
             if base_version is not None:
@@ -124,13 +130,13 @@ def champion() -> ModelVersion | None:
     return holder(versions(), CHAMPION)
 
 
-def promoted_before(day: date) -> ModelVersion | None:
-    """The newest version, by log day and then by time of promotion, that was promoted by a run before `day`.
+def promoted_before(day: date, known: Iterable[ModelVersion]) -> list[ModelVersion]:
+    """Those of these versions that were promoted by a run before `day`, the newest first, by log day and time of promotion.
 
-    Versions that were rolled back don't count. It is what the run of `day` starts from.
+    Versions that were rolled back don't count.
     """
-    known = [version for version in versions() if version.in_history and version.log_day < day]
-    return max(known, key=lambda version: (version.log_day, version.promoted_at or ""), default=None)
+    promoted = [version for version in known if version.in_history and version.log_day < day]
+    return sorted(promoted, key=lambda version: (version.log_day, version.promoted_at or ""), reverse=True)
 
 
 def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType | None = ...) -> ModelVersion:
@@ -263,6 +269,7 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
         trained_from=parse_day(tags["trained_from"]),
         trained_through=parse_day(tags["trained_through"]),
         base_version=int(tags["base_version"]) if "base_version" in tags else None,
+        learnt={parse_day(day): build for day, build in json.loads(tags.get("learnt", "{}")).items()},
         content_hash=tags["content_hash"],
         verdict=tags.get("verdict"),
         promoted_at=tags.get("promoted_at"),

@@ -22,6 +22,7 @@ from include.lake import Lake, Manifest
 from include.privacy import shown
 from include.quality import Measure, Record, record, worst
 from include.row_rules import LATE
+from include.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.settings import settings
 from include.suites import (
     GX_TABLES,
@@ -212,7 +213,13 @@ def _audit_training(
 ) -> tuple[dict[str, Any], list[Record]]:
     frame, rows = staged["training"], manifest.tables["training"].rows
     known = {who: F.count_if(F.col(f"{who}_level") != "zero").alias(who) for who in ("user", "item")}
-    sums = _first(frame.agg(_distinct("event_id").alias("distinct"), *known.values()))
+    row = F.xxhash64(*logged_columns(frame.columns))
+    sketches = {
+        part: F.theta_sketch_agg(rows, LG_SIZE).alias(part)
+        for part, rows in zip(PARTS, (row, F.when(F.col("label") == 1, row)), strict=True)
+    }
+    sums = _first(frame.agg(_distinct("event_id").alias("distinct"), *known.values(), *sketches.values()))
+    write_sketch(store, parse_day(manifest.day), manifest.build, {part: bytes(sums[part]) for part in sketches})
     has_snapshot = any(key.startswith("features/") for key in manifest.inputs)
     sample = leak_sample(frame, store, manifest)
     aucs, recent = column_aucs(sample), _recent_aucs(store, parse_day(manifest.day))

@@ -12,6 +12,7 @@ from include import registry
 from include.calendar import WINDOW_DAYS, previous
 from include.console import err
 from include.lake import Lake
+from include.outdated import base_for
 from include.settings import Settings
 from training.artifact import OtherArchitectureError, Predictor, load, rung_in
 from training.cache import VectorCache
@@ -40,12 +41,19 @@ class Start:
 
 
 def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
-    """The newest version promoted on an earlier day with the days since it was trained; else the training window.
+    """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained; else the
+    training window.
 
-    Why a promoted version is not continued is told on stderr.
+    What is not continued, and why, is written to stderr.
     """
     days = days_to_learn(store, day, settings)
-    version = None if scratch else registry.promoted_before(day)
+    if scratch:
+        return Start(days)
+    base = base_for(store, day, registry.versions())
+    version = base.version
+    if base.outdated:
+        instead = f"version {version.version}" if version else "nothing"
+        err.print(f"[yellow]Starting from {instead}:[/] {escape(base.why())}", highlight=False)
     if version is None:
         return Start(days)
     new = [each for each in days if each > version.trained_through]

@@ -17,7 +17,7 @@ import torch
 from include import registry
 from include.console import err
 from include.errors import InvalidInputError, MissingDataError
-from include.lake import Lake, lake
+from include.lake import Lake, Manifest, lake
 from include.settings import Settings
 from include.version import code_version
 from training import probe
@@ -75,13 +75,14 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
         err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
         return _record(store, day, settings.model, base, days, None, started) if first() else {}
     config = start.model.state.config if start.model else config_of(settings)
+    manifests = {each: store.require("training", each, NEEDED_FOR) for each in days}  # of what is read from here on
     checkpoints = Checkpoints.of(store, day, days, config, base, settings)
     with only_days_before(day):
         trained = fit(store, days, settings, start.model, checkpoints)
     if not first():
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        digest = save(Path(folder), trained.predictor, _provenance(store, days, settings, base))
+        digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
         write_curve(Path(folder), trained.curve)
         probe.write(Path(folder), trained.predictor, store, days[-1])
         version = registry.register(
@@ -90,6 +91,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             trained_from=base.trained_from if base else days[0],
             trained_through=days[-1],
             base_version=base.version if base else None,
+            learnt={each: manifest.build for each, manifest in manifests.items()},
             content_hash=digest,
             metrics=_metrics(trained),
             params={
@@ -208,15 +210,14 @@ def _take_over(model: Network, base: Network) -> None:
 
 
 def _provenance(
-    store: Lake, days: Sequence[date], settings: Settings, base: registry.ModelVersion | None
+    manifests: dict[date, Manifest], settings: Settings, base: registry.ModelVersion | None
 ) -> dict[str, Any]:
-    manifests = {str(day): asdict(store.require("training", day, NEEDED_FOR)) for day in days}
     places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
     return {
         "manifests": {
             "base_version": base.version if base else None,
             "code": code_version(),
-            "training": manifests,
+            "training": {str(day): asdict(manifest) for day, manifest in manifests.items()},
         },
         "settings": settings.model_dump(mode="json", exclude=places),
     }

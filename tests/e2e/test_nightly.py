@@ -93,4 +93,4 @@ def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_
     taken_back = rolled_back.taken_back
     assert taken_back.rolled_back_at is not None
     assert (taken_back.rolled_back_by, taken_back.rolled_back_reason) == ("admin", ROLLBACK_REASON)
-    assert registry.promoted_before(BAD + timedelta(days=1)) == registry.champion()
+    assert registry.promoted_before(BAD + timedelta(days=1), registry.versions())[0] == registry.champion()

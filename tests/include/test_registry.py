@@ -27,6 +27,7 @@ def register(home: Path, *, day: int = 17, content: str = "a", base: int | None 
         trained_from=date(2023, 7, 1),
         trained_through=date(2023, 7, day - 1),
         base_version=base,
+        learnt={},
         content_hash=content,
         metrics={"train.loss": 0.25},
         params={"rows": "100"},
@@ -86,9 +87,9 @@ def test_a_run_starts_from_what_was_promoted_on_an_earlier_log_day(home: Path) -
     for day in (17, 18, 19):
         promote(register(home, day=day))
     register(home, day=20)
-    assert registry.promoted_before(date(2023, 7, 17)) is None
-    assert registry.promoted_before(date(2023, 7, 19)).log_day == date(2023, 7, 18)
-    assert registry.promoted_before(date(2023, 7, 21)).log_day == date(2023, 7, 19)
+    assert registry.promoted_before(date(2023, 7, 17), registry.versions()) == []
+    assert registry.promoted_before(date(2023, 7, 19), registry.versions())[0].log_day == date(2023, 7, 18)
+    assert registry.promoted_before(date(2023, 7, 21), registry.versions())[0].log_day == date(2023, 7, 19)
 
 
 def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_taken_back(home: Path) -> None:
@@ -96,7 +97,7 @@ def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_tak
     assert registry.rollback(reason="wrong scores", by="ann").version == first.version
     assert registry.champion().version == first.version
     assert registry.get(second.version).rolled_back_at is not None
-    assert registry.promoted_before(date(2023, 7, 30)).version == first.version
+    assert registry.promoted_before(date(2023, 7, 30), registry.versions())[0].version == first.version
     with pytest.raises(MissingDataError, match="no earlier champion"):
         registry.rollback()
 
@@ -104,7 +105,7 @@ def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_tak
 def test_rollback_to_a_version_takes_back_everything_promoted_after_it(home: Path) -> None:
     promoted = [promote(register(home, day=day)) for day in (17, 18, 19)]
     registry.rollback(promoted[0].version)
-    assert registry.promoted_before(date(2023, 7, 30)).version == promoted[0].version
+    assert registry.promoted_before(date(2023, 7, 30), registry.versions())[0].version == promoted[0].version
     assert registry.rollback(promoted[2].version).version == promoted[2].version, "and forward again"
     never = register(home, day=20)
     with pytest.raises(InvalidInputError, match="never promoted"):

@@ -26,6 +26,7 @@ def version(number, **more):
         trained_from=date(2023, 7, 10),
         trained_through=DAY.replace(day=15 + number),
         base_version=number - 1 or None,
+        learnt={},
         content_hash="h",
         verdict="promote",
         promoted_at=f"2023-07-{17 + number}T02:00:00+00:00",

@@ -5,10 +5,12 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from datasketches import update_theta_sketch
 from pyarrow import orc
 
 from include.features import FEATURES
 from include.lake import Lake, Manifest, TableVersion, new_build
+from include.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.schemas import DEEP_FEATURES
 from include.text_key import text_key
 from training.cache import VectorCache
@@ -112,7 +114,20 @@ def publish(lake: Lake, log: pd.DataFrame, number: int, **columns: object) -> No
         number,
         pa.table({"text_key": [text_key(t) for t in texts], "text": texts, "kind": kinds}),
     )
-    publish_table(lake, "training", "training", number, arrow(training_frame(log, number).assign(**columns)))
+    frame = training_frame(log, number).assign(**columns)
+    publish_table(lake, "training", "training", number, arrow(frame))
+    leave_sketch(lake, number, frame)
+
+
+def leave_sketch(lake: Lake, number: int, frame: pd.DataFrame) -> None:
+    """Writes the sketches of a day's published training rows, as the audit does."""
+    sketches = {part: update_theta_sketch(LG_SIZE) for part in PARTS}
+    logged = frame[logged_columns(frame.columns)].astype(str).agg("|".join, axis=1)
+    for row, label in zip(logged, frame.label, strict=True):
+        for part in PARTS if label else PARTS[:1]:
+            sketches[part].update(row)
+    build = lake.require("training", day(number), "the sketch").build
+    write_sketch(lake, day(number), build, {part: sketch.compact().serialize() for part, sketch in sketches.items()})
 
 
 def publish_empty(lake: Lake, log: pd.DataFrame, number: int) -> None:

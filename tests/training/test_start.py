@@ -6,6 +6,7 @@ import pytest
 
 from include import registry
 from include.lake import Lake
+from include.outdated import outdated_versions
 from include.settings import Settings
 from training import evaluation, gate, start, train
 from training.artifact import load
@@ -82,6 +83,7 @@ def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promo
         trained_from=version.trained_from,
         trained_through=fabricate.day(2),
         base_version=version.version,
+        learnt={},
         content_hash="continued",
         metrics={},
         params={},
@@ -111,6 +113,57 @@ def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(
     first = promoted(fabricate.day(2))
     waken(world)
     assert trained(world)["base_version"] == first["version"]
+
+
+def corrected(world, number: int, share: float) -> None:
+    """Publishes a day again, with the other label in this share of its rows."""
+    log = world.log.copy()
+    rows = log.index[log.number == number]
+    wrong = rows[: round(len(rows) * share)]
+    log.loc[wrong, "label"] = 1 - log.loc[wrong, "label"]
+    fabricate.publish(world.lake, log, number)
+
+
+@pytest.fixture
+def chain(world, promoted):
+    """Version 1 of days 0 and 1, and version 2, which continues it with day 2; both were promoted."""
+    aged(world, 5)
+    promoted(fabricate.day(2))
+    train.run(fabricate.day(3), world.settings.model_copy(update={"batch_size": 600}))
+    registry.promote(2, reason="test", by="test")
+    assert registry.get(2).base_version == 1
+
+
+def test_an_outdated_version_is_not_continued(world, chain, capsys):
+    corrected(world, 2, 0.1)
+    found = start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (found.version.version, found.days) == (1, [fabricate.day(2), fabricate.day(3)])
+    assert (
+        f"Starting from version 1: Version 2 is outdated: rows that it learnt were replaced since, of {fabricate.day(2)}"
+        in told(capsys)
+    )
+
+
+def test_what_continues_an_outdated_version_is_outdated(world, chain, capsys):
+    corrected(world, 1, 0.1)
+    found = start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (found.version, len(found.days)) == (None, 4)
+    assert "Starting from nothing: Version 2 is outdated" in told(capsys)
+    assert set(outdated_versions(world.lake, registry.versions())) == {1, 2}
+
+
+def test_a_few_late_rows_restart_nothing(world, chain, capsys):
+    corrected(world, 2, 0.005)
+    found = start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (found.version.version, found.days) == (2, [fabricate.day(3)])
+    assert "outdated" not in told(capsys)
+
+
+def test_a_version_is_current_again_when_the_rows_are_again_those_it_learnt(world, chain):
+    corrected(world, 2, 0.1)
+    assert set(outdated_versions(world.lake, registry.versions())) == {2}
+    corrected(world, 2, 0)
+    assert not outdated_versions(world.lake, registry.versions())
 
 
 def test_inputs_that_stay_constant_are_no_reason(world, promoted, capsys):
