@@ -10,6 +10,7 @@ from typing import Any
 from include import registry
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake
+from include.outdated import ReplacedDays, outdated_versions, sentence
 from include.registry import ModelVersion
 from include.settings import Settings
 from training import predictions
@@ -29,7 +30,10 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
     policy = load_policy(settings.gate_policy)
     candidate, champion = _models(lake, day)
     status = champion_status(champion, candidate, day)
-    rules = lineage_rules(candidate, champion, status, day, policy)
+    outdated = outdated_versions(lake, registry.versions())
+    rules = lineage_rules(candidate, champion, status, day, policy) + outdated_rules(candidate, champion, outdated)
+    if champion and champion.version in outdated:
+        policy = policy.without_doubt()
     power = None
     if status != "same":
         rows = predictions.read(lake, day)
@@ -100,6 +104,28 @@ def lineage_rules(
     return rules
 
 
+def outdated_rules(
+    candidate: ModelVersion, champion: ModelVersion | None, outdated: dict[int, ReplacedDays]
+) -> list[Rule]:
+    """Whether a model has learnt rows that were replaced since: on such a candidate a person decides, and against such a champion
+    a candidate need not be proven to be as good."""
+    rules = []
+    if candidate.version in outdated:
+        next_step = "Clear the train task of that day, so that it learns the rows as they are now."
+        rules.append(_outdated(candidate, "hold", outdated, next_step))
+    if champion and champion.version in outdated:
+        rules.append(
+            _outdated(champion, "note", outdated, "Where the day cannot tell which is better, it is replaced.")
+        )
+    return rules
+
+
+def _outdated(version: ModelVersion, verdict: Verdict, outdated: dict[int, ReplacedDays], consequence: str) -> Rule:
+    days = outdated[version.version]
+    evidence = {"version": version.version, "replaced": {str(day): round(share, 4) for day, share in days.items()}}
+    return Rule("outdated", verdict, f"{sentence(version.version, days)} {consequence}", evidence)
+
+
 def _unseen_by_candidate(candidate: ModelVersion, day: date) -> Rule:
     """The candidate, and every version that its weights come from, was trained on earlier days only."""
     known = {version.version: version for version in registry.versions()}
@@ -150,7 +176,7 @@ def verdict_of(rules: list[Rule]) -> str:
 def reasons_of(rules: list[Rule], verdict: str) -> list[str]:
     """The sentences that explain a verdict: what stands in the way, or else what speaks for promotion."""
     if verdict == "promote":
-        telling = [rule for rule in rules if rule.name in (HEADLINE, "champion")]
+        telling = [rule for rule in rules if rule.name in (HEADLINE, "champion", "outdated")]
         return [rule.sentence for rule in telling] or ["Every rule is met."]
     blocking = [rule for rule in rules if rule.verdict in ("hold", "reject")]
     return [rule.sentence for rule in sorted(blocking, key=lambda rule: -_SEVERITY.index(rule.verdict))]

@@ -117,6 +117,13 @@ class Policy(_Section):
     ece: Margin
     noise: Noise | None = None
 
+    def without_doubt(self) -> "Policy":
+        """Return the policy by which nothing is held because the day's data cannot tell: against an outdated champion."""
+        sections = {name: value for name, value in self if isinstance(value, Margin | Band)}
+        return self.model_copy(
+            update={name: section.model_copy(update={"uncertain": "note"}) for name, section in sections.items()}
+        )
+
     @model_validator(mode="after")
     def _rejects_more_rarely_than_it_holds(self) -> "Policy":
         if self.reject_alpha > self.alpha:

@@ -14,7 +14,7 @@ from include.errors import InvalidInputError
 from include.registry import ModelVersion
 from include.settings import PROJECT
 from training import gate
-from training.gate import judge, lineage_rules, reasons_of, verdict_of
+from training.gate import judge, lineage_rules, outdated_rules, reasons_of, verdict_of
 from training.gate_policy import Noise, Policy, load_policy
 from training.gate_rules import Change, Levels, Rule, non_inferior, within_band
 from training.predictions import EvaluationRows
@@ -144,6 +144,22 @@ def test_under_the_strict_policy_a_small_day_is_held_and_told_why(day: Day) -> N
     assert any("cannot tell" in reason for reason in reasons_of(rules, "hold"))
 
 
+def test_doubt_keeps_no_outdated_champion(day: Day) -> None:
+    doubtful = day.rows(model(day, 1, noise=0.9), model(day, 2, noise=0.9))
+    assert judged(doubtful, PRODUCTION)[0] == "hold"
+    assert judged(doubtful, PRODUCTION.without_doubt())[0] == "promote"
+    worse = day.rows(model(day, 1, noise=2.0), model(day, 2, noise=0.3))
+    assert judged(worse, PRODUCTION.without_doubt())[0] == "reject"
+
+
+def test_outdated_models_are_named_with_their_days() -> None:
+    replaced, new, old = {date(2023, 7, 12): 0.12}, version(2, day=17, through=16), version(1, day=16, through=15)
+    rules = outdated_rules(new, old, {1: replaced, 2: replaced})
+    assert [(rule.name, rule.verdict) for rule in rules] == [("outdated", "hold"), ("outdated", "note")]
+    assert "2023-07-12 (12%)" in rules[1].sentence
+    assert outdated_rules(new, old, {}) == []
+
+
 def test_a_day_without_a_judgeable_scene_is_held() -> None:
     tiny = make_day(400, 3, users=400)
     verdict, rules = judged(tiny.rows(model(tiny, 1), model(tiny, 2)))
@@ -196,6 +212,7 @@ def version(number: int, *, day: int, through: int, base: int | None = None, **f
         "trained_from": date(2023, 7, 1),
         "trained_through": date(2023, 7, through),
         "base_version": base,
+        "learnt": {},
         "content_hash": str(number),
         "verdict": None,
         "promoted_at": None,
