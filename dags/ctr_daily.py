@@ -126,6 +126,7 @@ with DAG(
     params={
         "day": Param(None, type=["null", "string"], format="date", description="Log day of a manual run (YYYY-MM-DD)."),
         "promote": Param("auto", enum=["auto", "yes", "no"], description="auto: backfills do not promote."),
+        "scratch": Param(False, type="boolean", description="Train from nothing instead of continuing the champion."),
     },
     user_defined_macros={"log_day": log_day, "may_promote": may_promote, "decision_text": decision_text},
     default_args={
@@ -160,7 +161,10 @@ with DAG(
         doc_md="Language-model vectors of cold and few-shot items and users only.",
     )
     train = TrainingOperator(
-        task_id="train", command="train", doc_md="Candidate from training rows of the days before."
+        task_id="train",
+        command="train",
+        arguments=["{{ '--scratch' if params.scratch else '--no-scratch' }}"],
+        doc_md="Candidate from training rows of the days before.",
     )
     evaluate = TrainingOperator(
         task_id="evaluate",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, partial
-from typing import Any
 
 from include.calendar import WINDOW_DAYS, days_between, parse_day, previous, window
 from include.day_status import current_version
@@ -61,17 +60,6 @@ def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
     """
     marked = set(changed)
     return list(_Plan(store, marked).steps()) if marked or store.days("logs") else []
-
-
-def trained_on(store: Lake, days: Iterable[date]) -> list[dict[str, Any]]:
-    """The train records of versions that learnt from any of the days: `version`, `day`, `trained_from`, `trained_through`."""
-    wanted = sorted(days)
-    records = ({"day": str(day), **(store.record("train", day) or {})} for day in store.record_days("train"))
-    return [
-        record
-        for record in records
-        if any(record["trained_from"] <= str(day) <= record["trained_through"] for day in wanted)
-    ]
 
 
 def commands(days: list[date], last_published: date | None) -> list[str]:

@@ -6,11 +6,12 @@ where one of these builds, or of those of the versions before it, has been repla
 the lake has not been replaced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
+from include.calendar import ONE_DAY
 from include.lake import Lake
 from include.registry import ModelVersion, promoted_before
 from include.row_sketch import differing_share
@@ -56,15 +57,65 @@ def outdated_versions(store: Lake, known: Sequence[ModelVersion]) -> dict[int, R
     return found
 
 
-def base_for(store: Lake, day: date, known: Sequence[ModelVersion]) -> Base:
-    """Return the newest version promoted by a run before `day` that is not outdated."""
-    outdated = outdated_versions(store, known)
+def base_for(day: date, known: Iterable[ModelVersion], outdated: Mapping[int, ReplacedDays]) -> Base:
+    """Return the newest of the versions that was promoted by a run before `day` and is not outdated."""
     passed: dict[int, ReplacedDays] = {}
     for version in promoted_before(day, known):
         if version.version not in outdated:
             return Base(version, passed)
         passed[version.version] = outdated[version.version]
     return Base(None, passed)
+
+
+def learnt_from(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
+    """Return the versions that learnt any of these days, themselves or through the version that they continue, oldest first."""
+    found = [each for each in known if any(each.trained_from <= day <= each.trained_through for day in days)]
+    return sorted(found, key=lambda version: version.version)
+
+
+@dataclass(frozen=True)
+class NextCandidate:
+    """What the next night's training will do: the version that it continues, None for none, and what it has to learn.
+
+    `seconds` is what that takes at the pace of the last training; None where nothing was trained yet.
+    """
+
+    day: date
+    base: int | None
+    days: int
+    rows: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        start = "starts from nothing" if self.base is None else f"continues version {self.base}"
+        pace = "" if self.seconds is None else f", about {self.seconds:.0f} s of training"
+        days = "1 day" if self.days == 1 else f"{self.days} days"
+        return f"The candidate of {self.day} {start} and learns {days} ({self.rows:,} rows{pace})."
+
+
+def next_candidate(
+    store: Lake, known: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
+) -> NextCandidate | None:
+    """Foresee the candidate of the night after the last published day; None where no day is published."""
+    published = store.days("training")
+    if not published:
+        return None
+    day = published[-1] + ONE_DAY
+    base = base_for(day, known, outdated).version
+    first = day - settings().train_days * ONE_DAY
+    learns = [each for each in published if each >= first and (base is None or each > base.trained_through)]
+    rows = sum(store.require("training", each, "The plan").table("training").rows for each in learns)
+    pace = _seconds_per_row(store)
+    seconds = None if pace is None else round(pace * rows, 1)
+    return NextCandidate(day, base.version if base else None, len(learns), rows, seconds)
+
+
+def _seconds_per_row(store: Lake) -> float | None:
+    for day in reversed(store.record_days("train")):
+        record = store.record("train", day)
+        if record and record["rows"]:
+            return float(record["seconds"] / record["rows"])
+    return None
 
 
 def sentence(version: int, replaced: ReplacedDays) -> str:

@@ -40,7 +40,7 @@ def embed_cold(day: Day) -> None:
 def train(
     day: Day,
     scratch: Annotated[
-        bool, typer.Option("--scratch", help="Start from nothing instead of the promoted version.")
+        bool, typer.Option("--scratch/--no-scratch", help="Start from nothing instead of the promoted version.")
     ] = False,
     model: Annotated[
         str | None,

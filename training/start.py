@@ -12,7 +12,7 @@ from include import registry
 from include.calendar import WINDOW_DAYS, previous
 from include.console import err
 from include.lake import Lake
-from include.outdated import base_for
+from include.outdated import base_for, outdated_versions
 from include.settings import Settings
 from training.artifact import OtherArchitectureError, Predictor, load, rung_in
 from training.cache import VectorCache
@@ -49,7 +49,8 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     days = days_to_learn(store, day, settings)
     if scratch:
         return Start(days)
-    base = base_for(store, day, registry.versions())
+    known = registry.versions()
+    base = base_for(day, known, outdated_versions(store, known))
     version = base.version
     if base.outdated:
         instead = f"version {version.version}" if version else "nothing"

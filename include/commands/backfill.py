@@ -1,5 +1,6 @@
 """`ctr backfill-plan`: which days and tables to redo, why, and the commands that do it."""
 
+from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from include.calendar import days_between, parse_day
 from include.console import JsonFlag, out, show_json, show_rows
+from include.settings import settings
 
 
 def register(cli: typer.Typer) -> None:
@@ -24,10 +26,12 @@ def backfill_plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Names the days and tables to redo and why: what is stale, what is missing, and what depends on corrected days."""
-    from include.backfill import commands, plan, trained_on
+    from include import registry
+    from include.backfill import commands, plan
     from include.lake import lake
+    from include.outdated import learnt_from, next_candidate, outdated_versions, sentence
 
-    store = lake()
+    store, known = lake(), registry.versions()
     steps = plan(store, _days(changed))
     days = sorted({step.day for step in steps})
     rows = [_row(day, [step for step in steps if step.day == day]) for day in days]
@@ -35,13 +39,19 @@ def backfill_plan(
     cleared = [day for day in no_log if store.manifest("logs", day)]
     gaps = [day for day in no_log if day not in cleared]
     last = max(store.days("logs"), default=None)
-    models = trained_on(store, [step.day for step in steps if step.stage == "training"])
+    outdated = outdated_versions(store, known)
+    # Counts that follow from an earlier day do not outdate a model: rows of the log do.
+    corrected = [step.day for step in steps if step.stage == "logs" and step.day not in gaps]
+    models = [version.version for version in learnt_from(known, corrected)]
+    following = next_candidate(store, known, {**{number: {} for number in models}, **outdated})
     if as_json:
         told = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
         show_json(
             {
                 "steps": told,
                 "models": models,
+                "outdated": {number: list(map(str, sorted(replaced))) for number, replaced in outdated.items()},
+                "next_candidate": following and {**asdict(following), "day": str(following.day)},
                 "gaps": gaps,
                 "cleared": cleared,
                 "commands": commands(days, last) if days else [],
@@ -49,6 +59,10 @@ def backfill_plan(
         )
         return
     show_rows(rows, title=f"To redo in {store.url}", as_json=False, empty="Nothing is stale, and no day is missing.")
+    for number, replaced in outdated.items():
+        out.print(sentence(number, replaced), highlight=False)
+    if following and (outdated or models):
+        out.print(str(following), highlight=False)
     if not days:
         return
     if gaps:
@@ -63,8 +77,11 @@ def backfill_plan(
             highlight=False,
         )
     if models:
-        versions = ", ".join(f"{record['version']} (of {record['day']})" for record in models)
-        out.print(f"Versions that learnt from these days: {versions}.", highlight=False)
+        out.print(
+            f"Versions that learnt from these days: {', '.join(map(str, models))}. They are outdated where more than "
+            f"{settings().outdated_share:.0%} of a day's rows or clicks are others once it is redone.",
+            highlight=False,
+        )
     out.print(
         "Through Airflow (every task of every day to the last, never promotes unless told to), or only what is listed, "
         "tables alone, in one Spark submit:",

@@ -13,6 +13,7 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from include.outdated import ReplacedDays
     from include.registry import ModelVersion
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
@@ -35,10 +36,16 @@ def models(
     last: Annotated[int, typer.Option(min=1, help="How many of the newest versions.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """Lists the model versions: what each was trained on, how it did on the next day, and which one serves."""
+    """Lists the model versions: what each was trained on, how it did, which one serves, which are outdated."""
     from include import registry
+    from include.lake import lake
+    from include.outdated import outdated_versions
 
-    rows = [_row(version, registry.metrics(version.version)) for version in registry.versions()[:last]]
+    known = registry.versions()
+    outdated = outdated_versions(lake(), known)
+    rows = [
+        _row(version, registry.metrics(version.version), outdated.get(version.version, {})) for version in known[:last]
+    ]
     if not as_json:
         rows = [_short(row) for row in rows]
     show_rows(rows, title="Models", as_json=as_json, empty="No model yet: run `make demo`, or the DAG ctr_daily.")
@@ -117,7 +124,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
     become_training("serve", "--host", host, "--port", str(port))
 
 
-def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
+def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:
     return {
         "version": version.version,
         "log_day": str(version.log_day),
@@ -131,6 +138,7 @@ def _row(version: "ModelVersion", metrics: dict[str, float]) -> dict[str, Any]:
         "promoted_by": version.promoted_by,
         "rolled_back_at": version.rolled_back_at,
         "pruned_at": version.pruned_at,
+        "outdated": {str(day): round(share, 4) for day, share in sorted(replaced.items())},
     }
 
 
@@ -143,7 +151,8 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
         history = f"{history or 'never'}, pruned"
     narrow = {"trained_through": "through", "scene_mean_auc": "scene_auc"}
     kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
-    return kept | {"promoted": history and history.replace("T", " ")}
+    days = ", ".join(row["outdated"])
+    return kept | {"promoted": history and history.replace("T", " "), "outdated": days or None}
 
 
 def _say(champion: "ModelVersion", as_json: bool) -> None:

@@ -4,9 +4,11 @@ import json
 from datetime import date, timedelta
 
 import pytest
+from model_versions import model_version
 from typer.testing import CliRunner
 
-from include.backfill import is_current, plan, stale_inputs, trained_on
+from include import registry
+from include.backfill import is_current, plan, stale_inputs
 from include.cli import cli
 from include.day_status import current_version
 from include.features import table_ddl
@@ -173,15 +175,48 @@ def test_a_published_day_whose_raw_log_is_gone_is_not_told_to_be_declared_empty(
     assert "CTR_EMPTY_DAYS" not in told
 
 
-def test_the_command_names_days_reasons_models_and_commands(store):
-    train = {"version": 3, "trained_from": str(DAYS[0]), "trained_through": str(DAYS[9])}
-    store.write_record("train", DAYS[10], train)
-    store.write_record("train", DAYS[1], {**train, "version": 1, "trained_through": str(DAYS[0])})
+def test_the_command_names_days_reasons_and_commands(store):
     span = f"{DAYS[8]}..{DAYS[9]}"
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", span, "--json"]).stdout)
     assert [step["stage"] for step in told["steps"][:4]] == ["logs", "features", "training", "logs"]
-    assert [model["version"] for model in told["models"]] == [3]
     assert f"--from-date {DAYS[8]} --to-date {DAYS[11]}" in told["commands"][0]
     assert """--dag-run-conf '{"promote": "auto"}'""" in told["commands"][0]
-    assert trained_on(store, [DAYS[0]]) != trained_on(store, [DAYS[8]])
     assert CliRunner().invoke(cli, ["backfill-plan", "--changed", "yesterday"]).exit_code != 0
+
+
+@pytest.fixture
+def versions(store, monkeypatch):
+    """Version 1 learnt the days up to 6, version 2 those up to 9; each is of the day after."""
+    builds = {day: store.manifest("training", day).build for day in DAYS}
+    known = [
+        model_version(
+            number,
+            log_day=DAYS[last + 1],
+            trained_from=DAYS[0],
+            trained_through=DAYS[last],
+            learnt={day: builds[day] for day in DAYS[first : last + 1]},
+        )
+        for number, first, last in ((2, 7, 9), (1, 0, 6))
+    ]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    store.write_record("train", DAYS[10], {"version": 2, "rows": 3, "seconds": 6.0}, 2)
+
+
+def test_the_plan_names_the_versions_and_the_next_candidate(store, versions):
+    told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[8]), "--json"]).stdout)
+    assert (told["models"], told["outdated"]) == ([2], {})
+    following = {"day": str(DAYS[11] + timedelta(days=1)), "base": 1, "days": 5, "rows": 5, "seconds": 10.0}
+    assert told["next_candidate"] == following
+    page = CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[8])]).stdout
+    assert "continues version 1 and learns 5 days (5 rows, about 10 s of training)" in page
+
+
+def test_a_version_that_learnt_a_replaced_build_is_outdated(store, versions):
+    for day in DAYS[2:]:
+        for stage in STAGES:
+            publish(store, stage, day)
+    told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--json"]).stdout)
+    assert told["steps"] == []
+    assert set(told["outdated"]) == {"1", "2"}
+    assert told["next_candidate"]["base"] is None
+    assert "Version 1 is outdated" in CliRunner().invoke(cli, ["backfill-plan"]).stdout

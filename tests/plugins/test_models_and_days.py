@@ -1,45 +1,20 @@
 """The pages of models and days: what the registry, the records and the manifests say, as a person reads it."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
+from model_versions import model_version
 from page_records import HOSTILE
 
 from include import registry
 from include.errors import MissingDataError
 from include.lake import Manifest, TableVersion, report_path
-from include.registry import ModelVersion
 from plugins.pages import days
 from plugins.pages.chart import HEIGHT, LEFT, chart
 from plugins.pages.days import Planner, days_of
 from plugins.pages.models import Estimate, model_of_day, models_of
 
 DAY = date(2023, 7, 17)
-
-
-def version(number, **more):
-    known = ModelVersion(
-        version=number,
-        run_id="r",
-        log_day=DAY.replace(day=16 + number),
-        trained_from=date(2023, 7, 10),
-        trained_through=DAY.replace(day=15 + number),
-        base_version=number - 1 or None,
-        learnt={},
-        content_hash="h",
-        verdict="promote",
-        promoted_at=f"2023-07-{17 + number}T02:00:00+00:00",
-        promoted_by="gate",
-        promoted_reason="better",
-        rolled_back_at=None,
-        rolled_back_by=None,
-        rolled_back_reason=None,
-        pruned_at=None,
-        aliases=(),
-        created_at="2023-07-18T01:00:00+00:00",
-    )
-    return replace(known, **more)
 
 
 def decision(number, **more):
@@ -55,10 +30,10 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
         "rolled_back_reason": "complaints",
     }
     known = [
-        version(4, promoted_at=None, verdict="hold"),
-        version(3, **back),
-        version(2, aliases=("champion",)),
-        version(1),
+        model_version(4, promoted_at=None, verdict="hold"),
+        model_version(3, **back),
+        model_version(2, aliases=("champion",)),
+        model_version(1),
     ]
     monkeypatch.setattr(registry, "versions", lambda: known)
     store.write_record("decision", known[0].log_day, decision(4, verdict="hold", promoted=False, decided_by="timeout"))
@@ -76,7 +51,7 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
 
 
 def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
-    known = [version(2, aliases=("champion",)), version(1, pruned_at="2023-09-01T00:00:00+00:00")]
+    known = [model_version(2, aliases=("champion",)), model_version(1, pruned_at="2023-09-01T00:00:00+00:00")]
     monkeypatch.setattr(registry, "versions", lambda: known)
     assert models_of(store, 20, 60).rollback_to is None
 
@@ -153,7 +128,7 @@ def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before
 
 
 def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, monkeypatch):
-    known = [version(5, log_day=DAY), version(1, log_day=DAY)]
+    known = [model_version(5, log_day=DAY), model_version(1, log_day=DAY)]
     monkeypatch.setattr(registry, "versions", lambda: known)
     for number, reason in ((1, "much better"), (5, "it is worse")):
         verdict = {"verdict": "promote" if number == 1 else "reject", "promoted": number == 1}
@@ -174,7 +149,7 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
 
 
 def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
-    monkeypatch.setattr(registry, "versions", lambda: [version(5, log_day=DAY, promoted_at=None)])
+    monkeypatch.setattr(registry, "versions", lambda: [model_version(5, log_day=DAY, promoted_at=None)])
     store.write_record("train", DAY, {"version": 5}, 5)
     assert [each.state for each in models_of(store, 20, 60).versions] == ["not judged yet"]
     store.write_record("decision", DAY, {"verdict": "hold", "candidate": 5, "reasons": []}, 5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from model_versions import model_version
 from scored_days import SCENES, Day, make_day, model, sigmoid
 
 from include.errors import InvalidInputError
@@ -205,27 +206,8 @@ def test_a_doubtful_figure_is_for_a_person_where_the_champion_does_better_on_the
 
 
 def version(number: int, *, day: int, through: int, base: int | None = None, **fields: object) -> ModelVersion:
-    known = {
-        "version": number,
-        "run_id": "run",
-        "log_day": date(2023, 7, day),
-        "trained_from": date(2023, 7, 1),
-        "trained_through": date(2023, 7, through),
-        "base_version": base,
-        "learnt": {},
-        "content_hash": str(number),
-        "verdict": None,
-        "promoted_at": None,
-        "promoted_by": None,
-        "promoted_reason": None,
-        "rolled_back_at": None,
-        "rolled_back_by": None,
-        "rolled_back_reason": None,
-        "pruned_at": None,
-        "aliases": (),
-        "created_at": "2023-07-18T00:00:00+00:00",
-    }
-    return ModelVersion(**(known | fields))
+    days = {"log_day": date(2023, 7, day), "trained_through": date(2023, 7, through)}
+    return model_version(number, base_version=base, promoted_at=None, **days, **fields)
 
 
 def lineage(candidate: ModelVersion, champion: ModelVersion | None, known: list[ModelVersion], monkeypatch) -> str:
