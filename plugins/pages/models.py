@@ -10,6 +10,7 @@ from include import registry
 from include.errors import MissingDataError
 from include.lake import Lake, report_path
 from include.model_records import MODEL_RECORDS, records_of_day, records_of_version
+from include.outdated import next_candidate, outdated_versions
 from include.registry import ModelVersion
 from include.schemas import LEVELS
 
@@ -51,10 +52,14 @@ class VersionLine(BaseModel):
     rolled_back_reason: str | None
     pruned_at: str | None
     has_report: bool
+    outdated: list[date]
 
 
 class Models(BaseModel):
-    """The newest versions, and the champion's figures on the days that were monitored, oldest first."""
+    """The newest versions, and the champion's figures on the days that were monitored, oldest first.
+
+    `next_candidate` says what the next training starts from, where the champion is outdated.
+    """
 
     champion: int | None
     rollback_to: int | None
@@ -63,11 +68,13 @@ class Models(BaseModel):
     figures: dict[str, list[Estimate]]
     alerts_of: date | None
     alerts: list[str]
+    next_candidate: str | None
 
 
 def models_of(store: Lake, count: int, days: int) -> Models:
     """The `count` newest versions and the last `days` days that were monitored."""
     known = registry.versions()
+    outdated = outdated_versions(store, known)
     champion = registry.holder(known, registry.CHAMPION)
     before = registry.predecessor(known, champion) if champion else None
     monitored = store.record_days("monitor")[-days:]
@@ -75,15 +82,18 @@ def models_of(store: Lake, count: int, days: int) -> Models:
     return Models(
         champion=champion.version if champion else None,
         rollback_to=before.version if before and not before.pruned_at else None,
-        versions=[_line(store, version) for version in known[:count]],
+        versions=[_line(store, version, sorted(outdated.get(version.version, {}))) for version in known[:count]],
         older=len(known) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
         alerts_of=monitored[-1] if monitored else None,
         alerts=records[monitored[-1]].get("alerts", []) if monitored else [],
+        next_candidate=str(next_candidate(store, known, outdated))
+        if champion and champion.version in outdated
+        else None,
     )
 
 
-def _line(store: Lake, version: ModelVersion) -> VersionLine:
+def _line(store: Lake, version: ModelVersion, outdated: list[date]) -> VersionLine:
     decision = records_of_version(store, version.log_day, version.version)["decision"] or {}
     same = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict", "promoted_at")
     more = ("promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
@@ -92,6 +102,7 @@ def _line(store: Lake, version: ModelVersion) -> VersionLine:
         reasons=decision.get("reasons", []),
         state=_state(version, decision),
         has_report=store.exists(report_path(version.log_day, version.version)),
+        outdated=outdated,
     )
 
 

@@ -1,5 +1,6 @@
 """The pages of models and days: what the registry, the records and the manifests say, as a person reads it."""
 
+from dataclasses import asdict
 from datetime import date
 
 import pytest
@@ -146,6 +147,19 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
     assert "much better" not in client.get(f"/models/day?day={DAY}").text
     assert client.get(f"/models/report?day={DAY}&version=1").text == "report of 1"
     assert client.get(f"/models/day?day={DAY}&version=7").status_code == 404
+
+
+def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monkeypatch):
+    known = [model_version(2, aliases=("champion",), learnt={DAY: "before"}), model_version(1)]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    table = TableVersion("p", 20, 1, "s")
+    manifest = Manifest("training", str(DAY), "after", {"training": table}, 20, {}, "c", "s")
+    store.write_json(f"_manifests/training/dt={DAY}.json", asdict(manifest))
+    found = models_of(store, 20, 60)
+    assert [(each.version, each.outdated) for each in found.versions] == [(2, [DAY]), (1, [])]
+    page = client.get("/models").text
+    assert "The candidate of 2023-07-18 continues version 1 and learns 1 day (20 rows)." in page
+    assert "since other rows of 2023-07-17 were published" in page
 
 
 def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
