@@ -6,7 +6,6 @@ of later days.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pandas as pd
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.features import FEATURES
-from include.lake import Lake, new_build
+from include.lake import Lake
 from training.tables import read_day, write_orc
 
 Fault = Callable[[pa.Table, pa.Table], pa.Table]
@@ -73,22 +72,19 @@ def planted(store: Lake, days: Sequence[date], fault: Fault) -> Iterator[None]:
     try:
         for day in days:
             earlier = [rows for each, rows in clean.items() if each <= day - STALE]
-            _publish(store, day, fault(clean[day], pa.concat_tables([none, *earlier])))
+            _overwrite(store, day, fault(clean[day], pa.concat_tables([none, *earlier])))
         yield
     finally:
         for day in days:
-            _publish(store, day, clean[day])
+            _overwrite(store, day, clean[day])
 
 
-def _publish(store: Lake, day: date, rows: pa.Table) -> None:
-    """Publishes rows in place of a day's training rows, with the quality record that the day has: no check sees them."""
-    before, build = store.require("training", day, _NEEDED_FOR), new_build()
-    staging = store.begin_staging("training", day, build)
-    write_orc(store, f"{staging}/training/part-0.orc", rows)
-    version = replace(before.table("training"), path=f"training/dt={day}/build={build}", rows=len(rows))
-    quality = store.record("quality/training", day) or {"checks": []}
-    store.finish_staging(replace(before, build=build, tables={"training": version}), quality)
-    store.publish("training", day)
+def _overwrite(store: Lake, day: date, rows: pa.Table) -> None:
+    """Replaces the rows in the files of a day's published build, so that neither checks nor the versions that learn them know."""
+    folder = store.require("training", day, _NEEDED_FOR).table("training").path
+    for path in store.files(folder, ".orc"):
+        store.fs.rm(path)
+    write_orc(store, f"{folder}/part-0.orc", rows)
 
 
 def _looked_up() -> dict[tuple[str, ...], dict[str, float | str | None]]:
