@@ -1,9 +1,10 @@
 """Every night: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
 
-from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pendulum
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain, task
 
 from include.alerts import notify_failure
@@ -18,6 +19,7 @@ from include.operators import (
     TrainingOperator,
     where_torch_is,
 )
+from include.run_parameters import refuse_wrong_parameters
 from include.schemas import STAGES, Stage
 from include.settings import settings
 
@@ -32,6 +34,7 @@ A run works on **log day *d***, the UTC date on which its data interval starts (
 Raw logs of *d* → typed logs → features as of the end of *d* → training rows of *d* (joined to the features of *d*−1) →
 a candidate trained on the days before *d* → evaluation on *d*, which no model has seen → gate → promotion.
 
+**A red `validate_parameters`** says what is wrong with the parameters of a manual run or a backfill; nothing was run.
 **A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that
 stage was published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
 **A red `audit_leakage`** means that training rows know something of their own day: a fault of code or of the log's columns.
@@ -52,6 +55,17 @@ def decision_text(day: date) -> str:
     from include.decision import describe
 
     return describe(day)
+
+
+def validate_parameters(
+    dag: DAG,
+    dag_run: "DagRun",
+    params: dict[str, Any],
+    data_interval_start: datetime | None = None,
+) -> str:
+    """Fails where it is not known for which day the run is, or its parameters contradict each other; returns the log day."""
+    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=str(dag_run.run_type))
+    return str(log_day(data_interval_start, params["day"]))
 
 
 @task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
@@ -124,7 +138,12 @@ with DAG(
     max_active_runs=1,
     tags=["ctr", "training"],
     params={
-        "day": Param(None, type=["null", "string"], format="date", description="Log day of a manual run (YYYY-MM-DD)."),
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            description="Log day of a manual run (YYYY-MM-DD); empty in a backfill.",
+        ),
         "promote": Param("auto", enum=["auto", "yes", "no"], description="auto: backfills do not promote."),
         "scratch": Param(False, type="boolean", description="Train from nothing instead of continuing the champion."),
     },
@@ -139,6 +158,11 @@ with DAG(
         "on_failure_callback": notify_failure,
     },
 ) as dag:
+    parameters = PythonOperator(
+        task_id="validate_parameters",
+        python_callable=validate_parameters,
+        doc_md=validate_parameters.__doc__,
+    )
     ingest_logs = SparkDayOperator(
         task_id="ingest_logs", job="ingest", doc_md="CSV of the day → typed ORC and quarantine, staged and audited."
     )
@@ -207,11 +231,11 @@ with DAG(
     decision = decide(LOG_DAY)
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 
-    chain(wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
+    chain(parameters, wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
     chain(features_published, build_training_table, audit_leakage, training_published, embed_cold)
     chain(features_published, embed_texts, embed_cold)
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)
     chain(evaluate, monitor)
-    # A teardown runs whatever happened, and does not make a failed run look green.
-    chain([*outcomes, monitor], report.as_teardown())
+    # A teardown runs whatever happened after its setup, and does not make a failed run look green.
+    chain([*outcomes, monitor], report.as_teardown(setups=parameters))

@@ -1,16 +1,13 @@
 """One click back: the champion before this one serves again, and the next night starts from it."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Param, get_current_context, task
 
 from include.alerts import notify_failure
 from include.operators import RETRY_POLICY
-
-if TYPE_CHECKING:
-    from airflow.sdk.types import DagRunProtocol as DagRun
+from include.run_parameters import refuse_wrong_parameters
 
 DOC = """
 ### Roll the champion back
@@ -24,13 +21,16 @@ The same from a shell: `ctr rollback --to VERSION --reason "…"`. To undo it: `
 
 
 @task(retries=0)
-def rollback(params: dict[str, Any] | None = None, dag_run: "DagRun | None" = None) -> str:
+def rollback() -> str:
     """Moves the champion alias back; fails where there is no such champion, and then changes nothing."""
     from include import registry
 
-    chosen, by = params or {}, (dag_run and dag_run.triggering_user_name) or "ctr_rollback"
-    champion = registry.rollback(chosen["to"], reason=chosen["reason"], by=by)
-    return f"Version {champion.version} of {champion.log_day} is the champion again, by {by}: {chosen['reason']}."
+    context = get_current_context()
+    dag, dag_run, params = context["dag"], context["dag_run"], context["params"]
+    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=str(dag_run.run_type))
+    by = dag_run.triggering_user_name or "ctr_rollback"
+    champion = registry.rollback(params["to"], reason=params["reason"], by=by)
+    return f"Version {champion.version} of {champion.log_day} is the champion again, by {by}: {params['reason']}."
 
 
 with DAG(

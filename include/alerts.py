@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NEXT = {
+    "validate_parameters": "Nothing was run, and nothing else of this run will be. Trigger it again as the error says.",
     "check": "A check found data that must not be published; yesterday's tables and model stay in use. "
     "Look: ctr quality --day {day} --failed; ctr quarantine --day {day}. "
     "Correct the raw files, then clear the stage's Spark task.",

@@ -39,7 +39,7 @@ _SMALL_LOG = {
 }
 
 PROGRESS = {
-    "wait for raw logs": ["wait_for_raw"],
+    "wait for raw logs": ["validate_parameters", "wait_for_raw"],
     "ingest logs": ["ingest_logs"],
     "check logs": ["check_logs"],
     "build features": ["build_features"],
