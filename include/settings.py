@@ -6,18 +6,21 @@
 import hashlib
 import json
 import os
+import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from include.errors import SettingError
 
 PROJECT = Path(__file__).resolve().parent.parent
+_ONCE_A_DAY = re.compile(r"@daily|@midnight|[0-5]?\d\s+([01]?\d|2[0-3])(\s+\*){3}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -26,17 +29,26 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
 
 
+def _ascending(band: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= band[0] < band[1]:
+        raise ValueError("expected two numbers, the lower one first and not negative, such as [0.5, 2]")
+    return band
+
+
+Band = Annotated[tuple[float, float], AfterValidator(_ascending)]
+
+
 class Settings(BaseSettings):
     """Everything that differs between a laptop and a cluster, and every threshold that a team may want to move."""
 
-    model_config = SettingsConfigDict(env_prefix="CTR_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CTR_", extra="ignore", frozen=True, allow_inf_nan=False)
 
     home: Path = Field(PROJECT / ".ctr", description="Folder of everything local: lake, raw logs, registry, Airflow.")
     lake: str = Field("", description="URL of the lake; default `file://{home}/lake`.")
     raw: str = Field("", description="URL of the raw logs; default `file://{home}/raw`.")
     mlflow_uri: str = Field("", description="MLflow tracking and registry; default SQLite in `home`.")
     mlflow_artifacts: str = Field("", description="Where MLflow keeps artifacts; default `{home}/mlflow`.")
-    model_name: str = Field("ctr", description="Name of the registered model.")
+    model_name: str = Field("ctr", pattern=r"\S", description="Name of the registered model.")
     airflow_database: SecretStr = Field(
         SecretStr(""),
         exclude=True,
@@ -45,10 +57,12 @@ class Settings(BaseSettings):
     )
 
     scenes: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("0", "1", "2", "3", "4"), description="Scenes of the log, comma separated; a row of another is quarantined."
+        ("0", "1", "2", "3", "4"),
+        min_length=1,
+        description="Scenes of the log, comma separated; a row of another is quarantined.",
     )
     entity_separators: str = Field(
-        "|;,；，、", description="Characters that separate entities in the sequence columns."
+        "|;,；，、", min_length=1, description="Characters that separate entities in the sequence columns."
     )
 
     airflow_url: str = Field("", description="An Airflow that runs elsewhere, for `ctr demo`; default one of its own.")
@@ -58,7 +72,7 @@ class Settings(BaseSettings):
     spark_master: str = Field(
         "local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection."
     )
-    spark_driver_memory: str = Field("3g", description="Driver memory of the Spark jobs.")
+    spark_driver_memory: str = Field("3g", pattern=r"^\d+[kmgtKMGT]$", description="Driver memory of the Spark jobs.")
     spark_shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions (`spark.sql.shuffle.partitions`).")
 
     user_few_impressions: int = Field(5, ge=1, description="A user with 1 to this many impressions so far is 'few'.")
@@ -79,12 +93,8 @@ class Settings(BaseSettings):
     )
 
     max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
-    volume_band: tuple[float, float] = Field(
-        (0.3, 3.0), description="Rows of a day over the trailing mean: critical outside."
-    )
-    ctr_band: tuple[float, float] = Field(
-        (0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside."
-    )
+    volume_band: Band = Field((0.3, 3.0), description="Rows of a day over the trailing mean: critical outside.")
+    ctr_band: Band = Field((0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside.")
     leak_auc: float = Field(
         0.95, gt=0.5, le=1, description="Critical when one column alone reaches this AUC in a scene."
     )
@@ -170,6 +180,45 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("scenes", "sensitive_columns", "empty_days")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if twice := [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]:
+            raise ValueError(f"expected each value once, found {', '.join(twice)} more than once")
+        return values
+
+    @field_validator("sensitive_columns")
+    @classmethod
+    def _columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """A misspelt column would be shown unmasked."""
+        if unknown := [name for name in names if name not in _column_names()]:
+            raise ValueError(f"expected columns of the raw logs or of a table, {', '.join(unknown)} is none")
+        return names
+
+    @field_validator("lake", "raw")
+    @classmethod
+    def _with_scheme(cls, url: str) -> str:
+        """Without one, Python means this machine's files and Spark those of Hadoop's default."""
+        if url and "://" not in url:
+            raise ValueError("expected a URL with its scheme, such as file:///data/lake or hdfs://namenode:8020/lake")
+        return url
+
+    @field_validator("schedule")
+    @classmethod
+    def _daily(cls, cron: str) -> str:
+        """Another pace would run a day's log twice, or never."""
+        if not _ONCE_A_DAY.fullmatch(cron):
+            raise ValueError("expected a cron expression that comes once a day: MINUTE HOUR * * *, such as 0 0 * * *")
+        return cron
+
+    @model_validator(mode="after")
+    def _moved_before_shifted(self) -> "Settings":
+        if self.psi_moved > self.psi_shifted:
+            raise ValueError(
+                f"expected CTR_PSI_MOVED at most CTR_PSI_SHIFTED, found {self.psi_moved} above {self.psi_shifted}"
+            )
+        return self
+
     @field_validator("notice_webhook")
     @classmethod
     def _protected(cls, value: SecretStr) -> SecretStr:
@@ -215,10 +264,28 @@ class Settings(BaseSettings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@lru_cache
+def _column_names() -> frozenset[str]:
+    """Columns of the raw logs and of every table."""
+    import include.features  # noqa: F401, completes the tables
+    from include.schemas import RAW_COLUMNS, TABLES
+
+    declared = ", ".join(ddl for tables in TABLES.values() for ddl in tables.values())
+    return frozenset({*RAW_COLUMNS, *(column.split()[0] for column in declared.split(", "))})
+
+
 def _shown(name: int | str, value: object) -> str:
     """A setting's value as an error message may tell it."""
     field = Settings.model_fields.get(str(name))
     return "a secret value" if field and field.annotation is SecretStr else repr(value)
+
+
+def _told(fault: ErrorDetails) -> str:
+    """A fault of validation in a line; one of several settings together names them itself."""
+    if not fault["loc"]:
+        return f"- {fault['msg']}"
+    name = fault["loc"][0]
+    return f"- CTR_{str(name).upper()}: {fault['msg']}, found {_shown(name, fault['input'])}"
 
 
 @lru_cache
@@ -229,10 +296,7 @@ def settings() -> Settings:
         home = Settings(_env_file=env_file).home  # type: ignore[call-arg]
         return Settings(_env_file=(env_file, home / "settings.env"))  # type: ignore[call-arg]
     except ValidationError as error:
-        faults = "\n".join(
-            f"- CTR_{str(fault['loc'][0]).upper()}: {fault['msg']}, found {_shown(fault['loc'][0], fault['input'])}"
-            for fault in error.errors()
-        )
+        faults = "\n".join(_told(fault) for fault in error.errors())
     except SettingsError as error:
         faults = f"- {error}: {error.__cause__}"
     raise SettingError(
