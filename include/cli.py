@@ -4,6 +4,7 @@ import typer
 
 from include.commands import register
 from include.console import exit_clearly
+from include.patience import fail_fast
 
 cli = typer.Typer(
     name="ctr",
@@ -17,5 +18,6 @@ register(cli)
 
 def app() -> None:
     """Runs the command line."""
+    fail_fast()
     with exit_clearly():
         cli()

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from include.errors import CtrError, NothingToDoError, UnavailableError
+from include.errors import CtrError, NothingToDoError, UnavailableError, storage_error
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
@@ -36,12 +36,20 @@ def exit_clearly() -> Iterator[None]:
         err.print(str(error), markup=False, highlight=False)
         raise SystemExit(3) from None
     except (CtrError, UnavailableError) as error:
-        if "--json" in sys.argv:
-            show_json({"error": str(error), "kind": type(error).__name__})
-        else:
-            err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
-            err.print(str(error), markup=False, highlight=False)
-        raise SystemExit(2 if isinstance(error, CtrError) else 1) from None
+        _refuse(error)
+    except OSError as error:
+        if (words := storage_error(error)) is None:
+            raise
+        _refuse(words)
+
+
+def _refuse(error: CtrError | UnavailableError) -> NoReturn:
+    if "--json" in sys.argv:
+        show_json({"error": str(error), "kind": type(error).__name__})
+    else:
+        err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
+        err.print(str(error), markup=False, highlight=False)
+    raise SystemExit(2 if isinstance(error, CtrError) else 1) from None
 
 
 def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empty: str) -> None:

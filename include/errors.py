@@ -1,5 +1,6 @@
 """The project's own errors: each message names the table or file, the day, what was expected, found, and what to do."""
 
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,3 +43,40 @@ class StorageError(CtrError):
 
 class UnavailableError(Exception):
     """A service that is away or cannot serve for now. No `CtrError`: the same call may succeed later, so tasks retry it."""
+
+
+_ACCESS = (
+    "a user who may do this",
+    "give the user access to what is named here (`chown`, `chmod`), or run as the user who has it.",
+)
+_ROOM = ("room for a file", "free some space (`df -h`), remove days that nobody needs, or raise the quota.")
+_PATH = ("a path along folders", "correct the path: CTR_LAKE, CTR_RAW or CTR_HOME.")
+_CAUSES: dict[int, tuple[str, str]] = {
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EROFS: ("files that can be written", "mount the file system for writing, or point the setting elsewhere."),
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.ENOTDIR: _PATH,
+    errno.ELOOP: _PATH,
+    errno.ENAMETOOLONG: _PATH,
+}
+_NO_FOLDER = ("a folder in which one can be made", "correct the path (CTR_LAKE, CTR_RAW or CTR_HOME), or mount it.")
+
+
+def storage_error(error: OSError, *, makes_folder: bool = False) -> StorageError | None:
+    """What a refusal of the local file system means, in words; None for one that a person need not mend, such as a missing file.
+
+    Args:
+        error: as Python raises it, with the path.
+        makes_folder: whether a folder was to be made, which a missing one above it (as in `/proc`) refuses.
+    """
+    cause = _CAUSES.get(error.errno or 0)
+    if cause is None and makes_folder and error.errno == errno.ENOENT:
+        cause = _NO_FOLDER
+    if cause is None or (error.filename is None and cause is not _ROOM):
+        return None
+    expected, next_step = cause
+    return StorageError(
+        f"{error.filename or 'Local files'}: expected {expected}, found: {error.strerror}\nNext: {next_step}"
+    )

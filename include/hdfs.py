@@ -7,15 +7,22 @@ and blocks without a living replica may pass by themselves, and are an `Unavaila
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from socket import gaierror, getaddrinfo
 from textwrap import shorten
+from threading import Thread
 from typing import Any, cast
 
 from hdfs_native import fsspec as native
 
 from include.errors import StorageError, UnavailableError
+from include.patience import is_fail_fast
 
 SAFE_MODE_SECONDS = 60
 """How long a change waits for the NameNode to leave safe mode, which it enters whenever it starts."""
+ANSWER_SECONDS = 15
+"""How long a process that fails fast (include.patience) waits for the first answer of an HDFS."""
+_FEW_ATTEMPTS = {"dfs.client.failover.max.attempts": "3"}  # seven seconds in place of three minutes
 _POLL_SECONDS = 0.5
 _CLIENTS: list[Any] = []
 """
@@ -25,6 +32,7 @@ systems, and to end a client waits for its threads, which only the parent has: i
 _OPENING = ("read", "create", "append")
 _ITERATORS = ("list_status", "read_range_stream")
 _SAFE_MODE = "SafeModeException"
+_SEE_NODES = "see that the NameNode and the DataNodes run, and that the address is right."
 _LOST = (
     UnavailableError,
     "a DataNode that serves the block",
@@ -66,10 +74,15 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
         "DataNodes that take the block",
         "see which nodes are down or full (`hdfs dfsadmin -report`).",
     ),
-    "ConnectException|Connection refused|NoRouteToHostException|UnknownHostException": (
+    "ConnectException|Connection refused|NoRouteToHostException|No route to host|timed out": (
         UnavailableError,
         "an answer of HDFS",
-        "see that the NameNode and the DataNodes run, and that the address is right.",
+        _SEE_NODES,
+    ),
+    "UnknownHostException|failed to lookup address information": (
+        UnavailableError,
+        "the name of a host that is known here",
+        "correct the address, or see that the host's name can be looked up (`getent hosts NAME`).",
     ),
 }
 
@@ -92,8 +105,8 @@ def _found(text: str) -> str:
 class _Telling:
     """An object of hdfs-native (client, reader, writer, listing) whose errors are told in this project's words."""
 
-    def __init__(self, inner: Any, url: str, path: str = "") -> None:
-        self._inner, self._url, self._path = inner, url, path
+    def __init__(self, inner: Any, url: str, path: str = "", *, answers: bool = True) -> None:
+        self._inner, self._url, self._path, self._answers = inner, url, path, answers
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
@@ -117,7 +130,7 @@ class _Telling:
         end = time.monotonic() + SAFE_MODE_SECONDS
         while True:
             try:
-                return call()
+                return call() if self._answers else self._first_answer(call)
             except (RuntimeError, OSError) as error:
                 if not self._path and _SAFE_MODE in str(error) and time.monotonic() < end:
                     time.sleep(_POLL_SECONDS)
@@ -126,15 +139,46 @@ class _Telling:
                 else:
                     raise
 
+    def _first_answer(self, call: Callable[[], Any]) -> Any:
+        """The call's result; raises `UnavailableError` where there is none in time."""
+        answer: Future[Any] = Future()
+        Thread(target=_settle, args=(answer, call), daemon=True).start()
+        try:
+            result = answer.result(ANSWER_SECONDS)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{self._url}: expected an answer of HDFS, found: none in {ANSWER_SECONDS} seconds\nNext: {_SEE_NODES}"
+            ) from None
+        self._answers = True
+        return result
+
+
+def _settle(answer: "Future[Any]", call: Callable[[], Any]) -> None:
+    """Calls in a thread of its own, which may never come back; a pool would wait for it when the process ends."""
+    try:
+        answer.set_result(call())
+    except Exception as error:
+        answer.set_exception(error)
+
 
 class _Told:
     """Beside a file system of hdfs-native: what its client meets is told in this project's words."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        client = cast(Any, self).client
+        super().__init__(*args, **((_FEW_ATTEMPTS | options) if is_fail_fast() else options))
+        client, url = cast(Any, self).client, cast(Any, self).unstrip_protocol("/").rstrip("/")
         _CLIENTS.append(client.inner)
-        client.inner = _Telling(client.inner, cast(Any, self).unstrip_protocol("/").rstrip("/"))
+        client.inner = _Telling(client.inner, url, answers=not is_fail_fast())
+        if is_fail_fast() and cast(Any, self).port:  # without a port it may be the name of a nameservice
+            _look_up(cast(Any, self).host, url)
+
+
+def _look_up(host: str, url: str) -> None:
+    """Raises `UnavailableError` for a host whose name is not known."""
+    try:
+        getaddrinfo(host, None)
+    except gaierror as error:
+        raise cast(Exception, told(OSError(f"failed to lookup address information: {error.strerror}"), url)) from None
 
 
 class HdfsFileSystem(_Told, native.HdfsFileSystem):

@@ -14,7 +14,6 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 """
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -24,17 +23,21 @@ from typing import Any
 
 import fsspec
 from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
 import include.features  # noqa: F401  completes the tables that `stage_of` knows
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError, UnavailableError
+from include.local_files import LocalFiles
 from include.quality import named
 from include.schemas import Checked, Stage, stage_of
 from include.settings import settings
 
-for _protocol, _name in (("hdfs", "HdfsFileSystem"), ("viewfs", "ViewfsFileSystem")):
-    fsspec.register_implementation(_protocol, f"include.hdfs.{_name}", clobber=True)
+for _protocol, _name in (
+    ("hdfs", "hdfs.HdfsFileSystem"),
+    ("viewfs", "hdfs.ViewfsFileSystem"),
+    ("file", "local_files.LocalFiles"),
+):
+    fsspec.register_implementation(_protocol, f"include.{_name}", clobber=True)
 
 ABANDONED = timedelta(days=2)
 """A build that was staged and not finished for this long has no job any more."""
@@ -337,8 +340,8 @@ def read_json(fs: Any, path: str) -> dict[str, Any] | None:
 
 def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
     """One atomic rename; a file replaces the file that is there."""
-    if isinstance(fs, LocalFileSystem):
-        os.replace(source, target)  # noqa: PTH105
+    if isinstance(fs, LocalFiles):
+        fs.replace(source, target)
     elif hasattr(fs, "client") and hasattr(fs.client, "rename"):  # hdfs-native
         fs.client.rename(source, target, overwrite=True)
     else:

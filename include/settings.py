@@ -173,7 +173,9 @@ class Settings(BaseSettings):
     )
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
-    schedule: str = Field("0 0 * * *", description="Cron of `ctr_daily`; midnight UTC makes interval = log day.")
+    schedule: str = Field(
+        "0 0 * * *", description="Cron of `ctr_daily`, once a day; midnight UTC makes interval = log day."
+    )
 
     @field_validator("scenes", "sensitive_columns", "empty_days", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from include.calendar import days_between, parse_day, previous, window
-from include.errors import CtrError, InvalidInputError, UnavailableError
+from include.errors import CtrError, InvalidInputError, UnavailableError, storage_error
 from include.features import table_ddl
 from include.lake import Lake, Manifest, TableVersion, lake, new_build
 from include.schemas import SHAPED_BY, TABLES, Stage, schema_hash
@@ -169,7 +169,7 @@ def exit_clearly(main: Callable[[], None]) -> None:
     try:
         main()
     except Exception as error:
-        words = error if isinstance(error, CtrError | UnavailableError) else _of_hdfs(error)
+        words = error if isinstance(error, CtrError | UnavailableError) else _of_storage(error)
         if words is None:
             raise
         print(json.dumps({"event": "error", "kind": type(words).__name__, "message": str(words)}), flush=True)
@@ -177,8 +177,10 @@ def exit_clearly(main: Callable[[], None]) -> None:
         raise SystemExit(2 if isinstance(words, CtrError) else 1) from None
 
 
-def _of_hdfs(error: Exception) -> Exception | None:
-    """What an error that Spark has passed on from Hadoop's client means, in the words of `include.hdfs`."""
+def _of_storage(error: Exception) -> Exception | None:
+    """What a refusal of local files, or an error that Spark has passed on from Hadoop's client, means in words."""
+    if isinstance(error, OSError):
+        return storage_error(error)
     if "hdfs" not in str(error):
         return None
     from include.hdfs import told

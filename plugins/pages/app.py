@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError, UnavailableError
 from include.lake import docs_path, lake, report_path
 from include.links import RUN_PAGE
+from include.patience import fail_fast
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
 from plugins.pages.records import QualityRecords
@@ -241,7 +242,8 @@ app.include_router(api)
 
 @app.middleware("http")
 async def secured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Headers of every answer."""
+    """Headers of every answer. A process that answers is the web server: a page says soon that storage does not answer."""
+    fail_fast()
     return _secured(await call_next(request))
 
 
