@@ -40,7 +40,7 @@ stage was published and the champion is unchanged. Correct the raw files and cle
 **A red `audit_leakage`** means that training rows know something of their own day: a fault of code or of the log's columns.
 **A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep
 the champion. **A red `monitor`** stops nothing: gate and promotion do not wait for it.
-Backfills never promote unless triggered with `{"promote": "yes"}`.
+A backfill promotes nothing unless told to: `{"promote": "yes"}`.
 """
 
 

@@ -103,7 +103,7 @@ class _Plan:
         if manifest is None:
             yield "not published" if self._raw.has_log(day) else "a gap: it has no raw log"
             return
-        yield from (f"{key} is redone" for key in manifest.inputs if key in self._redo)
+        yield from (f"{key} must be redone first" for key in manifest.inputs if key in self._redo)
         for key, change in _changes(manifest, self._first, self._version):
             if key not in self._redo:
                 yield f"{key} {change}"
@@ -126,13 +126,30 @@ def _rules(manifest: Manifest) -> Iterator[str]:
     """What else than its inputs makes a build stale: settings and columns. Logs whose raw files were cleared away stay."""
     if manifest.stage == "logs" and not Raw().has_log(parse_day(manifest.day)):
         return
-    shaped_by = SHAPED_BY[manifest.stage]
-    if manifest.settings != settings().digest(*shaped_by):
-        yield f"one of its settings has changed: {', '.join(f'CTR_{name.upper()}' for name in shaped_by)}"
+    yield from _changed_settings(manifest)
     for table in TABLES[manifest.stage]:
         version = manifest.tables.get(table)
         if version is None or version.schema != schema_hash(table_ddl(table)):
             yield f"{table} has other columns now"
+
+
+def _changed_settings(manifest: Manifest) -> Iterator[str]:
+    """Each setting that shapes the stage and has another value now; a build of an earlier version does not say which."""
+    names = SHAPED_BY[manifest.stage]
+    if isinstance(manifest.settings, str):
+        if manifest.settings != settings().digest(*names):
+            yield f"at least one of these settings has changed: {', '.join(f'CTR_{name.upper()}' for name in names)}"
+        return
+    for name, now in settings().values(*names).items():
+        if name not in manifest.settings:
+            yield f"CTR_{name.upper()} was not yet among its settings"
+        elif (then := manifest.settings[name]) != now:
+            yield f"CTR_{name.upper()} has changed from {_written(then)} to {_written(now)}"
+
+
+def _written(value: Any) -> str:
+    """A setting's value as it is set."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _changes(manifest: Manifest, first: date, version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:

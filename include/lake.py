@@ -31,6 +31,7 @@ from include.local_files import LocalFiles
 from include.quality import named
 from include.schemas import Checked, Stage, stage_of
 from include.settings import settings
+from include.words import counted
 
 for _protocol, _name in (
     ("hdfs", "hdfs.HdfsFileSystem"),
@@ -59,7 +60,8 @@ class Manifest:
     """What one stage published for one day, and from what.
 
     `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
-    was read; `settings` is a hash of those that shape the stage (`schemas.SHAPED_BY`). `profile` of `logs` holds
+    was read; `settings` holds the values of those that shape the stage (`schemas.SHAPED_BY`), in manifests of earlier versions
+    of the code a hash of them. `profile` of `logs` holds
     `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with, and `late`, what it holds
     of earlier days: `{day: {"rows", "digest"}}`.
     """
@@ -71,7 +73,7 @@ class Manifest:
     rows_in: int
     inputs: dict[str, str]
     code_version: str
-    settings: str
+    settings: dict[str, Any] | str
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     profile: dict[str, Any] = field(default_factory=dict)
 
@@ -373,7 +375,7 @@ def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str
         for check in failed
     ]
     return (
-        f"{len(failed)} critical check(s) failed on {stage} of {day}; nothing was published.\n"
+        f"{counted(len(failed), 'critical check')} failed on {stage} of {day}; nothing was published.\n"
         + "\n".join(lines)
         + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day}, "
         "and clear the Spark task of this stage."

@@ -26,6 +26,7 @@ from include.calendar import parse_day
 from include.errors import InvalidInputError
 from include.lake import new_build, read_json, rename
 from include.settings import settings
+from include.words import counted
 
 STALE = timedelta(days=1)
 _STAMP = "%Y%m%dT%H%M%S"
@@ -77,7 +78,8 @@ class Raw:
         others = [name for name in self.day_files(day) if not own.fullmatch(name)]
         if others:
             raise InvalidInputError(
-                f"{self.url}/{day_folder(day)} already holds {others[0]!r} ({len(others)} file(s)), which {what} did not write. "
+                f"{self.url}/{day_folder(day)} already holds {others[0]!r} ({counted(len(others), 'file')}), "
+                f"which {what} did not write. "
                 "Mixing sources in one day would corrupt it: point CTR_RAW at another folder, or move those files away."
             )
 

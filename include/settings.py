@@ -253,15 +253,17 @@ class Settings(BaseSettings):
         """Root of MLflow's artifacts."""
         return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
 
+    def values(self, *names: str) -> dict[str, Any]:
+        """The named settings as JSON holds them."""
+        return self.model_dump(mode="json", include=set(names))
+
     def digest(self, *names: str) -> str:
         """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
         are served, or who is told)."""
         places = {"home", "lake", "raw", "kubernetes_pods"}
         elsewhere = ("airflow_", "mlflow_", "notice_", "serve_", "spark_driver_", "spark_master")
         places |= {name for name in type(self).model_fields if name.startswith(elsewhere)}
-        chosen = (
-            self.model_dump(mode="json", include=set(names)) if names else self.model_dump(mode="json", exclude=places)
-        )
+        chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=places)
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

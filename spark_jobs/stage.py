@@ -79,7 +79,7 @@ def stage_day(
         rows_in=staged.rows_in,
         inputs=staged.inputs,
         code_version=code_version(),
-        settings=settings().digest(*SHAPED_BY[stage]),
+        settings=settings().values(*SHAPED_BY[stage]),
         profile=staged.profile,
     )
     audited = audit(spark, store, manifest)

@@ -83,7 +83,7 @@ def backfill_plan(
             highlight=False,
         )
     out.print(
-        "Through Airflow (every task of every day to the last, never promotes unless told to), or only what is listed, "
+        "Through Airflow (every task of every day to the last, promotes nothing unless told to), or only what is listed, "
         "tables alone, in one Spark submit:",
         highlight=False,
     )

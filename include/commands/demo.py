@@ -13,6 +13,7 @@ from rich.text import Text
 from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import CtrError, InvalidInputError
 from include.settings import settings
+from include.words import counted
 
 
 class Data(StrEnum):
@@ -113,7 +114,8 @@ def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
     days = Raw().days()
     if len(days) <= demo_module.NIGHTLY_DAYS:
         raise InvalidInputError(
-            f"The log has {len(days)} day(s): the demo needs some history before its {demo_module.NIGHTLY_DAYS} nightly runs."
+            f"The log has {counted(len(days), 'day')}: the demo needs some history before "
+            f"its {demo_module.NIGHTLY_DAYS} nightly runs."
         )
     return days
 

@@ -7,6 +7,7 @@ import typer
 
 from include.calendar import days_between, parse_day
 from include.console import JsonFlag, err, out, show_json
+from include.words import counted
 
 
 def register(cli: typer.Typer) -> None:
@@ -58,5 +59,5 @@ def history(
     if as_json:
         show_json({"days": len(days), "seconds": seconds, "stages": done, "current": current})
     else:
-        kept = f" {current} of {len(days) * len(STAGES)} stages were current and stay." if current else ""
-        out.print(f"{len(days)} day(s) in {seconds} s.{kept} `ctr status` shows them.", highlight=False)
+        kept = f" Already current: {current} of {counted(len(days) * len(STAGES), 'stage')}." if current else ""
+        out.print(f"{counted(len(days), 'day')} in {seconds} s.{kept} `ctr status` shows them.", highlight=False)

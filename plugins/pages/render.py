@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from include.calendar import previous
 from include.links import MOUNT, PAGES
 from include.schemas import CHECKED, LEVELS
+from include.words import counted
 from plugins.pages import chart
 from plugins.pages.models import FIGURES
 from plugins.pages.runs import REDONE_FROM
@@ -26,7 +27,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fixed": _fixed, "count": _count, "moment": _moment, "took": _took, "heat": _heat}
+    environment.filters |= {
+        "fixed": _fixed,
+        "count": _count,
+        "counted": counted,
+        "moment": _moment,
+        "took": _took,
+        "heat": _heat,
+    }
     environment.globals |= {
         "PAGES": PAGES,
         "FIGURES": FIGURES,

@@ -47,7 +47,7 @@ def publish(store: Lake, stage: Stage, day: date, *, schema: str | None = None) 
     inputs = {key: version for key in keys if (version := current_version(store, key))}
     tables = {name: TableVersion("", 1, 1, schema or schema_hash(table_ddl(name))) for name in TABLES[stage]}
     build = new_build()
-    manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", settings().digest(*SHAPED_BY[stage]))
+    manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", settings().values(*SHAPED_BY[stage]))
     store.write_json(
         f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {n: vars(t) for n, t in tables.items()}}
     )
@@ -73,7 +73,7 @@ def test_a_corrected_day_dirties_itself_and_every_later_snapshot(store):
     steps = plan(store, [DAYS[4]])
     assert named(steps) == from_day(4)
     assert steps[0].reasons == ("its raw log is corrected",)
-    assert steps[3].reasons[0] == f"features/{DAYS[4]} is redone"
+    assert steps[3].reasons[0] == f"features/{DAYS[4]} must be redone first"
 
 
 def test_a_replaced_raw_file_is_found_without_being_told(store):
@@ -137,13 +137,33 @@ def test_a_table_with_other_columns_is_stale(store):
 def test_a_setting_that_shapes_a_table_makes_it_stale_and_what_depends_on_it(store, monkeypatch):
     monkeypatch.setenv("CTR_USER_FEW_IMPRESSIONS", "9")
     settings.cache_clear()
-    assert named(plan(store)) == [f"training/{day}" for day in DAYS]
+    steps = plan(store)
+    assert named(steps) == [f"training/{day}" for day in DAYS]
+    assert steps[0].reasons == ("CTR_USER_FEW_IMPRESSIONS has changed from 5 to 9",)
     monkeypatch.setenv("CTR_SCENES", "4,3,2,1,0")
     settings.cache_clear()
     steps = plan(store)
     assert {step.stage for step in steps} == {"features", "training"}
-    assert "CTR_SCENES" in steps[0].reasons[0]
+    assert steps[0].reasons == ("CTR_SCENES has changed from 0,1,2,3,4 to 4,3,2,1,0",)
     monkeypatch.undo()
+
+
+def test_a_build_of_an_earlier_version_names_all_its_settings(store, monkeypatch):
+    path = f"_manifests/features/dt={DAYS[11]}.json"
+    hashed = settings().digest(*SHAPED_BY["features"])
+    store.write_json(path, store.read_json(path) | {"settings": hashed})
+    assert plan(store) == []
+    monkeypatch.setenv("CTR_RETENTION_DAYS", "30")
+    settings.cache_clear()
+    told = "at least one of these settings has changed: CTR_SCENES, CTR_CTR_SMOOTHING, CTR_RETENTION_DAYS"
+    assert plan(store)[-2].reasons[-1] == told
+    monkeypatch.undo()
+
+
+def test_a_setting_that_shapes_a_stage_since_then_is_named(store):
+    path = f"_manifests/logs/dt={DAYS[11]}.json"
+    store.write_json(path, store.read_json(path) | {"settings": settings().values("entity_separators")})
+    assert plan(store)[0].reasons == ("CTR_MAX_FIELD_BYTES was not yet among its settings",)
 
 
 def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_can_be_redone(store, monkeypatch):
