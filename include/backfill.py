@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, partial
+from typing import Any
 
 from include.calendar import WINDOW_DAYS, days_between, parse_day, previous, window
 from include.day_status import current_version
