@@ -31,7 +31,7 @@ def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0
     import pyarrow.compute as pc
 
     found, picked = Rejected(), defaultdict[str, list[dict[str, Any]]](list)
-    for stripe in _stripes(store, day, "ctr quarantine"):
+    for stripe in stripes(store, day, "ctr quarantine"):
         part = stripe.read(["source_file", "reasons"])
         rows, why = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
         if reason is not None:
@@ -55,7 +55,7 @@ def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0
 
 def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
     """All rejected rows of a day, one after the other; a column that the day's build does not have is null."""
-    for stripe in _stripes(store, day, needed_for):
+    for stripe in stripes(store, day, needed_for):
         batch = stripe.read(columns)
         for first in range(0, batch.num_rows, _ROWS):
             yield from batch.slice(first, _ROWS).to_pylist()
@@ -66,7 +66,7 @@ def _counts(values: Any) -> dict[str, int]:
 
 
 @dataclass
-class _Stripe:
+class Stripe:
     """A part of an ORC file that fits in memory."""
 
     file: Any
@@ -82,7 +82,7 @@ class _Stripe:
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
-def _stripes(store: Lake, day: date, needed_for: str) -> Iterator[_Stripe]:
+def stripes(store: Lake, day: date, needed_for: str) -> Iterator[Stripe]:
     """The stripes of `quarantine` of a day, of what is staged if something is, else of what is published."""
     from pyarrow import orc
 
@@ -95,4 +95,4 @@ def _stripes(store: Lake, day: date, needed_for: str) -> Iterator[_Stripe]:
             with store.fs.open(name, "rb") as opened:
                 file = orc.ORCFile(opened)
                 for number in range(file.nstripes):
-                    yield _Stripe(file, number)
+                    yield Stripe(file, number)

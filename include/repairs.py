@@ -32,7 +32,7 @@ from include.privacy import shown, shown_raw
 from include.quarantine import rejected_rows
 from include.raw import Delivery, Raw, finish_interrupted, repairs_path
 from include.raw_check import raw_digest, read_header
-from include.row_rules import LATE, MALFORMED
+from include.row_rules import BAD_LABEL, LATE, MALFORMED, UNKNOWN_SCENE, UNPARSABLE_TIME
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 
 REPAIRS_DDL = (
@@ -41,7 +41,7 @@ REPAIRS_DDL = (
 )
 """Spark DDL of an entry. `numbers_only`: with the repair, every deep feature of the row is a number or blank."""
 
-_OF_TIME = {"timestamp_unparsable", "timestamp_of_another_day", LATE}
+_OF_TIME = {UNPARSABLE_TIME, "timestamp_of_another_day", LATE}
 _NUMBER = re.compile(r"\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*)?", re.ASCII)
 _EXAMPLE = (
     "write at least one of: time {formats, zone}, scenes, labels, values, fill, trim; docs/operations.md has an example"
@@ -127,8 +127,8 @@ class Repairer:
         """The values that the repair gives for others: exact values, scenes, labels and times."""
         found = {name: pairs[row[name]] for name, pairs in self._repair.values.items() if row[name] in pairs}
         for name, reason, pairs in (
-            ("scene", "unknown_scene", self._repair.scenes),
-            ("label", "label_not_0_or_1", self._repair.labels),
+            ("scene", UNKNOWN_SCENE, self._repair.scenes),
+            ("label", BAD_LABEL, self._repair.labels),
         ):
             text = found.get(name, row[name]).strip()
             if reason in reasons and text in pairs:

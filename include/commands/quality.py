@@ -1,6 +1,7 @@
 """`ctr quality` and `ctr quarantine`: which checks a day passed, and which raw rows were rejected."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +11,11 @@ from rich.text import Text
 
 from include.calendar import parse_day
 from include.console import JsonFlag, err, out, show_json, show_rows
+from include.words import counted
 
 if TYPE_CHECKING:
     from include.lake import Lake, Manifest
+    from include.rejected_values import Values
 
 
 def register(cli: typer.Typer) -> None:
@@ -73,8 +76,11 @@ def quarantine(
     from include.errors import InvalidInputError
     from include.lake import lake
     from include.quarantine import rejected
+    from include.rejected_values import REPAIR_DOCS, repair_entries, values_at_fault
     from include.repairs import shown_rejected
+    from include.row_rules import refuse_unknown_reason
 
+    refuse_unknown_reason(reason)
     if mapping and not replay:
         raise InvalidInputError("--mapping repairs rows that are put through again: add --replay.")
     log_day = parse_day(day)
@@ -83,25 +89,49 @@ def quarantine(
         return
     store = lake()
     found = rejected(store, log_day, reason, samples=rows)
+    values = values_at_fault(store, log_day, reason) if found.rows else {}
     late = _late(store, log_day)
     samples = shown_rejected(found.samples, log_day)
     if as_json:
         told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
+        told |= {"values": {name: asdict(each) for name, each in values.items()}, "repair": repair_entries(values)}
         show_json({"day": day, "rows": found.rows, **told, "late": late, "samples": samples})
         return
     empty = f"No row of {day} was rejected" + (f" for {reason}." if reason else ".")
     reasons = [{"reason": name, "meaning": _meaning(name), "rows": n} for name, n in found.reasons.most_common()]
     show_rows(reasons, title=f"Rejected rows of {day}", as_json=False, empty=empty)
+    _show_values(values)
     _show_files(found.reasons_of_files)
     if samples:
         told_rows = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
         show_rows(told_rows, title="Samples", as_json=False, empty="")
+    if entries := repair_entries(values):
+        out.print(
+            Text(f"To repair them, write what they mean ({REPAIR_DOCS}) and replay the day with it:", style="bold")
+        )
+        out.print(Text(entries), soft_wrap=True)
+        out.print(Text(f"ctr quarantine --day {day} --replay --mapping FIX.yaml"))
     if late:
         told_late = ", ".join(f"{count:,} of {event_day}" for event_day, count in late.items())
         out.print(Text(f"Routed to their own day as late events: {told_late}. Rerun those days to take them in."))
 
 
 _MOST_FILES = 40
+
+
+def _show_values(values: "dict[str, Values]") -> None:
+    """A line for each value at fault, and one for those that are not listed."""
+    lines: list[dict[str, Any]] = []
+    for reason, found in values.items():
+        lines += [
+            {"reason": reason, "column": each.column, "value": each.value or "(blank)", "rows": each.rows}
+            for each in found.most
+        ]
+        if found.others:
+            others = f"and {counted(found.others, 'other value')}"
+            lines.append({"reason": reason, "column": None, "value": others, "rows": found.other_rows})
+    if lines:
+        show_rows(lines, title="Values at fault", as_json=False, empty="")
 
 
 def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:

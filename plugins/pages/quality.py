@@ -13,8 +13,9 @@ from include.day_status import known_days
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, Manifest, docs_path
 from include.quarantine import rejected
+from include.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.repairs import shown_rejected
-from include.row_rules import MEANINGS
+from include.row_rules import MEANINGS, refuse_unknown_reason
 from include.schemas import CHECKED, Checked
 from plugins.pages.records import RANK, Audited, Check, History, Result
 from plugins.pages.runs import DAG_ID, Run, latest_runs
@@ -358,12 +359,17 @@ def _trend(history: History, check: Check, day: date) -> list[Point]:
 
 
 class Quarantine(BaseModel):
-    """Raw rows of a day that were rejected: how many for each reason (and what it means), by file, and some of them."""
+    """Raw rows of a day that were rejected: how many for each reason (and what it means), for which values, by file, and some
+    of them; `repair` is what a repair file may say of the values, its form described in `repair_docs`.
+    """
 
     day: date
     rows: int
     reasons: dict[str, int]
     meanings: dict[str, str]
+    values: dict[str, Values]
+    repair: str
+    repair_docs: str
     files: dict[str, int]
     more_files: int
     reason: str | None
@@ -371,13 +377,18 @@ class Quarantine(BaseModel):
 
 
 def quarantine(store: Lake, day: date, reason: str | None) -> Quarantine:
-    """Raises `MissingDataError` where the day's logs are neither staged nor published."""
+    """Raises `MissingDataError` where the day's logs are neither staged nor published, `InvalidInputError` for no reason."""
+    refuse_unknown_reason(reason)
     found = rejected(store, day, reason, samples=SAMPLES)
+    values = values_at_fault(store, day, reason) if found.rows else {}
     return Quarantine(
         day=day,
         rows=found.rows,
         reasons=dict(found.reasons.most_common()),
         meanings={name: MEANINGS.get(name, "") for name in found.reasons},
+        values=values,
+        repair=repair_entries(values),
+        repair_docs=REPAIR_DOCS,
         files=dict(found.files.most_common(MOST_FILES)),
         more_files=max(0, len(found.files) - MOST_FILES),
         reason=reason,

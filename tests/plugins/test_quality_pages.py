@@ -1,9 +1,13 @@
 """The grid, a day's findings and a check's trend are what the quality records say."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from page_records import check
+from pyarrow import orc
 
 from include.errors import MissingDataError
 from include.lake import Manifest, TableVersion
@@ -203,3 +207,20 @@ def test_the_run_that_began_last_is_shown_whatever_day_it_is_of(store, records, 
     )
     later = run(day(1), state="success", start_date=datetime(2023, 9, 1, tzinfo=UTC))
     assert day_quality(store, records.history(), session, day(1)).run.run_id == later.run_id
+
+
+def test_the_page_of_rejected_rows_names_the_values_and_the_repair(store, client):
+    folder = Path(store.path(store.begin_staging("logs", day(0), "b"))) / "quarantine"
+    folder.mkdir()
+    row = {"source_file": "f", "raw": '{"user_id":"ann","scene":"home_<v2>"}', "reasons": ["unknown_scene"]}
+    rows = [row | {"source_row": number, "fingerprint": number} for number in range(1200)]
+    orc.write_table(pa.Table.from_pylist(rows), str(folder / "part.orc"))
+    tables = {"quarantine": TableVersion("q", 1200, 1, "s")}
+    store.finish_staging(Manifest("logs", str(day(0)), "b", tables, 1200, {}, "c", "s"), {"checks": []})
+    page = client.get(f"/quality/quarantine?day={day(0)}").text
+    assert '<code>home_&lt;v2&gt;</code></td><td class="num">1,200</td>' in page
+    assert "scenes: {home_&lt;v2&gt;: SCENE}  # one of 0, 1, 2, 3, 4" in page
+    assert "ann" not in re.sub("masked|channel", "", page)
+    refused = client.get(f"/quality/quarantine?day={day(0)}&reason=nope")
+    assert refused.status_code == 400
+    assert "expected one of malformed_record" in refused.text
