@@ -33,10 +33,10 @@ from sqlalchemy.pool import StaticPool
 from benchmarks.machine import console, machine, result_file
 from include.lake import Manifest, TableVersion, lake
 from include.quality import Measure, record
+from include.runs import DAG_ID
 from include.schemas import CHECKED, STAGES
 from include.settings import settings
 from plugins.pages import app as pages
-from plugins.pages.runs import DAG_ID
 
 LAST = date(2026, 6, 30)
 EXPECTED = "0.5 to 2 times the trailing 0.1134"

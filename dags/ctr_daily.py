@@ -15,6 +15,7 @@ from include.operators import (
     RETRY_POLICY,
     ApprovalOperator,
     CheckOperator,
+    RawSensor,
     SparkDayOperator,
     TrainingOperator,
     where_torch_is,
@@ -66,14 +67,6 @@ def validate_parameters(
     """Fails where it is not known for which day the run is, or its parameters contradict each other; returns the log day."""
     refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=str(dag_run.run_type))
     return str(log_day(data_interval_start, params["day"]))
-
-
-@task.sensor(poke_interval=60, timeout=settings().raw_wait_seconds, mode="reschedule", soft_fail=True, retries=0)
-def wait_for_raw(day: str) -> bool:
-    """True as soon as the day's raw folder holds a file, or where it is declared empty; a day that never comes is skipped."""
-    from include.raw import Raw
-
-    return Raw().has_log(log_day(None, day))
 
 
 def publish(stage: Stage, day: str) -> dict[str, int]:
@@ -163,6 +156,10 @@ with DAG(
         python_callable=validate_parameters,
         doc_md=validate_parameters.__doc__,
     )
+    wait_for_raw = RawSensor(
+        task_id="wait_for_raw",
+        doc_md="Waits for the day's files; tells when they are overdue and when they have come. Without them the run is skipped.",
+    )
     ingest_logs = SparkDayOperator(
         task_id="ingest_logs", job="ingest", doc_md="CSV of the day → typed ORC and quarantine, staged and audited."
     )
@@ -231,7 +228,7 @@ with DAG(
     decision = decide(LOG_DAY)
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 
-    chain(parameters, wait_for_raw(LOG_DAY), ingest_logs, logs_published, build_features, features_published)
+    chain(parameters, wait_for_raw, ingest_logs, logs_published, build_features, features_published)
     chain(features_published, build_training_table, audit_leakage, training_published, embed_cold)
     chain(features_published, embed_texts, embed_cold)
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])

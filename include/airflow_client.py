@@ -2,15 +2,18 @@
 
 import json
 import time
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
 from include.errors import CtrError
+from include.runs import DAG_ID, Run
 from include.settings import PROJECT
 
-DAG_ID = "ctr_daily"
+TEARDOWN = "report"
 _PARSE_SECONDS = 180
 _BUSY_TRIES = 30
 _CLOSING_TRIES = 90
@@ -98,6 +101,35 @@ class AirflowClient:
         """The DAG's runs, of some states or of all, newest first."""
         params = {"limit": 100, "order_by": "-run_after", "state": states}
         return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns", params=params)["dag_runs"])
+
+    def runs_of_days(self, first: date, last: date) -> dict[date, Run]:
+        """Return the latest run of each log day from `first` to `last` that has one, as the project's pages know it.
+
+        They are asked since Airflow's own API does not tell to which backfill a run belongs.
+        """
+        answer = self._http.get("/ctr/api/runs", params={"first": str(first), "last": str(last)})
+        if answer.is_error:
+            raise CtrError(
+                f"The pages of Airflow at {self.url} did not tell the runs of {first} to {last}: expected status 200 from "
+                f"/ctr/api/runs, found {answer.status_code} {answer.text[:200]}. Is its plugin loaded ([core] plugins_folder)?"
+            )
+        return TypeAdapter(dict[date, Run]).validate_json(answer.content)
+
+    def free_cancelled(self, days: Collection[date]) -> list[str]:
+        """Mark as failed the queued runs of these days that belong to a cancelled backfill, and return their ids.
+
+        Airflow would never start them, and a new backfill leaves out days whose run is queued. A pending teardown would keep
+        the run's state as it is, so it is skipped first.
+        """
+        if not days:
+            return []
+        runs = self.runs_of_days(min(days), max(days))
+        freed = [run for day, run in runs.items() if day in days and run.hindrance == "cancelled backfill"]
+        for run in freed:
+            path = f"/dags/{DAG_ID}/dagRuns/{run.run_id}"
+            self.call("PATCH", f"{path}/taskInstances/{TEARDOWN}", json={"new_state": "skipped"})
+            self.call("PATCH", path, json={"state": "failed"})
+        return [run.run_id for run in freed]
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""

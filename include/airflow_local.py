@@ -113,6 +113,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def connect() -> AirflowClient | None:
+    """Return a logged-in client of the Airflow in use: CTR_AIRFLOW_URL if set, else the embedded one; None where none runs."""
+    if settings().airflow_url:
+        client = AirflowClient(settings().airflow_url, settings().airflow_password.get_secret_value())
+    else:
+        return None
+    client.login()
+    return client
+
+
 @contextmanager
 def running(port: int | None = None) -> Iterator[AirflowClient]:
     """A running Airflow with the pools created and the DAG parsed; stopped, with all its children, at the end."""

@@ -1,4 +1,4 @@
-"""What is said when a task fails: one notice with the day, the task, the reason or the failed checks, and where to look.
+"""What a person is told: that a task has failed, that a log has not come, that it has come after all. One notice each.
 
 It goes to the task's log and, where they are set, to the webhook `CTR_NOTICE_WEBHOOK` and the function `CTR_NOTICE_CALLBACK`.
 """
@@ -18,56 +18,45 @@ from include.errors import DataQualityError
 from include.links import absolute, quality_page, task_log
 from include.quality import Record
 from include.settings import settings
+from include.task_advice import advice
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.waits import News
+
 log = logging.getLogger(__name__)
 
-_NEXT = {
-    "validate_parameters": "Nothing was run, and nothing else of this run will be. Trigger it again as the error says.",
-    "check": "A check found data that must not be published; yesterday's tables and model stay in use. "
-    "Look: ctr quality --day {day} --failed; ctr quarantine --day {day}. "
-    "Correct the raw files, then clear the stage's Spark task.",
-    "audit_leakage": "Training rows know something of their own day; nothing of them was published. Look at how the columns are "
-    "made upstream: ctr quality --day {day} --failed. A column that honestly predicts well: CTR_LEAK_MARGIN.",
-    "ingest_logs": "Raw files could not be read. Look at the last lines of the task's log, correct the file, clear the task.",
-    "build": "A Spark job failed. A missing earlier day is named in the log: run that day first, then clear this task.",
-    "embed": "Text embedding failed. What was encoded is cached: clear the task to go on from there.",
-    "train": "Training failed; the champion is unchanged. The log tells the step. Clear the task to train again.",
-    "evaluate": "Evaluation failed; nothing was promoted. Clear the task.",
-    "monitor": "Drift and the champion's figures of the day were not recorded; nothing else depends on it. Clear the task.",
-    "gate": "The gate failed before a verdict; nothing was promoted. Clear the task.",
-    "rollback": "The champion is as it was. Look: ctr models. Or: ctr rollback --to VERSION.",
-    "promote": "The alias was not moved or the move was not recorded. Look: ctr models. Clear the task; it is idempotent.",
-}
-
-
 _KILLED = "no reason is known: the task was stopped from outside, or its worker died"
+_WITHOUT_LOG = (
+    "Until then the day has no features, no training rows and no judged model, the champion stays, and later days, whose "
+    "features are made from those of the day before, cannot be built."
+)
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One failure of a task. `checks` are the records of the checks that failed (include/quality.py), none for any other failure;
-    `day` is None where the run has no log day; `link` leads to the failed checks, else to the task's log."""
+    """What has happened (`title`, `text`), what to do about it (`advice`) and where to look (`link`, named `link_text`).
+
+    `failed` says whether a task has failed: `checks` are then the records of the checks that failed (include/quality.py), none
+    for any other failure. `day` is None where the run has no log day.
+    """
 
     dag: str
     run: str
     day: date | None
     task: str
-    error: str
+    title: str
+    text: str
     advice: str
-    checks: tuple[Record, ...]
     link: str
-
-    @property
-    def title(self) -> str:
-        """DAG, day and task in a line."""
-        return f"{self.dag}, {self.day or 'no log day'}: {self.task} failed"
+    link_text: str
+    checks: tuple[Record, ...] = ()
+    failed: bool = True
 
 
 Notifier = Callable[[Notice], None]
-"""Whoever is told of a failure; what it raises is logged, and changes nothing for the others."""
+"""Whoever is told; what it raises is logged, and changes nothing for the others."""
 
 
 def notify_failure(context: "Context") -> None:
@@ -77,36 +66,66 @@ def notify_failure(context: "Context") -> None:
     except Exception:
         log.exception("There is no notice of this failure: it could not be put together")
         return
-    for notify in NOTIFIERS:
+    notify(notice)
+
+
+def notify(notice: Notice) -> None:
+    """Hands the notice to every notifier, and never raises."""
+    for each in NOTIFIERS:
         try:
-            notify(notice)
+            each(notice)
         except Exception:
-            log.exception("A notice of this failure was not delivered (%s)", notify.__name__)
+            log.exception("A notice was not delivered (%s)", each.__name__)
 
 
 def notice_of(context: "Context") -> Notice:
     """The notice of the failure in a callback's context."""
     dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
     day = log_day_if_known(context.get("data_interval_start"), (context.get("params") or {}).get("day"))
-    advice = next(
-        (text for start, text in _NEXT.items() if task.startswith(start)), "Look at the last lines of its log."
-    )
-    failed = error if isinstance(error, DataQualityError) else None
+    checks = error.checks if isinstance(error, DataQualityError) else ()
     return Notice(
         dag=dag,
         run=context["ti"].run_id,
         day=day,
         task=task,
-        error=str(redact(str(error) or repr(error))) if error else _KILLED,
-        advice=advice.format(day=day or "D"),
-        checks=failed.checks if failed else (),
-        link=absolute(quality_page(day)) if failed and day else task_log(context),
+        title=f"{dag}, {day or 'no log day'}: {task} failed",
+        text=str(redact(str(error) or repr(error))) if error else _KILLED,
+        advice=advice(task, day),
+        link=absolute(quality_page(day)) if checks and day else task_log(context),
+        link_text="Failed checks" if checks and day else "Log of the task",
+        checks=checks,
+    )
+
+
+def notice_of_wait(news: "News", context: "Context") -> Notice:
+    """The notice that a log is overdue or missing, or has come after that was told; the context is that of `wait_for_raw`."""
+    from include.day_states import State, describe_wait, rerun, without_log
+
+    day, wait = news.day, news.wait
+    if news.kind == "came":
+        title, text = "its log has come", f"The log of {day} has come; it was missing when this was told last."
+        next_step = "Nothing: its run goes on." if news.run_goes_on else f"Run the day: {rerun(day)}."
+    else:
+        title = State.WAITING if news.kind == "overdue" else State.NO_LOG
+        text, next_step = f"{describe_wait(wait)} {_WITHOUT_LOG}", without_log(day)
+    return Notice(
+        dag=context["task"].dag_id,
+        run=context["ti"].run_id,
+        day=day,
+        task=context["task"].task_id,
+        title=f"{context['task'].dag_id}, {day}: {title}",
+        text=text,
+        advice=next_step,
+        link=absolute(quality_page(day)),
+        link_text="The day",
+        failed=False,
     )
 
 
 def to_log(notice: Notice) -> None:
-    """Writes the notice to the task's log, as an error."""
-    log.error("%s: %s\n%s\n%s", notice.title, notice.error, notice.advice, notice.link)
+    """Writes the notice to the task's log: as an error where a task has failed, else as a warning."""
+    level = logging.ERROR if notice.failed else logging.WARNING
+    log.log(level, "%s: %s\n%s\n%s", notice.title, notice.text, notice.advice, notice.link)
 
 
 def to_webhook(notice: Notice) -> None:

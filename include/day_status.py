@@ -14,6 +14,11 @@ from include.schemas import CHECKED, STAGES, Stage
 
 
 def known_days(store: Lake) -> list[date]:
+    """The days of the log and, before or after them, those that a run has waited for in vain, ascending."""
+    return sorted({*log_days(store), *store.record_days("wait")})
+
+
+def log_days(store: Lake) -> list[date]:
     """Every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
     found = set(Raw().days())
     for stage in STAGES:

@@ -1,4 +1,4 @@
-"""The DAG's operators: a Spark job, a check and a training command of one log day, and a question to a person.
+"""The DAG's operators: the wait for a log, a Spark job, a check and a training command of a day, and a question to a person.
 
 Jobs and commands run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
 day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.exceptions import AirflowException, AirflowSkipException
@@ -16,8 +17,16 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import (
+    BaseOperator,
+    BaseOperatorLink,
+    BaseSensorOperator,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+)
 
+from include.alerts import notice_of_wait, notify
 from include.calendar import parse_day
 from include.errors import CtrError
 from include.links import model_page, quality_page
@@ -28,6 +37,8 @@ from include.spark_submit import driver_java_options, raw_bytes
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.waits import News
 
 LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 """Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
@@ -78,6 +89,45 @@ class ModelLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
         """Path of the day's page; `operator` is the rendered task."""
         return model_page(operator.log_day())
+
+
+class RawSensor(BaseSensorOperator):
+    """Waits for the day's raw log, tells once that it is overdue and once that it has come; without it the run is skipped."""
+
+    template_fields = ("day",)
+    operator_extra_links = (QualityLink(),)
+
+    def __init__(self, *, day: str = LOG_DAY, **kwargs: Any) -> None:
+        wait = settings().raw_wait_seconds
+        super().__init__(poke_interval=60, timeout=wait, mode="reschedule", soft_fail=True, retries=0, **kwargs)
+        self.day = day
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(self.day)
+
+    def execute(self, context: "Context") -> Any:
+        """Looks once and leaves its slot until the next look; skips when the time is over."""
+        from include import waits
+        from include.lake import lake
+
+        try:
+            return super().execute(context)
+        except AirflowSkipException:
+            waits.give_up(lake(), self.log_day(), partial(_tell, context))
+            raise
+
+    def poke(self, context: "Context") -> bool:
+        """Whether the day's raw folder holds a file, or the day is declared empty."""
+        from include import waits
+        from include.lake import lake
+
+        first = context["ti"].get_first_reschedule_date(context) is None
+        return waits.look(lake(), self.log_day(), partial(_tell, context), first=first)
+
+
+def _tell(context: "Context", news: "News") -> None:
+    notify(notice_of_wait(news, context))
 
 
 class CheckOperator(PythonOperator):

@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         description="Folder of gpu.yaml and spark.yaml, as include/kubernetes: what the pods of such tasks have of their own.",
     )
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
+    raw_due_seconds: int = Field(
+        2 * 3600,
+        ge=0,
+        description="How long after a day's end its log is expected; after that a notice says it is missing.",
+    )
     approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
     schedule: str = Field(
         "0 0 * * *", description="Cron of `ctr_daily`, once a day; midnight UTC makes interval = log day."
@@ -260,7 +265,7 @@ class Settings(BaseSettings):
     def digest(self, *names: str) -> str:
         """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
         are served, or who is told)."""
-        places = {"home", "lake", "raw", "kubernetes_pods"}
+        places = {"home", "lake", "raw", "raw_due_seconds", "kubernetes_pods"}
         elsewhere = ("airflow_", "mlflow_", "notice_", "serve_", "spark_driver_", "spark_master")
         places |= {name for name in type(self).model_fields if name.startswith(elsewhere)}
         chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=places)

@@ -59,14 +59,14 @@ def _try(client: httpx.Client, url: SecretStr, body: dict[str, Any]) -> tuple[st
 def message(notice: "Notice") -> dict[str, Any]:
     """The notice as Slack's JSON: `text` for notifications and for receivers without blocks, `blocks` with all of it."""
     shown, more = notice.checks[:CHECKS_SHOWN], len(notice.checks) - CHECKS_SHOWN
-    link = f"<{_escaped(notice.link)}|{'Failed checks' if shown else 'Log of the task'}>"
-    first = _line(shown[0]) if shown else _value(notice.error)
+    link = f"<{_escaped(notice.link)}|{_escaped(notice.link_text)}>"
+    first = _line(shown[0]) if shown else _value(notice.text)
     others = [f"and {len(notice.checks) - 1} more"] if len(notice.checks) > 1 else []
     return {
         "text": "\n".join([_value(notice.title), first, *others, link]),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": _value(notice.title, _SHORT), "emoji": False}},
-            _section(_value(notice.error.splitlines()[0] if shown else notice.error)),
+            _section(_value(notice.text.splitlines()[0] if shown else notice.text)),
             *map(_check, shown),
             *([_section(f"and {more} more")] if more > 0 else []),
             _section(_value(notice.advice)),

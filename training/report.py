@@ -10,15 +10,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include import registry
+from include.day_states import State, describe_wait
 from include.lake import Lake, report_path
 from include.model_records import records_of_day
 from include.quality import named
 from include.schemas import LEVELS, STAGES
 from include.settings import Settings
+from include.waits import Wait
 from training import charts
 from training.report_tables import write_tables
 
-RECORDS = ("embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
+RECORDS = ("wait", "embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
 """Kinds of records, in the order in which a night writes them."""
 MOST_DRIFTED = 15
 """Features that the section on drift shows."""
@@ -101,7 +103,7 @@ class Banner:
 
 
 def banner(data: dict[str, Any]) -> Banner:
-    """A failed check first, else the decision, else how far the run came."""
+    """A failed check first, else a log that never came, else the decision, else how far the run came."""
     failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
     decision = data["records"]["decision"]
     if failed:
@@ -111,6 +113,9 @@ def banner(data: dict[str, Any]) -> Banner:
             for check in checks
         ]
         return Banner("reject", f"Data quality failed in {failed[0]}", reasons, failed=True)
+    wait = data["records"]["wait"]
+    if wait and wait["gave_up_at"] and not data["manifests"]["logs"]:
+        return Banner("none", State.NO_LOG.capitalize(), [describe_wait(Wait.model_validate(wait))])
     if not decision:
         missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
         return Banner("none", "No decision", [f"The run has no record '{missing}': it ended before."])

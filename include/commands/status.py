@@ -1,11 +1,18 @@
-"""`ctr status`: what is there for each log day, from raw files to the model's verdict, and what is stale or missing."""
+"""`ctr status`: the state of each log day and what is there of it, from raw files to the model's verdict."""
 
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import typer
 
-from include.console import JsonFlag, out, show_rows
+from include.console import JsonFlag, err, out, show_rows
+from include.errors import CtrError
+
+if TYPE_CHECKING:
+    from include.backfill import Redo
+    from include.day_states import DayState
+    from include.runs import Run
 
 
 def register(cli: typer.Typer) -> None:
@@ -14,30 +21,51 @@ def register(cli: typer.Typer) -> None:
 
 
 def status(as_json: JsonFlag = False) -> None:
-    """One row for each log day, gaps included: raw files, rows, quarantine, checks, model, verdict, and what to redo."""
+    """One row for each log day, gaps included: its state, raw files, rows, quarantine, checks, model, verdict, what to redo."""
     from include.backfill import plan
+    from include.day_states import states
     from include.day_status import day_status, known_days
     from include.lake import lake
 
     store = lake()
-    redo: dict[date, dict[str, str]] = {}
-    for step in plan(store):
-        redo.setdefault(step.day, {})[step.stage] = step.reasons[0]
-    rows = [_row(day_status(store, day), redo.get(day, {}), as_json) for day in known_days(store)]
+    days, steps = known_days(store), plan(store)
+    found = states(store, days, _runs(days), steps)
+    rows = [_row(day_status(store, day), found[day], [s for s in steps if s.day == day], as_json) for day in days]
     show_rows(
         rows, title=f"Days in {store.url}", as_json=as_json, empty="No day yet: `ctr sample` writes some raw logs."
     )
-    if redo and not as_json:
+    if as_json:
+        return
+    for each in found.values():
+        if each.needs_person:
+            out.print(f"{each.day} {each.state}: {each.detail}\n  → {each.next_step}", highlight=False, markup=False)
+    if any(row["redo"] for row in rows):
         out.print("`ctr backfill-plan` tells how to redo what is stale or missing.", highlight=False)
 
 
-def _row(day: dict[str, Any], redo: dict[str, str], as_json: bool) -> dict[str, Any]:
+def _runs(days: list[date]) -> "dict[date, Run]":
+    """Airflow's runs of the days; none, which is said, where no Airflow can be asked."""
+    from include.airflow_local import connect
+
+    why = "none runs here (`ctr ui` starts it)"
+    try:
+        if days and (airflow := connect()):
+            return airflow.runs_of_days(min(days), max(days))
+    except (CtrError, httpx.HTTPError) as error:
+        why = str(error)
+    if days:
+        err.print(f"States are told from the lake alone, without Airflow's runs: {why}.", highlight=False, markup=False)
+    return {}
+
+
+def _row(day: dict[str, Any], state: "DayState", steps: "list[Redo]", as_json: bool) -> dict[str, Any]:
+    redo = {} if state.under_way else {step.stage: step.reasons[0] for step in steps}
     if as_json:
-        return {**day, "redo": redo}
+        return {**day, "state": state.model_dump(mode="json", exclude={"day"}), "redo": redo}
     checks = day.pop("checks")
     day["checks ✔/!/✘"] = (
         "/".join(str(checks[name]) for name in ("pass", "warning", "fail")) if any(checks.values()) else None
     )
     stage, reason = next(iter(redo.items()), ("", ""))
     day["redo"] = f"{', '.join(redo)}: {stage} {reason}" if len(redo) > 1 else f"{stage}: {reason}" if redo else None
-    return day
+    return {"day": day.pop("day"), "state": state.words, **day}

@@ -20,10 +20,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, BeforeValidator
 from starlette.exceptions import HTTPException
 
+from include.calendar import days_between
 from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError, UnavailableError
 from include.lake import docs_path, lake, report_path
 from include.links import RUN_PAGE
 from include.patience import fail_fast
+from include.runs import DAG_ID, Run
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
 from plugins.pages.records import QualityRecords
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 LOCKED = [
     Depends(requires_access_view(AccessView.PLUGINS)),
     # The pages show rows of the log and what tasks wrote of them.
-    Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS, runs.DAG_ID)),
+    Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS, DAG_ID)),
 ]
 CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -111,7 +113,7 @@ def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> qualit
 @api.get("/quality/day")
 def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
     """What failed on a day, on which rows, and what it stopped."""
-    return quality.day_quality(lake(), records().history(), session, day)
+    return quality.day_quality(lake(), records().history(), session, day, planner().plan()[0])
 
 
 @api.get("/quality/check")
@@ -157,6 +159,14 @@ def lake_days(
     return days.days_of(lake(), planner(), session, until, number)
 
 
+@api.get("/runs")
+def day_runs(
+    session: SessionDep, first: Day, last: Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
+) -> dict[date, Run]:
+    """The latest run of each log day from `first` to `last` that has one."""
+    return runs.latest_runs(session, list(days_between(first, last)))
+
+
 # The pages, each of the JSON above it
 
 
@@ -185,7 +195,7 @@ def quality_run_page(request: Request, dag_id: str, run_id: str, session: Sessio
     day = runs.day_of_run(session, dag_id, run_id)
     if day is None:
         raise MissingDataError(
-            f"This page is of the runs of {runs.DAG_ID}: '{run_id}' of '{dag_id}' is none, or has no log day."
+            f"This page is of the runs of {DAG_ID}: '{run_id}' of '{dag_id}' is none, or has no log day."
         )
     return RedirectResponse(f"{request.scope['root_path']}/quality/day?day={day}", status_code=303)
 
@@ -278,7 +288,7 @@ async def refused(request: Request, error: HTTPException) -> Response:
     """Not logged in, not permitted, or not found."""
     words = {
         401: "You are not logged in, or your login has expired: reload Airflow and log in.",
-        403: f"Your role may not see this page: it needs plugins, and the task logs of {runs.DAG_ID}.",
+        403: f"Your role may not see this page: it needs plugins, and the task logs of {DAG_ID}.",
     }
     answer = _refused(request, error.status_code, words.get(error.status_code, str(error.detail)))
     answer.headers.update(error.headers or {})

@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from include.backfill import Redo as Step
 from include.backfill import commands, plan
+from include.day_states import DayState, states
 from include.day_status import day_status, known_days
 from include.lake import Lake
-from plugins.pages.runs import Run, latest_runs
+from include.runs import Run
+from plugins.pages.runs import days_under_way, latest_runs
 
 COUNTS = ("raw_files", "logs", "quarantined", "users", "items", "training")
 """Numbers of `day_status` that the page shows, in its order."""
@@ -53,9 +55,10 @@ class Redo(BaseModel):
 
 
 class DayOfLake(BaseModel):
-    """One day; a count is None where that stage is not published."""
+    """One day; a count is None where that stage is not published, and nothing is to redo of a day that is being run."""
 
     day: date
+    state: DayState
     counts: dict[str, int | None]
     checks: dict[str, int]
     model: int | None
@@ -65,8 +68,8 @@ class DayOfLake(BaseModel):
 
 
 class Days(BaseModel):
-    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any, as found at
-    `planned_at`, `commands` what does it.
+    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any and is not being run, as found
+    at `planned_at`, `commands` what does it.
     """
 
     days: list[DayOfLake]
@@ -82,15 +85,18 @@ def days_of(store: Lake, planner: Planner, session: Session, until: date | None,
     known = known_days(store)
     chosen = [day for day in known if until is None or day <= until]
     shown = chosen[::-1][:count]
-    steps: dict[date, list[Redo]] = {}
     planned, planned_at = planner.plan()
+    under_way = days_under_way(session)
+    steps: dict[date, list[Redo]] = {}
     for step in planned:
-        steps.setdefault(step.day, []).append(
-            Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
-        )
+        if step.day not in under_way:
+            steps.setdefault(step.day, []).append(
+                Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
+            )
     runs = latest_runs(session, shown)
+    found = states(store, shown, runs, planned)
     return Days(
-        days=[_day(day_status(store, day), day, steps.get(day, []), runs.get(day)) for day in shown],
+        days=[_day(day_status(store, day), found[day], steps.get(day, []), runs.get(day)) for day in shown],
         newest=known[-1] if known else None,
         older=len(chosen) > len(shown),
         plan={day: [step.stage for step in found] for day, found in steps.items()},
@@ -99,9 +105,10 @@ def days_of(store: Lake, planner: Planner, session: Session, until: date | None,
     )
 
 
-def _day(status: dict[str, Any], day: date, redo: list[Redo], run: Run | None) -> DayOfLake:
+def _day(status: dict[str, Any], state: DayState, redo: list[Redo], run: Run | None) -> DayOfLake:
     return DayOfLake(
-        day=day,
+        day=state.day,
+        state=state,
         counts={name: status[name] for name in COUNTS},
         checks=status["checks"],
         model=status["model"],

@@ -8,17 +8,20 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import dependents
-from include.day_status import known_days
+from include.backfill import Redo, dependents
+from include.day_states import DayState, states
+from include.day_status import log_days
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, Manifest, docs_path
 from include.quarantine import rejected
 from include.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.repairs import shown_rejected
 from include.row_rules import MEANINGS, refuse_unknown_reason
+from include.runs import DAG_ID, Run
 from include.schemas import CHECKED, Checked
+from include.waits import wait_of
 from plugins.pages.records import RANK, Audited, Check, History, Result
-from plugins.pages.runs import DAG_ID, Run, latest_runs
+from plugins.pages.runs import latest_runs
 
 Status = Literal["pass", "warning", "fail"]
 Published = Literal["published", "an earlier attempt is published", "not published"]
@@ -184,9 +187,10 @@ class Blocked(BaseModel):
 
 
 class DayQuality(BaseModel):
-    """All that went wrong on a day, on which rows, what it stopped, and how to go on."""
+    """The state of a day, all that went wrong on it, on which rows, what it stopped, and how to go on."""
 
     day: date
+    state: DayState
     stages: list[StageOfDay]
     findings: list[Finding]
     quarantined: dict[str, int]
@@ -197,8 +201,11 @@ class DayQuality(BaseModel):
     again: str | None
 
 
-def day_quality(store: Lake, history: History, session: Session, day: date) -> DayQuality:
-    """The day's findings, those that stop a run first; raises `MissingDataError` where nothing was checked and nothing ran."""
+def day_quality(store: Lake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()) -> DayQuality:
+    """The day's state and findings, those that stop a run first; `plan` is what has to be redone in the whole lake.
+
+    Raises `MissingDataError` where nothing was checked, nothing ran and no run has waited for the log.
+    """
     found = {stage: record for stage in CHECKED if (record := store.record(f"quality/{stage}", day))}
     findings = [
         _finding(history, stage, day, check)
@@ -211,11 +218,12 @@ def day_quality(store: Lake, history: History, session: Session, day: date) -> D
     findings.sort(key=lambda each: (-RANK[each.status], CHECKED.index(each.stage)))
     stopped = next((each.stage for each in findings if each.status == "fail"), None)
     run = latest_runs(session, [day]).get(day)
-    if not found and run is None:
+    if not found and run is None and wait_of(store, day) is None:
         raise MissingDataError(f"Nothing is known of {day}: no check has run, and {DAG_ID} has no run of it.")
     blocked = _blocked(store, stopped, day) if stopped else []
     return DayQuality(
         day=day,
+        state=states(store, [day], {day: run} if run else {}, plan)[day],
         stages=[_stage_of_day(store, stage, day, found.get(stage)) for stage in CHECKED],
         findings=findings,
         quarantined=_quarantined(store, day),
@@ -284,7 +292,7 @@ def _published(manifest: Manifest | None, record: dict[str, Any] | None) -> Publ
 
 def _blocked(store: Lake, stage: Checked, day: date) -> list[Blocked]:
     """Days after this one whose tables are made from what failed."""
-    known = known_days(store)
+    known = log_days(store)
     waiting: dict[date, list[str]] = {}
     for later, each in dependents(stage, day, known[0], known[-1]) if known and stage != "model" else ():
         if each > day:

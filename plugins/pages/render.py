@@ -7,15 +7,33 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import BaseModel
 
 from include.calendar import previous
+from include.day_states import State
 from include.links import MOUNT, PAGES
+from include.runs import REDONE_FROM
 from include.schemas import CHECKED, LEVELS
 from include.words import counted
 from plugins.pages import chart
 from plugins.pages.models import FIGURES
-from plugins.pages.runs import REDONE_FROM
+
+TONES = {
+    State.WAITING: "warning",
+    State.NO_LOG: "fail",
+    State.NOT_RUN: "warning",
+    State.QUEUED: "queued",
+    State.STUCK: "fail",
+    State.RUNNING: "running",
+    State.HELD: "hold",
+    State.REJECTED: "reject",
+    State.FAILED: "fail",
+    State.CANCELLED: "warning",
+    State.OUTDATED: "warning",
+    State.CURRENT: "pass",
+}
+"""The style of each state's badge (page.css)."""
 
 
 @cache
@@ -34,12 +52,14 @@ def _environment() -> Environment:
         "moment": _moment,
         "took": _took,
         "heat": _heat,
+        "commands": _commands,
     }
     environment.globals |= {
         "PAGES": PAGES,
         "FIGURES": FIGURES,
         "CHECKED": CHECKED,
         "LEVELS": LEVELS,
+        "TONES": TONES,
         "REDONE_FROM": REDONE_FROM,
     }
     environment.globals |= {"chart": chart.chart, "box": chart, "before": previous}
@@ -60,6 +80,12 @@ def _fixed(value: float | None, digits: int = 4) -> str:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
+
+
+def _commands(text: str) -> Markup:
+    """A sentence whose `commands` stand between backticks."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def _heat(auc: float) -> int:

@@ -1,80 +1,18 @@
-"""The runs of `ctr_daily` by log day, from Airflow's database: their state, the tasks, what did not run because of which."""
+"""The runs of `ctr_daily` by log day, from Airflow's database: their state, the tasks, what keeps a queued one waiting."""
 
-import shlex
 from collections.abc import Collection
 from datetime import date, datetime
 
+from airflow.models.backfill import Backfill
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
-from pydantic import BaseModel, computed_field
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from include.airflow_client import DAG_ID
 from include.calendar import day_bounds, log_day_if_known
 from include.links import run_page, task_page
-from include.schemas import Checked
-
-REDONE_FROM: dict[Checked, str] = {
-    "logs": "ingest_logs",
-    "features": "build_features",
-    "training": "build_training_table",
-    "model": "train",
-}
-"""The task from which a day is run again once the cause of a stage's failure is mended."""
-
-
-class Task(BaseModel):
-    """One task of a run; `page` is the path of its log below Airflow's root, `seconds` how long its last try took."""
-
-    task_id: str
-    state: str | None
-    seconds: float | None
-    tries: int
-    page: str
-
-
-class Run(BaseModel):
-    """The latest run of a log day."""
-
-    run_id: str
-    run_type: str
-    state: str
-    page: str
-    logical_date: datetime | None
-    start: datetime | None
-    end: datetime | None
-    tasks: list[Task]
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, None where it has not ended."""
-        return (self.end - self.start).total_seconds() if self.start and self.end else None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def failed(self) -> list[Task]:
-        """The tasks that failed themselves."""
-        return [task for task in self.tasks if task.state == "failed"]
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def blocked(self) -> list[Task]:
-        """The tasks that did not run because of those."""
-        return [task for task in self.tasks if task.state == "upstream_failed"]
-
-    def again(self, stage: Checked) -> str | None:
-        """The command that runs a stage, and all that follows it, again; None where no command of Airflow's does just that:
-        `--task-regex` takes every task whose id holds the text.
-        """
-        task = REDONE_FROM[stage]
-        within_others = any(task in each.task_id and task != each.task_id for each in self.tasks)
-        if self.logical_date is None or within_others:
-            return None
-        at = self.logical_date.isoformat()
-        dates = ["--start-date", at, "--end-date", at]
-        return shlex.join(["airflow", "tasks", "clear", DAG_ID, "--task-regex", task, "--downstream", *dates, "--yes"])
+from include.runs import DAG_ID, Hindrance, Run, Task
 
 
 def latest_runs(session: Session, days: Collection[date]) -> dict[date, Run]:
@@ -91,7 +29,17 @@ def latest_runs(session: Session, days: Collection[date]) -> dict[date, Run]:
         if (day := run_day(run)) in wanted:
             rows[day] = run
     tasks = _tasks(session, [run.run_id for run in rows.values()])
-    return {day: _run(run, tasks.get(run.run_id, [])) for day, run in rows.items()}
+    hindered = _hindered(session, [run for run in rows.values() if run.state == "queued"])
+    return {day: _run(run, tasks.get(run.run_id, []), hindered.get(run.run_id)) for day, run in rows.items()}
+
+
+def days_under_way(session: Session) -> set[date]:
+    """The log days of which a run is running, or is queued and will start."""
+    query = select(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.state.in_(("queued", "running")))
+    found = session.scalars(query).all()
+    hindered = _hindered(session, [run for run in found if run.state == "queued"])
+    days = (run_day(run) for run in found if hindered.get(run.run_id) != "cancelled backfill")
+    return {day for day in days if day}
 
 
 def day_of_run(session: Session, dag_id: str, run_id: str) -> date | None:
@@ -115,7 +63,26 @@ def _tasks(session: Session, run_ids: Collection[str]) -> dict[str, list[TaskIns
     return found
 
 
-def _run(run: DagRun, tasks: list[TaskInstance]) -> Run:
+def _hindered(session: Session, queued: Collection[DagRun]) -> dict[str, Hindrance]:
+    """Why the scheduler starts none of these queued runs: those of a cancelled backfill it would never start."""
+    if not queued:
+        return {}
+    ids = {run.backfill_id for run in queued if run.backfill_id is not None}
+    # Airflow leaves a cancelled backfill paused for ever.
+    paused = {
+        each.id: each
+        for each in session.scalars(select(Backfill).where(Backfill.id.in_(ids), Backfill.is_paused.is_(True)))
+    }
+    found: dict[str, Hindrance] = {}
+    for run in queued:
+        if backfill := paused.get(run.backfill_id or 0):
+            found[run.run_id] = "cancelled backfill" if backfill.completed_at else "paused backfill"
+        elif session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == DAG_ID)):
+            found[run.run_id] = "paused DAG"
+    return found
+
+
+def _run(run: DagRun, tasks: list[TaskInstance], hindrance: Hindrance | None) -> Run:
     ordered = sorted(tasks, key=lambda task: (_time(task.start_date or task.end_date), task.task_id))
     return Run(
         run_id=run.run_id,
@@ -123,12 +90,15 @@ def _run(run: DagRun, tasks: list[TaskInstance]) -> Run:
         state=str(run.state),
         page=run_page(DAG_ID, run.run_id),
         logical_date=run.logical_date,
+        queued=run.queued_at,
         start=run.start_date,
         end=run.end_date,
+        hindrance=hindrance,
         tasks=[
             Task(
                 task_id=task.task_id,
                 state=task.state,
+                start=task.start_date,
                 seconds=task.duration,
                 tries=task.try_number,
                 page=task_page(DAG_ID, run.run_id, task.task_id),

@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from include.lake import Lake
+from include.runs import DAG_ID
 from include.schemas import CHECKED
-from plugins.pages.runs import DAG_ID
 
-_KINDS = (*(f"quality/{stage}" for stage in CHECKED), "train", "evaluation", "decision", "monitor")
+_KINDS = (*(f"quality/{stage}" for stage in CHECKED), "train", "evaluation", "decision", "monitor", "wait")
 
 
 def version_of(store: Lake, session: Session) -> str:

@@ -10,10 +10,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from include import alerts, webhook
-from include.alerts import notice_of, notify_failure
+from include.alerts import notice_of, notice_of_wait, notify, notify_failure
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
 from include.quality import record
 from include.settings import Settings, settings
+from include.waits import News, Wait
 
 DAY = date(2023, 7, 14)
 LOG = "http://airflow.example/dags/ctr_daily/runs/r1/tasks/check_logs?try_number=1"
@@ -99,7 +100,7 @@ def test_a_failed_check_is_told_with_table_day_check_observed_and_link(home):
 )
 def test_any_other_failure_is_told_with_its_error_and_leads_to_the_log(home, task, error, told):
     notice = notice_of(context(task, error))
-    assert told in notice.error
+    assert told in notice.text
     assert (notice.checks, notice.link) == ((), LOG)
 
 
@@ -257,4 +258,38 @@ def test_a_context_that_cannot_be_read_raises_nothing(home, caplog):
 
 def test_what_airflow_masks_in_its_logs_is_masked_in_a_notice(home, monkeypatch):
     monkeypatch.setattr(alerts, "redact", lambda text: text.replace("pw", "***"))
-    assert notice_of(context("train", RuntimeError("hdfs://ctr:pw@nn"))).error == "hdfs://ctr:***@nn"
+    assert notice_of(context("train", RuntimeError("hdfs://ctr:pw@nn"))).text == "hdfs://ctr:***@nn"
+
+
+WAIT = Wait(
+    since=datetime(2023, 7, 15, tzinfo=UTC),
+    due=datetime(2023, 7, 15, 2, tzinfo=UTC),
+    until=datetime(2023, 7, 15, 6, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "text", "advice"),
+    [
+        ("overdue", "waiting for its log", "its run waits until 2023-07-15 06:00 UTC", "Deliver its files to"),
+        ("missing", "no log came", "and was skipped", "Deliver its files to"),
+        ("came", "its log has come", "The log of 2023-07-14 has come", "ctr backfill --from 2023-07-14"),
+    ],
+)
+def test_a_missing_log_and_its_arrival_are_notices_that_are_no_failures(hook, caplog, kind, title, text, advice):
+    got = hook()
+    wait = WAIT.model_copy(update={"gave_up_at": WAIT.until}) if kind == "missing" else WAIT
+    notify(notice_of_wait(News(DAY, kind, wait), context("wait_for_raw")))
+    (body,) = got.bodies
+    header, told, next_step, link, _ = texts(body)[1:]
+    assert header == f"ctr_daily, 2023-07-14: {title}"
+    assert text in told
+    assert not told.endswith("…"), "it says too much for the webhook"
+    assert advice in next_step
+    assert link.endswith("/ctr/quality/day?day=2023-07-14|The day>")
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
+
+
+def test_a_log_that_its_run_has_waited_for_asks_for_nothing(home):
+    notice = notice_of_wait(News(DAY, "came", WAIT, run_goes_on=True), context("wait_for_raw"))
+    assert notice.advice == "Nothing: its run goes on."

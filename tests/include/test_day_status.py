@@ -2,13 +2,17 @@
 
 import json
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pytest
 from pyarrow import orc
 from typer.testing import CliRunner
 
+from include import airflow_local
+from include.airflow_client import AirflowClient
 from include.backfill import stale_inputs
 from include.cli import cli
 from include.day_status import day_status, known_days
@@ -49,13 +53,14 @@ def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
     check = {"table": "logs", "name": "a_check", "column": None, "severity": "critical", "status": status}
     check |= {"expected": "x", "observed": "y", "failing_rows": 0}
     manifest = Manifest("logs", str(DAY), build, tables, 4, {f"raw/{DAY}": raw_digest(DAY)}, "", "")
-    store.finish_staging(manifest, {"stage": "logs", "checks": [check]})
+    store.finish_staging(manifest, {"stage": "logs", "status": status, "checks": [check]})
 
 
 def publish_features(store: Lake, logs_build: str) -> None:
     store.begin_staging("features", DAY, "f")
     store.finish_staging(
-        Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""), {"checks": []}
+        Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""),
+        {"status": "pass", "checks": []},
     )
     store.publish("features", DAY)
 
@@ -114,3 +119,43 @@ def test_days_for_scripts_and_for_people(store):
     assert (row["day"], row["logs"], row["quarantined"]) == (str(DAY), 2, 2)
     assert row["redo"]["features"] == "not published"
     assert CliRunner().invoke(cli, ["status"]).exit_code == 0
+
+
+@pytest.fixture
+def airflow(monkeypatch):
+    """An Airflow whose pages tell of a run of the day that is queued behind a cancelled backfill."""
+    same = dict.fromkeys(("logical_date", "queued", "start", "end")) | {"run_id": "r", "run_type": "backfill"}
+    told = {str(DAY): same | {"page": "/", "state": "queued", "hindrance": "cancelled backfill", "tasks": []}}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == f"/ctr/api/runs?first={DAY}&last={DAY}" else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(told).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = AirflowClient(f"http://127.0.0.1:{server.server_port}", "")
+        monkeypatch.setattr(airflow_local, "connect", lambda: client)
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("store", "airflow")
+def test_status_tells_the_state_from_airflows_runs_and_the_way_out():
+    (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+    assert row["state"]["state"] == "queued behind a cancelled backfill"
+    told = CliRunner().invoke(cli, ["status"]).stdout
+    assert f"`ctr backfill --from {DAY} --to {DAY}`" in " ".join(told.split())
+
+
+@pytest.mark.usefixtures("store")
+def test_status_without_airflow_says_so_and_tells_what_the_lake_knows(monkeypatch):
+    monkeypatch.setattr(airflow_local, "connect", lambda: None)
+    told = CliRunner().invoke(cli, ["status"])
+    assert "from the lake alone" in " ".join(told.stderr.split())
+    (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+    assert (row["state"]["state"], row["state"]["needs_person"]) == ("not run", True)

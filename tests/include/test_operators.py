@@ -1,14 +1,19 @@
-"""A data error is told apart from a fault that a retry may mend."""
+"""A data error is told apart from a fault that a retry may mend; a run waits for its log and says so."""
 
 import sys
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
 from airflow.exceptions import AirflowException
 from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
 from include.errors import DataQualityError
-from include.operators import RETRY_POLICY, SparkDayOperator, TrainingOperator, UnretryableError
+from include.lake import lake
+from include.operators import RETRY_POLICY, RawSensor, SparkDayOperator, TrainingOperator, UnretryableError
+from include.settings import settings
+from include.waits import wait_of
 
 
 @pytest.fixture
@@ -68,3 +73,35 @@ def test_the_training_command_gets_the_interpreter_of_the_worker(monkeypatch):
 def test_the_retry_policy_fails_data_errors_at_once_and_leaves_the_rest_to_retries():
     assert RETRY_POLICY.evaluate(DataQualityError("bad"), 1, 2).action is RetryAction.FAIL
     assert RETRY_POLICY.evaluate(ConnectionError("gone"), 1, 2).action is RetryAction.DEFAULT
+
+
+@pytest.fixture
+def wait_for_raw(tmp_path, monkeypatch):
+    """Looks once for the log of 2023-07-17 as the sensor does, with a timeout in seconds."""
+
+    def look(timeout, rescheduled=None):
+        monkeypatch.setenv("CTR_HOME", str(tmp_path))
+        monkeypatch.setenv("CTR_RAW_WAIT_SECONDS", str(timeout))
+        settings.cache_clear()
+        sensor = RawSensor(task_id="wait_for_raw", day="2023-07-17")
+        ti = SimpleNamespace(run_id="r1", get_first_reschedule_date=lambda _: rescheduled)
+        task = SimpleNamespace(dag_id="ctr_daily", task_id="wait_for_raw")
+        return sensor.execute({"ti": ti, "task": task})
+
+    return look
+
+
+def test_a_run_without_a_log_leaves_its_slot_and_tells_once_that_it_is_overdue(wait_for_raw, caplog):
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600)
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600, rescheduled=wait_of(lake(), date(2023, 7, 17)).since)
+    assert [line for line in caplog.messages if "waiting for its log" in line] != []
+    assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1
+
+
+def test_a_run_whose_log_never_came_is_skipped_and_says_so(wait_for_raw, caplog):
+    with pytest.raises(AirflowSkipException):
+        wait_for_raw(0)
+    assert wait_of(lake(), date(2023, 7, 17)).gave_up_at is not None
+    assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1

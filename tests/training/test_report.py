@@ -181,6 +181,15 @@ def test_a_day_that_failed_its_checks_is_told_from_the_quality_records_alone(hom
     assert f"There is no record evaluation of {DAY}".replace(" ", "") in page.text.replace(" ", "")
 
 
+def test_a_day_whose_log_never_came_says_so(home: Path) -> None:
+    moment = "2023-07-18T00:00:00Z"
+    lake().write_record("wait", DAY, dict.fromkeys(("since", "due", "until", "gave_up_at"), moment))
+    page = Page(report.render(report.gather(lake(), DAY)))
+    assert "No log came" in page.text
+    assert "Its run waited from 2023-07-18 00:00 UTC" in page.text
+    assert "No decision" not in page.text
+
+
 def test_a_day_of_which_nothing_is_known_still_has_a_page(home: Path) -> None:
     page = written()
     assert "No decision" in page.text

@@ -1,0 +1,133 @@
+"""The pages say the state of a day in the words of include/day_states.py, from Airflow's own tables."""
+
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from airflow.models.backfill import Backfill
+from airflow.models.dag import DagModel
+from airflow.models.taskinstance import TaskInstance
+from page_records import check
+
+from include.lake import Manifest, TableVersion
+from include.raw import Raw
+from include.runs import Run
+from include.waits import Wait
+
+DAY = date(2023, 7, 17)
+NIGHT = datetime(2023, 7, 18, tzinfo=UTC)
+
+
+@pytest.fixture
+def backfill(session):
+    """Adds a backfill; `cancelled` as Airflow leaves it."""
+
+    def added(*, paused=True, cancelled=True):
+        one = Backfill(dag_id="ctr_daily", from_date=NIGHT, to_date=NIGHT, is_paused=paused)
+        one.completed_at = NIGHT if cancelled else None
+        session.add(one)
+        session.commit()
+        return one.id
+
+    return added
+
+
+@pytest.fixture
+def task(session):
+    """Adds a task of a run, in a state."""
+
+    def added(run, task_id, state):
+        # The row alone is read; the constructor wants the DAG.
+        keys = {"id": uuid4(), "task_id": task_id, "dag_id": run.dag_id, "run_id": run.run_id, "map_index": -1}
+        rest = {"try_number": 1, "max_tries": 0, "pool": "p", "pool_slots": 1}
+        session.execute(TaskInstance.__table__.insert().values(**keys, state=state, start_date=NIGHT, **rest))
+        session.commit()
+
+    return added
+
+
+def state_on_days(client, day=DAY):
+    found = client.get("/api/days").json()
+    return next(each["state"] for each in found["days"] if each["day"] == str(day))
+
+
+def deliver(day=DAY):
+    folder = Raw().full(f"date={day}")
+    Raw().fs.makedirs(folder, exist_ok=True)
+    Raw().fs.pipe(f"{folder}/part-0.csv", b"user_id\n")
+
+
+@pytest.mark.parametrize(
+    ("made", "hindrance", "state"),
+    [
+        ({"paused": True, "cancelled": True}, "cancelled backfill", "queued behind a cancelled backfill"),
+        ({"paused": True, "cancelled": False}, "paused backfill", "queued"),
+        ({"paused": False, "cancelled": True}, None, "queued"),
+    ],
+)
+def test_a_queued_run_says_what_keeps_it(client, run, backfill, made, hindrance, state):
+    deliver()
+    run(DAY, "queued", backfill_id=backfill(**made))
+    (told,) = client.get("/api/runs", params={"first": str(DAY), "last": str(DAY)}).json().values()
+    assert Run.model_validate(told).hindrance == hindrance
+    assert state_on_days(client)["state"] == state
+    page = client.get(f"/quality/day?day={DAY}").text
+    assert f"<h1>{DAY}: {state}</h1>" in page
+    assert ("<code>ctr backfill --from 2023-07-17" in page) == (hindrance == "cancelled backfill")
+
+
+def test_a_queued_run_of_a_paused_dag_says_so(client, run, session):
+    deliver()
+    session.add(DagModel(dag_id="ctr_daily", is_paused=True, bundle_name="b"))
+    run(DAY, "queued")
+    assert "DAG is paused" in state_on_days(client)["detail"]
+
+
+def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, store, run):
+    deliver(DAY - timedelta(days=1))
+    wait = Wait(since=NIGHT, due=NIGHT, until=NIGHT, gave_up_at=NIGHT, notified_at=NIGHT)
+    store.write_record("wait", DAY, wait.model_dump(mode="json"))
+    run(DAY, "success")
+    assert state_on_days(client)["state"] == "no log came"
+    page = client.get(f"/quality/day?day={DAY}").text
+    assert f"<h1>{DAY}: no log came</h1>" in page
+    assert "no check failed" not in page
+
+
+def test_a_wait_alone_makes_a_page_of_the_day(client, store):
+    wait = Wait(since=NIGHT, due=NIGHT, until=NIGHT)
+    store.write_record("wait", DAY, wait.model_dump(mode="json"))
+    assert client.get(f"/quality/day?day={DAY}").status_code == 200
+
+
+@pytest.mark.parametrize(("state", "listed"), [("running", False), ("success", True)])
+def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, listed):
+    deliver()
+    deliver(DAY + timedelta(days=1))
+    for day in (DAY - timedelta(days=1), DAY + timedelta(days=1)):
+        table = vars(TableVersion("p", 20, 1, "s"))
+        manifest = vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": table}}
+        store.write_json(f"_manifests/logs/dt={day}.json", manifest)
+    one = run(DAY, state)
+    task(one, "ingest_logs", state)
+    found = client.get("/api/days").json()
+    row = next(each for each in found["days"] if each["day"] == str(DAY))
+    assert (bool(row["redo"]), str(DAY) in found["plan"]) == (listed, listed)
+    assert (row["state"]["state"] == "running") != listed
+    assert ("ingest_logs" in row["state"]["detail"]) != listed
+
+
+def test_a_failed_check_stays_the_headline_until_the_day_is_run_again(client, store, write, run):
+    write("logs", DAY, check(ok=False))
+    one = run(DAY, "failed")
+    assert f"{DAY}: cancelled" in client.get(f"/quality/day?day={DAY}").text, "no task of the run failed"
+    one.state = "queued"
+    assert f"<h1>{DAY}: queued</h1>" in client.get(f"/quality/day?day={DAY}").text
+
+
+def test_a_failed_run_is_headed_by_its_stage(client, write, run, task):
+    write("logs", DAY, check(ok=False))
+    task(run(DAY, "failed"), "check_logs", "failed")
+    page = client.get(f"/quality/day?day={DAY}").text
+    assert f"{DAY} stopped at its <em>logs</em>" in page
+    assert f"ctr quality --day {DAY} --failed" in page
