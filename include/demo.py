@@ -133,7 +133,7 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
     with _airflow() as airflow:
         outcomes = _finish_earlier(airflow)
         if left := [day for day in days if day not in outcomes]:
-            before = {run["dag_run_id"]: run["start_date"] for run in airflow.runs()}
+            before = {run["dag_run_id"]: run["queued_at"] for run in airflow.runs()}
             airflow.backfill(left[0], left[-1], {"promote": promote})
             airflow.unpause()
             outcomes |= _watch(airflow, left, before)
@@ -160,8 +160,13 @@ def _airflow() -> Iterator[AirflowClient]:
 
 
 def _finish_earlier(airflow: AirflowClient) -> dict[date, Outcome]:
-    """Lets the unfinished runs of an earlier call go on, and returns how they ended; Airflow takes no backfill beside them."""
-    days = sorted(_runs_by_day(airflow.runs("queued", "running")))
+    """Lets the unfinished runs of an earlier call go on, and returns how they ended; Airflow takes no backfill beside them.
+
+    Those of a cancelled backfill would never start: they are freed for the next one.
+    """
+    unfinished = _runs_by_day(airflow.runs("queued", "running"))
+    freed = airflow.free_cancelled(unfinished.keys())
+    days = sorted(day for day, run in unfinished.items() if run["dag_run_id"] not in freed)
     if not days:
         return {}
     out.print(Text(f"An earlier call was stopped: its runs of {', '.join(map(str, days))} go on", style="bold"))
@@ -170,7 +175,7 @@ def _finish_earlier(airflow: AirflowClient) -> dict[date, Outcome]:
 
 
 def _watch(airflow: AirflowClient, days: list[date], before: dict[str, str | None]) -> dict[date, Outcome]:
-    """Shows the runs until all have ended; `before` tells when runs that existed had started, so that only new tries count.
+    """Shows the runs until all have ended; `before` tells when runs that existed were queued, so that only new tries count.
 
     Raises `CtrError` where nothing moves any more.
     """
@@ -180,7 +185,7 @@ def _watch(airflow: AirflowClient, days: list[date], before: dict[str, str | Non
         last: object = None
         while True:
             found = {day: run for day, run in _runs_by_day(airflow.runs()).items() if day in days}
-            runs = {day: run for day, run in found.items() if run["start_date"] != before.get(run["dag_run_id"])}
+            runs = {day: run for day, run in found.items() if run["queued_at"] != before.get(run["dag_run_id"])}
             states = {day: _stage_states(airflow, run) for day, run in runs.items()}
             live.update(_progress(days, states, time.monotonic() - began))
             _print_changes(states, seen)
