@@ -18,6 +18,7 @@ from include.operators import (
     RawSensor,
     SparkDayOperator,
     TrainingOperator,
+    TrainOperator,
     where_torch_is,
 )
 from include.run_parameters import refuse_wrong_parameters
@@ -181,7 +182,7 @@ with DAG(
         command="embed-cold",
         doc_md="Language-model vectors of cold and few-shot items and users only.",
     )
-    train = TrainingOperator(
+    train = TrainOperator(
         task_id="train",
         command="train",
         arguments=["{{ '--scratch' if params.scratch else '--no-scratch' }}"],

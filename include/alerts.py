@@ -15,7 +15,7 @@ from airflow.sdk.log import redact
 from include import webhook
 from include.calendar import log_day_if_known
 from include.errors import DataQualityError
-from include.links import absolute, quality_page, task_log
+from include.links import absolute, model_page, quality_page, task_log
 from include.quality import Record
 from include.settings import settings
 from include.task_advice import advice
@@ -23,6 +23,8 @@ from include.task_advice import advice
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.outdated import ReplacedDays
+    from include.registry import ModelVersion
     from include.waits import News
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,29 @@ def notice_of_wait(news: "News", context: "Context") -> Notice:
         advice=next_step,
         link=absolute(quality_page(day)),
         link_text="The day",
+        failed=False,
+    )
+
+
+def notice_of_outdated(
+    champion: "ModelVersion", replaced: "ReplacedDays", day: date, base: int | None, context: "Context"
+) -> Notice:
+    """The notice that the champion learnt rows that were replaced since; `context` is that of `train`, which continued `base`."""
+    from include.outdated import sentence
+
+    dag, task = context["task"].dag_id, context["task"].task_id
+    start = "starts from nothing" if base is None else f"continues version {base}"
+    return Notice(
+        dag=dag,
+        run=context["ti"].run_id,
+        day=day,
+        task=task,
+        title=f"{dag}, {day}: champion {champion.version} is outdated",
+        text=f"{sentence(champion.version, replaced)} Tonight's candidate {start}.",
+        advice="Nothing: the gate compares candidates with it on days that neither has seen, and doubt does not keep it. To stop "
+        "using it at once: ctr rollback.",
+        link=absolute(model_page(champion.log_day)),
+        link_text="The model",
         failed=False,
     )
 

@@ -26,7 +26,7 @@ from airflow.sdk import (
     RetryRule,
 )
 
-from include.alerts import notice_of_wait, notify
+from include.alerts import notice_of_outdated, notice_of_wait, notify
 from include.calendar import parse_day
 from include.errors import CtrError
 from include.links import model_page, quality_page
@@ -224,6 +224,25 @@ class TrainingOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stops the command when the task is stopped."""
         self.hook.send_sigterm()
+
+
+class TrainOperator(TrainingOperator):
+    """Trains the day's candidate, and tells once of a champion that it is outdated."""
+
+    def execute(self, context: "Context") -> str:
+        """As `TrainingOperator`."""
+        result = super().execute(context)
+        from include import registry
+        from include.lake import lake
+        from include.outdated import outdated_champion
+
+        store = lake()
+        found = outdated_champion(store)
+        if found and not found[0].outdated_told_at:
+            train = store.record("train", self.log_day()) or {}
+            notify(notice_of_outdated(*found, self.log_day(), train.get("base_version"), context))
+            registry.set_outdated_told(found[0].version)
+        return result
 
 
 class ApprovalOperator(HITLBranchOperator):

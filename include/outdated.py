@@ -13,7 +13,7 @@ from functools import cache
 
 from include.calendar import ONE_DAY
 from include.lake import Lake
-from include.registry import ModelVersion, promoted_before
+from include.registry import CHAMPION, ModelVersion, holder, promoted_before, versions
 from include.row_sketch import differing_share
 from include.settings import settings
 
@@ -65,6 +65,14 @@ def base_for(day: date, known: Iterable[ModelVersion], outdated: Mapping[int, Re
             return Base(version, passed)
         passed[version.version] = outdated[version.version]
     return Base(None, passed)
+
+
+def outdated_champion(store: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
+    """Return the champion with the days that were replaced, where it is outdated."""
+    known = versions()
+    champion = holder(known, CHAMPION)
+    outdated = outdated_versions(store, known) if champion else {}
+    return (champion, outdated[champion.version]) if champion and champion.version in outdated else None
 
 
 def learnt_from(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:

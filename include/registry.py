@@ -55,6 +55,7 @@ class ModelVersion:
     rolled_back_by: str | None
     rolled_back_reason: str | None
     pruned_at: str | None
+    outdated_told_at: str | None
     aliases: tuple[str, ...]
     created_at: str
 
@@ -253,6 +254,11 @@ def set_verdict(version: int, verdict: str) -> None:
     store.set_tags(version, verdict=verdict)
 
 
+def set_outdated_told(version: int) -> None:
+    """Tags a version as one of which it was told that it is outdated."""
+    store.set_tags(version, outdated_told_at=_now())
+
+
 def _registered(log_day: date, content_hash: str) -> int | None:
     for version in versions():
         if (version.log_day, version.content_hash, version.pruned_at) == (log_day, content_hash, None):
@@ -279,6 +285,7 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
         rolled_back_by=tags.get("rolled_back_by"),
         rolled_back_reason=tags.get("rolled_back_reason"),
         pruned_at=tags.get("pruned_at"),
+        outdated_told_at=tags.get("outdated_told_at"),
         aliases=aliases.get(number, ()),
         created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
     )

@@ -28,6 +28,7 @@ def model_version(number: int, **fields: Any) -> ModelVersion:
         "rolled_back_by": None,
         "rolled_back_reason": None,
         "pruned_at": None,
+        "outdated_told_at": None,
         "aliases": (),
         "created_at": f"{log_day + timedelta(days=1)}T01:00:00+00:00",
     }

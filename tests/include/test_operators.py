@@ -1,6 +1,7 @@
 """A data error is told apart from a fault that a retry may mend; a run waits for its log and says so."""
 
 import sys
+from dataclasses import asdict
 from datetime import date
 from types import SimpleNamespace
 
@@ -9,9 +10,17 @@ from airflow.exceptions import AirflowException
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
+from include import registry
 from include.errors import DataQualityError
-from include.lake import lake
-from include.operators import RETRY_POLICY, RawSensor, SparkDayOperator, TrainingOperator, UnretryableError
+from include.lake import Manifest, TableVersion, lake
+from include.operators import (
+    RETRY_POLICY,
+    RawSensor,
+    SparkDayOperator,
+    TrainingOperator,
+    TrainOperator,
+    UnretryableError,
+)
 from include.settings import settings
 from include.waits import wait_of
 
@@ -73,6 +82,28 @@ def test_the_training_command_gets_the_interpreter_of_the_worker(monkeypatch):
 def test_the_retry_policy_fails_data_errors_at_once_and_leaves_the_rest_to_retries():
     assert RETRY_POLICY.evaluate(DataQualityError("bad"), 1, 2).action is RetryAction.FAIL
     assert RETRY_POLICY.evaluate(ConnectionError("gone"), 1, 2).action is RetryAction.DEFAULT
+
+
+def test_an_outdated_champion_is_told_once(home, monkeypatch, caplog):
+    (home / "model").mkdir()
+    day = date(2023, 7, 17)
+    of = {"trained_from": day, "trained_through": day, "base_version": None, "metrics": {}, "params": {}}
+    registry.register(home / "model", log_day=date(2023, 7, 18), learnt={day: "before"}, content_hash="a", **of)
+    registry.promote(1, reason="better", by="gate")
+    table = TableVersion("p", 20, 1, "s")
+    manifest = Manifest("training", str(day), "after", {"training": table}, 20, {}, "c", "s")
+    lake().write_json(f"_manifests/training/dt={day}.json", asdict(manifest))
+    lake().write_record("train", date(2023, 7, 19), {"version": 2, "base_version": None}, 2)
+    operator = TrainOperator(task_id="train", command="train")
+    operator.arguments = ["--day", "2023-07-19"]
+    done = SimpleNamespace(exit_code=0, output="ok")
+    monkeypatch.setattr(operator, "hook", SimpleNamespace(run_command=lambda command, cwd: done))
+    context = {"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "ti": SimpleNamespace(run_id="r1")}
+    for _ in range(2):
+        assert operator.execute(context) == "ok"
+    told = [each.message for each in caplog.records if "champion 1 is outdated" in each.message]
+    assert len(told) == 1
+    assert "2023-07-17 (100%). Tonight's candidate starts from nothing." in told[0]
 
 
 @pytest.fixture
