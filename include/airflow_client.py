@@ -15,7 +15,7 @@ from include.settings import PROJECT
 
 TEARDOWN = "report"
 _PARSE_SECONDS = 180
-_BUSY_TRIES = 30
+_RESTART_TRIES = 30
 _CLOSING_TRIES = 90
 
 
@@ -36,21 +36,22 @@ class AirflowClient:
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
 
-        Tried again: for a minute where nobody answers (a restart), or with status 503 (SQLite's lock, which the scheduler holds
-        for a moment); for three minutes a backfill that is refused because of one whose runs have ended, or were never made,
-        which the scheduler closes by then.
+        Tried again: for a minute where nobody answers, or a GET with an error of the server (it or its database is restarted);
+        for three minutes a backfill that is refused because of one whose runs have ended, which the scheduler closes by then.
         """
         for number in range(_CLOSING_TRIES):
             try:
                 answer = self._http.request(method, f"/api/v2{path}", **kwargs)
             except httpx.TransportError as error:
-                if number < _BUSY_TRIES:
+                if number < _RESTART_TRIES:
                     time.sleep(2)
                     continue
-                raise CtrError(f"Airflow does not answer at {self.url}: {error}") from error
-            locked = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and number < _BUSY_TRIES
+                raise CtrError(
+                    f"Airflow does not answer at {self.url}: {error}. Next: see that it runs, then repeat the command."
+                ) from error
+            restarting = answer.is_server_error and method == "GET" and number < _RESTART_TRIES
             earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
-            if not locked and not earlier:
+            if not restarting and not earlier:
                 break
             time.sleep(2)
         if answer.is_error:

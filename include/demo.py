@@ -4,13 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-import httpx
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -128,9 +125,8 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
 
     Runs that an earlier call has left unfinished come to their end first, and are not begun anew.
     """
-    first = f"At {settings().airflow_url}:" if settings().airflow_url else "Starting Airflow, then"
-    out.print(Text(f"{first} the nightly runs of {days[0]} to {days[-1]} as a backfill", style="bold"))
-    with _airflow() as airflow:
+    out.print(Text(f"Nightly runs of {days[0]} to {days[-1]}, as a backfill in Airflow", style="bold"))
+    with airflow_local.connected() as airflow:
         outcomes = _finish_earlier(airflow)
         if left := [day for day in days if day not in outcomes]:
             before = {run["dag_run_id"]: run["queued_at"] for run in airflow.runs()}
@@ -138,25 +134,6 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
             airflow.unpause()
             outcomes |= _watch(airflow, left, before)
         return {day: outcomes[day] for day in days}
-
-
-@contextmanager
-def _airflow() -> Iterator[AirflowClient]:
-    """The Airflow of the settings, or one of this machine's own for as long as it is needed."""
-    if not settings().airflow_url:
-        with airflow_local.running() as airflow:
-            yield airflow
-        return
-    airflow = AirflowClient(settings().airflow_url, settings().airflow_password.get_secret_value())
-    try:
-        airflow.login()
-    except httpx.HTTPError as error:
-        raise CtrError(
-            f"Airflow at {airflow.url} (CTR_AIRFLOW_URL) did not let `admin` in: {error}. Is it up (`docker compose ps`), and is "
-            "CTR_AIRFLOW_PASSWORD the password? Then repeat the command, which goes on where this one has stopped."
-        ) from error
-    airflow.wait_for_dag()
-    yield airflow
 
 
 def _finish_earlier(airflow: AirflowClient) -> dict[date, Outcome]:

@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     airflow_database: SecretStr = Field(
         SecretStr(""),
         exclude=True,
-        description="URL of the metadata database of the Airflow that `ctr` starts (`postgresql+psycopg2://…`); default "
-        "SQLite in `home`; kept out of records and versions.",
+        description="URL of the metadata database of the Airflow that `ctr` starts (`postgresql+psycopg2://…`); default a "
+        "PostgreSQL of its own in `home`; kept out of records and versions.",
     )
 
     scenes: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -1,10 +1,11 @@
-"""The plugin: three pages in Airflow's navigation, and the data quality of a run on the run's own page."""
+"""The plugin: three pages in Airflow's navigation, the data quality of a run on the run's own page, backfills in turn."""
 
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from include.links import MOUNT, PAGES, RUN_PAGE, airflow_path
+from plugins.backfills import BackfillsInTurn
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
@@ -38,8 +39,9 @@ _VIEWS = [
 
 
 class CtrPlugin(AirflowPlugin):
-    """Mounts the pages and tells Airflow's UI where they are."""
+    """Mounts the pages, tells Airflow's UI where they are, and keeps backfills apart."""
 
     name = "ctr"
     fastapi_apps = _APPS
+    fastapi_root_middlewares = [{"middleware": BackfillsInTurn, "name": "backfills in turn"}]  # noqa: RUF012, Airflow's own form
     external_views = _VIEWS

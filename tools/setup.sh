@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up everything that `make demo` and `make test` (--tests) need: Java 17, OpenMP, .venv, the locked packages, for tests
-# Chromium and PostgreSQL. Quick when nothing changed.
+# Chromium. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ apt_install() { # PACKAGE WHY
   fi
   say "Installing $1 ($2) with apt"
   "${as_root[@]}" apt-get update -qq || fail "apt-get update failed; $2 needs the package $1."
-  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$1" >/dev/null ||
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$1" >/dev/null ||
     fail "apt-get could not install $1, which $2 needs."
 }
 
@@ -30,9 +30,6 @@ case "$(java_version)" in 17 | 21) ;; *) apt_install openjdk-17-jre-headless "Ja
 
 # The pages in Airflow's UI are tested in a real browser.
 [ "${1:-}" != --tests ] || command -v chromium >/dev/null || apt_install chromium "Chromium"
-
-# Tests start a PostgreSQL of their own for Airflow; RUNLEVEL=1 keeps apt from starting one.
-[ "${1:-}" != --tests ] || [ -d /usr/lib/postgresql ] || apt_install postgresql "PostgreSQL"
 
 python=$(command -v python3.11 || command -v python3 || true)
 [ -n "$python" ] || fail "Python 3.11 is missing. On Debian 12: apt-get install python3 python3-venv"

@@ -58,15 +58,18 @@ def demo(
 
 def ui(
     data: DataOption = Data.sample,
-    port: Annotated[int, typer.Option(help="Loopback port of the pages.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port of the pages.")] = 8080,
 ) -> None:
-    """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C."""
+    """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C; where it is served already, say where."""
     from include import airflow_local
 
     choose_home(data)
+    if found := airflow_local.instance():
+        state = "runs already" if found.ready else "is being started"
+        out.print(Text(f"Airflow {state} at {found.url} ({found.holder}), {airflow_local.login()}"))
+        return
     with airflow_local.running(port) as airflow:
-        out.print(Text(f"Airflow: {airflow.url}  user admin, password in {airflow_local.password_file()}"))
-        out.print("Ctrl-C stops it.")
+        out.print(Text(f"Airflow: {airflow.url}, {airflow_local.login()}. Ctrl-C stops it."))
         try:
             while True:
                 time.sleep(3600)
@@ -152,7 +155,7 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
     if not settings().airflow_url:
         option = "" if data is Data.sample else f" DATA={data}"
-        out.print(Text(f"Airflow UI  make ui{option}   (user admin, password in {airflow_local.password_file()})"))
+        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_local.login()})"))
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 

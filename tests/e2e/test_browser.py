@@ -123,7 +123,7 @@ def test_the_grid_is_filtered_walked_with_keys_and_drilled_into(page, airflow):
     expect(inside.locator("dt", has_text="Failing since")).to_be_visible()
     expect(inside.locator("svg.chart .dot")).not_to_have_count(0)
     command = inside.get_by_text("airflow tasks clear ctr_daily").inner_text().removesuffix(" --yes")
-    environment = airflow_local.environment(int(airflow.url.rsplit(":", 1)[1]))
+    environment = airflow_local.environment(airflow_local.instance())
     asked = subprocess.run(shlex.split(command), env=environment, input="n", capture_output=True, text=True).stdout
     for task in ("ingest_logs", "check_logs", "train", "report"):
         assert f"ctr_daily.{task} " in asked

@@ -106,7 +106,7 @@ class Airflow:
 
 @pytest.fixture
 def airflow(monkeypatch) -> Iterator[Airflow]:
-    """A server on loopback that `demo.nightly` takes for the Airflow it has started."""
+    """A server on loopback that `demo.nightly` takes for the Airflow in use."""
     found = Airflow()
 
     class Handler(BaseHTTPRequestHandler):
@@ -126,10 +126,10 @@ def airflow(monkeypatch) -> Iterator[Airflow]:
     Thread(target=server.serve_forever, daemon=True).start()
 
     @contextmanager
-    def running() -> Iterator[AirflowClient]:
+    def connected() -> Iterator[AirflowClient]:
         yield AirflowClient(f"http://127.0.0.1:{server.server_address[1]}", "")
 
-    monkeypatch.setattr(airflow_local, "running", running)
+    monkeypatch.setattr(airflow_local, "connected", connected)
     monkeypatch.setattr("time.sleep", lambda _: None)
     yield found
     server.shutdown()

@@ -1,7 +1,6 @@
 """Real services for the tests of this folder, started once, on free ports of 127.0.0.1, and stopped by process id."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from environment import environment
-from real_services import FIRST, Hdfs, Postgres, Service
+from real_services import FIRST, Hdfs, Service
 
 from include import demo
 from include.lake import Lake, lake, new_build
@@ -87,19 +86,6 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory, _hdfs, spark_cluster) -> Cluster:
     return Cluster(tmp_path_factory.mktemp("home"), _hdfs, spark_cluster)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[Postgres]:
-    """A PostgreSQL for Airflow."""
-    if not Path("/usr/lib/postgresql").is_dir():
-        pytest.skip("PostgreSQL is not installed: tools/setup.sh --tests installs it")
-    with tempfile.TemporaryDirectory(
-        prefix="postgres-"
-    ) as folder:  # pytest's own folders are closed to the user `postgres`
-        Path(folder).chmod(0o755)
-        with _stopped(Postgres(Path(folder) / "server")) as started:
-            yield started
 
 
 def _load_days() -> Lake:

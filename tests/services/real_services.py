@@ -1,8 +1,5 @@
 """Real services on this machine for tests, started by tools/hdfs.sh and tools/spark-cluster.sh, and lakes compared row by row."""
 
-import os
-import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +9,6 @@ from pathlib import Path
 
 from pyarrow import orc
 
-from include.airflow_local import free_port
 from include.lake import Lake
 from include.schemas import STAGES, TABLES
 from include.settings import PROJECT
@@ -81,42 +77,6 @@ class Hdfs(Service):
     def environment(self) -> dict[str, str]:
         """What a client of it needs."""
         return {"HADOOP_CONF_DIR": str(self.folder / "client"), "HADOOP_USER_NAME": USER}
-
-
-class Postgres:
-    """Debian's PostgreSQL with a data folder of its own, on 127.0.0.1, run by the user `postgres` where this is root."""
-
-    def __init__(self, folder: Path) -> None:
-        self._binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-        self._data, self._log, self._port = folder / "data", folder / "log", free_port()
-        self._user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        folder.mkdir()
-        if self._user:
-            shutil.chown(folder, "postgres")
-        password = secrets.token_urlsafe(16)
-        (folder / "password").write_text(password)
-        (folder / "password").chmod(0o644)
-        self._run(
-            "initdb", "-U", "airflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "-N", "-E", "UTF8"
-        )
-        self.start()
-        self.url = f"postgresql+psycopg2://airflow:{password}@127.0.0.1:{self._port}/postgres"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._user, str(self._binaries / program), "-D", str(self._data), *arguments]
-        # A server keeps what it inherits: with a pipe instead of a file, this would wait for its end.
-        with (self._log.parent.parent / "postgres.log").open("a+") as log:
-            if subprocess.run(command, stdout=log, stderr=log, cwd="/", timeout=120).returncode:
-                raise AssertionError(f"{' '.join(command)}: see {log.name}")
-
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
-        options = f"-h 127.0.0.1 -p {self._port} -k {self._log.parent} -c fsync=off"
-        self._run("pg_ctl", "start", "-w", "-l", str(self._log), "-o", options)
-
-    def stop(self, mode: str = "fast") -> None:
-        """Stops it; `immediate` is a crash."""
-        self._run("pg_ctl", "stop", "-w", "-m", mode)
 
 
 def rows(store: Lake, table: str, day: date) -> list[str]:

@@ -1,0 +1,192 @@
+"""The Airflow that `ctr ui` runs on this machine: many callers at once, killed processes, a second command on its home."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+import httpx
+import psutil
+import pytest
+from environment import environment
+from real_services import wait_for
+
+from include import airflow_local
+from include.airflow_client import DAG_ID, AirflowClient
+from include.settings import PROJECT
+
+pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.file_order, pytest.mark.timeout(600)]
+
+CTR = [sys.executable, "-c", "from include.cli import app; app()"]
+DAY = date(2023, 7, 10)
+
+
+class Ui:
+    """`ctr ui` in a process of its own, and what it says."""
+
+    def __init__(self, home: Path) -> None:
+        self._log = home / "ui.log"
+        with self._log.open("ab") as log:
+            command = [*CTR, "ui", "--port", str(airflow_local.free_port())]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT)
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def started(self, name: str) -> list[psutil.Process]:
+        """The processes that it runs of one of Airflow's components."""
+        found = []
+        for one in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(one.cmdline()):
+                    found.append(one)
+        return found
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory) -> Iterator[Ui]:
+    home = tmp_path_factory.mktemp("home")
+    with environment({"CTR_HOME": str(home), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false"}):
+        started = Ui(home)
+        yield started
+        started.stop()
+
+
+@pytest.fixture(scope="module")
+def airflow(ui) -> AirflowClient:
+    wait_for(lambda: airflow_local.instance() is not None, 30, "`ctr ui` took no lock")
+    return airflow_local.connect()
+
+
+class Callers:
+    """Clients with the login of `admin` that count every answer, and call again only when told to."""
+
+    def __init__(self, airflow: AirflowClient) -> None:
+        login = {"username": "admin", "password": airflow_local.password()}
+        token = httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=f"{airflow.url}/api/v2", headers=headers, timeout=60, trust_env=False)
+        self.answers: Counter[tuple[str, int]] = Counter()
+
+    def call(self, method: str, path: str, **kwargs) -> httpx.Response:
+        answer = self._http.request(method, path, **kwargs)
+        self.answers[method, answer.status_code] += 1
+        return answer
+
+    def poll(self, ended: Event) -> None:
+        while not ended.is_set():
+            self.call("GET", "/dags")
+            for run in self.call("GET", f"/dags/{DAG_ID}/dagRuns", params={"limit": 3}).json()["dag_runs"]:
+                self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run['dag_run_id']}/taskInstances")
+
+    def backfill(self, first: date) -> httpx.Response:
+        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{first + timedelta(days=1)}T00:00:00Z"}
+        return self.call("POST", "/backfills", json={"dag_id": DAG_ID, **days, "reprocess_behavior": "completed"})
+
+
+@contextmanager
+def polled(callers: Callers, clients: int) -> Iterator[None]:
+    ended = Event()
+    with ThreadPoolExecutor(clients) as pool:
+        polling = [pool.submit(callers.poll, ended) for _ in range(clients)]
+        try:
+            yield
+        finally:
+            ended.set()
+    for each in polling:
+        each.result()
+
+
+def test_the_address_and_the_login_are_told_at_once(ui):
+    wait_for(lambda: "password in" in ui.said, 20, "nothing was said")
+    assert f"{airflow_local.instance().url}, user admin, password in {airflow_local.password_file()}" in ui.said
+    assert "Ctrl-C" not in ui.said
+
+
+def test_backfills_and_polls_at_once_are_all_answered(ui, airflow):
+    """Twenty requests, every four at the same time: one of them is taken, the others are refused while it is open."""
+    before = {one.pid for name in ("scheduler", "postgres") for one in ui.started(name)}
+    callers = Callers(airflow)
+    with polled(callers, 3), ThreadPoolExecutor(4) as pool:
+        for n in range(5):
+            answers = list(pool.map(callers.backfill, [DAY + timedelta(days=2 * n)] * 4))
+            assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409], answers
+            taken = next(answer.json()["id"] for answer in answers if answer.status_code == 200)
+            runs = [run for run in airflow.runs() if run["run_type"] == "backfill"]
+            assert len(runs) == 2 * (n + 1)
+            airflow.call("PUT", f"/backfills/{taken}/cancel")
+    assert {status for _, status in callers.answers} == {200, 409}, callers.answers
+    assert callers.answers["GET", 200] > 50
+    assert {one.pid for name in ("scheduler", "postgres") for one in ui.started(name)} == before
+
+
+def test_airflow_and_its_database_listen_on_loopback_only(ui, airflow):
+    listening = set()
+    for child in psutil.Process(ui.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            listening |= {each.laddr for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert len(listening) == 2  # the api-server and PostgreSQL
+
+
+def _replaced(ui: Ui, name: str, kill: Callable[[psutil.Process], None]) -> None:
+    (before,) = ui.started(name)
+    kill(before)
+    most = 0
+
+    def again() -> bool:
+        nonlocal most
+        now = ui.started(name)
+        most = max(most, len(now))
+        return len(now) == 1 and now[0].pid != before.pid
+
+    wait_for(again, 30, f"{name} was not started again: {ui.said}")
+    assert most == 1
+
+
+@pytest.mark.parametrize("name", ["scheduler", "dag-processor", "api_server", "postgres"])
+def test_a_killed_component_is_replaced(ui, airflow, name):
+    runs, killed = len(airflow.runs()), datetime.now(UTC)
+    _replaced(ui, name, psutil.Process.kill)
+    assert "was ended by SIGKILL: restart 1 of at most 5" in ui.said
+
+    def works() -> bool:
+        with suppress(httpx.TransportError):
+            parts = httpx.get(f"{airflow.url}/api/v2/monitor/health", trust_env=False).json()
+            beats = [parts[part][f"latest_{part}_heartbeat"] for part in ("scheduler", "dag_processor")]
+            return all(beat and datetime.fromisoformat(beat) > killed for beat in beats)
+        return False
+
+    wait_for(works, 120, f"Airflow does not work: {ui.said}")
+    assert len(airflow.runs()) == runs
+
+
+def test_a_second_command_on_the_home_says_who_runs_airflow(ui, airflow):
+    done = subprocess.run([*CTR, "ui"], capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    assert done.returncode == 0
+    said = " ".join(done.stdout.split())
+    assert f"Airflow runs already at {airflow.url} (pid {ui.process.pid}, `-c ui --port" in said
+    with airflow_local.connected() as same:
+        assert same.url == airflow.url
+
+
+def test_an_attached_command_tells_that_the_holder_has_ended(ui, airflow, monkeypatch):
+    """And after a kill -9 the next start ends what is left, and goes on with the same database."""
+    runs = len(airflow.runs())
+    left = psutil.Process(ui.process.pid).children(recursive=True)
+    ui.process.kill()
+    ui.process.wait()
+    assert airflow_local.connect() is None
+    with airflow_local.running() as again:
+        assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in left)
+        assert len(again.runs()) == runs
