@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Collection
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import httpx
 from pydantic import TypeAdapter
 
+from include.calendar import days_between, log_day
 from include.errors import CtrError
 from include.runs import DAG_ID, Run
 from include.settings import PROJECT
@@ -34,29 +35,24 @@ class AirflowClient:
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """One call of `/api/v2`; raises `CtrError` with Airflow's own words.
+        """Make one call of `/api/v2` and return its JSON; raises `CtrError` with Airflow's own words."""
+        return _accepted(self._request(method, f"/api/v2{path}", **kwargs))
 
-        Tried again: for a minute where nobody answers, or a GET with an error of the server (it or its database is restarted);
-        for three minutes a backfill that is refused because of one whose runs have ended, which the scheduler closes by then.
-        """
-        for number in range(_CLOSING_TRIES):
+    def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Ask until somebody answers, for a minute; logs in again where the token has expired."""
+        for number in range(_RESTART_TRIES):
             try:
-                answer = self._http.request(method, f"/api/v2{path}", **kwargs)
+                answer = self._http.request(method, path, **kwargs)
+                if answer.status_code == httpx.codes.UNAUTHORIZED and "Authorization" in self._http.headers:
+                    self.login()
+                    answer = self._http.request(method, path, **kwargs)
             except httpx.TransportError as error:
-                if number < _RESTART_TRIES:
-                    time.sleep(2)
-                    continue
-                raise CtrError(
-                    f"Airflow does not answer at {self.url}: {error}. Next: see that it runs, then repeat the command."
-                ) from error
-            restarting = answer.is_server_error and method == "GET" and number < _RESTART_TRIES
-            earlier = answer.status_code == httpx.codes.CONFLICT and "already a running backfill" in answer.text
-            if not restarting and not earlier:
+                if number == _RESTART_TRIES - 1:
+                    raise CtrError(f"Airflow does not answer at {self.url}: {error}") from error
+                time.sleep(2)
+            else:
                 break
-            time.sleep(2)
-        if answer.is_error:
-            raise CtrError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
-        return answer.json() if answer.content else None
+        return answer
 
     def create_pools(self) -> None:
         """Creates the pools of include/pools.json that are missing."""
@@ -79,15 +75,26 @@ class AirflowClient:
             time.sleep(1)
         raise CtrError(f"Airflow did not list {DAG_ID} within {seconds} s: see the logs of its DAG processor.")
 
+    def refuse_paused(self) -> None:
+        """Raise `CtrError` where the DAG is paused: no run of it would start, and to unpause it starts its schedule too."""
+        if self.call("GET", f"/dags/{DAG_ID}")["is_paused"]:
+            raise CtrError(
+                f"{DAG_ID} is paused in Airflow at {self.url}, so no run would start. Unpause it there, then repeat."
+            )
+
     def unpause(self) -> None:
         """Lets the DAG's queued runs start, those of a paused backfill too."""
         self.call("PATCH", f"/dags/{DAG_ID}", json={"is_paused": False})
-        for backfill in self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]:
-            if backfill["is_paused"] and not backfill["completed_at"]:
+        for backfill in self._open():
+            if backfill["is_paused"]:
                 self.call("PUT", f"/backfills/{backfill['id']}/unpause")
 
-    def backfill(self, first: date, last: date, conf: dict[str, Any]) -> int:
-        """Starts Airflow's own backfill over the log days [first, last], ascending, one at a time; returns its id."""
+    def backfill(self, first: date, last: date, conf: dict[str, Any]) -> datetime:
+        """Start Airflow's own backfill over the log days [first, last], ascending, one at a time.
+
+        Returns:
+            When it was made, by Airflow's clock: its runs are queued since.
+        """
         body = {
             "dag_id": DAG_ID,
             "from_date": f"{first}T00:00:00Z",
@@ -96,7 +103,26 @@ class AirflowClient:
             "reprocess_behavior": "completed",
             "dag_run_conf": conf,
         }
-        return int(self.call("POST", "/backfills", json=body)["id"])
+        for _ in range(_CLOSING_TRIES):
+            answer = self._request("POST", "/api/v2/backfills", json=body)
+            if answer.status_code != httpx.codes.CONFLICT:
+                break
+            # A try that was not answered may have made it; one whose runs have ended is closed by the scheduler a little later.
+            if mine := [each for each in self._open() if body.items() <= _as_asked(each).items()]:
+                return datetime.fromisoformat(mine[0]["created_at"])
+            time.sleep(2)
+        return datetime.fromisoformat(_accepted(answer)["created_at"])
+
+    def open_backfills(self) -> list[list[date]]:
+        """Return the log days of each backfill that is not completed; Airflow takes no other one beside it."""
+        spans = [
+            [log_day(datetime.fromisoformat(each[end])) for end in ("from_date", "to_date")] for each in self._open()
+        ]
+        return [list(days_between(first, last)) for first, last in spans]
+
+    def _open(self) -> list[dict[str, Any]]:
+        found = self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]
+        return [each for each in found if not each["completed_at"]]
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
         """The DAG's runs, of some states or of all, newest first."""
@@ -108,7 +134,7 @@ class AirflowClient:
 
         They are asked since Airflow's own API does not tell to which backfill a run belongs.
         """
-        answer = self._http.get("/ctr/api/runs", params={"first": str(first), "last": str(last)})
+        answer = self._request("GET", "/ctr/api/runs", params={"first": str(first), "last": str(last)})
         if answer.is_error:
             raise CtrError(
                 f"The pages of Airflow at {self.url} did not tell the runs of {first} to {last}: expected status 200 from "
@@ -144,3 +170,18 @@ class AirflowClient:
         content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
         events = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
         return "\n".join(events[-lines:])
+
+
+def _accepted(answer: httpx.Response) -> Any:
+    """The JSON of an answer; raises `CtrError` with Airflow's own words for a refusal."""
+    if answer.is_error:
+        request = answer.request
+        raise CtrError(f"Airflow refused {request.method} {request.url.path}: {answer.status_code} {answer.text[:500]}")
+    return answer.json() if answer.content else None
+
+
+def _as_asked(backfill: dict[str, Any]) -> dict[str, Any]:
+    """A backfill as `AirflowClient.backfill` asks for it."""
+    return backfill | {
+        end: f"{log_day(datetime.fromisoformat(backfill[end]))}T00:00:00Z" for end in ("from_date", "to_date")
+    }

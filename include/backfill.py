@@ -65,14 +65,9 @@ def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
 
 def commands(days: list[date], last_published: date | None) -> list[str]:
     """What redoes these days, ascending: through Airflow, or as tables alone."""
-    # A run of Airflow makes every table of its day anew, which later days have read; without a conf it would keep that of the
-    # run it replaces, with its leave to promote.
-    last = max(days[-1], last_published or days[-1])
-    return [
-        f"airflow backfill create --dag-id ctr_daily --from-date {days[0]} --to-date {last} --max-active-runs 1 "
-        """--reprocess-behavior completed --dag-run-conf '{"promote": "auto"}'""",
-        f"ctr history --from {days[0]} --to {last}",
-    ]
+    # A run of Airflow makes every table of its day anew, which later days have read.
+    span = f"--from {days[0]} --to {max(days[-1], last_published or days[-1])}"
+    return [f"ctr backfill {span}", f"ctr history {span}"]
 
 
 class _Plan:

@@ -3,22 +3,17 @@
 import os
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from include import airflow_local
-from include.airflow_client import DAG_ID, AirflowClient
-from include.calendar import log_day
-from include.console import err, out
+from include.console import out
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from include.model_records import records_of_day
+from include.nightly_runs import Outcome, run_days
 from include.schemas import STAGES
 from include.settings import PROJECT, settings
 
@@ -34,66 +29,6 @@ _SMALL_LOG = {
     "CTR_APPROVAL_SECONDS": "60",
     "CTR_LLM_MAX_TEXTS": "200",
 }
-
-PROGRESS = {
-    "wait for raw logs": ["validate_parameters", "wait_for_raw"],
-    "ingest logs": ["ingest_logs"],
-    "check logs": ["check_logs"],
-    "build features": ["build_features"],
-    "check features": ["check_features"],
-    "build training table": ["build_training_table"],
-    "audit leakage": ["audit_leakage"],
-    "check training table": ["check_training"],
-    "embed texts": ["embed_texts"],
-    "embed cold items": ["embed_cold"],
-    "train": ["train"],
-    "evaluate": ["evaluate"],
-    "monitor": ["monitor"],
-    "gate": ["gate", "decide"],
-    "promotion": ["ask_a_person", "promote", "keep_champion"],
-    "report": ["report"],
-}
-_MARKS = {
-    "success": ("✔", "green"),
-    "failed": ("✘", "bold red"),
-    "upstream_failed": ("–", "red"),
-    "skipped": ("–", "dim"),
-    "running": ("▶", "yellow"),
-    "awaiting_input": ("?", "magenta"),
-    "up_for_retry": ("↻", "yellow"),
-}
-
-
-_RANK = {
-    state: rank
-    for rank, state in enumerate(
-        [
-            "failed",
-            "running",
-            "awaiting_input",
-            "up_for_retry",
-            "queued",
-            "scheduled",
-            "success",
-            "upstream_failed",
-            "skipped",
-        ]
-    )
-}
-
-
-_BUSY = {"running", "awaiting_input", "up_for_retry", "up_for_reschedule", "deferred"}
-_BUSY_SECONDS = 45 * 60  # longer than a task may run
-_IDLE_SECONDS = 10 * 60  # longer than Airflow takes to find the tasks of a process that was killed
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a nightly run ended: its state, wall-clock seconds and the tasks that failed (task id → end of its log)."""
-
-    state: str
-    seconds: float
-    failures: dict[str, str]
 
 
 def use_small_log_settings(extra: dict[str, str]) -> None:
@@ -121,123 +56,14 @@ def load_history(days: list[date]) -> None:
 
 
 def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
-    """Runs days through a real Airflow backfill, again where they have run before, and returns how each ended.
+    """Run days through a real Airflow, again where they have run before, and return how each ended.
 
-    Runs that an earlier call has left unfinished come to their end first, and are not begun anew.
+    Runs that an earlier call has left come to their end first, and are not begun anew.
     """
     out.print(Text(f"Nightly runs of {days[0]} to {days[-1]}, as a backfill in Airflow", style="bold"))
     with airflow_local.connected() as airflow:
-        outcomes = _finish_earlier(airflow)
-        if left := [day for day in days if day not in outcomes]:
-            before = {run["dag_run_id"]: run["queued_at"] for run in airflow.runs()}
-            airflow.backfill(left[0], left[-1], {"promote": promote})
-            airflow.unpause()
-            outcomes |= _watch(airflow, left, before)
-        return {day: outcomes[day] for day in days}
-
-
-def _finish_earlier(airflow: AirflowClient) -> dict[date, Outcome]:
-    """Lets the unfinished runs of an earlier call go on, and returns how they ended; Airflow takes no backfill beside them.
-
-    Those of a cancelled backfill would never start: they are freed for the next one.
-    """
-    unfinished = _runs_by_day(airflow.runs("queued", "running"))
-    freed = airflow.free_cancelled(unfinished.keys())
-    days = sorted(day for day, run in unfinished.items() if run["dag_run_id"] not in freed)
-    if not days:
-        return {}
-    out.print(Text(f"An earlier call was stopped: its runs of {', '.join(map(str, days))} go on", style="bold"))
-    airflow.unpause()
-    return _watch(airflow, days, {})
-
-
-def _watch(airflow: AirflowClient, days: list[date], before: dict[str, str | None]) -> dict[date, Outcome]:
-    """Shows the runs until all have ended; `before` tells when runs that existed were queued, so that only new tries count.
-
-    Raises `CtrError` where nothing moves any more.
-    """
-    began = moved = time.monotonic()
-    with Live(console=err, refresh_per_second=2, transient=not err.is_terminal) as live:
-        seen: dict[tuple[date, str], str] = {}
-        last: object = None
-        while True:
-            found = {day: run for day, run in _runs_by_day(airflow.runs()).items() if day in days}
-            runs = {day: run for day, run in found.items() if run["queued_at"] != before.get(run["dag_run_id"])}
-            states = {day: _stage_states(airflow, run) for day, run in runs.items()}
-            live.update(_progress(days, states, time.monotonic() - began))
-            _print_changes(states, seen)
-            if len(runs) == len(days) and all(run["state"] in ("success", "failed") for run in runs.values()):
-                return {day: _outcome(airflow, run) for day, run in runs.items()}
-            now = ({day: run["state"] for day, run in runs.items()}, states)
-            last, moved = now, moved if now == last else time.monotonic()
-            _refuse_standstill(days, *now, time.monotonic() - moved)
-            time.sleep(2)
-
-
-def _refuse_standstill(
-    days: list[date], runs: dict[date, str], states: dict[date, dict[str, str]], seconds: float
-) -> None:
-    """Raises `CtrError` where nothing has moved for longer than a task, or a person who is asked, may take."""
-    busy = any(state in _BUSY for stages in states.values() for state in stages.values())
-    waits = max(settings().approval_seconds, settings().raw_wait_seconds) if busy else 0
-    if seconds > waits + (_BUSY_SECONDS if busy else _IDLE_SECONDS):
-        told = ", ".join(f"{day} {runs.get(day, 'not started')}" for day in days)
-        raise CtrError(
-            f"No task of {DAG_ID} has moved for {seconds / 60:.0f} minutes: expected its runs to end, "
-            f"found {told}. Look at them in Airflow (`ctr ui`), and at the scheduler's log; "
-            "then repeat the command, which goes on where this one has stopped."
-        )
-
-
-def _runs_by_day(runs: list[dict[str, Any]]) -> dict[date, dict[str, Any]]:
-    """The runs of backfills, by log day."""
-    from datetime import datetime
-
-    return {
-        log_day(datetime.fromisoformat(run["data_interval_start"])): run
-        for run in runs
-        if run["data_interval_start"] and run["run_type"] == "backfill"
-    }
-
-
-def _stage_states(airflow: AirflowClient, run: dict[str, Any]) -> dict[str, str]:
-    """State of each column of the progress table: the one that matters most among its tasks."""
-    by_task = {task["task_id"]: task["state"] or "" for task in airflow.tasks(run["dag_run_id"])}
-    return {
-        stage: min((by_task.get(task, "") for task in tasks), key=lambda state: _RANK.get(state, len(_RANK)))
-        for stage, tasks in PROGRESS.items()
-    }
-
-
-def _progress(days: list[date], states: dict[date, dict[str, str]], seconds: float) -> Table:
-    table = Table(title=f"ctr_daily  {int(seconds) // 60}:{int(seconds) % 60:02d}", title_justify="left")
-    table.add_column("stage")
-    for day in days:
-        table.add_column(str(day), justify="center")
-    for stage in PROGRESS:
-        marks = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for day in days]
-        table.add_row(stage, *(Text(mark, style=style) for mark, style in marks))
-    return table
-
-
-def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, str], str]) -> None:
-    """Where there is no terminal: one line for each change."""
-    if err.is_terminal:
-        return
-    for day, stages in states.items():
-        for stage, state in stages.items():
-            if state in _MARKS and seen.get((day, stage)) != state:
-                seen[day, stage] = state
-                err.print(Text(f"{day} {stage}: {state}"))
-
-
-def _outcome(airflow: AirflowClient, run: dict[str, Any]) -> Outcome:
-    failures = {
-        task["task_id"]: airflow.log_tail(run["dag_run_id"], task["task_id"], task["try_number"])
-        for task in airflow.tasks(run["dag_run_id"])
-        if task["state"] == "failed"
-    }
-    return Outcome(run["state"], float(run["duration"] or 0.0), failures)
+        airflow.unpause()
+        return run_days(airflow, days, {"promote": promote})
 
 
 def finished(store: Lake, day: date) -> bool:

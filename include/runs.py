@@ -3,7 +3,6 @@
 Filled from Airflow's database by the pages (plugins/pages/runs.py), which hand it to `ctr` as JSON (`/ctr/api/runs`).
 """
 
-import shlex
 from datetime import datetime
 from typing import Literal
 
@@ -79,15 +78,3 @@ class Run(BaseModel):
     def task(self, task_id: str) -> Task | None:
         """A task by its id."""
         return next((task for task in self.tasks if task.task_id == task_id), None)
-
-    def again(self, stage: Checked) -> str | None:
-        """The command that runs a stage, and all that follows it, again; None where no command of Airflow's does just that:
-        `--task-regex` takes every task whose id holds the text.
-        """
-        task = REDONE_FROM[stage]
-        within_others = any(task in each.task_id and task != each.task_id for each in self.tasks)
-        if self.logical_date is None or within_others:
-            return None
-        at = self.logical_date.isoformat()
-        dates = ["--start-date", at, "--end-date", at]
-        return shlex.join(["airflow", "tasks", "clear", DAG_ID, "--task-regex", task, "--downstream", *dates, "--yes"])

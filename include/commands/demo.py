@@ -127,17 +127,16 @@ def run_nightly(days: list[date]) -> str:
     """Runs the days that are not finished; returns what failed, or nothing."""
     from include import demo as demo_module
     from include.lake import lake
+    from include.nightly_runs import failure_text
 
     open_days = [day for day in days if not demo_module.finished(lake(), day)]
     if not open_days:
         out.print("Every nightly run is finished already.")
         return ""
     outcomes = demo_module.nightly(open_days)
-    messages = []
-    for day, outcome in sorted(outcomes.items()):
+    for day, outcome in outcomes.items():
         lake().write_record("run", day, {"state": outcome.state, "seconds": round(outcome.seconds)})
-        messages += [f"{day} {task} failed; the end of its log:\n{log}" for task, log in outcome.failures.items()]
-    return "\n\n".join(messages)
+    return failure_text(outcomes)
 
 
 def show_results(data: Data, days: list[date], as_json: bool, seconds: float) -> None:

@@ -198,7 +198,6 @@ class DayQuality(BaseModel):
     stopped_at: Checked | None
     blocked_days: list[Blocked]
     more_blocked: int
-    again: str | None
 
 
 def day_quality(store: Lake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()) -> DayQuality:
@@ -231,7 +230,6 @@ def day_quality(store: Lake, history: History, session: Session, day: date, plan
         stopped_at=stopped,
         blocked_days=blocked[:MOST_BLOCKED],
         more_blocked=max(0, len(blocked) - MOST_BLOCKED),
-        again=run.again(stopped) if run and stopped else None,
     )
 
 
@@ -329,7 +327,6 @@ class CheckOfDay(BaseModel):
     unit: str | None
     trend: list[Point]
     run: Run | None
-    again: str | None
     has_data_docs: bool
 
 
@@ -349,7 +346,6 @@ def check_of_day(store: Lake, history: History, session: Session, day: date, che
                     unit=(each.get("measure") or {}).get("unit"),
                     trend=_trend(history, key, day),
                     run=run,
-                    again=run.again(stage) if run else None,
                     has_data_docs=store.exists(docs_path(stage, day)),
                 )
     raise MissingDataError(f"This check did not run on {day}, or goes by another name by now: look at the grid.")

@@ -199,8 +199,7 @@ def test_the_command_names_days_reasons_and_commands(store):
     span = f"{DAYS[8]}..{DAYS[9]}"
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", span, "--json"]).stdout)
     assert [step["stage"] for step in told["steps"][:4]] == ["logs", "features", "training", "logs"]
-    assert f"--from-date {DAYS[8]} --to-date {DAYS[11]}" in told["commands"][0]
-    assert """--dag-run-conf '{"promote": "auto"}'""" in told["commands"][0]
+    assert told["commands"] == [f"ctr {name} --from {DAYS[8]} --to {DAYS[11]}" for name in ("backfill", "history")]
     assert CliRunner().invoke(cli, ["backfill-plan", "--changed", "yesterday"]).exit_code != 0
 
 

@@ -111,11 +111,6 @@ def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it
     found = day_quality(store, records.history(), session, day(2))
     assert found.run.run_id == again.run_id
     assert found.run.page == f"/dags/ctr_daily/runs/{again.run_id.replace(':', '%3A').replace('+', '%2B')}"
-    at = "2023-07-12T00:00:00+00:00"
-    told = (
-        f"airflow tasks clear ctr_daily --task-regex ingest_logs --downstream --start-date {at} --end-date {at} --yes"
-    )
-    assert found.again == told
 
 
 def test_a_manual_run_is_found_by_its_parameter(store, records, session, run):
