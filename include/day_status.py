@@ -39,7 +39,7 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
         "users": _rows(manifests["features"], "totals_user"),
         "items": _rows(manifests["features"], "totals_item"),
         "training": _rows(manifests["training"], "training"),
-        "checks": _checks(store, day),
+        "checks": check_counts(store, day),
         "model": (records["train"] or {}).get("version"),
         "verdict": (records["decision"] or {}).get("verdict"),
     }
@@ -62,7 +62,8 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
     return version.rows if version else None
 
 
-def _checks(store: Lake, day: date) -> dict[str, int]:
+def check_counts(store: Lake, day: date) -> dict[str, int]:
+    """How many checks of a day passed, warned and failed, of the latest attempt of each stage and of the model."""
     records = (store.record(f"quality/{stage}", day) for stage in CHECKED)
     counts = Counter(check["status"] for record in records if record for check in record["checks"])
     return {status: counts[status] for status in ("pass", "warning", "fail")}

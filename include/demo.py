@@ -10,11 +10,11 @@ from rich.text import Text
 
 from include import airflow_local
 from include.console import out
+from include.day_status import check_counts
 from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from include.model_records import records_of_day
 from include.nightly_runs import Outcome, run_days
-from include.schemas import STAGES
 from include.settings import PROJECT, settings
 
 FIRST_DAY = date(2023, 7, 10)
@@ -74,7 +74,7 @@ def finished(store: Lake, day: date) -> bool:
 
 def result(store: Lake, day: date) -> dict[str, Any]:
     """A nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
-    logs = store.manifest("logs", day)
+    logs, checks = store.manifest("logs", day), check_counts(store, day)
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
     records = records_of_day(store, day)
     evaluation, decision = (records[kind] or {} for kind in ("evaluation", "decision"))
@@ -84,7 +84,7 @@ def result(store: Lake, day: date) -> dict[str, Any]:
         "log_day": str(day),
         "rows": rows.get("logs"),
         "quarantined": rows.get("quarantine"),
-        "checks_passed": _passed(store, day),
+        "checks_passed": f"{checks['pass']} of {sum(checks.values())}",
         "auc": _value(metrics, "auc"),
         "best_possible_auc": best.get("auc"),
         "scene_mean_auc": _value(metrics, "scene_mean_auc"),
@@ -99,12 +99,6 @@ def result(store: Lake, day: date) -> dict[str, Any]:
 
 def _value(metrics: dict[str, Any], name: str) -> float | None:
     return (metrics.get(name) or {}).get("value")
-
-
-def _passed(store: Lake, day: date) -> str:
-    records = [store.record(f"quality/{stage}", day) for stage in STAGES]
-    checks = [check["status"] for record in records if record for check in record["checks"]]
-    return f"{checks.count('pass')} of {len(checks)}"
 
 
 def _new_item_auc(evaluation: dict[str, Any]) -> float | None:

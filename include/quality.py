@@ -34,10 +34,13 @@ def record(
     *,
     column: str | None = None,
     severity: Severity = "critical",
-    failing_rows: int = 0,
+    failing_rows: int | None = None,
     measure: Measure | None = None,
 ) -> Record:
-    """One check's record; `ok` false gives `fail` for a critical check and `warning` for another."""
+    """One check's record; `ok` false gives `fail` for a critical check and `warning` for another.
+
+    `failing_rows` is left out where the table as a whole is at fault, as in its volume or CTR, and no row by itself.
+    """
     status = "pass" if ok else "fail" if severity == "critical" else "warning"
     return {
         "table": table,

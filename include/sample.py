@@ -40,6 +40,7 @@ class DaySummary:
     faults: tuple[str, ...]
     scene: Array  # [rows] int
     label: Array  # [rows] as it was before any fault
+    written_clicks: Array  # [rows] bool, the click in the file
     probability: Array  # [rows] true click probability
     cold_share: float  # impressions on items first shown that day
 
@@ -81,20 +82,24 @@ def write_day(world: World, day: date, raw: Raw, faults: Sequence[str] = ()) -> 
         faults=tuple(faults),
         scene=log.scene,
         label=log.label,
+        written_clicks=log.columns["label"] == "1",
         probability=log.probability,
         cold_share=float(log.new_item.mean()),
     )
 
 
 def summarise(world: World, days: Sequence[DaySummary]) -> dict[str, Any]:
-    """Rows, clicks, CTR and the best possible AUC, over all and for each scene and day, before any fault."""
-    scene, label, probability = (
-        np.concatenate([getattr(day, name) for day in days]) for name in ("scene", "label", "probability")
+    """Rows, clicks, CTR and the best possible AUC, over all and for each scene and day: clicks as they are in the files, scenes
+    and the AUC as they were before any fault.
+    """
+    scene, label, probability, clicks = (
+        np.concatenate([getattr(day, name) for day in days])
+        for name in ("scene", "label", "probability", "written_clicks")
     )
     return {
         "rows": len(label),
-        "clicks": int(label.sum()),
-        "ctr": float(label.mean()),
+        "clicks": int(clicks.sum()),
+        "ctr": float(clicks.mean()),
         "oracle_auc": _auc(label, probability),
         "cold_share": float(np.average([day.cold_share for day in days], weights=[len(day.label) for day in days])),
         "scenes": [
@@ -102,8 +107,8 @@ def summarise(world: World, days: Sequence[DaySummary]) -> dict[str, Any]:
                 "scene": name,
                 "rows": int((scene == number).sum()),
                 "share": float((scene == number).mean()),
-                "clicks": int(label[scene == number].sum()),
-                "ctr": float(label[scene == number].mean()) if (scene == number).any() else None,
+                "clicks": int(clicks[scene == number].sum()),
+                "ctr": float(clicks[scene == number].mean()) if (scene == number).any() else None,
                 "oracle_auc": _auc(label[scene == number], probability[scene == number]),
             }
             for number, name in enumerate(world.scenes)
@@ -112,8 +117,8 @@ def summarise(world: World, days: Sequence[DaySummary]) -> dict[str, Any]:
             {
                 "day": day.day.isoformat(),
                 "rows": len(day.label),
-                "clicks": int(day.label.sum()),
-                "ctr": float(day.label.mean()),
+                "clicks": int(day.written_clicks.sum()),
+                "ctr": float(day.written_clicks.mean()),
                 "cold_share": day.cold_share,
                 "oracle_auc": _auc(day.label, day.probability),
                 "files": list(day.files),

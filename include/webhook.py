@@ -82,7 +82,7 @@ def _check(check: Record) -> dict[str, Any]:
         "Check": named(check),
         "Expected": check["expected"],
         "Observed": check["observed"],
-        "Failing rows": f"{check['failing_rows']:,}",
+        "Failing rows": "none by itself" if check["failing_rows"] is None else f"{check['failing_rows']:,}",
     }
     return {
         "type": "section",

@@ -228,7 +228,7 @@ def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> 
         "expect_usual_ctr",
         measure.within,
         expected,
-        f"CTR {now:.4f}",
+        f"CTR {now:.4f} ({today['clicks']:,} clicks of {today['rows']:,} rows)",
         column=_scene(what),
         severity=severity,
         measure=measure if today["rows"] else None,

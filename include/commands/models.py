@@ -128,6 +128,7 @@ def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "Replaced
     return {
         "version": version.version,
         "log_day": str(version.log_day),
+        "base_version": version.base_version,
         "trained_through": str(version.trained_through),
         "rows": int(metrics["rows"]) if "rows" in metrics else None,
         "auc": metrics.get("auc"),
@@ -149,7 +150,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
         history = f"rolled back {row['rolled_back_at'][:16]}"
     if row["pruned_at"]:
         history = f"{history or 'never'}, pruned"
-    narrow = {"trained_through": "through", "scene_mean_auc": "scene_auc"}
+    narrow = {"base_version": "from", "trained_through": "through", "scene_mean_auc": "scene_auc"}
     kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
     days = ", ".join(row["outdated"])
     return kept | {"promoted": history and history.replace("T", " "), "outdated": days or None}

@@ -49,7 +49,7 @@ def quality(
     if as_json:
         show_json(checks)
         return
-    shown = ("stage", "table", "name", "column", "severity", "status", "expected", "observed")
+    shown = ("stage", "table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
     rows = [{name: check[name] for name in shown} for check in checks]
     show_rows(rows, title=f"Checks of {day}", as_json=False, empty=f"Every check of {day} passed.")
     for check in checks:

@@ -157,12 +157,12 @@ class Finding(Named):
     """One check on one day: what was expected and observed, and rows that failed it, as they may be shown.
 
     `failing_since` is the first of those days in a row on which it ran and did not pass, up to this one; `sample_note` says why
-    there is no sample where there should be one.
+    there is no sample where there should be one; `failing_rows` is None where the table as a whole is at fault.
     """
 
     status: Status
     observed: str
-    failing_rows: int
+    failing_rows: int | None
     sample: list[dict[str, Any]]
     sample_note: str | None = None
     failing_since: date | None
@@ -313,7 +313,7 @@ class Point:
     day: date
     status: str
     observed: str
-    failing_rows: int
+    failing_rows: int | None
     value: float | None
     low: float | None
     high: float | None

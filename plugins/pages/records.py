@@ -34,7 +34,7 @@ class Result(NamedTuple):
     severity: str
     expected: str
     observed: str
-    failing_rows: int
+    failing_rows: int | None
     measure: dict[str, Any] | None
 
 

@@ -151,6 +151,12 @@ def test_the_webhook_gets_one_message_that_slack_can_read(hook, caplog):
     assert len(caplog.records) == 1, "the log is told, and of no trouble"
 
 
+def test_a_check_of_a_whole_table_has_no_failing_rows(hook):
+    got = hook()
+    notify_failure(context(checks=[failed_check() | {"failing_rows": None}]))
+    assert "*Failing rows*\nnone by itself" in texts(got.bodies[0])
+
+
 def test_many_failed_checks_are_one_message_that_says_how_many_more(hook):
     got = hook()
     notify_failure(context(checks=[failed_check(f"check_{n}") for n in range(60)]))

@@ -16,8 +16,10 @@ from include.airflow_client import AirflowClient
 from include.backfill import stale_inputs
 from include.cli import cli
 from include.day_status import day_status, known_days
+from include.demo import result
 from include.errors import MissingDataError
 from include.lake import Lake, Manifest, TableVersion, lake
+from include.quality import record
 from include.raw_check import raw_digest
 from include.settings import settings
 
@@ -73,6 +75,14 @@ def test_a_verdict_is_shown_beside_its_own_version(store):
     assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (5, None)
 
 
+def test_the_demo_counts_the_checks_that_status_counts(store):
+    stage_logs(store, "one")
+    model = {"name": "expect_no_day_known", "status": "warning"}
+    store.write_record("quality/model", DAY, {"stage": "model", "checks": [model]})
+    assert day_status(store, DAY)["checks"] == {"pass": 1, "warning": 1, "fail": 0}
+    assert result(store, DAY)["checks_passed"] == "1 of 2"
+
+
 def test_a_raw_day_alone_is_known(store):
     assert known_days(store) == [DAY]
     assert day_status(store, DAY)["raw_files"] == 1
@@ -105,6 +115,16 @@ def test_quality_shows_only_what_failed(store):
     told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--failed", "--json"]).stdout)
     assert [(check["name"], check["status"]) for check in told] == [("a_check", "fail")]
     assert "a_check" in CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout
+
+
+def test_a_check_of_a_whole_table_has_no_failing_rows(store):
+    failed = record("logs", "expect_usual_ctr", False, "0.1", "CTR 0.0000 (0 clicks of 7,793 rows)")
+    store.write_record("quality/logs", DAY, {"stage": "logs", "checks": [failed]})
+    told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--json"]).stdout)
+    assert told[0]["failing_rows"] is None
+    words = " ".join(CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout.split())
+    assert "0 clicks of 7,793 rows" in words
+    assert "failing rows" in words
 
 
 def test_quality_of_a_day_that_has_not_run_is_a_clear_error(store):

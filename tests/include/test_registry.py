@@ -1,12 +1,15 @@
 """The registry keeps one champion and a history that reruns, rollbacks and concurrent runs cannot break."""
 
+import json
 import multiprocessing
 from datetime import date
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from include import registry
+from include.cli import cli
 from include.decision import apply_decision, record_refusal
 from include.errors import InvalidInputError, MissingDataError
 from include.lake import lake
@@ -256,3 +259,11 @@ def test_a_version_promoted_again_is_no_longer_told_as_taken_back(home: Path) ->
     again = promote(second)
     assert (again.rolled_back_at, again.rolled_back_by, again.rolled_back_reason) == (None, None, None)
     assert registry.get(first.version).in_history
+
+
+def test_the_command_names_the_version_that_each_was_started_from(home: Path) -> None:
+    register(home, day=16)
+    register(home, content="b", base=1)
+    rows = json.loads(CliRunner().invoke(cli, ["models", "--json"]).stdout)
+    assert [(row["version"], row["base_version"]) for row in rows] == [(2, 1), (1, None)]
+    assert "from" in CliRunner().invoke(cli, ["models"]).stdout

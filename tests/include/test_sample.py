@@ -206,11 +206,12 @@ def test_a_bad_day_breaks_many_rows_and_the_ctr_but_not_the_truth():
     world = World(3, 2000, SCENES)
     clean = write_day(world, FIRST, Raw())
     truth = pd.read_csv(oracle_path(FIRST))
-    write_day(world, FIRST, Raw(), BAD_DAY)
+    damaged = write_day(world, FIRST, Raw(), BAD_DAY)
     rows = pd.DataFrame([r for records in read_day(FIRST).values() for r in records[1:]], columns=list(RAW_COLUMNS))
     foreign, broken = ~rows.scene.isin(SCENES), rows.log_time.str.startswith("1970")
     assert (foreign | broken).mean() > 0.1
     assert rows.label.astype(int).sum() < 0.85 * clean.label.sum()
+    assert summarise(world, [damaged])["clicks"] == rows.label.astype(int).sum()
     assert pd.read_csv(oracle_path(FIRST)).probability.equals(truth.probability)
 
 

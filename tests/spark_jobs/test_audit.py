@@ -157,11 +157,14 @@ def test_a_day_unlike_the_days_before_is_refused(spark, store):
         run_stage(spark, store, "logs", NEXT)
     message = str(error.value)
     assert "expect_usual_volume: expected 0.3 to 3 times the trailing mean of 2,000 rows, observed 550 rows" in message
-    assert "expect_usual_ctr: expected 0.5 to 2 times the trailing 0.2500, observed CTR 1.0000" in message
+    assert (
+        "expect_usual_ctr: expected 0.5 to 2 times the trailing 0.2500, observed CTR 1.0000 (550 clicks of 550 rows)"
+        in message
+    )
     assert store.manifest("logs", NEXT) is None
-    found = {
-        f"{check['name']} {check['column']}": check["measure"] for check in store.record("quality/logs", NEXT)["checks"]
-    }
+    checks = store.record("quality/logs", NEXT)["checks"]
+    assert {check["failing_rows"] for check in checks if check["status"] == "fail"} == {None}, "no row by itself"
+    found = {f"{check['name']} {check['column']}": check["measure"] for check in checks}
     assert found["expect_usual_volume None"] == {"value": 550, "low": 0.3 * 2000, "high": 3 * 2000, "unit": "rows"}
     assert found["expect_usual_ctr None"] == {"value": 1.0, "low": 0.5 * 0.25, "high": 2 * 0.25, "unit": "rate"}
     assert found["expect_usual_volume scene 0"] == {"value": 110, "low": None, "high": None, "unit": "rows"}
