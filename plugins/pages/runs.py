@@ -51,8 +51,9 @@ def day_of_run(session: Session, dag_id: str, run_id: str) -> date | None:
 
 
 def run_day(run: DagRun) -> date | None:
-    """The log day of a run, None where it has none."""
-    return log_day_if_known(run.data_interval_start, (run.conf or {}).get("day"))
+    """The log day of a run, None where it has none; a backfill that was given `day` was refused for the day of its range."""
+    explicit = None if run.run_type == "backfill" else (run.conf or {}).get("day")
+    return log_day_if_known(run.data_interval_start, explicit)
 
 
 def _tasks(session: Session, run_ids: Collection[str]) -> dict[str, list[TaskInstance]]:

@@ -3,9 +3,11 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+from airflow.models.taskinstance import TaskInstance
 from page_records import check
 from pyarrow import orc
 
@@ -117,6 +119,22 @@ def test_a_manual_run_is_found_by_its_parameter(store, records, session, run):
     run(day(2), logical_date=None, run_id="manual__1", run_type="manual", conf={"day": str(day(1))}, data_interval=None)
     assert day_quality(store, records.history(), session, day(1)).run.run_id == "manual__1"
     assert day_quality(store, records.history(), session, day(2)).run is None
+
+
+def test_a_refused_backfill_is_a_run_of_the_days_of_its_range(store, records, session, run):
+    refused = run(day(2), conf={"day": str(day(1))})
+    assert day_quality(store, records.history(), session, day(2)).run.run_id == refused.run_id
+    assert day_quality(store, records.history(), session, day(1)).run is None
+
+
+def test_the_next_steps_lead_to_the_task_to_clear(store, records, session, run, client):
+    one = run(day(2))
+    task = {"id": uuid4(), "task_id": "ingest_logs", "dag_id": "ctr_daily", "run_id": one.run_id, "map_index": -1}
+    columns = {"pool": "default", "pool_slots": 1, "queue": "default", "executor_config": {}, "state": "success"}
+    session.execute(TaskInstance.__table__.insert().values(**task, **columns))
+    session.commit()
+    page = client.get(f"/quality/day?day={day(2)}").text
+    assert re.search(r'the task\s+<a data-airflow href="[^"]*/tasks/ingest_logs[^"]*">ingest_logs</a>', page)
 
 
 def test_a_day_of_which_nothing_is_known_says_so(store, records, session):
