@@ -38,6 +38,10 @@ def history(
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
     )
+    if not as_json and not err.is_terminal:  # which shows the bar from the start
+        err.print(
+            f"Starting Spark for {counted(len(days), 'day')}; the first is told when it is published.", highlight=False
+        )
     with Progress(*columns, console=err, transient=True, disable=as_json) as progress:
         bar = progress.add_task("Starting Spark", total=len(days) * len(STAGES))
         for event in submit("history", days[0], days[-1], options=["--again"] if again else ()):
