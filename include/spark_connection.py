@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from include.errors import SettingError
 from include.settings import PROJECT, Settings, python_path
+from include.spark_submit import driver_address_options
 
 _DRIVER_JAVA = "spark.driver.extraJavaOptions"
 _HERE = "docs/operations.md, 'Where things run', has one to copy for each place."
@@ -72,7 +73,7 @@ class SparkConnection:
         elif self.cluster:
             own = {}  # spark-submit's own messages at level INFO tell the provider how the driver ended
         else:
-            own = {"spark.log.level": "ERROR"}
+            own = {"spark.log.level": "ERROR", **driver_address_options(self.master)}
         return {**own, **self.conf, _DRIVER_JAVA: f"{java} {self.conf.get(_DRIVER_JAVA, '')}".strip()}
 
     def environment(self) -> dict[str, str]:

@@ -47,18 +47,26 @@ def driver_java_options(job: str, raw: int, master: str) -> str:
     return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
+def driver_address_options(master: str) -> dict[str, str]:
+    """Options of a driver with a local master: nobody elsewhere has to reach it, so it listens on loopback only."""
+    if not master.startswith("local"):
+        return {}
+    return dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
+
+
 def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Runs `spark_jobs/{job}.py --from first --to last` with more options and yields the events that it prints.
 
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
     raw = sum(raw_bytes(day) for day in days_between(first, last))
+    conf = {"spark.log.level": "ERROR", **driver_address_options(settings().spark_master)}
     command = [
         str(Path(sys.executable).parent / "spark-submit"),
         *("--master", settings().spark_master),
         *("--driver-memory", settings().spark_driver_memory),
         *("--driver-java-options", driver_java_options(job, raw, settings().spark_master)),
-        *("--conf", "spark.log.level=ERROR"),
+        *(part for name, value in conf.items() for part in ("--conf", f"{name}={value}")),
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),
         *options,

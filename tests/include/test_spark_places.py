@@ -116,6 +116,14 @@ def test_only_a_driver_that_computes_on_a_small_day_gets_the_simple_compiler(sub
     assert simple not in driver_java_options("ingest", 1 << 40, "local[2]")
 
 
+def test_a_driver_listens_on_loopback_unless_a_cluster_calls_it(submit):
+    addresses = ("spark.driver.bindAddress", "spark.driver.host")
+    assert [submit("local[2]").conf[name] for name in addresses] == ["127.0.0.1"] * 2
+    assert submit("local[2]", conf={"spark.driver.host": "a.example"}).conf["spark.driver.host"] == "a.example"
+    for host in ("spark://spark.example:7077", "yarn", K8S):
+        assert set(addresses).isdisjoint(submit(host).conf), host
+
+
 def test_the_connection_carries_what_its_cluster_needs_of_spark_submit(submit):
     conf = {
         "spark.kubernetes.container.image": "images.example/ctr:1",

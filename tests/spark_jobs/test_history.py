@@ -6,16 +6,18 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
 
 from include.errors import CtrError
 from include.lake import Lake
 from include.settings import PROJECT, settings
-from include.spark_submit import driver_java_options, submit
+from include.spark_submit import PUBLISH, driver_java_options, submit
 from spark_jobs.history import STEPS, main, needs, run
 
 DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
@@ -103,6 +105,20 @@ def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake
     assert capsys.readouterr().out.count('"current"') == 2
     main([*span, "--again"])
     assert set(builds()).isdisjoint(first)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_local_driver_listens_on_loopback_only():
+    write_raw(csv_text([raw_row(n) for n in range(300)]))
+    listening = set()
+    for _ in submit("ingest", DAY, DAY, options=PUBLISH):
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "ingest.py" in " ".join(child.cmdline()):
+                    listening |= {
+                        each.laddr.ip for each in child.net_connections() if each.status == psutil.CONN_LISTEN
+                    }
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
 @pytest.mark.usefixtures("store")
