@@ -154,6 +154,7 @@ def _replaced(ui: Ui, name: str, kill: Callable[[psutil.Process], None]) -> None
     assert most == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scheduler", "dag-processor", "api_server", "postgres"])
 def test_a_killed_component_is_replaced(ui, airflow, name):
     runs, killed = len(airflow.runs()), datetime.now(UTC)
@@ -180,6 +181,7 @@ def test_a_second_command_on_the_home_says_who_runs_airflow(ui, airflow):
         assert same.url == airflow.url
 
 
+@pytest.mark.slow
 def test_an_attached_command_tells_that_the_holder_has_ended(ui, airflow, monkeypatch):
     """And after a kill -9 the next start ends what is left, and goes on with the same database."""
     runs = len(airflow.runs())
