@@ -26,6 +26,7 @@ def status(as_json: JsonFlag = False) -> None:
     from include.day_states import states
     from include.day_status import day_status, known_days
     from include.lake import lake
+    from include.outdated import outdated_champion, sentence
 
     store = lake()
     days, steps = known_days(store), plan(store)
@@ -39,6 +40,12 @@ def status(as_json: JsonFlag = False) -> None:
     for each in found.values():
         if each.needs_person:
             out.print(f"{each.day} {each.state}: {each.detail}\n  → {each.next_step}", highlight=False, markup=False)
+    if champion := outdated_champion(store):
+        version, replaced = champion
+        out.print(
+            f"Champion: {sentence(version.version, replaced)} `ctr backfill-plan` says what replaces it.",
+            highlight=False,
+        )
     if any(row["redo"] for row in rows):
         out.print("`ctr backfill-plan` tells how to redo what is stale or missing.", highlight=False)
 

@@ -28,6 +28,7 @@ from include.patience import fail_fast
 from include.runs import DAG_ID, Run
 from include.schemas import Checked
 from plugins.pages import days, models, quality, runs
+from plugins.pages.planner import Planner
 from plugins.pages.records import QualityRecords
 from plugins.pages.render import page
 from plugins.pages.version import version_of
@@ -65,9 +66,9 @@ def records() -> QualityRecords:
 
 
 @cache
-def planner() -> days.Planner:
+def planner() -> Planner:
     """The process's plan of what to redo."""
-    return days.Planner(lake())
+    return Planner(lake())
 
 
 def filters(
@@ -113,7 +114,7 @@ def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> qualit
 @api.get("/quality/day")
 def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
     """What failed on a day, on which rows, and what it stopped."""
-    return quality.day_quality(lake(), records().history(), session, day, planner().plan()[0])
+    return quality.day_quality(lake(), records().history(), session, day, planner().plan().steps)
 
 
 @api.get("/quality/check")
@@ -142,7 +143,7 @@ def model_versions(
     spanned: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
 ) -> models.Models:
     """Model versions, and the champion's figures over days."""
-    return models.models_of(lake(), number, spanned)
+    return models.models_of(lake(), planner().plan(), number, spanned)
 
 
 @api.get("/models/day")

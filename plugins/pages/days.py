@@ -1,49 +1,21 @@
 """What the page of days shows: what is there of each day, what is stale or missing, how its run went, and the plan."""
 
-import time
-from datetime import UTC, date, datetime
-from threading import Lock
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import Redo as Step
-from include.backfill import commands, plan
+from include.backfill import commands
 from include.day_states import DayState, states
 from include.day_status import day_status, known_days
 from include.lake import Lake
 from include.runs import Run
+from plugins.pages.planner import Planner
 from plugins.pages.runs import days_under_way, latest_runs
 
 COUNTS = ("raw_files", "logs", "quarantined", "users", "items", "training")
 """Numbers of `day_status` that the page shows, in its order."""
-
-
-class Planner:
-    """The plan of what to redo, which reads every manifest and the raw files of every day: kept for a while that grows with what
-    it takes, and made by one request at a time.
-    """
-
-    LEAST_SECONDS = 20.0
-    SHARE = 0.05
-    """Of the time, at most this is spent on plans."""
-
-    def __init__(self, store: Lake) -> None:
-        self._store = store
-        self._lock = Lock()
-        self._made: tuple[list[Step], datetime] | None = None
-        self._until = 0.0
-
-    def plan(self) -> tuple[list[Step], datetime]:
-        """The steps, and when they were found."""
-        with self._lock:
-            start = time.monotonic()
-            if self._made is None or start >= self._until:
-                self._made = plan(self._store), datetime.now(UTC)
-                took = time.monotonic() - start
-                self._until = start + max(self.LEAST_SECONDS, took / self.SHARE)
-            return self._made
 
 
 class Redo(BaseModel):
@@ -69,7 +41,8 @@ class DayOfLake(BaseModel):
 
 class Days(BaseModel):
     """Days of the lake, newest first; `plan` names the stages to redo of every day that has any and is not being run, as found
-    at `planned_at`, `commands` what does it.
+    at `planned_at`, `commands` what does it. `outdated` are the versions that learnt rows which were replaced since,
+    `replacement` says what replaces the champion, where that is one of them.
     """
 
     days: list[DayOfLake]
@@ -78,6 +51,8 @@ class Days(BaseModel):
     plan: dict[date, list[str]]
     planned_at: datetime
     commands: list[str]
+    outdated: list[int]
+    replacement: str | None
 
 
 def days_of(store: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
@@ -85,23 +60,25 @@ def days_of(store: Lake, planner: Planner, session: Session, until: date | None,
     known = known_days(store)
     chosen = [day for day in known if until is None or day <= until]
     shown = chosen[::-1][:count]
-    planned, planned_at = planner.plan()
+    plan = planner.plan()
     under_way = days_under_way(session)
     steps: dict[date, list[Redo]] = {}
-    for step in planned:
+    for step in plan.steps:
         if step.day not in under_way:
             steps.setdefault(step.day, []).append(
                 Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
             )
     runs = latest_runs(session, shown)
-    found = states(store, shown, runs, planned)
+    found = states(store, shown, runs, plan.steps)
     return Days(
         days=[_day(day_status(store, day), found[day], steps.get(day, []), runs.get(day)) for day in shown],
         newest=known[-1] if known else None,
         older=len(chosen) > len(shown),
         plan={day: [step.stage for step in found] for day, found in steps.items()},
-        planned_at=planned_at,
+        planned_at=plan.made_at,
         commands=commands(list(steps), max(store.days("logs"), default=None)) if steps else [],
+        outdated=sorted(plan.outdated),
+        replacement=str(plan.replacement) if plan.replacement else None,
     )
 
 

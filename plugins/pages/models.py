@@ -10,9 +10,9 @@ from include import registry
 from include.errors import MissingDataError
 from include.lake import Lake, report_path
 from include.model_records import MODEL_RECORDS, records_of_day, records_of_version
-from include.outdated import next_candidate, outdated_versions
 from include.registry import ModelVersion
 from include.schemas import LEVELS
+from plugins.pages.planner import Plan
 
 FIGURES = {
     "scene_mean_gauc": "Per-scene mean GAUC",
@@ -58,7 +58,7 @@ class VersionLine(BaseModel):
 class Models(BaseModel):
     """The newest versions, and the champion's figures on the days that were monitored, oldest first.
 
-    `next_candidate` says what the next training starts from, where the champion is outdated.
+    `replacement` says what replaces the champion where it is outdated.
     """
 
     champion: int | None
@@ -68,13 +68,12 @@ class Models(BaseModel):
     figures: dict[str, list[Estimate]]
     alerts_of: date | None
     alerts: list[str]
-    next_candidate: str | None
+    replacement: str | None
 
 
-def models_of(store: Lake, count: int, days: int) -> Models:
+def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
     """The `count` newest versions and the last `days` days that were monitored."""
     known = registry.versions()
-    outdated = outdated_versions(store, known)
     champion = registry.holder(known, registry.CHAMPION)
     before = registry.predecessor(known, champion) if champion else None
     monitored = store.record_days("monitor")[-days:]
@@ -82,14 +81,12 @@ def models_of(store: Lake, count: int, days: int) -> Models:
     return Models(
         champion=champion.version if champion else None,
         rollback_to=before.version if before and not before.pruned_at else None,
-        versions=[_line(store, version, sorted(outdated.get(version.version, {}))) for version in known[:count]],
+        versions=[_line(store, version, sorted(plan.outdated.get(version.version, {}))) for version in known[:count]],
         older=len(known) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
         alerts_of=monitored[-1] if monitored else None,
         alerts=records[monitored[-1]].get("alerts", []) if monitored else [],
-        next_candidate=str(next_candidate(store, known, outdated))
-        if champion and champion.version in outdated
-        else None,
+        replacement=str(plan.replacement) if plan.replacement else None,
     )
 
 

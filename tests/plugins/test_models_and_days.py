@@ -10,10 +10,11 @@ from page_records import HOSTILE
 from include import registry
 from include.errors import MissingDataError
 from include.lake import Manifest, TableVersion, report_path
-from plugins.pages import days
+from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart
-from plugins.pages.days import Planner, days_of
+from plugins.pages.days import days_of
 from plugins.pages.models import Estimate, model_of_day, models_of
+from plugins.pages.planner import Plan, Planner
 
 DAY = date(2023, 7, 17)
 
@@ -39,7 +40,7 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: known)
     store.write_record("decision", known[0].log_day, decision(4, verdict="hold", promoted=False, decided_by="timeout"))
     store.write_record("decision", known[1].log_day, decision(99))
-    found = models_of(store, 20, 60)
+    found = models_of(store, Plan.of(store), 20, 60)
     assert [(each.version, each.state) for each in found.versions] == [
         (4, "not promoted, decided by timeout"),
         (3, "rolled back"),
@@ -48,13 +49,13 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
     ]
     assert [each.reasons for each in found.versions[:2]] == [["because"], []]
     assert (found.champion, found.rollback_to) == (2, 1)
-    assert [each.version for each in models_of(store, 2, 60).versions] == [4, 3]
+    assert [each.version for each in models_of(store, Plan.of(store), 2, 60).versions] == [4, 3]
 
 
 def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
     known = [model_version(2, aliases=("champion",)), model_version(1, pruned_at="2023-09-01T00:00:00+00:00")]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    assert models_of(store, 20, 60).rollback_to is None
+    assert models_of(store, Plan.of(store), 20, 60).rollback_to is None
 
 
 def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, monkeypatch):
@@ -62,7 +63,7 @@ def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, mon
     store.write_record("monitor", DAY, {"metrics": None, "alerts": []})
     auc = {"auc": {"value": 0.79, "low": 0.78, "high": 0.8}}
     store.write_record("monitor", DAY.replace(day=18), {"metrics": {"all": auc}, "alerts": ["drifted"]})
-    found = models_of(store, 20, 60)
+    found = models_of(store, Plan.of(store), 20, 60)
     assert found.figures["auc"] == [
         Estimate(DAY, None, None, None),
         Estimate(DAY.replace(day=18), 0.79, 0.78, 0.8),
@@ -136,7 +137,7 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
         store.write_record("train", DAY, {"version": number}, number)
         store.write_record("decision", DAY, decision(number, reasons=[reason], **verdict), number)
         store.write_bytes(report_path(DAY, number), f"report of {number}".encode())
-    lines = models_of(store, 20, 60).versions
+    lines = models_of(store, Plan.of(store), 20, 60).versions
     assert [(each.version, each.reasons, each.has_report) for each in lines] == [
         (5, ["it is worse"], True),
         (1, ["much better"], True),
@@ -155,7 +156,7 @@ def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monke
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(DAY), "after", {"training": table}, 20, {}, "c", "s")
     store.write_json(f"_manifests/training/dt={DAY}.json", asdict(manifest))
-    found = models_of(store, 20, 60)
+    found = models_of(store, Plan.of(store), 20, 60)
     assert [(each.version, each.outdated) for each in found.versions] == [(2, [DAY]), (1, [])]
     page = client.get("/models").text
     assert "The candidate of 2023-07-18 continues version 1 and learns 1 day (20 rows)." in page
@@ -165,9 +166,9 @@ def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monke
 def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: [model_version(5, log_day=DAY, promoted_at=None)])
     store.write_record("train", DAY, {"version": 5}, 5)
-    assert [each.state for each in models_of(store, 20, 60).versions] == ["not judged yet"]
+    assert [each.state for each in models_of(store, Plan.of(store), 20, 60).versions] == ["not judged yet"]
     store.write_record("decision", DAY, {"verdict": "hold", "candidate": 5, "reasons": []}, 5)
-    assert [each.state for each in models_of(store, 20, 60).versions] == ["not decided yet"]
+    assert [each.state for each in models_of(store, Plan.of(store), 20, 60).versions] == ["not decided yet"]
 
 
 def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
@@ -199,8 +200,8 @@ def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes
         clock[0] += 3.0
         return []
 
-    monkeypatch.setattr(days, "plan", slow_plan)
-    monkeypatch.setattr(days.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(planner_module, "plan", slow_plan)
+    monkeypatch.setattr(planner_module.time, "monotonic", lambda: clock[0])
     planner = Planner(store)
     for moment in (0.0, 30.0, 59.0, 61.0):
         clock[0] = moment
