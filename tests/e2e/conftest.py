@@ -20,6 +20,7 @@ from e2e_days import (
     add_hostile_rows,
     answer,
     clear_from,
+    ctr_json,
     remove_hostile_rows,
     trigger,
 )
@@ -88,19 +89,19 @@ def airflow(airflow_server, nights) -> AirflowClient:
 
 @pytest.fixture(scope="session")
 def repaired(airflow_server, _nights) -> SimpleNamespace:
-    """The damaged day is delivered again, the good day is corrected; a backfill without leave to promote redoes both."""
+    """The damaged day is delivered again, the good day is corrected; `ctr backfill` redoes both."""
     with environment(airflow_server.environment):
         champion = registry.champion()
         remove_hostile_rows(BAD)
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
         demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", str(int(ROWS) + 100))
         steps = plan(lake())
-        outcomes = demo.nightly(sorted({step.day for step in steps} | {BAD}), promote="auto")
+        told = ctr_json("backfill", "--from", str(GOOD), "--to", str(BAD))
         return SimpleNamespace(
             champion_before=champion,
             champion=registry.champion(),
             steps=steps,
-            outcomes=outcomes,
+            told=told,
             stale=plan(lake()),
             decision=lake().record("decision", BAD),
         )

@@ -1,6 +1,9 @@
 """The days of the whole nightly runs, rows of the damaged one that would like to be more than text, and what a person does."""
 
 import csv
+import json
+import subprocess
+import sys
 import time
 from datetime import date, timedelta
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 from include.airflow_client import DAG_ID, AirflowClient
 from include.raw import Raw, day_folder
 from include.schemas import RAW_COLUMNS
+from include.settings import PROJECT
 
 FIRST = date(2023, 7, 10)
 HISTORY = 2
@@ -44,6 +48,14 @@ def remove_hostile_rows(day: date) -> None:
 
 def _hostile_file(day: date) -> str:
     return Raw().full(f"{day_folder(day)}/part-hostile.csv")
+
+
+def ctr_json(*arguments: str) -> Any:
+    """What a `ctr` command tells with --json; the test fails where the command does."""
+    command = [sys.executable, "-c", "from include.cli import app; app()", *arguments, "--json"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def run_of(airflow: AirflowClient, day: date) -> str:

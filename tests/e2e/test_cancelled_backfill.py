@@ -19,16 +19,20 @@ def cleared(airflow_server):
     dag = f"/dags/{DAG_ID}"
     paused = airflow.call("GET", dag)["is_paused"]
     airflow.call("PATCH", dag, json={"is_paused": True})
-    backfill = airflow.backfill(DAYS[0], DAYS[1], {"promote": "no"})
-    airflow.call("PUT", f"/backfills/{backfill}/cancel")
+    airflow.backfill(DAYS[0], DAYS[1], {"promote": "no"})
+    _cancel_open(airflow)
     cancelled = airflow.runs_of_days(*DAYS)
     for run in cancelled.values():
         airflow.call("POST", f"{dag}/dagRuns/{run.run_id}/clear", json={"dry_run": False})
     yield SimpleNamespace(airflow=airflow, cancelled=cancelled, queued=airflow.runs_of_days(*DAYS))
-    for open_one in airflow.call("GET", "/backfills", params={"dag_id": DAG_ID})["backfills"]:
-        if not open_one["completed_at"]:
-            airflow.call("PUT", f"/backfills/{open_one['id']}/cancel")
+    _cancel_open(airflow)
     airflow.call("PATCH", dag, json={"is_paused": paused})
+
+
+def _cancel_open(airflow):
+    for backfill in airflow.call("GET", "/backfills", params={"dag_id": DAG_ID})["backfills"]:
+        if not backfill["completed_at"]:
+            airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
 
 
 def test_a_cancelled_day_is_failed_without_a_failed_task(cleared):

@@ -72,8 +72,10 @@ def test_both_nights_have_a_report(nights):
 def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promoting(repaired):
     assert [(step.stage, step.day) for step in repaired.steps] == [(stage, GOOD) for stage in STAGES]
     assert repaired.steps[0].reasons == (f"raw/{GOOD} has changed since",)
-    assert {day: outcome.failures for day, outcome in repaired.outcomes.items()} == {GOOD: {}, BAD: {}}
-    assert repaired.stale == []
+    days = [(row["day"], row["run"], row["published"], row["promoted"]) for row in repaired.told["days"]]
+    assert days == [(str(day), "success", ", ".join(STAGES), False) for day in (GOOD, BAD)]
+    assert repaired.told["champion"] == repaired.told["champion_before"] == repaired.champion.version
+    assert repaired.stale == repaired.told["stale"] == []
     assert lake().manifest("logs", GOOD).rows_in == int(ROWS) + 100
     assert repaired.champion.version == repaired.champion_before.version
     assert repaired.decision["may_promote"] is False
