@@ -66,7 +66,7 @@ def validate_parameters(
     data_interval_start: datetime | None = None,
 ) -> str:
     """Fails where it is not known for which day the run is, or its parameters contradict each other; returns the log day."""
-    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=str(dag_run.run_type))
+    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=dag_run.run_type)
     return str(log_day(data_interval_start, params["day"]))
 
 

@@ -27,7 +27,7 @@ def rollback() -> str:
 
     context = get_current_context()
     dag, dag_run, params = context["dag"], context["dag_run"], context["params"]
-    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=str(dag_run.run_type))
+    refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=dag_run.run_type)
     by = dag_run.triggering_user_name or "ctr_rollback"
     champion = registry.rollback(params["to"], reason=params["reason"], by=by)
     return f"Version {champion.version} of {champion.log_day} is the champion again, by {by}: {params['reason']}."

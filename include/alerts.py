@@ -83,7 +83,10 @@ def notify(notice: Notice) -> None:
 def notice_of(context: "Context") -> Notice:
     """The notice of the failure in a callback's context."""
     dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
-    day = log_day_if_known(context.get("data_interval_start"), (context.get("params") or {}).get("day"))
+    explicit = (context.get("params") or {}).get("day")
+    if (run := context.get("dag_run")) and run.run_type == "backfill":
+        explicit = None  # it is refused for each day of its range
+    day = log_day_if_known(context.get("data_interval_start"), explicit)
     checks = error.checks if isinstance(error, DataQualityError) else ()
     return Notice(
         dag=dag,

@@ -23,17 +23,17 @@ def refuse_wrong_parameters(known: Collection[str], conf: Mapping[str, Any], run
     if unknown := sorted({*conf} - {*known}):
         raise InvalidInputError(
             f"There is no parameter {', '.join(map(repr, unknown))}: expected {', '.join(known)}. "
-            "Nothing was done; trigger the run again with the right name."
+            "Trigger it again with the right name."
         )
     if (day := conf.get("day")) is None:
         return
     if run_type == "backfill":
         raise InvalidInputError(
             f"A backfill takes its days from its range, and was given 'day' ({day}), which it would redo once for each of them. "
-            "Nothing was done; start the backfill again and leave 'day' empty."
+            "Start it again and leave 'day' empty."
         )
     if parse_day(day) >= (today := datetime.now(UTC).date()):
         raise InvalidInputError(
             f"The day {day} has not ended (it is {today} UTC), so that its log cannot be complete: expected an earlier 'day'. "
-            "Nothing was done; trigger the run again when the day is over."
+            "Trigger it again when the day is over."
         )

@@ -3,7 +3,7 @@
 from datetime import date
 
 _ADVICE = {
-    "validate_parameters": "Nothing was run, and nothing else of this run will be. Trigger it again as the error says.",
+    "validate_parameters": "Nothing was run.",
     "wait_for_raw": "The raw logs or the lake could not be read. Look at the last lines of the task's log; clear the task.",
     "check": "A check found data that must not be published; yesterday's tables and model stay in use. "
     "Look: ctr quality --day {day} --failed; ctr quarantine --day {day}. "

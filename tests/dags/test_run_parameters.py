@@ -2,11 +2,12 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from include.errors import InvalidInputError
-from include.run_parameters import refuse_wrong_parameters
 from include.settings import PROJECT
 
 TOMORROW = str(datetime.now(UTC).date() + timedelta(days=1))
@@ -61,10 +62,19 @@ def test_a_misspelt_version_rolls_nothing_back(database, home, caplog):
     assert "There is no parameter 'version': expected to, reason" in notices[0]
 
 
-def test_a_backfill_refuses_a_day_of_its_own():
+@pytest.mark.parametrize("run_type", ["backfill", "manual"])
+def test_a_backfill_refuses_a_day_and_a_manual_run_takes_it(run_type):
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(dag_folder=str(PROJECT / "dags" / "ctr_daily.py")).dags["ctr_daily"]
+    check = dag.get_task("validate_parameters").python_callable
+    # As a task gets it: a member of an enumeration, whose text is not its value.
+    dag_run = SimpleNamespace(run_type=DagRunType(run_type), conf={"day": "2023-07-17", "promote": "auto"})
+    if run_type == "manual":
+        assert check(dag, dag_run, dag_run.conf) == "2023-07-17"
+        return
     with pytest.raises(InvalidInputError, match=r"takes its days from its range.*leave 'day' empty"):
-        refuse_wrong_parameters(known=("day", "promote"), conf={"day": "2023-07-17"}, run_type="backfill")
-
-
-def test_what_the_form_sends_of_a_backfill_is_accepted():
-    refuse_wrong_parameters(known=("day", "promote"), conf={"day": None, "promote": "auto"}, run_type="backfill")
+        check(dag, dag_run, dag_run.conf, datetime(2023, 7, 16, tzinfo=UTC))
+    empty = {"day": None, "promote": "auto"}  # what the form sends
+    dag_run.conf = empty
+    assert check(dag, dag_run, empty, datetime(2023, 7, 16, tzinfo=UTC)) == "2023-07-16"

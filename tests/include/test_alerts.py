@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from include import alerts, webhook
 from include.alerts import notice_of, notice_of_wait, notify, notify_failure
@@ -149,6 +150,12 @@ def test_the_webhook_gets_one_message_that_slack_can_read(hook, caplog):
     ]
     assert "*Observed*\n3 rows" in [each["text"] for each in second["fields"]]
     assert len(caplog.records) == 1, "the log is told, and of no trouble"
+
+
+def test_a_refused_backfill_is_told_of_the_day_of_its_range():
+    given = context(task="validate_parameters", error=InvalidInputError("no"), day="2023-07-01")
+    notice = notice_of(given | {"dag_run": SimpleNamespace(run_type=DagRunType("backfill"))})
+    assert notice.title == "ctr_daily, 2023-07-14: validate_parameters failed"
 
 
 def test_a_check_of_a_whole_table_has_no_failing_rows(hook):
