@@ -261,7 +261,7 @@ def test_a_version_promoted_again_is_no_longer_told_as_taken_back(home: Path) ->
     assert registry.get(first.version).in_history
 
 
-def test_the_command_names_the_version_that_each_was_started_from(home: Path) -> None:
+def test_the_command_names_what_each_version_started_from(home: Path) -> None:
     register(home, day=16)
     register(home, content="b", base=1)
     rows = json.loads(CliRunner().invoke(cli, ["models", "--json"]).stdout)

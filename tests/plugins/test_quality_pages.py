@@ -222,7 +222,7 @@ def test_the_run_that_began_last_is_shown_whatever_day_it_is_of(store, records, 
     assert day_quality(store, records.history(), session, day(1)).run.run_id == later.run_id
 
 
-def test_the_page_of_rejected_rows_names_the_values_and_the_repair(store, client):
+def test_the_page_of_rejected_rows_names_values_and_repair(store, client):
     folder = Path(store.path(store.begin_staging("logs", day(0), "b"))) / "quarantine"
     folder.mkdir()
     row = {"source_file": "f", "raw": '{"user_id":"ann","scene":"home_<v2>"}', "reasons": ["unknown_scene"]}
