@@ -130,17 +130,9 @@ class AirflowClient:
         return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns", params=params)["dag_runs"])
 
     def runs_of_days(self, first: date, last: date) -> dict[date, Run]:
-        """Return the latest run of each log day from `first` to `last` that has one, as the project's pages know it.
-
-        They are asked since Airflow's own API does not tell to which backfill a run belongs.
-        """
-        answer = self._request("GET", "/ctr/api/runs", params={"first": str(first), "last": str(last)})
-        if answer.is_error:
-            raise CtrError(
-                f"The pages of Airflow at {self.url} did not tell the runs of {first} to {last}: expected status 200 from "
-                f"/ctr/api/runs, found {answer.status_code} {answer.text[:200]}. Is its plugin loaded ([core] plugins_folder)?"
-            )
-        return TypeAdapter(dict[date, Run]).validate_json(answer.content)
+        """Return the latest run of each log day from `first` to `last`, and of every other day with a run that has not ended."""
+        found = self._ask_pages("/runs", {"first": str(first), "last": str(last)})
+        return TypeAdapter(dict[date, Run]).validate_json(found)
 
     def free_cancelled(self, days: Collection[date]) -> list[str]:
         """Mark as failed the queued runs of these days that belong to a cancelled backfill, and return their ids.
@@ -148,15 +140,23 @@ class AirflowClient:
         Airflow would never start them, and a new backfill leaves out days whose run is queued. A pending teardown would keep
         the run's state as it is, so it is skipped first.
         """
-        if not days:
-            return []
-        runs = self.runs_of_days(min(days), max(days))
-        freed = [run for day, run in runs.items() if day in days and run.hindrance == "cancelled backfill"]
-        for run in freed:
-            path = f"/dags/{DAG_ID}/dagRuns/{run.run_id}"
+        stuck = TypeAdapter(dict[str, date]).validate_json(self._ask_pages("/runs/stuck", {}))
+        freed = [run_id for run_id, day in stuck.items() if day in days]
+        for run_id in freed:
+            path = f"/dags/{DAG_ID}/dagRuns/{run_id}"
             self.call("PATCH", f"{path}/taskInstances/{TEARDOWN}", json={"new_state": "skipped"})
             self.call("PATCH", path, json={"state": "failed"})
-        return [run.run_id for run in freed]
+        return freed
+
+    def _ask_pages(self, path: str, params: dict[str, str]) -> bytes:
+        """JSON of the project's pages, which know more of a run than Airflow's own API, such as its backfill."""
+        answer = self._request("GET", f"/ctr/api{path}", params=params)
+        if answer.is_error:
+            raise CtrError(
+                f"The pages of Airflow at {self.url} did not answer: expected status 200 from /ctr/api{path}, found "
+                f"{answer.status_code} {answer.text[:200]}. Next: is the project's plugin loaded ([core] plugins_folder)?"
+            )
+        return answer.content
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""

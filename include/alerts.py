@@ -112,7 +112,8 @@ def notice_of_wait(news: "News", context: "Context") -> Notice:
         next_step = "Nothing: its run goes on." if news.run_goes_on else f"Run the day: {rerun(day)}."
     else:
         title = State.WAITING if news.kind == "overdue" else State.NO_LOG
-        text, next_step = f"{describe_wait(wait)} {_WITHOUT_LOG}", without_log(day)
+        text = f"{describe_wait(wait)} {_WITHOUT_LOG}"
+        next_step = without_log(day, waiting=news.kind == "overdue")
     return Notice(
         dag=context["task"].dag_id,
         run=context["ti"].run_id,

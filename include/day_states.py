@@ -139,11 +139,11 @@ def rerun(day: date) -> str:
     return f"`ctr backfill --from {day} --to {day}`, or in Airflow Trigger, Single Run, with day = {day}"
 
 
-def without_log(day: date) -> str:
-    """What a person does about a log that is not there."""
+def without_log(day: date, *, waiting: bool) -> str:
+    """What a person does about a log that is not there, while its run waits for it or after."""
+    then = "its run goes on within a minute" if waiting else f"then run it: {rerun(day)}"
     return (
-        f"Deliver its files to {Raw().url}/{day_folder(day)}; where its run has ended, run it then: {rerun(day)}. "
-        f"If nothing was logged: CTR_EMPTY_DAYS={day}, and run it."
+        f"Deliver its files to `{Raw().url}/{day_folder(day)}`; {then}. If nothing was logged: `CTR_EMPTY_DAYS={day}`."
     )
 
 
@@ -151,7 +151,11 @@ def describe_wait(wait: Wait) -> str:
     """Since when, until when."""
     if wait.gave_up_at:
         return f"Its run waited from {_moment(wait.since)} until {_moment(wait.gave_up_at)} and was skipped."
-    return f"Expected by {_moment(wait.due)}; its run waits until {_moment(wait.until)}, then is skipped."
+    return f"{_expected(wait)} Its run waits until {_moment(wait.until)} and is skipped then."
+
+
+def _expected(wait: Wait) -> str:
+    return f"Expected by {_moment(wait.due)}."
 
 
 def _queued(known: Known, run: Run) -> DayState:
@@ -182,10 +186,10 @@ def _running(known: Known, run: Run) -> DayState:
         return DayState(
             day=known.day,
             state=State.WAITING,
-            detail=describe_wait(wait),
+            detail=_expected(wait),
             since=wait.since,
             until=wait.until,
-            next_step=without_log(known.day) if wait.notified_at else "",
+            next_step=without_log(known.day, waiting=True) if wait.notified_at else "",
         )
     if "ask_a_person" in busy and busy["ask_a_person"].state == "awaiting_input":
         asked = busy["ask_a_person"].start
@@ -243,16 +247,14 @@ def _at_rest(known: Known, now: datetime) -> DayState:
     day, wait = known.day, known.wait
     if not known.published and not known.has_log:
         if wait and not wait.gave_up_at and known.run is None and now < wait.until:
-            return DayState(
-                day=day, state=State.WAITING, detail=describe_wait(wait), since=wait.since, until=wait.until
-            )
+            return DayState(day=day, state=State.WAITING, detail=_expected(wait), since=wait.since, until=wait.until)
         detail = describe_wait(wait) if wait and wait.gave_up_at else "No run has waited for it until its end."
         return DayState(
             day=day,
             state=State.NO_LOG,
             detail=detail,
             since=wait.gave_up_at if wait else None,
-            next_step=without_log(day),
+            next_step=without_log(day, waiting=False),
             needs_person=True,
         )
     if known.run is None and known.failed_stage:
@@ -295,7 +297,7 @@ def _judged(known: Known) -> DayState:
         why = {None: "not decided yet", "timeout": "nobody decided in time", "gate": unasked}.get(
             by, f"{by} kept the champion"
         )
-        detail = f"{_reasons(known)}; {why}"
+        detail = f"{_reasons(known)} Not promoted: {why}."
         return DayState(day=known.day, state=State.HELD, detail=detail, next_step=overrule)
     return DayState(day=known.day, state=State.REJECTED, detail=_reasons(known), next_step=overrule)
 

@@ -96,9 +96,8 @@ def run_days(
     open_days = {day for span in airflow.open_backfills() for day in span}
     span = sorted({*days, *open_days})
     runs = airflow.runs_of_days(span[0], span[-1])
-    stuck = [day for day in span if day in runs and runs[day].hindrance == "cancelled backfill"]
-    airflow.free_cancelled(stuck)
-    under_way = [day for day in span if day in runs and day not in stuck and not _ended(runs[day])]
+    airflow.free_cancelled(span)
+    under_way = [day for day in span if day in runs and _goes_on(runs[day])]
     outcomes: dict[date, Outcome] = {}
     if under_way:
         out.print(Text(f"Under way already, and waited for: {', '.join(map(str, under_way))}", style="bold"))
@@ -130,6 +129,10 @@ def usual_seconds(runs: Mapping[date, Run]) -> float | None:
 
 def _ended(run: Run) -> bool:
     return run.state in ("success", "failed")
+
+
+def _goes_on(run: Run) -> bool:
+    return not _ended(run) and run.hindrance != "cancelled backfill"
 
 
 def _is_of(run: Run, begun: datetime | None) -> bool:

@@ -29,8 +29,10 @@ def status(as_json: JsonFlag = False) -> None:
     from include.outdated import outdated_champion, sentence
 
     store = lake()
-    days, steps = known_days(store), plan(store)
-    found = states(store, days, _runs(days), steps)
+    known, steps = known_days(store), plan(store)
+    runs = _runs(known)
+    days = sorted({*known, *(day for day, run in runs.items() if run.state in ("queued", "running"))})
+    found = states(store, days, runs, steps)
     rows = [_row(day_status(store, day), found[day], [s for s in steps if s.day == day], as_json) for day in days]
     show_rows(
         rows, title=f"Days in {store.url}", as_json=as_json, empty="No day yet: `ctr sample` writes some raw logs."

@@ -164,8 +164,14 @@ def lake_days(
 def day_runs(
     session: SessionDep, first: Day, last: Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
 ) -> dict[date, Run]:
-    """The latest run of each log day from `first` to `last` that has one."""
-    return runs.latest_runs(session, list(days_between(first, last)))
+    """The latest run of each log day from `first` to `last`, and of every other day with a run that has not ended."""
+    return runs.latest_runs(session, {*days_between(first, last), *runs.unfinished_days(session)})
+
+
+@api.get("/runs/stuck")
+def stuck_runs(session: SessionDep) -> dict[str, date]:
+    """The queued runs of cancelled backfills, which Airflow never starts, by run id with their log day."""
+    return runs.stuck_runs(session)
 
 
 # The pages, each of the JSON above it

@@ -12,7 +12,7 @@ from include.day_status import day_status, known_days
 from include.lake import Lake
 from include.runs import Run
 from plugins.pages.planner import Planner
-from plugins.pages.runs import days_under_way, latest_runs
+from plugins.pages.runs import days_under_way, latest_runs, unfinished_days
 
 COUNTS = ("raw_files", "logs", "quarantined", "users", "items", "training")
 """Numbers of `day_status` that the page shows, in its order."""
@@ -57,7 +57,7 @@ class Days(BaseModel):
 
 def days_of(store: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
     """`count` days up to `until` (the newest known one, if not given)."""
-    known = known_days(store)
+    known = sorted({*known_days(store), *unfinished_days(session)})
     chosen = [day for day in known if until is None or day <= until]
     shown = chosen[::-1][:count]
     plan = planner.plan()

@@ -1,6 +1,6 @@
 """The runs of `ctr_daily` by log day, from Airflow's database: their state, the tasks, what keeps a queued one waiting."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from airflow.models.backfill import Backfill
@@ -33,13 +33,27 @@ def latest_runs(session: Session, days: Collection[date]) -> dict[date, Run]:
     return {day: _run(run, tasks.get(run.run_id, []), hindered.get(run.run_id)) for day, run in rows.items()}
 
 
+def unfinished_days(session: Session) -> set[date]:
+    """The log days of which a run is queued or running."""
+    return {day for run in _unfinished(session) if (day := run_day(run))}
+
+
 def days_under_way(session: Session) -> set[date]:
     """The log days of which a run is running, or is queued and will start."""
-    query = select(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.state.in_(("queued", "running")))
-    found = session.scalars(query).all()
-    hindered = _hindered(session, [run for run in found if run.state == "queued"])
-    days = (run_day(run) for run in found if hindered.get(run.run_id) != "cancelled backfill")
-    return {day for day in days if day}
+    stuck = stuck_runs(session)
+    return {day for run in _unfinished(session) if run.run_id not in stuck and (day := run_day(run))}
+
+
+def stuck_runs(session: Session) -> dict[str, date]:
+    """The queued runs of cancelled backfills, which Airflow never starts, by run id with their log day."""
+    queued = [run for run in _unfinished(session) if run.state == "queued"]
+    hindered = _hindered(session, queued)
+    stuck = (run for run in queued if hindered.get(run.run_id) == "cancelled backfill")
+    return {run.run_id: day for run in stuck if (day := run_day(run))}
+
+
+def _unfinished(session: Session) -> Sequence[DagRun]:
+    return session.scalars(select(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.state.in_(("queued", "running")))).all()
 
 
 def day_of_run(session: Session, dag_id: str, run_id: str) -> date | None:

@@ -48,6 +48,8 @@ class Airflow:
         url = urlsplit(path.removeprefix("/api/v2"))
         if url.path == "/ctr/api/runs":
             return 200, self._look()
+        if url.path == "/ctr/api/runs/stuck":
+            return 200, {self.runs[day]["run_id"]: str(day) for day in self._stuck()}
         if method == "PATCH" and "/taskInstances/" not in url.path and "/dagRuns/" in url.path:
             day = next(day for day, run in self.runs.items() if url.path.endswith(run["run_id"]))
             self.runs[day] |= {"state": body["state"], "end": self.now()}
@@ -64,7 +66,7 @@ class Airflow:
         self.cancelled = set(self.runs)
 
     def _look(self) -> dict[str, Any]:
-        stuck = {day for day, run in self.runs.items() if run["state"] == "queued" and day in self.cancelled}
+        stuck = self._stuck()
         seen = {
             str(day): run | {"hindrance": "cancelled backfill" if day in stuck else None}
             for day, run in self.runs.items()
@@ -75,6 +77,9 @@ class Airflow:
             begins = run["state"] == "queued"
             run |= {"state": "running", "start": self.now()} if begins else {"state": "success", "end": self.now()}
         return seen
+
+    def _stuck(self) -> set[date]:
+        return {day for day, run in self.runs.items() if run["state"] == "queued" and day in self.cancelled}
 
     def _open(self, first: date, last: date, conf: dict[str, Any]) -> dict[str, Any]:
         span = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf}

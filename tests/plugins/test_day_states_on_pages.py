@@ -131,3 +131,19 @@ def test_a_failed_run_is_headed_by_its_stage(client, write, run, task):
     page = client.get(f"/quality/day?day={DAY}").text
     assert f"{DAY} stopped at its <em>logs</em>" in page
     assert f"ctr quality --day {DAY} --failed" in page
+
+
+def test_a_day_of_which_only_a_queued_run_is_known_is_listed(client, run, backfill):
+    deliver(DAY - timedelta(days=10))
+    run(DAY, "queued", backfill_id=backfill())
+    assert state_on_days(client)["state"] == "queued behind a cancelled backfill"
+    asked = str(DAY - timedelta(days=10))
+    assert str(DAY) in client.get("/api/runs", params={"first": asked, "last": asked}).json()
+
+
+def test_a_stuck_run_is_found_behind_a_later_run_of_its_day(client, run, backfill):
+    stuck = run(DAY, "queued", backfill_id=backfill())
+    values = {"run_type": "manual", "logical_date": None, "data_interval": None, "conf": {"day": str(DAY)}}
+    run(DAY, "running", run_id="manual__1", start_date=datetime.now(UTC) + timedelta(hours=1), **values)
+    assert client.get("/api/runs/stuck").json() == {stuck.run_id: str(DAY)}
+    assert state_on_days(client)["state"] == "running"
