@@ -22,8 +22,8 @@ demo: setup ## Ten days of logs, a history load and three nightly runs through A
 demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red check, and what it did not change
 	@$(BIN)/ctr demo --data $(DATA) --bad-day
 
-ui: setup ## Open Airflow's UI on what the demo left (Ctrl-C stops it)
-	@$(BIN)/ctr ui --data $(DATA)
+ui: setup ## Open Airflow's UI on what the demo left (PORT=8081 for another port; Ctrl-C stops it)
+	@$(BIN)/ctr ui --data $(DATA) $(if $(PORT),--port $(PORT))
 
 secrets: ## Generate the stack's secrets that are missing, into secrets/
 	@tools/secrets.sh
@@ -47,7 +47,7 @@ test-quick: setup ## The tests that need no Spark, Airflow or service and do not
 	@$(BIN)/pytest -m "not (long or slow or services)" $(addprefix --ignore=tests/,$(NOT_QUICK)) $(ARGS)
 
 # Days and nights on a cluster take minutes each: pytest leaves those marked `slow` out unless asked, as here.
-test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow on PostgreSQL, the Docker stack; property tests try more examples
+test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow and its PostgreSQL, the Docker stack; property tests try more examples
 	@tools/setup.sh --tests && HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 0 -m "services or hypothesis" $(ARGS)
 
 lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock

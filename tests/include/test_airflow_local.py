@@ -1,18 +1,24 @@
 """Who runs Airflow on a home, and what is refused before anything is started."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
 
 from include import airflow_local
+from include import supervisor as supervisor_module
 from include.airflow_local import Instance
 from include.cli import cli
 from include.errors import CtrError, InvalidInputError
 from include.settings import PROJECT, settings
+from include.supervisor import Component
 
 HOLD = """
 from datetime import UTC, datetime
@@ -90,3 +96,45 @@ def test_a_database_of_ones_own_is_used(home, monkeypatch):
     url = airflow_local.environment(own)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     assert url == "postgresql+psycopg2://db.example/airflow"
     assert not (home / "airflow/secrets/postgres_password").exists()
+
+
+@pytest.fixture
+def started(home, monkeypatch):
+    """Lets `airflow_local.running` start a program in the place of Airflow; returns its process ids."""
+
+    def start(script: str) -> Callable[[], list[int]]:
+        kept = []
+
+        def instead(_own, supervisor, _file):
+            component = Component("scheduler", ["sh", "-c", script], os.environ, home / "scheduler.log")
+            supervisor.start(component)
+            supervisor.watch()
+            kept.append(supervisor)
+
+        monkeypatch.setattr(airflow_local, "_start", instead)
+        return lambda: kept[0].pids("scheduler")
+
+    monkeypatch.setattr(supervisor_module, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(supervisor_module, "_LONGEST_PAUSE_SECONDS", 0)
+    return start
+
+
+def test_a_process_that_keeps_ending_ends_the_command_with_its_log(started):
+    pids = started("echo why it ends; exit 3")
+    ended = pytest.raises(CtrError, match=r"scheduler ended with status 3, after 5 restarts(.|\n)*why it ends\nNext: ")
+    with ended, airflow_local.running():
+        time.sleep(30)
+    assert pids() == []
+    assert airflow_local.instance() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_stops_airflow_first(started, number):
+    pids, before = started("exec sleep 60"), signal.getsignal(number)
+    ended = pytest.raises(SystemExit, match=str(128 + number))
+    with ended, airflow_local.running():
+        assert len(pids()) == 1
+        os.kill(os.getpid(), number)
+        time.sleep(30)
+    assert pids() == []
+    assert signal.getsignal(number) == before

@@ -16,8 +16,9 @@ import pytest
 from environment import environment
 from real_services import wait_for
 
-from include import airflow_local
+from include import airflow_client, airflow_local
 from include.airflow_client import DAG_ID, AirflowClient
+from include.errors import CtrError
 from include.settings import PROJECT
 
 pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.file_order, pytest.mark.timeout(600)]
@@ -47,6 +48,11 @@ class Ui:
                 if name in " ".join(one.cmdline()):
                     found.append(one)
         return found
+
+    def answers(self, url: str) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(url, trust_env=False).is_success
+        return False
 
     def stop(self) -> None:
         self.process.terminate()
@@ -182,12 +188,16 @@ def test_a_second_command_on_the_home_says_who_runs_airflow(ui, airflow):
 
 
 @pytest.mark.slow
-def test_an_attached_command_tells_that_the_holder_has_ended(ui, airflow, monkeypatch):
-    """And after a kill -9 the next start ends what is left, and goes on with the same database."""
+def test_a_kill_of_ctr_ui_is_told_and_the_next_start_goes_on(ui, airflow, monkeypatch):
     runs = len(airflow.runs())
     left = psutil.Process(ui.process.pid).children(recursive=True)
-    ui.process.kill()
-    ui.process.wait()
+    monkeypatch.setattr(airflow_client, "_RESTART_TRIES", 0)
+    ended = pytest.raises(CtrError, match=r"has ended with the process that ran it.*Next: repeat the command")
+    with ended, airflow_local.connected() as attached:
+        ui.process.kill()
+        ui.process.wait()
+        wait_for(lambda: not ui.answers(attached.url), 30, "the api-server did not end")
+        attached.runs()
     assert airflow_local.connect() is None
     with airflow_local.running() as again:
         assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in left)
