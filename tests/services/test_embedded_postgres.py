@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
@@ -95,7 +96,8 @@ def test_it_is_closed_to_strangers(database):
     postgres = database.start()
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         ask(postgres, "SELECT 1", password="guessed")
-    assert {each.laddr.ip for each in database.process.net_connections()} == {"127.0.0.1"}
+    port = urlsplit(postgres.url).port
+    assert {each.laddr.ip for each in psutil.net_connections() if each.laddr[1:] == (port,)} == {"127.0.0.1"}
     assert (database.folder / "postgres").stat().st_mode & 0o077 == 0
 
 
