@@ -1,8 +1,7 @@
 """Real services on this machine for tests, started by tools/hdfs.sh and tools/spark-cluster.sh, and lakes compared row by row."""
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -104,12 +103,3 @@ def differing_tables(one: Lake, other: Lake, days: list[date]) -> list[str]:
                 odd = next(iter(set(expected) ^ set(found)), "the same rows, another number of times")
                 differ.append(f"{table} {day}: {len(expected)} rows and {len(found)}; for example {odd[:300]}")
     return differ + [f"{table} is empty" for table, count in seen.items() if not count and table not in _MAY_BE_EMPTY]
-
-
-def wait_for(what: Callable[[], bool], seconds: float, message: str) -> None:
-    """Polls until something is so; fails with the message where it is not so in time."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            raise AssertionError(message)
-        time.sleep(0.2)

@@ -6,7 +6,8 @@ from datetime import timedelta
 import psutil
 import pytest
 from environment import environment
-from real_services import FIRST, differing_tables, wait_for
+from real_services import FIRST, differing_tables
+from waiting import wait_for
 
 from include import airflow_local, demo, registry
 from include.airflow_client import DAG_ID

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 from environment import environment
-from real_services import wait_for
+from waiting import wait_for
 
 from include import airflow_client, airflow_local
 from include.airflow_client import DAG_ID, AirflowClient

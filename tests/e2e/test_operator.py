@@ -1,0 +1,203 @@
+"""An operator's bad day, in a real browser: a corrected log, a late file, a backfill that is killed, cancelled, begun anew.
+
+Meanwhile the schedule's own run of yesterday waits for its log, and three clients poll. Takes a quarter of an hour.
+"""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+import pandas as pd
+import psutil
+import pytest
+from e2e_days import ctr_json
+from environment import environment
+from playwright.sync_api import expect, sync_playwright
+from waiting import wait_for
+
+from include import airflow_local, registry
+from include.airflow_client import DAG_ID, AirflowClient
+from include.backfill import plan
+from include.demo import ctr
+from include.lake import lake
+from include.outdated import outdated_champion
+from include.raw import Raw, day_folder
+from include.settings import PROJECT, settings
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(5400),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tools/setup.sh --tests installs it."),
+]
+HISTORY, ROWS, LATE_ROWS = 8, 1500, 100
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+"""The day that the schedule runs as soon as the DAG is not paused."""
+NIGHTS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1)]
+FIRST = NIGHTS[0] - timedelta(days=HISTORY)
+SETTINGS = {
+    "CTR_MODEL": "ple",
+    "CTR_GATE_POLICY": str(PROJECT / "include/policies/gate-small.yaml"),
+    "CTR_BOOTSTRAP_RESAMPLES": "200",
+    "CTR_RAW_WAIT_SECONDS": "7200",
+    "CTR_APPROVAL_SECONDS": "5",
+}
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory) -> Iterator[AirflowClient]:
+    """Eight days of history and three nights with promoted models; yesterday's log has not come."""
+    home = tmp_path_factory.mktemp("home")
+    with environment({"CTR_HOME": str(home), **SETTINGS}):
+        days = (YESTERDAY - FIRST).days + 1
+        ctr("sample", "--from", str(FIRST), "--days", str(days), "--rows-per-day", str(ROWS))
+        raw_folder(YESTERDAY).rename(home / "held")
+        ctr("history", "--from", str(FIRST), "--to", str(NIGHTS[0] - timedelta(days=1)))
+        with airflow_local.running() as client:
+            ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]), "--promote", "yes")
+            last = lake().record("train", NIGHTS[-1])["version"]
+            if registry.champion().version != last:  # so few rows do not always prove enough
+                ctr("promote", str(last))
+            yield client
+
+
+def raw_folder(day: date) -> Path:
+    return Path(Raw().full(day_folder(day)))
+
+
+def raw_rows(day: date) -> pd.DataFrame:
+    files = sorted(raw_folder(day).glob("*.csv*"))
+    return pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files], ignore_index=True)
+
+
+def correct_labels(day: date) -> None:
+    """Delivers the day again with other labels in every fifth row."""
+    rows = raw_rows(day)
+    wrong = rows.index % 5 == 0
+    rows.loc[wrong, "label"] = rows.loc[wrong, "label"].map({"0": "1", "1": "0"})
+    for file in raw_folder(day).glob("*.csv*"):
+        file.unlink()
+    rows.to_csv(raw_folder(day) / "part-corrected.csv", index=False)
+
+
+def deliver_late(day: date) -> None:
+    """Delivers one more file of the day, of rows that it does not have."""
+    rows = raw_rows(day).head(LATE_ROWS)
+    rows.assign(user_id="late-" + rows["user_id"]).to_csv(raw_folder(day) / "part-late.csv", index=False)
+
+
+@contextmanager
+def polled(airflow: AirflowClient) -> Iterator[list[str]]:
+    """Three clients that ask for the DAG, its runs and the page of days; yields what they were refused."""
+    stop, refused = Event(), list[str]()
+
+    def poll(path: str) -> None:
+        with httpx.Client(base_url=airflow.url, headers=dict(airflow._http.headers), timeout=60) as client:
+            while not stop.wait(1):
+                with suppress(httpx.TransportError):  # while the api-server is restarted
+                    answer = client.get(path)
+                    if answer.is_error:
+                        refused.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+
+    paths = (f"/api/v2/dags/{DAG_ID}", f"/api/v2/dags/{DAG_ID}/dagRuns", "/ctr/api/days")
+    threads = [Thread(target=poll, args=[path]) for path in paths]
+    for thread in threads:
+        thread.start()
+    try:
+        yield refused
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def schedulers() -> list[psutil.Process]:
+    """The schedulers below this process, without the workers that they have forked."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "airflow scheduler" in " ".join(each.cmdline()) and each.parent() == psutil.Process():
+                found.append(each)
+    return found
+
+
+def ask_for_backfill(airflow: AirflowClient, first: date, last: date, screenshot: Path) -> None:
+    """Fills in Airflow's own form as docs/operations.md says, and sends it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_context(
+            base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC"
+        ).new_page()
+        page.goto("/")
+        page.locator("input[name=username]").fill("admin")
+        page.locator("input[name=password]").fill(airflow_local.password())
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "login" not in url)
+        page.goto(f"/dags/{DAG_ID}")
+        page.get_by_role("button", name="Trigger").first.click()
+        page.get_by_text("Run this Dag for a range of dates").click()
+        for field, day in zip(page.locator("input[type=date]").all(), (first, last), strict=False):
+            field.fill(str(day))
+        page.get_by_text("All Runs", exact=True).click()
+        page.get_by_text("Override parameters on existing runs").click()
+        page.screenshot(path=screenshot)
+        expect(page.get_by_text(f"{(last - first).days + 1} runs will be triggered.")).to_be_visible()
+        page.get_by_role("button", name="Run Backfill").click()
+        expect(page.get_by_text("Backfill generated")).to_be_visible(timeout=60_000)
+        browser.close()
+
+
+def state_of(airflow: AirflowClient, day: date) -> str:
+    run = airflow.runs_of_days(day, day).get(day)
+    return run.state if run else "none"
+
+
+def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, tmp_path):
+    before = registry.champion()
+    assert before.log_day == NIGHTS[-1]
+    correct_labels(NIGHTS[0])
+    deliver_late(NIGHTS[1])
+    with polled(airflow) as refused:
+        ask_for_backfill(airflow, NIGHTS[0], NIGHTS[-1], tmp_path / "form.png")
+        wait_for(lambda: state_of(airflow, NIGHTS[0]) == "running", 1800, f"the run of {NIGHTS[0]}")
+        assert state_of(airflow, YESTERDAY) == "running", "the schedule's night waits for its log meanwhile"
+        (scheduler,) = schedulers()
+        os.kill(scheduler.pid, signal.SIGKILL)
+        wait_for(lambda: [each.pid for each in schedulers()] not in ([], [scheduler.pid]), 1800, "another scheduler")
+        wait_for(lambda: state_of(airflow, NIGHTS[1]) == "running", 1800, f"the run of {NIGHTS[1]}")
+        (backfill,) = [each for each in airflow._open() if not each["completed_at"]]
+        airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+        wait_for(lambda: state_of(airflow, NIGHTS[1]) != "running", 1800, f"the end of the run of {NIGHTS[1]}")
+        cancelled = airflow.runs_of_days(NIGHTS[-1], NIGHTS[-1])[NIGHTS[-1]]
+        airflow.call("POST", f"/dags/{DAG_ID}/dagRuns/{cancelled.run_id}/clear", json={"dry_run": False})
+        states = {row["day"]: row["state"]["state"] for row in ctr_json("status")}
+        assert states[str(NIGHTS[-1])] == "queued behind a cancelled backfill"
+        assert states[str(YESTERDAY)] == "waiting for its log"
+        told = ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]))
+    assert refused == []
+    assert len(schedulers()) == 1
+    assert [row["run"] for row in told["days"]] == ["success"] * 3
+    assert told["stale"] == []
+    assert plan(lake()) == []
+    for day, rows in ((NIGHTS[0], ROWS), (NIGHTS[1], ROWS + LATE_ROWS), (NIGHTS[2], ROWS)):
+        tables = lake().manifest("logs", day).tables
+        assert tables["logs"].rows + tables["quarantine"].rows == len(raw_rows(day)) == rows
+        assert lake().manifest("training", day).tables["training"].rows == tables["logs"].rows
+    assert registry.champion() == before
+    version, replaced = outdated_champion(lake())
+    assert (version.version, set(replaced)) == (before.version, {*NIGHTS[:-1]})
+
+    (settings().home / "held").rename(raw_folder(YESTERDAY))
+    wait_for(lambda: state_of(airflow, YESTERDAY) in ("success", "failed"), 1800, "the schedule's night")
+    champion = registry.champion()
+    assert champion.log_day == YESTERDAY, lake().record("decision", YESTERDAY)["reasons"]
+    assert outdated_champion(lake()) is None
+    assert champion.base_version != before.version
+    ctr("reproduce", str(champion.version))
