@@ -141,10 +141,10 @@ def rerun(day: date) -> str:
 
 def without_log(day: date, *, waiting: bool) -> str:
     """What a person does about a log that is not there, while its run waits for it or after."""
-    then = "its run goes on within a minute" if waiting else f"then run it: {rerun(day)}"
-    return (
-        f"Deliver its files to `{Raw().url}/{day_folder(day)}`; {then}. If nothing was logged: `CTR_EMPTY_DAYS={day}`."
-    )
+    here, empty = f"`{Raw().url}/{day_folder(day)}`", f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
+    if waiting:
+        return f"Deliver its files to {here}; its run goes on within a minute. {empty}."
+    return f"Deliver its files to {here}, then run it: {rerun(day)}. {empty} first."
 
 
 def describe_wait(wait: Wait) -> str:
