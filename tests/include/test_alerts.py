@@ -289,7 +289,7 @@ WAIT = Wait(
         ("came", "its log has come", "The log of 2023-07-14 has come", "ctr backfill --from 2023-07-14"),
     ],
 )
-def test_a_missing_log_and_its_arrival_are_notices_that_are_no_failures(hook, caplog, kind, title, text, advice):
+def test_a_missing_log_and_its_arrival_are_told_as_warnings(hook, caplog, kind, title, text, advice):
     got = hook()
     wait = WAIT.model_copy(update={"gave_up_at": WAIT.until}) if kind == "missing" else WAIT
     notify(notice_of_wait(News(DAY, kind, wait), context("wait_for_raw")))

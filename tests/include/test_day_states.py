@@ -65,7 +65,7 @@ def test_a_day_has_the_state_that_follows_from_what_is_known(found, state, needs
     assert bool(told.next_step) or not needs_person
 
 
-def test_a_day_without_a_log_says_how_long_was_waited_and_what_to_do():
+def test_a_day_without_a_log_says_the_wait_and_what_to_do():
     told = state_of(lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), NOW)
     assert "waited from 2023-07-18 00:00 UTC until 2023-07-18 06:00 UTC and was skipped" in told.detail
     for way in (f"date={DAY}", f"ctr backfill --from {DAY} --to {DAY}", f"CTR_EMPTY_DAYS={DAY}"):

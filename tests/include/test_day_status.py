@@ -165,7 +165,7 @@ def airflow(monkeypatch):
 
 
 @pytest.mark.usefixtures("store", "airflow")
-def test_status_tells_the_state_from_airflows_runs_and_the_way_out():
+def test_status_tells_the_state_of_airflows_runs_and_the_way_out():
     (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
     assert row["state"]["state"] == "queued behind a cancelled backfill"
     told = CliRunner().invoke(cli, ["status"]).stdout
@@ -173,7 +173,7 @@ def test_status_tells_the_state_from_airflows_runs_and_the_way_out():
 
 
 @pytest.mark.usefixtures("store")
-def test_status_without_airflow_says_so_and_tells_what_the_lake_knows(monkeypatch):
+def test_status_without_airflow_tells_what_the_lake_knows(monkeypatch):
     monkeypatch.setattr(airflow_local, "connect", lambda: None)
     told = CliRunner().invoke(cli, ["status"])
     assert "from the lake alone" in " ".join(told.stderr.split())

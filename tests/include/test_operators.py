@@ -122,7 +122,7 @@ def wait_for_raw(tmp_path, monkeypatch):
     return look
 
 
-def test_a_run_without_a_log_leaves_its_slot_and_tells_once_that_it_is_overdue(wait_for_raw, caplog):
+def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, caplog):
     with pytest.raises(AirflowRescheduleException):
         wait_for_raw(3600)
     with pytest.raises(AirflowRescheduleException):

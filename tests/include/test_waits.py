@@ -74,13 +74,13 @@ def test_a_log_that_is_there_at_once_leaves_no_record(night):
     assert waits.wait_of(lake(), DAY) is None
 
 
-def test_a_wait_that_ends_before_the_log_is_due_is_told_at_its_end(night):
+def test_a_wait_that_ends_before_the_due_time_is_told_at_its_end(night):
     night.look(0, first=True)
     night.give_up(0.5)
     assert night.told == [(DAY, "missing", False)]
 
 
-def test_giving_up_tells_nothing_twice_and_neither_does_another_run(night):
+def test_neither_giving_up_nor_another_run_tells_it_twice(night):
     night.look(2, first=True)
     night.give_up(6)
     night.look(30, first=True)
@@ -90,7 +90,7 @@ def test_giving_up_tells_nothing_twice_and_neither_does_another_run(night):
     assert (wait.since, wait.gave_up_at) == (MIDNIGHT + timedelta(hours=30), MIDNIGHT + timedelta(hours=36))
 
 
-def test_the_next_run_tells_of_a_log_that_came_after_its_run_gave_up(night):
+def test_the_next_run_tells_of_a_log_that_came_later(night):
     night.look(0, first=True)
     night.give_up(6)
     tomorrow = DAY + timedelta(days=1)
@@ -109,7 +109,7 @@ def test_a_day_declared_empty_is_no_arrival(night, monkeypatch):
     assert [kind for _, kind, _ in night.told] == ["overdue"]
 
 
-def test_a_notice_that_was_not_handed_over_is_told_by_the_next_look(night):
+def test_a_notice_that_was_not_handed_over_is_told_again(night):
     night.at(2)
     with pytest.raises(KeyboardInterrupt):
         waits.look(lake(), DAY, lambda _: (_ for _ in ()).throw(KeyboardInterrupt), first=True)
@@ -123,7 +123,7 @@ def test_the_record_says_until_when_the_run_waits(night):
     assert (wait.due, wait.until) == (MIDNIGHT + timedelta(hours=2), MIDNIGHT + timedelta(hours=6.5))
 
 
-def test_a_day_that_was_waited_for_is_known_and_is_no_day_of_the_log(night):
+def test_a_day_waited_for_is_known_but_no_day_of_the_log(night):
     deliver()
     far = date(2026, 1, 1)
     night.look(24 * 900, far, first=True)

@@ -117,7 +117,7 @@ def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, list
     assert ("ingest_logs" in row["state"]["detail"]) != listed
 
 
-def test_a_failed_check_stays_the_headline_until_the_day_is_run_again(client, store, write, run):
+def test_a_failed_check_is_no_headline_once_the_day_is_cleared(client, store, write, run):
     write("logs", DAY, check(ok=False))
     one = run(DAY, "failed")
     assert f"{DAY}: cancelled" in client.get(f"/quality/day?day={DAY}").text, "no task of the run failed"
