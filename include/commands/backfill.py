@@ -167,7 +167,7 @@ def _range(store: "Lake", first: str, last: str, steps: "list[Redo]") -> list[da
 def _announce(request: "Request", steps: "list[Redo]") -> None:
     days = request.days
     rows = [_row(day, found) for day in days if (found := [step for step in steps if step.day == day])]
-    show_rows(rows, title="Stale or missing among these days", as_json=False, empty="None of these days is stale.")
+    show_rows(rows, title="Stale or missing among these days", as_json=False, empty="Nothing that is published of these days is stale.")
     given = ", ".join(f"{name}={value}" for name, value in request.conf.items())
     out.print(f"Runs of {counted(len(days), 'day')}, {days[0]} to {days[-1]}, with {given}.", highlight=False)
     if request.begun:
