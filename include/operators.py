@@ -238,10 +238,10 @@ class TrainOperator(TrainingOperator):
 
         store = lake()
         found = outdated_champion(store)
-        if found and not found[0].outdated_told_at:
+        if found and not found[0].outdated_notified_at:
             train = store.record("train", self.log_day()) or {}
             notify(notice_of_outdated(*found, self.log_day(), train.get("base_version"), context))
-            registry.set_outdated_told(found[0].version)
+            registry.set_outdated_notified(found[0].version)
         return result
 
 

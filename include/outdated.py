@@ -48,7 +48,7 @@ def outdated_versions(store: Lake, known: Sequence[ModelVersion]) -> dict[int, R
     found: dict[int, ReplacedDays] = {}
     for version in sorted(known, key=lambda each: each.version):
         replaced = dict(found.get(version.base_version or 0, {}))
-        for day, build in version.learnt.items():
+        for day, build in version.builds.items():
             now = current_build(day)
             if now not in (None, build) and (differs := share(day, build, now)) > settings().outdated_share:
                 replaced[day] = differs
@@ -75,7 +75,7 @@ def outdated_champion(store: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
     return (champion, outdated[champion.version]) if champion and champion.version in outdated else None
 
 
-def learnt_from(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
+def trained_on(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
     """Return the versions that learnt any of these days, themselves or through the version that they continue, oldest first."""
     found = [each for each in known if any(each.trained_from <= day <= each.trained_through for day in days)]
     return sorted(found, key=lambda version: version.version)

@@ -35,7 +35,7 @@ class ModelVersion:
     """One registered model: what it was trained on, what the gate said, and whether it was ever in use.
 
     `log_day` is the day whose run trained it; `trained_from`..`trained_through` the days of its training rows, both
-    included; `base_version` the version it was warm-started from, `learnt` the build of the training rows of each day that it
+    included; `base_version` the version it was warm-started from, `builds` the build of the training rows of each day that it
     learnt itself; times are ISO 8601, UTC.
     """
 
@@ -45,7 +45,7 @@ class ModelVersion:
     trained_from: date
     trained_through: date
     base_version: int | None
-    learnt: dict[date, str]
+    builds: dict[date, str]
     content_hash: str
     verdict: str | None
     promoted_at: str | None
@@ -55,7 +55,7 @@ class ModelVersion:
     rolled_back_by: str | None
     rolled_back_reason: str | None
     pruned_at: str | None
-    outdated_told_at: str | None
+    outdated_notified_at: str | None
     aliases: tuple[str, ...]
     created_at: str
 
@@ -72,7 +72,7 @@ def register(
     trained_from: date,
     trained_through: date,
     base_version: int | None,
-    learnt: dict[date, str],
+    builds: dict[date, str],
     content_hash: str,
     metrics: dict[str, float],
     params: dict[str, str],
@@ -89,7 +89,7 @@ def register(
                 "log_day": str(log_day),
                 "trained_from": str(trained_from),
                 "trained_through": str(trained_through),
-                "learnt": json.dumps({str(day): build for day, build in learnt.items()}),
+                "builds": json.dumps({str(day): build for day, build in builds.items()}),
                 "content_hash": content_hash,
             }
             if base_version is not None:
@@ -254,9 +254,9 @@ def set_verdict(version: int, verdict: str) -> None:
     store.set_tags(version, verdict=verdict)
 
 
-def set_outdated_told(version: int) -> None:
-    """Tags a version as one of which it was told that it is outdated."""
-    store.set_tags(version, outdated_told_at=_now())
+def set_outdated_notified(version: int) -> None:
+    """Tag a version as one for which the notice that it is outdated was sent."""
+    store.set_tags(version, outdated_notified_at=_now())
 
 
 def _registered(log_day: date, content_hash: str) -> int | None:
@@ -275,7 +275,7 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
         trained_from=parse_day(tags["trained_from"]),
         trained_through=parse_day(tags["trained_through"]),
         base_version=int(tags["base_version"]) if "base_version" in tags else None,
-        learnt={parse_day(day): build for day, build in json.loads(tags.get("learnt", "{}")).items()},
+        builds={parse_day(day): build for day, build in json.loads(tags.get("builds", "{}")).items()},
         content_hash=tags["content_hash"],
         verdict=tags.get("verdict"),
         promoted_at=tags.get("promoted_at"),
@@ -285,7 +285,7 @@ def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
         rolled_back_by=tags.get("rolled_back_by"),
         rolled_back_reason=tags.get("rolled_back_reason"),
         pruned_at=tags.get("pruned_at"),
-        outdated_told_at=tags.get("outdated_told_at"),
+        outdated_notified_at=tags.get("outdated_notified_at"),
         aliases=aliases.get(number, ()),
         created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
     )

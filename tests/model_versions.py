@@ -18,7 +18,7 @@ def model_version(number: int, **fields: Any) -> ModelVersion:
         "trained_from": date(2023, 7, 10),
         "trained_through": log_day - timedelta(days=1),
         "base_version": number - 1 or None,
-        "learnt": {},
+        "builds": {},
         "content_hash": str(number),
         "verdict": "promote",
         "promoted_at": f"{log_day + timedelta(days=1)}T02:00:00+00:00",
@@ -28,7 +28,7 @@ def model_version(number: int, **fields: Any) -> ModelVersion:
         "rolled_back_by": None,
         "rolled_back_reason": None,
         "pruned_at": None,
-        "outdated_told_at": None,
+        "outdated_notified_at": None,
         "aliases": (),
         "created_at": f"{log_day + timedelta(days=1)}T01:00:00+00:00",
     }

@@ -46,7 +46,7 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
     from include import registry
     from include.backfill import commands, plan
     from include.lake import lake
-    from include.outdated import learnt_from, next_candidate, outdated_versions, sentence
+    from include.outdated import next_candidate, outdated_versions, sentence, trained_on
 
     store, known = lake(), registry.versions()
     steps = plan(store, _days(changed))
@@ -59,7 +59,7 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
     outdated = outdated_versions(store, known)
     # Counts that follow from an earlier day do not outdate a model: rows of the log do.
     corrected = [step.day for step in steps if step.stage == "logs" and step.day not in gaps]
-    models = [version.version for version in learnt_from(known, corrected)]
+    models = [version.version for version in trained_on(known, corrected)]
     following = next_candidate(store, known, {**{number: {} for number in models}, **outdated})
     if as_json:
         told = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
@@ -167,7 +167,12 @@ def _range(store: "Lake", first: str, last: str, steps: "list[Redo]") -> list[da
 def _announce(request: "Request", steps: "list[Redo]") -> None:
     days = request.days
     rows = [_row(day, found) for day in days if (found := [step for step in steps if step.day == day])]
-    show_rows(rows, title="Stale or missing among these days", as_json=False, empty="Nothing that is published of these days is stale.")
+    show_rows(
+        rows,
+        title="Stale or missing among these days",
+        as_json=False,
+        empty="Nothing that is published of these days is stale.",
+    )
     given = ", ".join(f"{name}={value}" for name, value in request.conf.items())
     out.print(f"Runs of {counted(len(days), 'day')}, {days[0]} to {days[-1]}, with {given}.", highlight=False)
     if request.begun:

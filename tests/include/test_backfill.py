@@ -213,7 +213,7 @@ def versions(store, monkeypatch):
             log_day=DAYS[last + 1],
             trained_from=DAYS[0],
             trained_through=DAYS[last],
-            learnt={day: builds[day] for day in DAYS[first : last + 1]},
+            builds={day: builds[day] for day in DAYS[first : last + 1]},
         )
         for number, first, last in ((2, 7, 9), (1, 0, 6))
     ]

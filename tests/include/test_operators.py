@@ -88,7 +88,7 @@ def test_an_outdated_champion_is_told_once(home, monkeypatch, caplog):
     (home / "model").mkdir()
     day = date(2023, 7, 17)
     of = {"trained_from": day, "trained_through": day, "base_version": None, "metrics": {}, "params": {}}
-    registry.register(home / "model", log_day=date(2023, 7, 18), learnt={day: "before"}, content_hash="a", **of)
+    registry.register(home / "model", log_day=date(2023, 7, 18), builds={day: "before"}, content_hash="a", **of)
     registry.promote(1, reason="better", by="gate")
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(day), "after", {"training": table}, 20, {}, "c", "s")

@@ -30,7 +30,7 @@ def register(home: Path, *, day: int = 17, content: str = "a", base: int | None 
         trained_from=date(2023, 7, 1),
         trained_through=date(2023, 7, day - 1),
         base_version=base,
-        learnt={},
+        builds={},
         content_hash=content,
         metrics={"train.loss": 0.25},
         params={"rows": "100"},

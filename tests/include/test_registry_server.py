@@ -67,7 +67,7 @@ def register(home: Path, day: int) -> registry.ModelVersion:
         trained_from=date(2023, 7, 1),
         trained_through=date(2023, 7, day - 1),
         base_version=None,
-        learnt={},
+        builds={},
         content_hash=str(day),
         metrics={"auc": 0.7},
         params={},

@@ -151,7 +151,7 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
 
 
 def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monkeypatch):
-    known = [model_version(2, aliases=("champion",), learnt={DAY: "before"}), model_version(1)]
+    known = [model_version(2, aliases=("champion",), builds={DAY: "before"}), model_version(1)]
     monkeypatch.setattr(registry, "versions", lambda: known)
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(DAY), "after", {"training": table}, 20, {}, "c", "s")

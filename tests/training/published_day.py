@@ -56,7 +56,7 @@ def register(home: Path, name: str, *, on: date = DAY, base: int | None = None) 
         trained_from=through,
         trained_through=through,
         base_version=base,
-        learnt={},
+        builds={},
         content_hash=name,
         metrics={},
         params={},

@@ -83,7 +83,7 @@ def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promo
         trained_from=version.trained_from,
         trained_through=fabricate.day(2),
         base_version=version.version,
-        learnt={},
+        builds={},
         content_hash="continued",
         metrics={},
         params={},
