@@ -47,6 +47,9 @@ def demo(
     if bad_day:
         run_bad_day(data, as_json)
         return
+    err.print(
+        "Logs, a history load in Spark, three nights in Airflow: ten to fifteen minutes on two cores, if begun from nothing"
+    )
     days = generated_days() if data is Data.sample else imported_days(behaviors, news)
     nightly = days[-demo_module.NIGHTLY_DAYS :]
     demo_module.load_history(days[: -demo_module.NIGHTLY_DAYS])
