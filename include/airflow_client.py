@@ -16,7 +16,7 @@ from include.settings import PROJECT
 
 TEARDOWN = "report"
 _PARSE_SECONDS = 180
-_RESTART_TRIES = 30
+_RESTART_SECONDS = 60
 _CLOSING_TRIES = 90
 
 
@@ -39,20 +39,26 @@ class AirflowClient:
         return _accepted(self._request(method, f"/api/v2{path}", **kwargs))
 
     def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Ask until somebody answers, for a minute; logs in again where the token has expired."""
-        for number in range(_RESTART_TRIES):
+        """Ask for up to a minute until somebody answers, and a GET without an error of the server's own.
+
+        It, or its database, may be restarted. Logs in again where the token has expired.
+        """
+        deadline = time.monotonic() + _RESTART_SECONDS
+        while True:
             try:
                 answer = self._http.request(method, path, **kwargs)
                 if answer.status_code == httpx.codes.UNAUTHORIZED and "Authorization" in self._http.headers:
                     self.login()
                     answer = self._http.request(method, path, **kwargs)
-            except httpx.TransportError as error:
-                if number == _RESTART_TRIES - 1:
-                    raise CtrError(f"Airflow does not answer at {self.url}: {error}") from error
-                time.sleep(2)
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise CtrError(
+                        f"Airflow does not answer at {self.url}: {error}. Next: see that it runs, then repeat the command."
+                    ) from error
             else:
-                break
-        return answer
+                if method != "GET" or not answer.is_server_error or time.monotonic() > deadline:
+                    return answer
+            time.sleep(2)
 
     def create_pools(self) -> None:
         """Creates the pools of include/pools.json that are missing."""
