@@ -52,7 +52,6 @@ def load_history(days: list[date]) -> None:
     """Loads the days that are not published yet, in one Spark submit."""
     missing = [day for day in days if lake().manifest("training", day) is None]
     if missing:
-        err.print(f"History of {len(missing)} days: Spark takes half a minute to start, then each day is told")
         ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
 
 
