@@ -18,7 +18,7 @@ import psutil
 import pytest
 from e2e_days import ctr_json
 from environment import environment
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 from waiting import wait_for
 
 from include import airflow_local, registry
@@ -128,30 +128,37 @@ def schedulers() -> list[psutil.Process]:
     return found
 
 
-def ask_for_backfill(airflow: AirflowClient, first: date, last: date, screenshot: Path) -> None:
-    """Fills in Airflow's own form as docs/operations.md says, and sends it."""
+@pytest.fixture
+def page(airflow) -> Iterator[Page]:
+    """Airflow's page of the DAG, for somebody who has logged in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_context(
-            base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC"
-        ).new_page()
-        page.goto("/")
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(airflow_local.password())
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: "login" not in url)
-        page.goto(f"/dags/{DAG_ID}")
-        page.get_by_role("button", name="Trigger").first.click()
-        page.get_by_text("Run this Dag for a range of dates").click()
-        for field, day in zip(page.locator("input[type=date]").all(), (first, last), strict=False):
-            field.fill(str(day))
-        page.get_by_text("All Runs", exact=True).click()
-        page.get_by_text("Override parameters on existing runs").click()
-        page.screenshot(path=screenshot)
-        expect(page.get_by_text(f"{(last - first).days + 1} runs will be triggered.")).to_be_visible()
-        page.get_by_role("button", name="Run Backfill").click()
-        expect(page.get_by_text("Backfill generated")).to_be_visible(timeout=60_000)
+        one = browser.new_page(base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
+        one.goto("/")
+        one.locator("input[name=username]").fill("admin")
+        one.locator("input[name=password]").fill(airflow_local.password())
+        one.keyboard.press("Enter")
+        one.wait_for_url(lambda url: "login" not in url)
+        one.goto(f"/dags/{DAG_ID}")
+        yield one
         browser.close()
+
+
+def ask_for_backfill(page: Page, first: date, last: date) -> None:
+    """Fills in Airflow's own form as docs/operations.md says, and sends it."""
+    page.get_by_role("button", name="Trigger Dag").click()
+    page.get_by_text("Run this Dag for a range of dates").click()
+    for field, day in zip(page.get_by_test_id("datetime-input").all(), (first, last), strict=True):
+        field.click()
+        text = page.get_by_placeholder("YYYY/MM/DD").locator("visible=true")
+        text.fill(f"{day:%Y/%m/%d}")
+        text.press("Enter")
+        page.keyboard.press("Escape")
+    page.get_by_text("All Runs", exact=True).click()
+    page.get_by_text("Override parameters on existing runs").click()
+    expect(page.get_by_text(f"{(last - first).days + 1} runs will be triggered.")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Run Backfill").click()
+    expect(page.get_by_text("Backfill generated")).to_be_visible(timeout=60_000)
 
 
 def state_of(airflow: AirflowClient, day: date) -> str:
@@ -159,21 +166,21 @@ def state_of(airflow: AirflowClient, day: date) -> str:
     return run.state if run else "none"
 
 
-def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, tmp_path):
+def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, page):
     before = registry.champion()
     assert before.log_day == NIGHTS[-1]
     correct_labels(NIGHTS[0])
     deliver_late(NIGHTS[1])
     with polled(airflow) as refused:
-        ask_for_backfill(airflow, NIGHTS[0], NIGHTS[-1], tmp_path / "form.png")
+        ask_for_backfill(page, NIGHTS[0], NIGHTS[-1])
         wait_for(lambda: state_of(airflow, NIGHTS[0]) == "running", 1800, f"the run of {NIGHTS[0]}")
         assert state_of(airflow, YESTERDAY) == "running", "the schedule's night waits for its log meanwhile"
         (scheduler,) = schedulers()
         os.kill(scheduler.pid, signal.SIGKILL)
         wait_for(lambda: [each.pid for each in schedulers()] not in ([], [scheduler.pid]), 1800, "another scheduler")
         wait_for(lambda: state_of(airflow, NIGHTS[1]) == "running", 1800, f"the run of {NIGHTS[1]}")
-        (backfill,) = [each for each in airflow._open() if not each["completed_at"]]
-        airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+        page.get_by_role("button", name="Cancel backfill").click()
+        wait_for(lambda: airflow.open_backfills() == [], 60, "the backfill was not cancelled")
         wait_for(lambda: state_of(airflow, NIGHTS[1]) != "running", 1800, f"the end of the run of {NIGHTS[1]}")
         cancelled = airflow.runs_of_days(NIGHTS[-1], NIGHTS[-1])[NIGHTS[-1]]
         airflow.call("POST", f"/dags/{DAG_ID}/dagRuns/{cancelled.run_id}/clear", json={"dry_run": False})
