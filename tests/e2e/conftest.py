@@ -5,6 +5,7 @@ of the last one that they use, as Airflow and the registry move on with them.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -56,15 +57,16 @@ def airflow_server(tmp_path_factory, _webhook) -> Iterator[SimpleNamespace]:
         "CTR_NOTICE_WEBHOOK": _webhook.url,
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false",  # else a run of yesterday, which has no log, comes first
     }
-    with environment(own):
-        demo.use_small_log_settings(_SETTINGS)
-        demo.ctr("sample", "--from", str(FIRST), "--days", str(HISTORY + 1), "--rows-per-day", ROWS)
-        demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
-        add_hostile_rows(BAD)
-        demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
-        with airflow_local.running() as client:
+    with ExitStack() as stack:
+        with environment(own):  # and no longer: other tests of this process have settings of their own
+            demo.use_small_log_settings(_SETTINGS)
+            demo.ctr("sample", "--from", str(FIRST), "--days", str(HISTORY + 1), "--rows-per-day", ROWS)
+            demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
+            add_hostile_rows(BAD)
+            demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
+            client = stack.enter_context(airflow_local.running())
             there = {"CTR_AIRFLOW_URL": client.url, "CTR_AIRFLOW_PASSWORD": airflow_local.password()}
-            yield SimpleNamespace(client=client, environment=own | there)
+        yield SimpleNamespace(client=client, environment=own | there)
 
 
 @pytest.fixture(scope="session")
