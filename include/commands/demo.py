@@ -48,7 +48,7 @@ def demo(
         run_bad_day(data, as_json)
         return
     err.print(
-        "Logs, a history load in Spark, three nights in Airflow: ten to fifteen minutes on two cores, if begun from nothing"
+        "Logs, a history load in Spark, then three nights in Airflow of some minutes each on two cores; every step is shown"
     )
     days = generated_days() if data is Data.sample else imported_days(behaviors, news)
     nightly = days[-demo_module.NIGHTLY_DAYS :]
