@@ -161,7 +161,9 @@ def test_hostile_rows_of_the_log_are_shown_and_run_nothing(page):
         summary.click()
     expect(inside.locator("table.rows")).to_contain_text("window.hacked = 1")
     page.goto(f"/plugin/data-quality/ctr/quality/docs?day={BAD}&stage=logs")
-    page.wait_for_timeout(1000)
+    expect(frame(page).locator("body")).to_contain_text(f"Great Expectations: logs of {BAD}")
+    for each in page.frames:
+        each.wait_for_load_state("networkidle")
     assert [each.evaluate("window.hacked") for each in page.frames] == [None, None]
     assert page.faults == []
 
