@@ -4,6 +4,7 @@ Jobs and commands run a program of this project, whose exit status 2 means an er
 day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.waits import News
+
+log = logging.getLogger(__name__)
 
 LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 """Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
@@ -230,8 +233,15 @@ class TrainOperator(TrainingOperator):
     """Trains the day's candidate, and tells once of a champion that it is outdated."""
 
     def execute(self, context: "Context") -> str:
-        """As `TrainingOperator`."""
+        """As `TrainingOperator`; the model is trained by then, so that a registry that does not answer is only logged."""
         result = super().execute(context)
+        try:
+            self._tell_of_outdated_champion(context)
+        except Exception:
+            log.exception("Whether the champion is outdated could not be found out; the next night asks again")
+        return result
+
+    def _tell_of_outdated_champion(self, context: "Context") -> None:
         from include import registry
         from include.lake import lake
         from include.outdated import outdated_champion
@@ -242,7 +252,6 @@ class TrainOperator(TrainingOperator):
             train = store.record("train", self.log_day()) or {}
             notify(notice_of_outdated(*found, self.log_day(), train.get("base_version"), context))
             registry.set_outdated_notified(found[0].version)
-        return result
 
 
 class ApprovalOperator(HITLBranchOperator):

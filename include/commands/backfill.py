@@ -68,7 +68,7 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
                 "steps": told,
                 "models": models,
                 "outdated": {number: list(map(str, sorted(replaced))) for number, replaced in outdated.items()},
-                "next_candidate": following and {**asdict(following), "day": str(following.day)},
+                "next_candidate": following and asdict(following),
                 "gaps": gaps,
                 "cleared": cleared,
                 "commands": commands(days, last) if days else [],
@@ -216,7 +216,7 @@ def _show_changes(
     following = next_candidate(store, known, outdated)
     if as_json:
         champions = {"champion_before": request.champion, "champion": number, "champion_outdated": number in outdated}
-        show_json({"days": rows, **champions, "next_candidate": str(following), "stale": stale})
+        show_json({"days": rows, **champions, "next_candidate": following and asdict(following), "stale": stale})
         return
     show_rows(rows, title="What has changed", as_json=False, empty="No day was run.")
     same = "as before" if number == request.champion else f"before: {request.champion or 'none'}"

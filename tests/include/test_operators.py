@@ -10,7 +10,7 @@ from airflow.exceptions import AirflowException
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
-from include import registry
+from include import alerts, outdated, registry
 from include.errors import DataQualityError
 from include.lake import Manifest, TableVersion, lake
 from include.operators import (
@@ -84,7 +84,38 @@ def test_the_retry_policy_fails_data_errors_at_once_and_leaves_the_rest_to_retri
     assert RETRY_POLICY.evaluate(ConnectionError("gone"), 1, 2).action is RetryAction.DEFAULT
 
 
-def test_an_outdated_champion_is_told_once(home, monkeypatch, caplog):
+@pytest.fixture
+def notices(monkeypatch):
+    """What is told, in place of everyone who is."""
+    told = []
+    monkeypatch.setattr(alerts, "NOTIFIERS", (told.append,))
+    return told
+
+
+def training_ends_well(monkeypatch):
+    operator = TrainOperator(task_id="train", command="train")
+    operator.arguments = ["--day", "2023-07-19"]
+    done = SimpleNamespace(exit_code=0, output="ok")
+    monkeypatch.setattr(operator, "hook", SimpleNamespace(run_command=lambda command, cwd: done))
+    return operator.execute(
+        {"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "ti": SimpleNamespace(run_id="r1")}
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_a_trained_model_is_kept_where_the_registry_does_not_answer(monkeypatch, notices):
+    asked = []
+
+    def away():
+        asked.append(1)
+        raise ConnectionError("the registry is away")
+
+    monkeypatch.setattr(outdated, "versions", away)
+    assert training_ends_well(monkeypatch) == "ok"
+    assert (asked, notices) == ([1], [])
+
+
+def test_an_outdated_champion_is_told_once(home, monkeypatch, notices):
     (home / "model").mkdir()
     day = date(2023, 7, 17)
     of = {"trained_from": day, "trained_through": day, "base_version": None, "metrics": {}, "params": {}}
@@ -94,16 +125,11 @@ def test_an_outdated_champion_is_told_once(home, monkeypatch, caplog):
     manifest = Manifest("training", str(day), "after", {"training": table}, 20, {}, "c", "s")
     lake().write_json(f"_manifests/training/dt={day}.json", asdict(manifest))
     lake().write_record("train", date(2023, 7, 19), {"version": 2, "base_version": None}, 2)
-    operator = TrainOperator(task_id="train", command="train")
-    operator.arguments = ["--day", "2023-07-19"]
-    done = SimpleNamespace(exit_code=0, output="ok")
-    monkeypatch.setattr(operator, "hook", SimpleNamespace(run_command=lambda command, cwd: done))
-    context = {"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "ti": SimpleNamespace(run_id="r1")}
     for _ in range(2):
-        assert operator.execute(context) == "ok"
-    told = [each.message for each in caplog.records if "champion 1 is outdated" in each.message]
-    assert len(told) == 1
-    assert "2023-07-17 (100%). Tonight's candidate starts from nothing." in told[0]
+        assert training_ends_well(monkeypatch) == "ok"
+    (told,) = notices
+    assert "champion 1 is outdated" in told.title
+    assert "2023-07-17 (100%). Tonight's candidate starts from nothing." in told.text
 
 
 @pytest.fixture
