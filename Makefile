@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint sbom format lock bench-bootstrap bench-features bench-gate bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint sbom format lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -71,6 +71,9 @@ bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS
 
 bench-pages: setup ## Speed of the pages in Airflow's UI over a long history (ARGS="--days 400 --checks 160")
 	@$(BIN)/python -m benchmarks.pages $(ARGS)
+
+bench-gate-curves: setup ## The promotion gate on made worlds whose truth is known: what it promotes, and what ninety nights lose (ARGS="--part healthy")
+	@$(BIN)/python -m benchmarks.gate_curves $(ARGS)
 
 bench-gate: setup ## The promotion gate on twenty nights with trained models, six of them planted bad (ARGS="--seed 19 --rows 20000")
 	@$(BIN)/python -m benchmarks.gate_days $(ARGS)

@@ -1,6 +1,6 @@
 """The promotion gate on twenty nights in a row with trained models, some of which learnt from damaged rows.
 
-    python -m benchmarks.gate_days [--seed 18] [--rows 5000] [--model ple] [--policy include/policies/gate-small.yaml]
+    python -m benchmarks.gate_days [--seed 18] [--rows 5000] [--model ple] [--policy include/policies/gate.yaml]
 
 A world of `ctr sample` goes through Spark once. Then every night is as in production: the candidate continues the champion with
 the days since, is evaluated on the day, judged, and promoted if the gate says so; what it holds nobody approves. On six nights
@@ -84,7 +84,7 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         trained = train.run(day, chosen, scratch=plan is not None and plan.extent == "retrain")
     evaluated = evaluation.run(day, chosen)
     decision = gate.run(day, kind != "undamaged", chosen)
-    change = next(rule["evidence"] for rule in decision["rules"] if rule["name"] == gate.HEADLINE)
+    seen = next(one for one in decision["comparisons"] if one["name"] == "auc")
     candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
     return Outcome(
         night=night,
@@ -101,9 +101,8 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         notes=[rule["sentence"] for rule in decision["rules"] if rule["verdict"] == "note"],
         promoted=False,
         auc=(candidate, champion),
-        gauc_change=change["change"],
-        gauc_se=change["se"],
-        passes_if_equal=decision["power"]["passes_if_equal"],
+        change=seen["change"],
+        sees=seen["sees"],
         **_true_figures(day),
     )
 
@@ -197,7 +196,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--days", type=int, default=DAYS, help="nights that are judged")
     parser.add_argument("--model", choices=RUNGS, default="ple")
     parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
-    parser.add_argument("--policy", type=Path, default=PROJECT / "include/policies/gate-small.yaml")
+    parser.add_argument("--policy", type=Path, default=PROJECT / "include/policies/gate.yaml")
     parser.add_argument("--home", type=Path, help="folder for generated data; default a temporary one")
     parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/gate-days-….json")
     return parser.parse_args(argv)

@@ -29,7 +29,8 @@ class Plan:
 class Outcome:
     """What became of a candidate.
 
-    Pairs are of candidate and champion. `true_auc` is by scene; `gauc_change` and `gauc_se` are what the gate measured.
+    Pairs are of candidate and champion. `true_auc` is by scene; `change` of AUC and the loss that the night `sees` are
+    what the gate measured.
     """
 
     night: int
@@ -46,9 +47,8 @@ class Outcome:
     notes: list[str]
     promoted: bool
     auc: tuple[float, float]
-    gauc_change: float
-    gauc_se: float
-    passes_if_equal: float
+    change: float
+    sees: float
     true_auc: dict[str, tuple[float, float]]
     true_log_loss: tuple[float, float]
     true_pcoc: tuple[float, float]
@@ -118,7 +118,7 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in ("night", "candidate"):
         table.add_column(name, no_wrap=True)
-    for name in ("AUC", "champion", "GAUC", "true AUC", "damage", "PCOC", "loss"):
+    for name in ("AUC", "champion", "change", "true AUC", "damage", "PCOC", "loss"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("verdict", "first reason"):
         table.add_column(name, no_wrap=True)
@@ -129,7 +129,7 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
             str(each.night),
             _name(each),
             *(f"{auc:.4f}" for auc in each.auc),
-            *(f"{change:+.4f}" for change in (each.gauc_change, each.auc_change)),
+            *(f"{change:+.4f}" for change in (each.change, each.auc_change)),
             f"{each.damage(twins[each.night]):+.4f}" if bad else "",
             f"{each.true_pcoc[0]:.2f}",
             f"{each.loss_change:+.4f}",

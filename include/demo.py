@@ -15,7 +15,7 @@ from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from include.model_records import records_of_day
 from include.nightly_runs import Outcome, run_days
-from include.settings import PROJECT, settings
+from include.settings import settings
 
 FIRST_DAY = date(2023, 7, 10)
 DAYS = 10
@@ -24,7 +24,6 @@ ROWS_PER_DAY = 20_000
 
 # What a log of this size needs to differ in from production; written to {home}/settings.env, where every command finds it.
 _SMALL_LOG = {
-    "CTR_GATE_POLICY": str(PROJECT / "include/policies/gate-small.yaml"),
     "CTR_RAW_WAIT_SECONDS": "0",
     "CTR_APPROVAL_SECONDS": "60",
     "CTR_LLM_MAX_TEXTS": "200",

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -23,6 +23,7 @@ from include.settings import settings
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
+ANCHOR_NIGHTS = 14
 _TAKEN_BACK = ("rolled_back_at", "rolled_back_by", "rolled_back_reason")
 
 
@@ -140,6 +141,17 @@ def promoted_before(day: date, known: Iterable[ModelVersion]) -> list[ModelVersi
     return sorted(promoted, key=lambda version: (version.log_day, version.promoted_at or ""), reverse=True)
 
 
+def anchor(day: date, known: Iterable[ModelVersion]) -> ModelVersion | None:
+    """Of these versions the one that the candidate of `day` is compared with beside the champion, so that small losses of many
+    nights are seen together: the champion of 14 to 27 nights before, the same one for 14 nights.
+
+    The first one that was ever promoted where there is none so old, None where nothing was promoted before the day.
+    """
+    promoted = [version for version in promoted_before(day, known) if not version.pruned_at]
+    latest = date.fromordinal(day.toordinal() // ANCHOR_NIGHTS * ANCHOR_NIGHTS - ANCHOR_NIGHTS)
+    return next((version for version in promoted if version.log_day <= latest), promoted[-1] if promoted else None)
+
+
 def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType | None = ...) -> ModelVersion:
     """Makes a version the champion; for the champion itself it changes nothing.
 
@@ -220,7 +232,8 @@ def download(version: int) -> Path:
 def prune() -> list[int]:
     """Deletes the model folders of all but the newest `CTR_KEEP_VERSIONS` versions, and returns the numbers of those.
 
-    Never those of the champion, of the version that a rollback returns to, or of one that either of them continues.
+    Never those of the champion, of the version that a rollback returns to, of one that either of them continues, or of the
+    anchor of the next nights.
     """
     with store.one_writer():
         known = versions()
@@ -326,12 +339,15 @@ def _refuse_pruned(version: ModelVersion) -> None:
 
 
 def _needed(known: list[ModelVersion]) -> set[int]:
-    """The champion, its predecessor, and what they continue."""
+    """The champion, its predecessor, what they continue, and the anchors of the next nights."""
     current = holder(known, CHAMPION)
-    serving = [current, predecessor(known, current)] if current else []
+    if current is None:
+        return set()
+    next_nights = [current.log_day + timedelta(days=1), current.log_day + timedelta(days=ANCHOR_NIGHTS)]
+    kept = [current, predecessor(known, current), *(anchor(night, known) for night in next_nights)]
     return {
         number
-        for version in serving
+        for version in kept
         if version
         for number in (version.version, version.base_version)
         if number is not None

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from typing import NoReturn
 
 from include.errors import CtrError
@@ -19,6 +20,13 @@ def become_training(*arguments: str) -> NoReturn:
     """Turns this process into `python -m training …`, so that a signal to stop a service reaches the service."""
     command = _command(arguments)
     os.execve(command[0], command, _environment())  # noqa: S606
+
+
+def write_report(day: date) -> None:
+    """Writes the report of a day again (`training/report.py`); raises `CtrError` with what is wrong."""
+    done = subprocess.run(_command(("report", "--day", str(day))), env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise CtrError(f"The report of {day} could not be written again: {done.stderr[-2000:]}")
 
 
 def verify(version: int) -> None:

@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     keep_versions: int = Field(
         60,
         ge=2,
-        description="Newest model versions that keep their files; the champion's and its predecessor's stay too.",
+        description="Newest model versions that keep their files; the champion's, its predecessor's and the anchor's stay too.",
     )
     gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
     bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")

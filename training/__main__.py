@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from include.calendar import parse_day
-from include.commands import gate_noise as noise_options
 from include.commands import leak_demo as leak_options
 from include.commands.models import Host, Port
 from include.console import JsonFlag, err, exit_clearly, show_json
@@ -59,11 +58,13 @@ def train(
 
 
 @cli.command()
-def evaluate(day: Day) -> None:
+def evaluate(day: Day, as_json: JsonFlag = False) -> None:
     """Evaluates candidate and champion on the rows of the day, which neither has seen."""
     from training import evaluation as job
+    from training.summary import show_evaluation
 
-    show_json(job.run(parse_day(day), settings()))
+    record = job.run(parse_day(day), settings())
+    show_json(record) if as_json else show_evaluation(record)
 
 
 @cli.command()
@@ -80,28 +81,15 @@ def gate(
     may_promote: Annotated[
         bool, typer.Option("--may-promote/--no-may-promote", help="Whether this run may promote.")
     ] = True,
+    as_json: JsonFlag = False,
 ) -> None:
     """Decides whether the candidate is promoted, held for a person, or rejected."""
     from training import gate as job
+    from training.report import next_step
+    from training.summary import show_decision
 
-    show_json(job.run(parse_day(day), may_promote, settings()))
-
-
-@cli.command("gate-noise")
-def gate_noise(
-    day: noise_options.LogDay,
-    seeds: noise_options.Seeds = noise_options.DEFAULT_SEEDS,
-    write: noise_options.Write = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Trains the day's candidate with several seeds and compares what that changes with the gate's margins."""
-    from training import gate_noise as job
-    from training.policy_file import write_noise
-
-    result = job.run(parse_day(day), settings(), seeds=seeds, policy=write)
-    show_json(result) if as_json else job.show(result)
-    if write:
-        write_noise(write, job.section(result))
+    record = job.run(parse_day(day), may_promote, settings())
+    show_json(record) if as_json else show_decision(record, next_step(record, None))
 
 
 @cli.command()

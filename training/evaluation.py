@@ -1,11 +1,12 @@
-"""Evaluates candidate and champion on the rows of the day, which neither has seen, and records every metric.
+"""Evaluates candidate, champion and anchor on the rows of the day, which none has seen, and records every metric.
 
-An *estimate* in the record is `{value, low, high}` (95 % interval, bootstrap clustered by user), or `{value: null, note}`
-where the group cannot tell.
+An *estimate* in the record is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard
+error `se`), or `{value: null, note}` where the group cannot tell.
 """
 
 import time
 from datetime import UTC, date, datetime
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from include import registry
 from include.errors import CtrError, MissingDataError, NothingToDoError
 from include.lake import Lake
+from include.outdated import outdated_versions
 from include.registry import ModelVersion
 from include.schemas import LEVELS
 from include.settings import Settings
@@ -32,8 +34,11 @@ Estimate = dict[str, Any]
 
 MIN_CLASS = 10
 """AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
+SMALL_SCENE = 20
+"""A scene with fewer clicks or non-clicks is one of the small scenes, which are also told together."""
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
 RANKING = ("auc", "gauc")
+NORMAL_95 = NormalDist().inv_cdf(0.975)
 CHANGES = ("auc", "gauc", "log_loss", "ece")
 """Metrics of which the difference candidate - champion is reported; of PCOC, nearer to 1 is better, not higher."""
 
@@ -47,13 +52,15 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
     candidate, champion = registry.get(train["version"]), registry.champion()
     status = champion_status(champion, candidate, day)
-    table = _predicted(lake, day, candidate, champion if status == "unseen" else None)
+    anchor = _anchor(lake, champion, candidate, day) if status == "unseen" else None
+    table, anchor_note = _predicted(lake, day, candidate, champion if status == "unseen" else None, anchor)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
     record = {
         "day": str(day),
         "candidate": _describe(candidate),
         "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
+        "anchor": {**_describe(anchor), "note": anchor_note} if anchor else None,
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
         "oracle": _oracle(rows, day, settings),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,13 +87,37 @@ def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day:
     return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
 
 
-def evaluate(rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...]) -> dict[str, Any]:
-    """All metrics of a day's predictions: `headline`, `groups`, `alpha`, `calibration`.
+def _anchor(lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date) -> ModelVersion | None:
+    """The anchor where it is another version than champion and candidate, and all that it learnt is as it was.
+
+    While the last night's decision shows a loss since its anchor, that one stays: a later one may have the loss itself.
+    """
+    known = registry.versions()
+    last = max((night for night in lake.record_days("decision") if night < day), default=None)
+    before = ((lake.record("decision", last) or {}).get("anchor") if last else None) or {"loss_shown": False}
+    stays = before["version"] if before["loss_shown"] else None
+    found = next((version for version in known if version.version == stays), None)
+    if found is None or found.pruned_at:
+        found = registry.anchor(day, known)
+    if found is None or found.version in (candidate.version, champion.version if champion else None):
+        return None
+    return None if found.version in outdated_versions(lake, known) else found
+
+
+def evaluate(
+    rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...], *, cells: bool = True
+) -> dict[str, Any]:
+    """All metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
 
     A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
     """
     groups = reported_groups(rows.scene, rows.user_level, rows.item_level, scenes)
-    given = {"candidate": rows.candidate} | ({} if rows.champion is None else {"champion": rows.champion})
+    groups = [group for group in groups if cells or group.by != "cell"]
+    small = [group for group in groups if group.by == "scene" and _is_small(rows, group)]
+    if small:
+        groups.append(Group("small_scenes", np.concatenate([group.members for group in small])))
+    models = {"candidate": rows.candidate, "champion": rows.champion, "anchor": rows.anchor}
+    given = {name: value for name, value in models.items() if value is not None}
     scored = {name: Scored(rows.label, value, rows.user) for name, value in given.items() if usable(value)}
     sample = _Sample(rows, groups, scored, resamples, seed)
     return {
@@ -99,9 +130,15 @@ def evaluate(rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed
         },
         "headline": sample.headline(),
         "groups": [sample.entry(group) for group in groups],
+        "small_scenes": [group.scene for group in small],
         "alpha": _alpha(rows),
         "calibration": _calibration(rows, scored, scenes),
     }
+
+
+def _is_small(rows: EvaluationRows, scene: Group) -> bool:
+    clicks = int(rows.label[scene.members].sum())
+    return len(scene.members) > 0 and min(clicks, len(scene.members) - clicks) < SMALL_SCENE
 
 
 class _Sample:
@@ -115,7 +152,7 @@ class _Sample:
         resamples: int,
         seed: tuple[int, ...],
     ) -> None:
-        self.rows, self.groups = rows, groups
+        self.rows, self.groups, self.scored = rows, groups, scored
         self.models = list(scored)
         self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
         members = [group.members for group in groups if len(group.members)]
@@ -143,8 +180,18 @@ class _Sample:
         for name in ("candidate", "champion"):
             used = name in self.models
             entry[name] = {metric: self.estimate(group, name, metric) for metric in METRICS[1:]} if used else None
-        entry["change"] = {metric: self.change(group, metric) for metric in CHANGES} if len(self.models) == 2 else None
+        entry |= {
+            name: {metric: self.change(group, metric, other) for metric in metrics_of_change} if paired else None
+            for name, other, metrics_of_change, paired in self.changes(CHANGES, ("auc",))
+        }
         return entry
+
+    def changes(
+        self, from_champion: tuple[str, ...], from_anchor: tuple[str, ...]
+    ) -> list[tuple[str, str, tuple[str, ...], bool]]:
+        """The candidate's changes: name in the record, the other model, metrics, and whether both have predictions."""
+        kinds = (("change", "champion", from_champion), ("change_from_anchor", "anchor", from_anchor))
+        return [(*kind, {"candidate", kind[1]} <= set(self.models)) for kind in kinds]
 
     def estimate(self, group: Group, model: str, metric: str) -> Estimate:
         """A metric of a model in a group."""
@@ -154,15 +201,15 @@ class _Sample:
         n = self.present[id(group)]
         return _estimate(self.points[model][metric][n], self.draws[model][metric][n], metric)
 
-    def change(self, group: Group, metric: str) -> Estimate:
-        """Candidate - champion of a metric in a group, paired."""
+    def change(self, group: Group, metric: str, other: str) -> Estimate:
+        """Candidate - other model of a metric in a group, paired."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
         n = self.present[id(group)]
-        candidate, champion = (self.points[model][metric][n] for model in ("candidate", "champion"))
-        draws = self.draws["candidate"][metric][n] - self.draws["champion"][metric][n]
-        return _estimate(candidate - champion, draws, "change")
+        value = self.points["candidate"][metric][n] - self.points[other][metric][n]
+        draws = self.draws["candidate"][metric][n] - self.draws[other][metric][n]
+        return _estimate(value, draws, "change") | {"se": _rounded(np.nanstd(draws))}
 
     def lacks(self, group: Group, metric: str) -> str | None:
         """What a group lacks for a metric to be told, or None."""
@@ -181,18 +228,37 @@ class _Sample:
         return f"insufficient: {counted}" + (f", {pairs} users with both" if metric == "gauc" else "")
 
     def headline(self) -> dict[str, Any]:
-        """The figures to look at first: each model's overall metrics and means over scenes, and their change."""
+        """The figures to look at first: each model's overall metrics and means over scenes, and their changes."""
         whole = self.groups[0]
-        headline: dict[str, Any] = {"candidate": None, "champion": None, "change": None}
-        for model in self.models:
-            of_all = {metric: self.estimate(whole, model, metric) for metric in METRICS[1:]}
-            headline[model] = of_all | {f"scene_mean_{m}": self.scene_mean((model,), m) for m in RANKING}
-        if len(self.models) == 2:
-            of_all = {metric: self.change(whole, metric) for metric in CHANGES}
-            headline["change"] = of_all | {
-                f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING
-            }
+        headline: dict[str, Any] = {"candidate": None, "champion": None, "change": None, "change_from_anchor": None}
+        scaled = self.scaled_log_loss()
+        for model in ("candidate", "champion"):
+            if model in self.models:
+                of_all = {metric: self.estimate(whole, model, metric) for metric in METRICS[1:]}
+                of_scenes = {f"scene_mean_{m}": self.scene_mean((model,), m) for m in RANKING}
+                headline[model] = of_all | of_scenes | {"scaled_log_loss": scaled[model]}
+        for name, other, metrics_of_change, paired in self.changes(CHANGES, ("auc",)):
+            if paired:
+                of_all = {metric: self.change(whole, metric, other) for metric in metrics_of_change}
+                headline[name] = of_all | {"scaled_log_loss": scaled[name]}
+        if headline["change"]:
+            headline["change"] |= {f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING}
         return headline
+
+    def scaled_log_loss(self) -> dict[str, Estimate]:
+        """Log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
+        label, user = self.rows.label, self.rows.user
+        changes = [(name, other) for name, other, _, paired in self.changes((), ()) if paired]
+        clicks = int(label.sum())
+        if min(clicks, len(label) - clicks) < MIN_CLASS:
+            note = f"insufficient: {clicks} clicks, {len(label) - clicks} non-clicks"
+            return dict.fromkeys([*self.models, *(name for name, _ in changes)], _unknown(note))
+        losses = {
+            model: metrics.row_log_loss(label, metrics.at_ctr(label, one.probability))
+            for model, one in self.scored.items()
+        }
+        told = {model: _mean_of_rows(of_model, user) for model, of_model in losses.items()}
+        return told | {name: _mean_of_rows(losses["candidate"] - losses[other], user) for name, other in changes}
 
     def scene_mean(self, models: tuple[str, ...], metric: str) -> Estimate:
         """Unweighted mean over the scenes that can tell; of two models, the first minus the second."""
@@ -235,17 +301,23 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
 
 
 def with_predictions(
-    table: pa.Table, candidate: metrics.Floats | None, champion: metrics.Floats | None, alpha: metrics.Floats | None
+    table: pa.Table,
+    candidate: metrics.Floats,
+    champion: metrics.Floats | None,
+    anchor: metrics.Floats | None,
+    alpha: metrics.Floats,
 ) -> pa.Table:
     """The rows in the form of `predictions.SCHEMA`; predictions `[rows]`, null where None."""
-    for name, values in (("candidate", candidate), ("champion", champion), ("alpha", alpha)):
+    for name, values in (("candidate", candidate), ("champion", champion), ("anchor", anchor), ("alpha", alpha)):
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
     return table.select(predictions.SCHEMA.names)
 
 
-def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None) -> pa.Table:
-    """The training rows of the day with both models' predictions."""
+def _predicted(
+    lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None, anchor: ModelVersion | None
+) -> tuple[pa.Table, str | None]:
+    """The training rows of the day with the models' predictions, and why the anchor has none."""
     from training import artifact
 
     table = rows_of(lake, day)
@@ -253,8 +325,17 @@ def _predicted(lake: Lake, day: date, candidate: ModelVersion, champion: ModelVe
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
     of_candidate = model.predict(table)
-    of_champion = known_scenes(artifact.load(registry.download(champion.version)), table) if champion else None
-    return with_predictions(table, of_candidate.probability, of_champion, of_candidate.alpha)
+
+    def of_version(other: ModelVersion) -> metrics.Floats:
+        return known_scenes(artifact.load(registry.download(other.version)), table)
+
+    of_champion = of_version(champion) if champion else None
+    of_anchor, note = None, None
+    try:
+        of_anchor = of_version(anchor) if anchor else None
+    except CtrError as error:  # an old version whose encoder or features are no longer there: the night goes on without
+        note = str(error)
+    return with_predictions(table, of_candidate.probability, of_champion, of_anchor, of_candidate.alpha), note
 
 
 def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
@@ -296,9 +377,12 @@ def _alpha(rows: EvaluationRows) -> dict[str, Any]:
 
 
 def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]) -> dict[str, Any]:
-    """Calibration curves of each model: `all` and by scene."""
+    """Calibration curves of candidate and champion: `all` and by scene."""
     curves: dict[str, Any] = {}
-    for name, one in scored.items():
+    for name in ("candidate", "champion"):
+        if name not in scored:
+            continue
+        one = scored[name]
         chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
         curves[name] = {
             key: metrics.calibration_curve(one.label[mask], one.probability[mask])
@@ -314,6 +398,12 @@ def _estimate(value: float, draws: metrics.Floats, metric: str) -> Estimate:
         return _unknown("insufficient: too many resamples without a click")
     low, high = reflected(value, bounds) if metric == "ece" else bounds
     return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
+
+
+def _mean_of_rows(values: metrics.Floats, user: metrics.Integers) -> Estimate:
+    mean, se = metrics.mean_of_rows(values, user)
+    bounds = {name: _rounded(mean + sign * NORMAL_95 * se) for name, sign in (("low", -1), ("high", 1))}
+    return {"value": _rounded(mean), **bounds, "se": _rounded(se)}
 
 
 def _unknown(note: str) -> Estimate:

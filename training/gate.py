@@ -1,10 +1,12 @@
 """The promotion gate: a verdict on the day's candidate, with its reasons and the evidence of every rule.
 
-It decides and records; what promotes is `include.decision.apply_decision`.
+It decides from the day's record `evaluation`, and records; what promotes is `include.decision.apply_decision`.
 """
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from math import log
 from typing import Any
 
 from include import registry
@@ -13,34 +15,67 @@ from include.lake import Lake
 from include.outdated import ReplacedDays, outdated_versions, sentence
 from include.registry import ModelVersion
 from include.settings import Settings
-from training import predictions
-from training.comparison import ColdPool, Comparison, cold_pools
 from training.evaluation import champion_status
-from training.gate_policy import Margin, Policy, load_policy
-from training.gate_rules import Change, Levels, Rule, Verdict, auc_is_sane, beside_noise, non_inferior, within_band
-from training.predictions import EvaluationRows, usable
+from training.gate_comparisons import Comparison, with_anchor, with_champion
+from training.gate_policy import Policy, load_policy
+from training.gate_rules import (
+    Levels,
+    Pcoc,
+    Rule,
+    Sum,
+    Verdict,
+    auc_is_sane,
+    beside_anchor,
+    beside_champion,
+    calibrated,
+)
 
-HEADLINE = "scene mean gauc"
+HEADLINE = ("auc", "log loss")
+"""The comparisons that a promotion is told by."""
+EARLIER_NIGHTS = 28
+"""Nights whose PCOC say how far from 1 is usual."""
+PCOC_CLICKS = 50
+"""Clicks from which on a group's PCOC is judged."""
 _SEVERITY: list[Verdict] = ["pass", "note", "hold", "reject"]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier nights say: the evidence that the last decision summed up since `anchor` (a version), by comparison, and the
+    champions' PCOC of the nights before, by group."""
+
+    anchor: int | None = None
+    sums: Mapping[str, Sum] = field(default_factory=dict)
+    pcoc: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Rules, what each comparison saw, and what later nights need of it: sums of evidence, and PCOC of the champion."""
+
+    rules: list[Rule]
+    comparisons: list[dict[str, Any]]
+    sums: dict[str, Sum]
+    pcoc: dict[str, float]
+
+    @property
+    def loss_shown(self) -> bool:
+        """Whether the nights since the anchor show a loss."""
+        return any(rule.evidence.get("loss_shown") for rule in self.rules)
 
 
 def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
     """Judges the candidate of `day` by the policy of the settings; writes and returns the record `decision`."""
     lake = Lake(settings.lake_url)
     policy = load_policy(settings.gate_policy)
-    candidate, champion = _models(lake, day)
+    candidate, champion, evaluation = _evaluated(lake, day)
     status = champion_status(champion, candidate, day)
     outdated = outdated_versions(lake, registry.versions())
     rules = lineage_rules(candidate, champion, status, day, policy) + outdated_rules(candidate, champion, outdated)
-    if champion and champion.version in outdated:
-        policy = policy.without_doubt()
-    power = None
+    judged = Judgement([], [], {}, {})
     if status != "same":
-        rows = predictions.read(lake, day)
-        judged, power = judge(
-            rows, policy, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())
-        )
-        rules += judged
+        judged = judge(evaluation, policy, _past(lake, day))
+    rules += judged.rules
     verdict = verdict_of(rules)
     record = {
         "day": str(day),
@@ -51,7 +86,10 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
         "champion": champion.version if champion else None,
         "may_promote": may_promote,
         "policy": policy.model_dump(mode="json"),
-        "power": power,
+        "comparisons": judged.comparisons,
+        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judged.loss_shown},
+        "since_anchor": {name: asdict(one) for name, one in judged.sums.items()},
+        "pcoc": judged.pcoc,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     lake.write_record("decision", day, record, candidate.version)
@@ -59,8 +97,23 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
     return record
 
 
-def _models(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None]:
-    """Candidate and champion; raises where the evaluation is not of these two."""
+def _past(lake: Lake, day: date) -> Past:
+    before = [known for known in lake.record_days("decision") if known < day][-EARLIER_NIGHTS:]
+    pcoc: dict[str, list[float]] = {}
+    decision: dict[str, Any] = {}
+    for night in before:
+        decision = lake.record("decision", night) or {}
+        for group, value in (decision.get("pcoc") or {}).items():
+            pcoc.setdefault(group, []).append(value)
+    anchor = decision.get("anchor")
+    if not anchor:
+        return Past(pcoc=pcoc)
+    sums = {name: Sum(tuple(one["values"]), one["nights"]) for name, one in decision["since_anchor"].items()}
+    return Past(anchor["version"], sums, pcoc)
+
+
+def _evaluated(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None, dict[str, Any]]:
+    """Candidate, champion and their evaluation; raises where it is not of these two."""
     train, evaluation = lake.record("train", day), lake.record("evaluation", day)
     if train is None or evaluation is None:
         raise MissingDataError(f"The gate of {day} needs a candidate and its evaluation: run train and evaluate first.")
@@ -72,7 +125,7 @@ def _models(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None]:
             f"The evaluation of {day} compares versions {evaluated[0]} and {evaluated[1]}, but candidate and champion are "
             f"{current[0]} and {current[1]} by now. Clear the evaluate task of that day."
         )
-    return candidate, champion
+    return candidate, champion, evaluation
 
 
 def lineage_rules(
@@ -142,29 +195,93 @@ def _unseen_by_candidate(candidate: ModelVersion, day: date) -> Rule:
     return Rule("lineage", "reject", sentence, evidence)
 
 
-def judge(
-    rows: EvaluationRows, policy: Policy, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...]
-) -> tuple[list[Rule], dict[str, Any] | None]:
-    """All rules on a day's predictions, and the power of the comparison (None without a champion)."""
-    finite = _finite(rows)
+def judge(evaluation: Mapping[str, Any], policy: Policy, past: Past) -> Judgement:
+    """All rules on a day's record `evaluation`."""
+    finite = _finite(evaluation)
     if finite.verdict == "reject":
-        return [finite], None
-    champion_usable = rows.champion is None or usable(rows.champion)
-    if not champion_usable:
-        rows = EvaluationRows(**{**vars(rows), "champion": None})
-    pools = cold_pools(rows, scenes, policy.cold_auc)
-    comparison = Comparison(rows, scenes, pools, resamples, seed)
-    rules = [finite, *_absolute(comparison, policy)]
-    if not champion_usable:
+        return Judgement([finite], [], {}, {})
+    pcoc = list(_pcoc(evaluation, past))
+    levels = Levels.of(policy.risks, len(pcoc))
+    rules = [finite, *auc_is_sane(evaluation["headline"]["candidate"]["auc"], policy.sanity)]
+    rules += [calibrated(one, levels, policy.calibration) for one in pcoc]
+    used = {_group_of(one.name): round(log(one.champion), 6) for one in pcoc if one.champion}
+    if evaluation["unusable"].get("champion"):
         sentence = (
             "The champion has no probability for every row: it predicts values that are none, or does not know a scene that "
             "the settings have got since. Look at it before anything is promoted."
         )
-        return [*rules, Rule("champion", "hold", sentence, {})], None
-    if not comparison.paired:
-        return rules, None
-    relative, power = _relative(comparison, pools, policy)
-    return rules + relative, power
+        return Judgement([*rules, Rule("champion", "hold", sentence, {})], [], {}, {})
+    if evaluation["headline"]["change"] is None:
+        return Judgement(rules, [], {}, used)
+    tonight, seen, better = _beside_champion(evaluation, policy)
+    since, sums = _beside_anchor(evaluation, policy, past, better)
+    return Judgement([*rules, *tonight, *since], seen, sums, used)
+
+
+def _beside_champion(
+    evaluation: Mapping[str, Any], policy: Policy
+) -> tuple[list[Rule], list[dict[str, Any]], set[str]]:
+    """Rules, what each comparison saw, and the names of those in which the candidate is better."""
+    comparisons = with_champion(evaluation, policy.losses)
+    levels = _levels(comparisons, policy)
+    rules = [beside_champion(one, levels[one.family]) for one in comparisons]
+    seen = [
+        {
+            **asdict(one),
+            "verdict": rule.verdict,
+            "sees": None if one.se is None else round(levels[one.family].sees(one.se), 6),
+        }
+        for one, rule in zip(comparisons, rules, strict=True)
+    ]
+    return rules, seen, {one.name for one in comparisons if one.low is not None and one.low > 0}
+
+
+def _beside_anchor(
+    evaluation: Mapping[str, Any], policy: Policy, past: Past, better: set[str]
+) -> tuple[list[Rule], dict[str, Sum]]:
+    """Rules, and the evidence since the anchor with tonight's."""
+    anchor = evaluation["anchor"]
+    if not anchor:
+        return [], {}
+    comparisons = with_anchor(evaluation, policy.losses)
+    if not comparisons:
+        why = anchor["note"] or "It does not know a scene that the settings have got since, or predicts no numbers."
+        sentence = f"Version {anchor['version']} of {anchor['log_day']}, the anchor, cannot be compared with: {why}"
+        return [Rule("anchor", "note", sentence, {})], {}
+    levels, rules, sums = Levels.of(policy.risks, len(comparisons)), [], {}
+    for one in comparisons:
+        total = past.sums.get(one.name, Sum()) if past.anchor == anchor["version"] else Sum()
+        if one.change is not None and one.se:
+            total = total.with_night(-one.change - one.matters, one.se)
+        sums[one.name] = total
+        rules.append(beside_anchor(one, total, levels, anchor, one.name in better))
+    return rules, sums
+
+
+def _levels(comparisons: Sequence[Comparison], policy: Policy) -> dict[str, Levels]:
+    """Of each family; one that cannot be compared takes no share of the risks."""
+    told = [one.family for one in comparisons if one.change is not None]
+    return {family: Levels.of(policy.risks, told.count(family)) for family in ("overall", "scenes", "cold")}
+
+
+def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:
+    """Of all rows, and of each scene that has clicks enough."""
+    found = []
+    for group in evaluation["groups"]:
+        if group["by"] not in ("all", "scene") or not group["candidate"]:
+            continue
+        own = group["candidate"]["pcoc"]
+        if own["value"] is None or own["low"] <= 0 or group["clicks"] < PCOC_CLICKS:
+            continue
+        key = group["scene"] or "all"
+        name, what = ("pcoc", "PCOC") if key == "all" else (f"pcoc of scene {key}", f"PCOC of scene {key}")
+        champion = (group["champion"] or {}).get("pcoc", {}).get("value")
+        found.append(Pcoc(name, what, own["value"], own["low"], own["high"], champion, past.pcoc.get(key, ())))
+    return found
+
+
+def _group_of(rule: str) -> str:
+    return rule.removeprefix("pcoc of scene ") if rule != "pcoc" else "all"
 
 
 def verdict_of(rules: list[Rule]) -> str:
@@ -176,79 +293,15 @@ def verdict_of(rules: list[Rule]) -> str:
 def reasons_of(rules: list[Rule], verdict: str) -> list[str]:
     """The sentences that explain a verdict: what stands in the way, or else what speaks for promotion."""
     if verdict == "promote":
-        telling = [rule for rule in rules if rule.name in (HEADLINE, "champion", "outdated")]
+        telling = [rule for rule in rules if rule.name in (*HEADLINE, "champion", "outdated")]
         return [rule.sentence for rule in telling] or ["Every rule is met."]
     blocking = [rule for rule in rules if rule.verdict in ("hold", "reject")]
     return [rule.sentence for rule in sorted(blocking, key=lambda rule: -_SEVERITY.index(rule.verdict))]
 
 
-def _finite(rows: EvaluationRows) -> Rule:
-    if usable(rows.candidate):
-        return Rule("finite", "pass", f"All {len(rows.candidate):,} predictions are numbers in [0, 1].", {})
-    wrong = int((~((rows.candidate >= 0) & (rows.candidate <= 1))).sum())
-    sentence = f"{wrong:,} of {len(rows.candidate):,} predictions are not numbers in [0, 1]."
-    return Rule("finite", "reject", sentence, {"wrong": wrong, "rows": len(rows.candidate)})
-
-
-def _absolute(comparison: Comparison, policy: Policy) -> list[Rule]:
-    auc, bounds = comparison.auc()
-    if bounds is None:
-        sentence = "The day has too few clicks or non-clicks for an AUC."
-        return [Rule("auc above chance", "hold", sentence, {})]
-    rules = auc_is_sane(auc, bounds, policy.sanity)
-    scenes = [scene for scene in comparison.scenes if comparison.clicks[scene] >= policy.scene_pcoc.min_clicks]
-    for group in ["all", *scenes]:
-        whole = group == "all"
-        # Each scene gets its share of the 5 % in which an interval misses the truth.
-        level = 0.95 if whole else 1 - 0.05 / len(scenes)
-        value, interval, other = comparison.pcoc(group, level)
-        name, what = ("pcoc", "PCOC") if whole else (f"pcoc of scene {group}", f"PCOC of scene {group}")
-        if interval is not None:
-            rules.append(within_band(name, what, value, interval, policy.pcoc if whole else policy.scene_pcoc, other))
-    return [beside_noise(rule, policy.noise) for rule in rules]
-
-
-def _relative(
-    comparison: Comparison, pools: list[ColdPool], policy: Policy
-) -> tuple[list[Rule], dict[str, Any] | None]:
-    by_gauc = comparison.scenes_by_users(policy.scene_gauc.min_users)
-    by_auc = comparison.scenes_by_clicks(policy.scene_auc)
-    judged_pools = [pool for pool in pools if pool.enough(policy.cold_auc)]
-    levels = Levels(policy.alpha, policy.reject_alpha, len(by_gauc) + len(by_auc) + len(judged_pools) + 2)
-    mean = comparison.scene_mean_gauc(levels)
-    if mean is None:
-        sentence = "No scene has enough users with a click and a non-click to compare the models by GAUC."
-        return [Rule(HEADLINE, "hold", sentence, {})], None
-    rules = [non_inferior(HEADLINE, "Per-scene mean GAUC", mean, policy.scene_mean_gauc)]
-    for scene in comparison.scenes:
-        change = comparison.scene_change("gauc", scene, levels) if scene in by_gauc else None
-        lacks = f"{comparison.users_with_both[scene]} users with both classes"
-        rules.append(_judged(f"gauc of scene {scene}", f"GAUC of scene {scene}", change, policy.scene_gauc, lacks))
-    for scene in comparison.scenes:
-        change = comparison.scene_change("auc", scene, levels) if scene in by_auc else None
-        lacks = _counted(comparison.clicks[scene], comparison.non_clicks[scene])
-        rules.append(_judged(f"auc of scene {scene}", f"AUC of scene {scene}", change, policy.scene_auc, lacks))
-    for pool in pools:
-        change = comparison.cold_auc(pool.name, levels) if pool in judged_pools else None
-        what = f"AUC of {pool.name} ({' and '.join(pool.levels)})"
-        rules.append(_judged(pool.name, what, change, policy.cold_auc, _counted(pool.clicks, pool.non_clicks)))
-    rules.append(_judged("ece", "ECE, sign reversed,", comparison.ece(levels), policy.ece, "too few rows"))
-    margin = policy.scene_mean_gauc.margin
-    return [beside_noise(rule, policy.noise) for rule in rules], {
-        "metric": HEADLINE,
-        "standard_error": round(mean.se, 6),
-        "smallest_detectable": round(mean.detectable, 6),
-        "margin": margin,
-        "passes_if_equal": round(mean.passes_if_equal(margin, policy.alpha), 4),
-    }
-
-
-def _judged(name: str, what: str, change: Change | None, margin: Margin, lacks: str) -> Rule:
-    """The margin rule, or a note where the data is insufficient."""
-    if change is None:
-        return Rule(name, "note", f"{what} is insufficient to compare: {lacks}.", {"insufficient": lacks})
-    return non_inferior(name, what, change, margin)
-
-
-def _counted(clicks: int, non_clicks: int) -> str:
-    return f"{clicks} clicks and {non_clicks} non-clicks"
+def _finite(evaluation: Mapping[str, Any]) -> Rule:
+    wrong, rows = evaluation["unusable"]["candidate"], evaluation["rows"]
+    if not wrong:
+        return Rule("finite", "pass", f"All {rows:,} predictions are numbers in [0, 1].", {})
+    sentence = f"{wrong:,} of {rows:,} predictions are not numbers in [0, 1]."
+    return Rule("finite", "reject", sentence, {"wrong": wrong, "rows": rows})

@@ -1,21 +1,31 @@
 """The gate's rules: each looks at one piece of evidence and gives a verdict and a sentence.
 
-How a margin rule decides, and why, is told in `include/policies/gate.yaml`.
+How they decide, and why, is told in `include/policies/gate.yaml`.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
 from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import t
 
-from training.gate_policy import TWO_MODELS, Band, Margin, Noise, Sanity
-from training.metrics import Floats
+from training.gate_comparisons import Comparison
+from training.gate_policy import Calibration, Risks, Sanity
 
 Verdict = Literal["pass", "note", "hold", "reject"]
 
-POWER = 0.8
+FAMILIES = 5
+"""Families of comparisons among which the night's risks are divided: overall, scenes, cold rows, calibration, anchor."""
+TILTS = (0.5, 1.0, 2.0, 4.0)
+"""Sizes of a loss, in standard errors beyond the one that matters, that the evidence against the anchor is made to see."""
+MOST_EVIDENCE = log(1e6)
+MIN_NIGHTS = 5
+"""Nights whose PCOC must be known before they say how far from 1 is usual; before, `FIRST_NIGHTS` is."""
+FIRST_NIGHTS = log(1.5)
 
 
 @dataclass(frozen=True)
@@ -30,131 +40,174 @@ class Rule:
 
 @dataclass(frozen=True)
 class Levels:
-    """Error rates: of one bound, and of the day's comparisons together, of which each gets its share."""
+    """One comparison's share of the night's risks."""
 
-    alpha: float
-    reject_alpha: float
-    comparisons: int = 1
+    hold: float
+    reject: float
+    promote: float
+
+    @classmethod
+    def of(cls, risks: Risks, comparisons: int) -> "Levels":
+        """The share of one of the comparisons of a family."""
+        parts = FAMILIES * max(comparisons, 1)
+        return cls(risks.hold / parts, risks.reject / parts, risks.promote)
+
+    def sees(self, se: float) -> float:
+        """The smallest loss that is held, but for the risk to promote one."""
+        return se * (_quantile(1 - self.hold) + _quantile(1 - self.promote))
+
+
+def beside_champion(one: Comparison, levels: Levels) -> Rule:
+    """A change from the champion, by tonight's rows alone."""
+    if one.change is None or one.se is None or one.other is None or one.low is None or one.high is None:
+        return Rule(one.name, "note", f"{one.what} cannot be compared: {one.lacks}.", {"insufficient": one.lacks})
+    digits, sees = one.digits, levels.sees(one.se)
+    upper, surely = (one.change + _quantile(1 - risk) * one.se for risk in (levels.hold, levels.reject))
+    ruled_out = one.change - _quantile(1 - levels.promote) * one.se >= -one.matters
+    told = (
+        f"{one.what} is {one.candidate:.4f}, the champion's {one.other:.4f} on the same rows: "
+        f"{one.change:+{digits}} ({one.low:+{digits}} to {one.high:+{digits}})."
+    )
+    verdict: Verdict
+    if one.low > 0:
+        verdict, says = "pass", "It is better."
+    elif ruled_out:
+        verdict, says = "pass", f"A loss of {one.matters:{digits}} or more, which would matter, is ruled out."
+    elif surely < 0 and one.change < -one.matters:
+        verdict = "reject"
+        says = f"It is worse beyond doubt, and by more than the {one.matters:{digits}} that matter. " + _LOOK
+    elif upper < 0:
+        verdict = "hold"
+        says = (
+            "It is worse by more than chance shows, though not beyond doubt, and a loss of "
+            f"{one.matters:{digits}} is not ruled out. {_DECIDE}"
+        )
+    else:
+        verdict = "note"
+        says = f"The night cannot tell whether it is worse: it sees a loss from {sees:{digits}} on."
+    evidence = _rounded({"change": one.change, "se": one.se, "sees": sees, "matters": one.matters})
+    return Rule(one.name, verdict, f"{told} {says}", evidence)
+
+
+_LOOK = "Look at what it learnt: *Data quality* of the days before, and the learning curve in the report."
+_DECIDE = "A person decides: see in the report where it is worse."
 
 
 @dataclass(frozen=True)
-class Change:
-    """A paired change of a metric, higher being better, with one-sided bounds from its bootstrap standard error.
+class Sum:
+    """Evidence that the nights' candidates lose something since the anchor: a log e-value for each of `TILTS`."""
 
-    `lower` is at alpha, `upper` at alpha and `surely` at reject_alpha, these two over the number of comparisons;
-    `detectable` is the smallest loss that the data would have shown with 80 % power.
-    """
+    values: tuple[float, ...] = (0.0,) * len(TILTS)
+    nights: int = 0
 
-    change: float
-    lower: float
-    upper: float
-    surely: float
-    se: float
-    detectable: float
+    def with_night(self, loss: float, se: float) -> "Sum":
+        """With another night's loss beyond the one that matters; it stays between none and `MOST_EVIDENCE`, so that neither years
+        of good nights nor one that was beyond doubt outweigh the nights after it.
 
-    @classmethod
-    def of(cls, change: float, draws: Floats, levels: Levels) -> "Change | None":
-        """From the sample's change and its resamples; None where too few resamples are defined.
-
-        Normal bounds, as a thousand resamples say little of the tail that many comparisons need.
+        exp(tilt z - tilt² / 2) is an e-value for a z that is normal with a mean of 0 or less.
         """
-        draws = draws[np.isfinite(draws)]
-        if not np.isfinite(change) or len(draws) < 100:
-            return None
-        se = float(draws.std())
-        of_one = _quantile(1 - levels.alpha)
-        return cls(
-            change=float(change),
-            lower=float(change - se * of_one),
-            upper=float(change + se * _quantile(1 - levels.alpha / levels.comparisons)),
-            surely=float(change + se * _quantile(1 - levels.reject_alpha / levels.comparisons)),
-            se=se,
-            detectable=se * (of_one + _quantile(POWER)),
+        z = loss / se
+        values = (
+            min(max(0.0, before) + tilt * z - tilt**2 / 2, MOST_EVIDENCE)
+            for before, tilt in zip(self.values, TILTS, strict=True)
         )
+        return Sum(tuple(round(value, 4) for value in values), self.nights + 1)
 
-    def passes_if_equal(self, margin: float, alpha: float) -> float:
-        """Chance that a candidate which equals the champion passes with this margin, on such a day."""
-        if self.se == 0:
-            return 1.0
-        return NormalDist().cdf(margin / self.se - _quantile(1 - alpha))
-
-
-def non_inferior(name: str, what: str, change: Change, rule: Margin) -> Rule:
-    """Not worse than the champion by more than the margin."""
-    verdict: Verdict
-    below = change.change < -rule.margin
-    if change.lower >= -rule.margin:
-        verdict = "pass"
-        says = "better" if change.lower > 0 else f"the loss, if any, is within the margin {rule.margin:g}"
-    elif below and change.upper < 0:
-        verdict = "reject" if change.surely < 0 else "hold"
-        says = f"it is worse, and by more than the margin {rule.margin:g}"
-        if verdict == "hold":
-            says += "; chance alone shows as much on some days, so a person decides"
-    else:
-        holds = rule.uncertain == "hold" or (rule.uncertain == "hold_if_below" and below)
-        verdict = "hold" if holds else "note"
-        says = (
-            f"the day's data cannot tell whether the loss exceeds the margin {rule.margin:g}; "
-            f"the smallest loss it could have shown is {change.detectable:.4f}"
-        )
-    sentence = f"{what} changed by {change.change:+.4f} (bounds {change.lower:+.4f} to {change.upper:+.4f}): {says}."
-    return Rule(name, verdict, sentence, {**_rounded(asdict(change)), "margin": rule.margin})
+    @property
+    def evidence(self) -> float:
+        """Log of the mean e-value."""
+        return float(logsumexp(self.values)) - log(len(TILTS))
 
 
-def within_band(
-    name: str, what: str, value: float, bounds: tuple[float, float], band: Band, other: float | None
-) -> Rule:
-    """Inside a band, or the band's `uncertain` where the interval reaches into it; outside it, but nearer to 1 than the
-    champion, a person decides.
-    """
-    low, high = bounds
-    evidence = {
-        **_rounded({"value": value, "low": low, "high": high}),
-        "band": [band.low, band.high],
-        "champion": other,
-    }
-    told = f"{what} is {value:.3f} ({low:.3f} to {high:.3f})"
-    target = f"the band {band.low:g} to {band.high:g}"
-    if band.low <= value <= band.high:
-        return Rule(name, "pass", f"{told}: inside {target}.", evidence)
-    farther = other is not None and abs(np.log(value)) > abs(np.log(other))
-    if low <= band.high and high >= band.low:
-        says = f"{told}: outside {target}, but its interval reaches into it"
-        if band.uncertain == "hold" and farther:
-            return Rule(name, "hold", f"{says}; the champion's {other:.3f} of the same rows is nearer to 1.", evidence)
-        return Rule(name, "note", f"{says}.", evidence)
-    if other is not None and not farther:
+def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
+    """A change from the anchor, by all nights since; `better`: than the champion on tonight's rows, so that it mends a loss."""
+    name, who = f"{one.name} since the anchor", f"version {anchor['version']} of {anchor['log_day']}, the anchor"
+    if one.change is None or one.se is None or one.low is None or one.high is None:
         return Rule(
-            name, "hold", f"{told}: outside {target}, yet nearer to 1 than the champion's {other:.3f}.", evidence
+            name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
         )
-    return Rule(name, "reject", f"{told}: its whole interval is outside {target}.", evidence)
+    told = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
+    shown = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    verdict: Verdict
+    if shown and better:
+        verdict = "note"
+        says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
+    elif shown:
+        verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
+        says = (
+            f"Over {total.nights} nights that adds up to a loss of more than {one.matters:g}: chance shows as much once "
+            f"in {exp(total.evidence):,.0f} nights. Find out since when; `ctr rollback --to {anchor['version']}` returns to "
+            "the anchor."
+        )
+    elif one.change - _quantile(1 - levels.promote) * one.se >= -one.matters:
+        verdict, says = "pass", f"A loss of {one.matters:g} or more is ruled out."
+    else:
+        verdict, says = "note", f"Nights so far, {total.nights}, cannot tell whether the loss exceeds {one.matters:g}."
+    evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
+    return Rule(name, verdict, f"{told} {says}", {**evidence, "loss_shown": shown})
 
 
-def beside_noise(rule: Rule, noise: Noise | None) -> Rule:
-    """The rule with the seed noise of its figure, where it was measured; the verdict stays."""
-    if noise is None or rule.name not in noise.figures or "insufficient" in rule.evidence:
-        return rule
-    of_seed = noise.figures[rule.name]
-    between = TWO_MODELS * of_seed
-    told = f"Seed noise {of_seed:.4f}."
-    if "change" in rule.evidence and abs(rule.evidence["change"]) <= between:
-        told = f"The change is within seed noise ({of_seed:.4f}): two seeds of one model may differ by {between:.4f}."
-    return replace(rule, sentence=f"{rule.sentence} {told}", evidence={**rule.evidence, "seed_noise": of_seed})
+@dataclass(frozen=True)
+class Pcoc:
+    """Predicted clicks over clicks in a group: the candidate's with its 95 % interval, the champion's of the same rows (None
+    without one), and the champions' logs of the nights before."""
+
+    name: str
+    what: str
+    value: float
+    low: float
+    high: float
+    champion: float | None
+    earlier: Sequence[float]
 
 
-def auc_is_sane(auc: float, bounds: tuple[float, float], rule: Sanity) -> list[Rule]:
-    """Better than chance, and not too good to be true."""
-    low, high = bounds
-    evidence = _rounded({"value": auc, "low": low, "high": high})
-    told = f"Overall AUC is {auc:.4f} ({low:.4f} to {high:.4f})"
+def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
+    """Calibration beside the champion's: what moves both is the day's base rate."""
+    se = max((log(one.high) - log(one.low)) / (2 * _quantile(0.975)), 1e-9)
+    surely = abs(log(one.value)) - _quantile(1 - levels.hold) * se
+    usual = FIRST_NIGHTS
+    if len(one.earlier) >= MIN_NIGHTS:
+        usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
+    told = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+    told += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
+    other = abs(log(one.champion)) if one.champion else None
+    nearer = other is not None and abs(log(one.value)) < other
+    insane = one.high < rule.low or one.low > rule.high
+    verdict: Verdict
+    if insane and not nearer:
+        verdict, says = (
+            "reject",
+            f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}",
+        )
+    elif insane:
+        verdict, says = "note", f"It is outside {rule.low:g} to {rule.high:g}, yet nearer to 1 than the champion's."
+    elif other is not None and surely > max(other + log(rule.farther), usual):
+        verdict = "hold"
+        says = (
+            f"It is farther from 1 than the champion's by more than a factor of {rule.farther:g}, and farther than is usual "
+            f"({exp(-usual):.2f} to {exp(usual):.2f}). {_DECIDE}"
+        )
+    else:
+        verdict, says = "pass", f"Usual are {exp(-usual):.2f} to {exp(usual):.2f}."
+    evidence = _rounded({"value": one.value, "low": one.low, "high": one.high, "usual": usual})
+    return Rule(one.name, verdict, f"{told} {says}", {**evidence, "champion": one.champion})
+
+
+def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
+    """Better than chance, and not too good to be true; `auc` is an estimate."""
+    if auc["value"] is None:
+        sentence = f"The day has too few clicks or non-clicks for an AUC ({auc['note']}). A person decides."
+        return [Rule("auc above chance", "hold", sentence, {})]
+    value, low, high = auc["value"], auc["low"], auc["high"]
+    evidence = _rounded({"value": value, "low": low, "high": high})
+    told = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
     floor, ceiling = rule.auc_lower_bound_above, rule.auc_below
     return [
         Rule("auc above chance", "pass", f"{told}: above {floor:g}.", evidence)
         if low > floor
-        else Rule("auc above chance", "reject", f"{told}: not proven to be above {floor:g}.", evidence),
+        else Rule("auc above chance", "reject", f"{told}: not proven to be above {floor:g}. {_LOOK}", evidence),
         Rule("auc plausible", "pass", f"{told}: below {ceiling:g}.", evidence)
-        if auc < ceiling
+        if value < ceiling
         else Rule(
             "auc plausible",
             "reject",

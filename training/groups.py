@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from include.schemas import LEVELS
 from training.metrics import Integers
 
-By = Literal["all", "scene", "user_level", "item_level", "cell"]
+By = Literal["all", "scene", "small_scenes", "user_level", "item_level", "cell"]
 Names = NDArray[np.str_]
 
 

@@ -6,6 +6,8 @@ no click, no row) the result is NaN; what is reported says "insufficient" instea
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
@@ -62,6 +64,27 @@ def row_log_loss(label: Integers, probability: Floats) -> Floats:
     """`[rows]` negative log likelihood of each label, in nats."""
     clipped = np.clip(probability, EPSILON, 1 - EPSILON)
     return -np.where(label > 0, np.log(clipped), np.log1p(-clipped))
+
+
+def at_ctr(label: Integers, probability: Floats) -> Floats:
+    """`[n]` the probabilities with one number added to all their logits, so that they sum to the clicks.
+
+    A base rate that differs between the days that a model learnt and this one has no part in what they say. Raises `ValueError`
+    where there is no click, or nothing else.
+    """
+    clicks = int(label.sum())
+    if not 0 < clicks < len(label):
+        raise ValueError(f"{clicks} clicks of {len(label)} rows: no offset makes the predictions sum to them")
+    score = logit(np.clip(probability, EPSILON, 1 - EPSILON))
+    offset = brentq(lambda shift: expit(score + shift).sum() - clicks, -40, 40)
+    return expit(score + offset)
+
+
+def mean_of_rows(values: Floats, user: Integers) -> tuple[float, float]:
+    """Mean of `[n]` values and its standard error, where the rows of a user are not independent of each other."""
+    mean = float(values.mean())
+    of_user = np.bincount(user, weights=values - mean)
+    return mean, float(np.sqrt((of_user**2).sum()) / len(values))
 
 
 def pcoc(label: Integers, probability: Floats) -> float:

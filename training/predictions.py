@@ -26,10 +26,11 @@ SCHEMA = pa.schema(
         ("label", pa.int8()),
         ("candidate", pa.float64()),
         ("champion", pa.float64()),
+        ("anchor", pa.float64()),
         ("alpha", pa.float64()),
     ]
 )
-"""`champion` is null where there is no champion to compare with; `alpha` is the candidate's trust in text."""
+"""`champion` and `anchor` are null where there is none to compare with; `alpha` is the candidate's trust in text."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class EvaluationRows:
     label: Integers
     candidate: Floats
     champion: Floats | None
+    anchor: Floats | None
     alpha: Floats
 
     @classmethod
     def of(cls, table: pa.Table) -> "EvaluationRows":
         """From a table of `SCHEMA`."""
-        champion = table["champion"]
         return cls(
             event_id=table["event_id"].combine_chunks(),
             user=table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64),
@@ -58,7 +59,8 @@ class EvaluationRows:
             item_level=_names(table, "item_level"),
             label=table["label"].to_numpy().astype(np.int64),
             candidate=table["candidate"].to_numpy(),
-            champion=None if champion.null_count == len(champion) else champion.to_numpy(),
+            champion=_predicted(table, "champion"),
+            anchor=_predicted(table, "anchor"),
             alpha=table["alpha"].to_numpy(),
         )
 
@@ -101,6 +103,11 @@ def champion_parts(lake: Lake, day: date) -> Iterator[pa.Table]:
 
 def _path(day: date) -> str:
     return f"_evaluation/dt={day}/predictions.orc"
+
+
+def _predicted(table: pa.Table, model: str) -> Floats | None:
+    values = table[model]
+    return None if values.null_count == len(values) else values.to_numpy()
 
 
 def _names(table: pa.Table, column: str) -> Names:

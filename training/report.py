@@ -65,7 +65,14 @@ def gather(lake: Lake, day: date) -> dict[str, Any]:
         "quality": {stage: lake.record(f"quality/{stage}", day) for stage in STAGES},
         "records": {kind: lake.record(kind, day) for kind in RECORDS} | records_of_day(lake, day),
         "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
+        "promoted_by": _promoted_by(records_of_day(lake, day)["train"]),
     }
+
+
+def _promoted_by(train: dict[str, Any] | None) -> str | None:
+    """Who put the day's candidate in use, by the gate's decision or against it."""
+    known = [version for version in registry.versions() if train and version.version == train["version"]]
+    return known[0].promoted_by if known else None
 
 
 def render(data: dict[str, Any]) -> str:
@@ -82,6 +89,7 @@ def render(data: dict[str, Any]) -> str:
         **data,
         **data["records"],
         banner=banner(data),
+        next_step=next_step(data["records"]["decision"], data["promoted_by"]),
         figures=FIGURES,
         levels=LEVELS,
         cells=_cells(evaluation),
@@ -121,6 +129,20 @@ def banner(data: dict[str, Any]) -> Banner:
         return Banner("none", "No decision", [f"The run has no record '{missing}': it ended before."])
     titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
     return Banner(decision["verdict"], titles[decision["verdict"]], decision["reasons"])
+
+
+def next_step(decision: dict[str, Any] | None, promoted_by: str | None) -> str | None:
+    """What a person may do about the decision, in words; None where there is nothing to do."""
+    if not decision or promoted_by:
+        return None
+    command = f"`ctr promote {decision['candidate']}`"
+    if decision["verdict"] == "promote" and decision["may_promote"]:
+        return f"The DAG promotes it; without the DAG, {command} does."
+    if decision["verdict"] == "reject":
+        return f"The champion stays. The reasons say where to look; {command} overrules the gate."
+    if decision["verdict"] == "hold" and decision["may_promote"] and "promoted" not in decision:
+        return f"Answer under Required Actions in Airflow. Without an answer the champion stays; later {command} promotes it."
+    return f"The champion stays; {command} promotes this candidate."
 
 
 def times(data: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ from include.commands import (
     backfill,
     demo,
     features,
-    gate_noise,
     history,
     imports,
     leak_demo,
@@ -29,6 +28,5 @@ def register(cli: typer.Typer) -> None:
     features.register(cli)
     quality.register(cli)
     monitor.register(cli)
-    gate_noise.register(cli)
     leak_demo.register(cli)
     demo.register(cli)

@@ -58,7 +58,9 @@ def promote(
 ) -> None:
     """Makes a version the champion, whatever the gate said of it."""
     from include import registry
-    from include.rooms import verify
+    from include.lake import lake
+    from include.model_records import records_of_version
+    from include.rooms import verify, write_report
 
     chosen, current = registry.get(version), registry.champion()
     if current is not None and chosen.log_day < current.log_day:
@@ -67,7 +69,14 @@ def promote(
             f"To return to it, so that later runs start from it too: `ctr rollback --to {version}`."
         )
     verify(version)
-    _say(registry.promote(version, reason=reason, by=getpass.getuser()), as_json)
+    decision = records_of_version(lake(), chosen.log_day, version)["decision"]
+    if decision and decision["verdict"] != "promote":
+        said = f"The gate's verdict on version {version} is {decision['verdict']}, which this overrules:"
+        err.print("\n- ".join([said, *decision["reasons"]]), markup=False, highlight=False)
+    champion = registry.promote(version, reason=reason, by=getpass.getuser())
+    if decision:
+        write_report(chosen.log_day)
+    _say(champion, as_json)
 
 
 def rollback(

@@ -17,7 +17,7 @@ from benchmarks.gate_faults import FAULTS, FLIPPED_SCENE, planted
 from benchmarks.gate_outcomes import Outcome, Plan, expected_auc, expected_log_loss, failed, show, verdicts
 from include import registry
 from include.lake import Lake, lake
-from include.settings import PROJECT, settings
+from include.settings import settings
 from tests.training import fabricate
 from training.metrics import auc
 from training.tables import read_day
@@ -40,7 +40,6 @@ def store(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     shutil.copytree(made, home / "lake")
     monkeypatch.setenv("CTR_MODEL", "dnn")
     monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
-    monkeypatch.setenv("CTR_GATE_POLICY", str(PROJECT / "include/policies/gate-small.yaml"))
     settings.cache_clear()
     return lake()
 
@@ -155,9 +154,8 @@ def outcome(**changed: object) -> Outcome:
         notes=[],
         promoted=True,
         auc=(0.7, 0.69),
-        gauc_change=0.001,
-        gauc_se=0.01,
-        passes_if_equal=0.9,
+        change=0.001,
+        sees=0.01,
         true_auc={"0": (0.7, 0.69), "1": (0.6, 0.63)},
         true_log_loss=(0.41, 0.4),
         true_pcoc=(1.02, 1.01),
@@ -193,7 +191,7 @@ def test_the_gate_fails_by_a_bad_candidate_that_is_promoted_and_truly_worse_or_a
 
 def test_the_tables_tell_each_candidate_and_the_sums(capsys):
     outcomes = [outcome(night=2), TWIN, replace(BAD, verdict="promote")]
-    result = {"machine": {"code": "abc"}, "options": {"seed": 18, "rows": 5000, "model": "ple"}, "policy": "small days"}
+    result = {"machine": {"code": "abc"}, "options": {"seed": 18, "rows": 5000, "model": "ple"}, "policy": "default"}
     show(result, outcomes)
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines()) <= 150

@@ -28,10 +28,7 @@ FIRST = date(2023, 7, 10)
 NIGHTS = [FIRST + timedelta(days=n) for n in (2, 3, 4)]
 ENGINE = PROJECT / "tests/compose/engine.sh"
 WHEELS = os.environ.get("PIP_FIND_LINKS", "")
-_SMALL = (
-    "CTR_GATE_POLICY=/opt/ctr/include/policies/gate-small.yaml\nCTR_RAW_WAIT_SECONDS=0\nCTR_APPROVAL_SECONDS=60\n"
-    "CTR_LLM_MAX_TEXTS=40\n"
-)
+_SMALL = "CTR_RAW_WAIT_SECONDS=0\nCTR_APPROVAL_SECONDS=60\nCTR_LLM_MAX_TEXTS=40\n"
 
 
 def wait_for(condition, seconds, what):

@@ -28,7 +28,7 @@ from include.demo import ctr
 from include.lake import lake
 from include.outdated import outdated_champion
 from include.raw import Raw, day_folder
-from include.settings import PROJECT, settings
+from include.settings import settings
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -44,7 +44,6 @@ NIGHTS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1)]
 FIRST = NIGHTS[0] - timedelta(days=HISTORY)
 SETTINGS = {
     "CTR_MODEL": "ple",
-    "CTR_GATE_POLICY": str(PROJECT / "include/policies/gate-small.yaml"),
     "CTR_BOOTSTRAP_RESAMPLES": "200",
     "CTR_RAW_WAIT_SECONDS": "7200",
     "CTR_APPROVAL_SECONDS": "5",

@@ -2,10 +2,12 @@
 
 import json
 import multiprocessing
-from datetime import date
+from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from model_versions import FIRST_LOG_DAY, model_version
 from typer.testing import CliRunner
 
 from include import registry
@@ -230,11 +232,28 @@ def test_a_pruned_version_cannot_be_rolled_back_to_and_its_day_can_be_trained_ag
     monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
     settings.cache_clear()
     made = [promote(register(home, day=day, content=str(day))) for day in range(11, 16)]
-    assert registry.prune() == [3, 2, 1]
+    assert registry.prune() == [3, 2], "the first one is the anchor of the next nights"
     with pytest.raises(registry.PrunedError):
-        registry.rollback(made[0].version)
+        registry.rollback(made[1].version)
     assert registry.champion() == registry.get(made[-1].version)
-    assert register(home, day=11, content="11").version == 6
+    assert register(home, day=12, content="12").version == 6
+
+
+def test_the_anchor_is_the_champion_of_14_to_27_nights_before_and_the_same_for_14_nights() -> None:
+    known = [model_version(number) for number in range(1, 61)]
+    anchors = {day: registry.anchor(day, known) for day in (FIRST_LOG_DAY + timedelta(days=n) for n in range(60))}
+    ages = {(day - version.log_day).days for day, version in anchors.items() if version and version.version > 1}
+    assert ages == set(range(14, 28))
+    taken = Counter(version.version for version in anchors.values() if version)
+    assert set(list(taken.values())[1:-1]) == {14}
+    assert registry.anchor(FIRST_LOG_DAY, known) is None
+    assert registry.anchor(FIRST_LOG_DAY + timedelta(days=3), known).version == 1, "the first one, where none is so old"
+
+
+def test_a_version_that_was_taken_back_or_pruned_is_no_anchor() -> None:
+    day = FIRST_LOG_DAY + timedelta(days=3)
+    known = [model_version(1, pruned_at="2023-08-01"), model_version(2, rolled_back_at="2023-08-01"), model_version(3)]
+    assert registry.anchor(day, known).version == 3
 
 
 def test_a_second_rollback_does_not_return_to_a_version_without_files(
@@ -249,6 +268,20 @@ def test_a_second_rollback_does_not_return_to_a_version_without_files(
     with pytest.raises(registry.PrunedError):
         registry.rollback()
     assert registry.champion() == second
+
+
+def test_a_person_who_overrules_the_gate_is_told_what_it_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[date] = []
+    monkeypatch.setattr("include.rooms.verify", lambda version: None)
+    monkeypatch.setattr("include.rooms.write_report", written.append)
+    version = register(home)
+    decision = {"verdict": "reject", "candidate": version.version, "reasons": ["AUC of scene 3 is worse."]}
+    lake().write_record("decision", DAY, decision, version.version)
+    told = CliRunner().invoke(cli, ["promote", str(version.version)])
+    assert told.exit_code == 0, told.output
+    assert "verdict on version 1 is reject, which this overrules" in told.stderr
+    assert "- AUC of scene 3 is worse." in told.stderr
+    assert written == [DAY]
 
 
 def test_a_version_promoted_again_is_no_longer_told_as_taken_back(home: Path) -> None:

@@ -24,7 +24,9 @@ class Day:
     logit: np.ndarray
     label: np.ndarray
 
-    def rows(self, candidate: np.ndarray, champion: np.ndarray | None = None) -> EvaluationRows:
+    def rows(
+        self, candidate: np.ndarray, champion: np.ndarray | None = None, anchor: np.ndarray | None = None
+    ) -> EvaluationRows:
         count = len(self.label)
         return EvaluationRows(
             event_id=pa.array([str(n) for n in range(count)]),
@@ -35,6 +37,7 @@ class Day:
             label=self.label,
             candidate=candidate,
             champion=champion,
+            anchor=anchor,
             alpha=np.full(count, 0.25),
         )
 
@@ -104,6 +107,7 @@ def as_table(rows: EvaluationRows) -> pa.Table:
         "label": pa.array(rows.label, pa.int8()),
         "candidate": pa.array(rows.candidate),
         "champion": pa.nulls(count, pa.float64()) if rows.champion is None else pa.array(rows.champion),
+        "anchor": pa.nulls(count, pa.float64()) if rows.anchor is None else pa.array(rows.anchor),
         "alpha": pa.array(rows.alpha),
     }
     return pa.table(columns, schema=SCHEMA)

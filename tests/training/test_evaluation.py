@@ -12,22 +12,23 @@ from scored_days import SCENES, make_day, model, sigmoid
 from include import registry
 from include.decision import apply_decision
 from include.errors import CtrError, InvalidInputError, MissingDataError
-from include.settings import PROJECT, settings
+from include.lake import lake
+from include.settings import settings
 from training import evaluation, gate, metrics, predictions
 from training.evaluation import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = 3_000
 POINTS = make_day(ROWS, 8)
-GOOD, OTHER = model(POINTS, 1), model(POINTS, 2, noise=3.0)
+GOOD, OTHER = model(POINTS, 1, noise=0.2), model(POINTS, 2, noise=3.0)
+MID, LATE = model(POINTS, 3, noise=0.8), model(POINTS, 4, noise=1.2)
 
 
 @pytest.fixture
 def ready(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
-    monkeypatch.setenv("CTR_GATE_POLICY", str(PROJECT / "include/policies/gate-small.yaml"))
     settings.cache_clear()
-    monkeypatch.setitem(sys.modules, "training.artifact", NamedModels(good=GOOD, other=OTHER))
+    monkeypatch.setitem(sys.modules, "training.artifact", NamedModels(good=GOOD, other=OTHER, mid=MID, late=LATE))
     monkeypatch.setattr("training.artifact", sys.modules["training.artifact"], raising=False)
     publish(POINTS)
     return home
@@ -43,7 +44,8 @@ def group(record: dict, by: str, **names: str) -> dict:
 
 
 def test_every_group_is_reported_with_its_counts(record: dict) -> None:
-    assert len(record["groups"]) == 1 + 5 + 3 + 3 + 45
+    assert len(record["groups"]) == 1 + 5 + 3 + 3 + 45 + 1
+    assert (record["groups"][-1]["by"], record["small_scenes"]) == ("small_scenes", ["3"])
     for by in ("scene", "user_level", "item_level", "cell"):
         assert sum(g["n"] for g in record["groups"] if g["by"] == by) == ROWS
         assert sum(g["clicks"] for g in record["groups"] if g["by"] == by) == POINTS.label.sum()
@@ -109,6 +111,60 @@ def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path, mon
     assert gate.run(DAY, True, settings())["verdict"] == "promote"
     apply_decision(DAY, "gate")
     assert registry.champion().version == 2
+
+
+def test_the_candidate_is_compared_with_an_anchor_too_which_stays_while_it_shows_a_loss(ready: Path) -> None:
+    anchor = registry.promote(register(ready, "good", on=DAY.replace(day=10)).version, reason="first", by="test")
+    between, champion = (register(ready, name, on=DAY.replace(day=day)) for name, day in (("other", 14), ("mid", 15)))
+    for version in (between, champion):
+        registry.promote(version.version, reason="next", by="test")
+    trained(register(ready, "late"))
+    record = evaluation.run(DAY, settings())
+    assert record["anchor"]["version"] == anchor.version
+    change = group(record, "scene", scene="2")["change_from_anchor"]["auc"]
+    assert change["value"] == pytest.approx(
+        group(record, "scene", scene="2")["candidate"]["auc"]["value"]
+        - metrics.auc(POINTS.label[POINTS.scene == "2"], GOOD[POINTS.scene == "2"]),
+        abs=1e-5,
+    )
+    decision = gate.run(DAY, True, settings())
+    assert decision["since_anchor"]["auc"]["nights"] == 1
+    assert decision["anchor"]["loss_shown"], "it is much worse than the first one was"
+    assert "auc since the anchor" in [rule["name"] for rule in decision["rules"] if rule["verdict"] == "reject"]
+    past = {**decision, "anchor": {**decision["anchor"], "version": between.version}}
+    lake().write_record("decision", DAY.replace(day=16), past)
+    assert evaluation.run(DAY, settings())["anchor"]["version"] == between.version
+    again = gate.run(DAY, True, settings())
+    assert again["since_anchor"]["auc"]["nights"] == 2
+
+
+def test_an_anchor_that_cannot_be_loaded_is_told_and_fails_nothing(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, day in (("gone", 10), ("other", 15)):
+        registry.promote(register(ready, name, on=DAY.replace(day=day)).version, reason="next", by="test")
+    trained(register(ready, "good"))
+    load = sys.modules["training.artifact"].load
+
+    def refuse(folder: Path) -> object:
+        if (folder / "name.txt").read_text() == "gone":
+            raise MissingDataError("its encoder is not there")
+        return load(folder)
+
+    monkeypatch.setattr(sys.modules["training.artifact"], "load", refuse)
+    record = evaluation.run(DAY, settings())
+    assert record["anchor"]["note"] == "its encoder is not there"
+    rules = {rule["name"]: rule for rule in gate.run(DAY, True, settings())["rules"]}
+    assert rules["anchor"]["verdict"] == "note"
+    assert "its encoder is not there" in rules["anchor"]["sentence"]
+
+
+def test_log_loss_at_the_days_clicks_does_not_see_a_wrong_level() -> None:
+    for factor in (0.5, 1.6):
+        odds = factor * GOOD / (1 - GOOD)
+        record = evaluate(POINTS.rows(odds / (1 + odds), GOOD), SCENES, 100, (1,))
+        assert record["headline"]["change"]["scaled_log_loss"]["value"] == pytest.approx(0, abs=1e-6)
+        assert record["headline"]["change"]["log_loss"]["value"] > 0.003
 
 
 def test_a_champion_that_has_seen_the_day_is_not_compared(ready: Path) -> None:

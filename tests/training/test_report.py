@@ -12,8 +12,9 @@ from scored_days import make_day, model
 
 from include import registry
 from include.lake import lake
-from include.settings import PROJECT, settings
+from include.settings import settings
 from training import evaluation, gate, report
+from training.summary import show_decision, show_evaluation
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = 3_000
@@ -72,7 +73,6 @@ def written() -> Page:
 @pytest.fixture
 def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
-    monkeypatch.setenv("CTR_GATE_POLICY", str(PROJECT / "include/policies/gate-small.yaml"))
     settings.cache_clear()
     day = make_day(ROWS, 8)
     models = NamedModels(good=model(day, 1), other=model(day, 2, noise=3.0))
@@ -110,6 +110,44 @@ def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(e
     assert f"{auc:.4f}" in page.text
     assert "2023-07-16" in page.text
     assert "There is no record" not in page.text
+
+
+def test_candidate_and_champion_stand_beside_each_other_with_what_the_night_could_see(evaluated: Path) -> None:
+    text = " ".join(written().text.split())
+    seen = text[text.index("What the night could see") : text.index("Rules of the gate")]
+    for one in lake().record("decision", DAY)["comparisons"]:
+        assert one["name"] in seen
+        assert one["change"] is None or f"{one['sees']:.4f}" in seen or f"{one['sees']:.2%}" in seen
+    assert "Next: The DAG promotes it" in text
+
+
+def test_a_candidate_that_a_person_promoted_is_not_called_undecided(evaluated: Path) -> None:
+    assert "Nothing has been decided on it yet" in written().text
+    registry.promote(2, reason="by hand", by="ann")
+    text = written().text
+    assert "Promoted by ann." in text
+    assert "Next:" not in text
+
+
+def test_a_decision_of_before_is_still_readable(evaluated: Path) -> None:
+    record = lake().record("decision", DAY)
+    of_now = ("comparisons", "anchor", "since_anchor", "pcoc")
+    power = {"metric": "scene mean gauc", "standard_error": 0.01, "smallest_detectable": 0.02, "margin": 0.035}
+    before = {name: value for name, value in record.items() if name not in of_now} | {"power": power}
+    lake().write_record("decision", DAY, before | {"policy": {"name": "small days"}})
+    text = written().text
+    assert "Policy “small days”" in text
+    assert "What the night could see" not in text
+
+
+def test_evaluation_and_gate_end_with_a_few_lines(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_evaluation(lake().record("evaluation", DAY))
+    decision = lake().record("decision", DAY)
+    show_decision(decision, report.next_step(decision, None))
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) < 25
+    assert f"promote: version 2 of {DAY}, against champion 1" in printed
+    assert "log loss, scaled" in printed
 
 
 def test_what_the_language_model_cost_is_told(evaluated: Path) -> None:

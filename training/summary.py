@@ -1,0 +1,55 @@
+"""What evaluation and gate found, in a few lines for a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from include.console import out, show_rows
+
+_FIGURES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "scaled_log_loss": "log loss, scaled to the day's clicks",
+    "pcoc": "PCOC",
+    "ece": "ECE",
+}
+
+
+def show_evaluation(record: Mapping[str, Any]) -> None:
+    """Prints the overall figures of candidate and champion with 95 % intervals, a line each."""
+    headline, champion = record["headline"], record["champion"]
+    lines = [
+        {
+            "all rows": title,
+            "candidate": _estimate((headline["candidate"] or {}).get(name)),
+            "champion": _estimate((headline["champion"] or {}).get(name)),
+            "change": _estimate((headline["change"] or {}).get(name), signed=True),
+        }
+        for name, title in _FIGURES.items()
+    ]
+    against = f"champion version {champion['version']}, which {champion['note']}" if champion else "no champion"
+    title = (
+        f"Version {record['candidate']['version']} on {record['day']} ({record['rows']:,} rows, {record['clicks']:,} clicks), "
+        f"beside {against}"
+    )
+    show_rows(lines, title=title, as_json=False, empty="")
+    for model, wrong in record["unusable"].items():
+        if wrong:
+            out.print(f"{wrong:,} predictions of the {model} are not numbers in [0, 1].", highlight=False)
+
+
+def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
+    """Prints the verdict, its reasons and what a person may do."""
+    against = f"against champion {record['champion']}" if record["champion"] else "the first model"
+    out.print(f"{record['verdict']}: version {record['candidate']} of {record['day']}, {against}", highlight=False)
+    for reason in record["reasons"]:
+        out.print(f"- {reason}", highlight=False, markup=False)
+    if next_step:
+        out.print(f"Next: {next_step}", highlight=False, markup=False)
+
+
+def _estimate(one: Mapping[str, Any] | None, *, signed: bool = False) -> str | None:
+    if not one or one["value"] is None:
+        return None
+    form = "+.4f" if signed else ".4f"
+    return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
