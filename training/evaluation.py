@@ -52,7 +52,9 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
     candidate, champion = registry.get(train["version"]), registry.champion()
     status = champion_status(champion, candidate, day)
-    anchor = _anchor(lake, champion, candidate, day) if status == "unseen" else None
+    last = max((night for night in lake.record_days("decision") if night < day), default=None)
+    before = (lake.record("decision", last) if last else None) or {}
+    anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
     table, anchor_note = _predicted(lake, day, candidate, champion if status == "unseen" else None, anchor)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
@@ -62,6 +64,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
         "anchor": {**_describe(anchor), "note": anchor_note} if anchor else None,
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
+        "not_promoted": _not_promoted(lake, day, before, rows),
         "oracle": _oracle(rows, day, settings),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -87,21 +90,47 @@ def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day:
     return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
 
 
-def _anchor(lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date) -> ModelVersion | None:
+def _anchor(
+    lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: dict[str, Any]
+) -> ModelVersion | None:
     """The anchor where it is another version than champion and candidate, and all that it learnt is as it was.
 
-    While the last night's decision shows a loss since its anchor, that one stays: a later one may have the loss itself.
+    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the loss.
     """
     known = registry.versions()
-    last = max((night for night in lake.record_days("decision") if night < day), default=None)
-    before = ((lake.record("decision", last) or {}).get("anchor") if last else None) or {"loss_shown": False}
-    stays = before["version"] if before["loss_shown"] else None
+    last = before.get("anchor") or {"loss_shown": False}
+    stays = last["version"] if last["loss_shown"] else None
     found = next((version for version in known if version.version == stays), None)
     if found is None or found.pruned_at:
         found = registry.anchor(day, known)
     if found is None or found.version in (candidate.version, champion.version if champion else None):
         return None
     return None if found.version in outdated_versions(lake, known) else found
+
+
+def _not_promoted(lake: Lake, day: date, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
+    """How the candidate of the last night's decision does beside the champion that stayed in its place, on this day's rows."""
+    from training import artifact
+
+    number = before.get("candidate")
+    if before.get("promoted") is not False or rows.champion is None or not usable(rows.champion):
+        return None
+    version = next((each for each in registry.versions() if each.version == number), None)
+    if version is None or version.pruned_at or before["champion"] != _number(registry.champion()):
+        return None
+    try:
+        probability = known_scenes(artifact.load(registry.download(version.version)), rows_of(lake, day))
+    except CtrError:
+        return None
+    if not usable(probability):
+        return None
+    losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
+    told = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
+    return told | {"change": _mean_of_rows(losses, rows.user)}
+
+
+def _number(version: ModelVersion | None) -> int | None:
+    return version.version if version else None
 
 
 def evaluate(

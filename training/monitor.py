@@ -18,6 +18,7 @@ from training import predictions
 from training.drift import MIN_ROWS, compare
 from training.drift_columns import READ, WATCHED, watched
 from training.freshness import freshness
+from training.gate_watch import warnings, watch
 from training.realised import changes, figures, worse
 from training.row_sample import KEY, sample
 from training.tables import published_days, read_shards
@@ -44,6 +45,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "metrics_note": note,
         "change": changes(metrics, _earlier_figures(store, day)) if metrics else None,
         "drift": _drift(store, day, settings),
+        "gate": watch(store, day),
         "freshness": freshness(store, day, champion["trained_through"] if champion else None, now),
         "created_at": now.isoformat(timespec="seconds"),
     }
@@ -58,6 +60,7 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
     for stage, of_stage in record["freshness"]["published"].items():
         if of_stage["days_behind"] != 0:
             yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
+    yield from warnings(record["gate"])
     for scene, metric, entry in worse(record["change"]) if record["change"] else ():
         value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
         where = f"in scene {scene}" if scene else "of all rows"

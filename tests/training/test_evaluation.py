@@ -138,6 +138,21 @@ def test_the_candidate_is_compared_with_an_anchor_too_which_stays_while_it_shows
     assert again["since_anchor"]["auc"]["nights"] == 2
 
 
+def test_a_candidate_that_was_kept_back_is_evaluated_once_more_on_the_day_after(ready: Path) -> None:
+    champion = registry.promote(register(ready, "late", on=DAY.replace(day=15)).version, reason="first", by="test")
+    held = register(ready, "good", on=DAY.replace(day=16))
+    decision = {"candidate": held.version, "champion": champion.version, "verdict": "hold", "promoted": False}
+    lake().write_record("decision", DAY.replace(day=16), decision)
+    trained(register(ready, "mid"))
+    told = evaluation.run(DAY, settings())["not_promoted"]
+    assert (told["version"], told["verdict"]) == (held.version, "hold")
+    expected = metrics.row_log_loss(POINTS.label, GOOD) - metrics.row_log_loss(POINTS.label, LATE)
+    assert told["change"]["value"] == pytest.approx(expected.mean(), abs=1e-6)
+    assert told["change"]["high"] < 0, "it would have been better"
+    lake().write_record("decision", DAY.replace(day=16), decision | {"promoted": True})
+    assert evaluation.run(DAY, settings())["not_promoted"] is None
+
+
 def test_an_anchor_that_cannot_be_loaded_is_told_and_fails_nothing(
     ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
