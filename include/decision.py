@@ -10,10 +10,10 @@ from include.rooms import verify
 
 
 def apply_decision(day: date, by: str) -> dict[str, Any]:
-    """Promotes the candidate of the day's decision and returns the record, completed by `promoted` and `decided_by`.
+    """Promotes the candidate of the day's decision and returns the record, completed by `promoted`, `decided_by` and `served`.
 
     A held candidate may be promoted (`by` is then the person who approved it), a rejected one may not, nor one of a run
-    that was not allowed to promote (a backfill): `InvalidInputError`; nor one that cannot be loaded, or predicts its probe
+    that was not allowed to promote (a backfill): `InvalidInputError`; nor one that cannot be served, or predicts its probe
     otherwise than when it was saved: `CtrError`. Applying it twice changes nothing, not even when
     the version was rolled back in between.
     """
@@ -30,9 +30,9 @@ def apply_decision(day: date, by: str) -> dict[str, Any]:
             f"The run of {day} may not promote (a backfill without 'promote'). "
             f"To put its candidate in use: `ctr promote {record['candidate']}`."
         )
-    verify(record["candidate"])
+    served = verify(record["candidate"])
     registry.promote(record["candidate"], reason="; ".join(record["reasons"]), by=by, replacing=record["champion"])
-    return _settle(day, record, by, promoted=True)
+    return _settle(day, record, by, promoted=True, served=served)
 
 
 def record_refusal(day: date, by: str, reason: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import date
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from include.errors import CtrError
 from include.settings import python_path
@@ -29,8 +29,9 @@ def write_report(day: date) -> None:
         raise CtrError(f"The report of {day} could not be written again: {done.stderr[-2000:]}")
 
 
-def verify(version: int) -> None:
-    """Loads a version and predicts its probe again (`training/probe.py`); raises `CtrError` with what is wrong with it."""
+def verify(version: int) -> dict[str, Any]:
+    """Serves a version on a free port and asks it for its probe, as `training/served.py` tells; raises `CtrError` with what is
+    wrong with it."""
     command = _command(("verify", "--version", str(version), "--json"))
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     if done.returncode:
@@ -39,6 +40,7 @@ def verify(version: int) -> None:
         except (ValueError, KeyError):
             told = done.stderr[-2000:]
         raise CtrError(f"Version {version} cannot serve, and the champion stays: {told}")
+    return dict(json.loads(done.stdout))
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

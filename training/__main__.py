@@ -6,7 +6,7 @@ import typer
 
 from include.calendar import parse_day
 from include.commands import leak_demo as leak_options
-from include.commands.models import Host, Port
+from include.commands.models import Host, Port, ServedVersion
 from include.console import JsonFlag, err, exit_clearly, show_json
 from include.settings import settings
 
@@ -114,17 +114,17 @@ def score(
 
 
 @cli.command()
-def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
+def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
     """Answers scoring requests over HTTP with the champion, until it is stopped."""
     from training import serving as job
 
-    job.run(host, port)
+    job.run(host, port, version)
 
 
 @cli.command()
 def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
-    """Loads a version and predicts its probe again, as before every promotion."""
-    from training import probe as job
+    """Serves a version on a free port and asks it for its probe, as before every promotion."""
+    from training import served as job
 
     show_json(job.verify(version))
 

@@ -27,7 +27,9 @@ NONE_YET = "No model version is champion: run the DAG ctr_daily, or `ctr promote
 class LiveChampion:
     """`current` is the version that serves, or None. A request takes it once and keeps it; only the loader replaces it."""
 
-    def __init__(self, look_seconds: float) -> None:
+    def __init__(self, look_seconds: float, version: int | None = None) -> None:
+        """`version` is served whatever is champion; None serves the champion."""
+        self._fixed = version
         self.current: Champion | None = None
         self._look_seconds = look_seconds
         self._trouble: str | None = "The champion is being loaded."
@@ -74,7 +76,7 @@ class LiveChampion:
     def look(self) -> None:
         """Looks at the alias once, and loads its version if another one serves; never raises."""
         try:
-            version = registry.champion()
+            version = registry.champion() if self._fixed is None else registry.get(self._fixed)
         except Exception:
             log.exception("The model registry cannot be read")
             self._trouble = "The model registry cannot be read; the log of the service tells why."
@@ -91,12 +93,12 @@ class LiveChampion:
         number = version.version
         self._trouble = f"Version {number} is being loaded."
         try:
-            predictor, _ = load_verified(number)
+            predictor = load_verified(number)
         except Exception as error:
             log.exception("Version %s cannot serve", number)
             self._failed, self._retry_at = number, time.monotonic() + RETRY_SECONDS
             self._trouble = (
-                f"Version {number} is champion, but failed to load or to predict its probe ({type(error).__name__}); it is tried "
+                f"Version {number} failed to load or to predict its probe ({type(error).__name__}); it is tried "
                 f"again every {RETRY_SECONDS} seconds. The log of the service tells more."
             )
         else:

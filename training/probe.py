@@ -2,7 +2,6 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +27,8 @@ def write(folder: Path, predictor: Predictor, store: Lake, day: date) -> None:
     pq.write_table(rows.append_column("probability", pa.array(probability)), folder / PROBE)
 
 
-def verify(version: int) -> dict[str, Any]:
-    """Loads a version and predicts its probe again; raises as `load_verified` does."""
-    return load_verified(version)[1]
-
-
-def load_verified(version: int) -> tuple[Predictor, dict[str, Any]]:
-    """A version that predicts its probe as before it was saved, and the record of that.
+def load_verified(version: int) -> Predictor:
+    """A version that predicts its probe as before it was saved.
 
     Raises `CtrError` where a file of the model has changed or a probability is another, and what `artifact.load` raises.
     """
@@ -47,7 +41,7 @@ def load_verified(version: int) -> tuple[Predictor, dict[str, Any]]:
     predictor = load(folder)
     probe = pq.read_table(folder / PROBE) if (folder / PROBE).is_file() else None
     if probe is None:  # a version of before there were probes
-        return predictor, {"version": version, "rows": 0, "largest_difference": None}
+        return predictor
     again = predictor.predict(probe.drop_columns(["probability"])).probability
     largest = float(np.abs(again - probe["probability"].to_numpy()).max())
     if not largest <= TOLERANCE:
@@ -55,4 +49,4 @@ def load_verified(version: int) -> tuple[Predictor, dict[str, Any]]:
             f"Version {version} predicts its probe of {len(probe)} rows otherwise than before it was saved: probabilities differ "
             f"by up to {largest:.2g}, expected at most {TOLERANCE:g}. Did the text caches of the lake change, or the code?"
         )
-    return predictor, {"version": version, "rows": len(probe), "largest_difference": largest}
+    return predictor

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from include import registry
 from include.day_states import State, describe_wait
 from include.lake import Lake, report_path
-from include.model_records import records_of_day
+from include.model_records import records_of_day, records_of_version
 from include.quality import named
 from include.schemas import LEVELS, STAGES
 from include.settings import Settings
@@ -66,7 +66,15 @@ def gather(lake: Lake, day: date) -> dict[str, Any]:
         "records": {kind: lake.record(kind, day) for kind in RECORDS} | records_of_day(lake, day),
         "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
         "promoted_by": _promoted_by(records_of_day(lake, day)["train"]),
+        **_served(lake, records_of_day(lake, day)["decision"] or {}),
     }
+
+
+def _served(lake: Lake, decision: dict[str, Any]) -> dict[str, Any]:
+    """What the services of the candidate, and of the champion before it, took when they were tried before their promotions."""
+    champion = next((each for each in registry.versions() if each.version == decision.get("champion")), None)
+    before = records_of_version(lake, champion.log_day, champion.version)["decision"] if champion else None
+    return {"served": decision.get("served"), "champion_served": (before or {}).get("served")}
 
 
 def _promoted_by(train: dict[str, Any] | None) -> str | None:

@@ -88,8 +88,8 @@ def create_app(live: LiveChampion, token: str, chosen: Settings) -> FastAPI:
     return app
 
 
-def run(host: str, port: int) -> None:
-    """Serves until it is stopped; raises `InvalidInputError` where no token is set."""
+def run(host: str, port: int, version: int | None = None) -> None:
+    """Serves the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
     chosen = settings()
     token = chosen.serve_token.get_secret_value().strip()
     if not token:
@@ -98,7 +98,7 @@ def run(host: str, port: int) -> None:
             '  python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
             "and put it in the environment or in settings.env of CTR_HOME."
         )
-    live = LiveChampion(chosen.serve_reload_seconds)
+    live = LiveChampion(chosen.serve_reload_seconds, version)
     uvicorn.run(create_app(live, token, chosen), host=host, port=port, ws="none", server_header=False)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
+ServedVersion = Annotated[
+    int | None, typer.Option("--version", help="Serve this version, whichever is champion; default the champion.")
+]
 Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
 
 
@@ -126,11 +129,12 @@ def reproduce(version: Version) -> None:
     raise typer.Exit(training("reproduce", "--version", str(version)))
 
 
-def serve(host: Host = "127.0.0.1", port: Port = 8090) -> None:
+def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
     """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
     from include.rooms import become_training
 
-    become_training("serve", "--host", host, "--port", str(port))
+    chosen = [] if version is None else ["--version", str(version)]
+    become_training("serve", "--host", host, "--port", str(port), *chosen)
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:

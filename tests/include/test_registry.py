@@ -153,7 +153,7 @@ def decide(candidate: ModelVersion, verdict: str = "promote", *, may_promote: bo
 
 
 def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.decision.verify", lambda version: None)  # these versions are no models
+    monkeypatch.setattr("include.decision.verify", lambda version: {})  # these versions are no models
     first = promote(register(home, day=16))
     candidate = register(home)
     decide(candidate, "hold")
@@ -272,7 +272,7 @@ def test_a_second_rollback_does_not_return_to_a_version_without_files(
 
 def test_a_person_who_overrules_the_gate_is_told_what_it_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[date] = []
-    monkeypatch.setattr("include.rooms.verify", lambda version: None)
+    monkeypatch.setattr("include.rooms.verify", lambda version: {})
     monkeypatch.setattr("include.rooms.write_report", written.append)
     version = register(home)
     decision = {"verdict": "reject", "candidate": version.version, "reasons": ["AUC of scene 3 is worse."]}

@@ -91,7 +91,7 @@ def test_a_model_with_predictions_that_are_no_numbers_has_no_metrics_but_a_count
 
 
 def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.decision.verify", lambda version: None)  # these versions are no models
+    monkeypatch.setattr("include.decision.verify", lambda version: {})  # these versions are no models
     first = register(ready, "other", on=DAY.replace(day=16))
     registry.promote(first.version, reason="first", by="test")
     trained(register(ready, "good"))

@@ -9,7 +9,7 @@ import pytest
 from include import registry
 from include.decision import apply_decision
 from include.errors import CtrError
-from training import probe
+from training import probe, served
 
 pytestmark = pytest.mark.long
 
@@ -26,8 +26,13 @@ def version(world, candidate) -> int:
 
 
 def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
-    assert probe.verify(version) == {"version": version, "rows": probe.ROWS, "largest_difference": 0.0}
-    assert apply_decision(LAST, "gate")["promoted"]
+    record = apply_decision(LAST, "gate")
+    assert record["promoted"]
+    told = record["served"]
+    assert (told["version"], told["rows"]) == (version, probe.ROWS)
+    assert told["largest_difference"] <= probe.TOLERANCE
+    assert 0 < told["p50_ms"] <= told["p99_ms"]
+    assert told["memory_mib"] > 50
     assert registry.champion().version == version
 
 
@@ -45,9 +50,9 @@ def test_a_version_that_predicts_otherwise_does_not_serve(version):
     other = pa.array(np.clip(rows["probability"].to_numpy() + 0.01, 0, 1))
     pq.write_table(rows.set_column(rows.column_names.index("probability"), "probability", other), path)
     with pytest.raises(CtrError, match=r"probabilities differ by up to 0\.01"):
-        probe.verify(version)
+        served.verify(version)
 
 
 def test_a_version_of_before_there_were_probes_is_loaded_alone(version):
     (registry.download(version) / probe.PROBE).unlink()
-    assert probe.verify(version)["rows"] == 0
+    assert served.verify(version)["rows"] == 0
