@@ -100,6 +100,7 @@ class Night:
             candidate=self.predict(candidate),
             champion=self.predict(champion) if champion else None,
             anchor=self.predict(anchor) if anchor else None,
+            baseline=None,
             alpha=np.full(len(self.label), 0.25),
         )
 

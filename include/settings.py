@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         ge=2,
         description="Newest model versions that keep their files; the champion's, its predecessor's and the anchor's stay too.",
     )
+    baseline_rows: int = Field(
+        200_000,
+        ge=0,
+        description="Most rows of the week before that the night's baseline is fitted on; 0: no baseline.",
+    )
     gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
     bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")
 

@@ -5,6 +5,7 @@ error `se`), or `{value: null, note}` where the group cannot tell.
 """
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,16 @@ SMALL_SCENE = 20
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
 RANKING = ("auc", "gauc")
 NORMAL_95 = NormalDist().inv_cdf(0.975)
+MODELS = ("candidate", "champion", "anchor", "baseline")
+WHOLE = MODELS[:2]
+"""Models that are reported in every group, the cells too."""
+PAIRS = {
+    "change": ("candidate", "champion"),
+    "change_from_anchor": ("candidate", "anchor"),
+    "change_from_baseline": ("candidate", "baseline"),
+    "champion_from_baseline": ("champion", "baseline"),
+}
+"""Changes in the record, each of a model from another."""
 CHANGES = ("auc", "gauc", "log_loss", "ece")
 """Metrics of which the difference candidate - champion is reported; of PCOC, nearer to 1 is better, not higher."""
 
@@ -55,14 +66,15 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     last = max((night for night in lake.record_days("decision") if night < day), default=None)
     before = (lake.record("decision", last) if last else None) or {}
     anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
-    table, anchor_note = _predicted(lake, day, candidate, champion if status == "unseen" else None, anchor)
+    table, notes = _predicted(lake, day, candidate, champion if status == "unseen" else None, anchor, settings)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
     record = {
         "day": str(day),
         "candidate": _describe(candidate),
         "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
-        "anchor": {**_describe(anchor), "note": anchor_note} if anchor else None,
+        "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
+        "baseline": notes["baseline"],
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
         "not_promoted": _not_promoted(lake, day, before, rows),
         "oracle": _oracle(rows, day, settings),
@@ -141,13 +153,14 @@ def evaluate(
     A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
     """
     groups = reported_groups(rows.scene, rows.user_level, rows.item_level, scenes)
-    groups = [group for group in groups if cells or group.by != "cell"]
     small = [group for group in groups if group.by == "scene" and _is_small(rows, group)]
-    if small:
-        groups.append(Group("small_scenes", np.concatenate([group.members for group in small])))
-    models = {"candidate": rows.candidate, "champion": rows.champion, "anchor": rows.anchor}
-    given = {name: value for name, value in models.items() if value is not None}
+    together = [Group("small_scenes", np.concatenate([group.members for group in small]))] if small else []
+    of_cells = [group for group in groups if group.by == "cell"] if cells else []
+    groups = [*(group for group in groups if group.by != "cell"), *together, *of_cells]
+    given = {name: getattr(rows, name) for name in MODELS if getattr(rows, name) is not None}
     scored = {name: Scored(rows.label, value, rows.user) for name, value in given.items() if usable(value)}
+    if "candidate" not in scored:
+        scored = {name: one for name, one in scored.items() if name in WHOLE}
     sample = _Sample(rows, groups, scored, resamples, seed)
     return {
         "rows": len(rows.label),
@@ -185,11 +198,14 @@ class _Sample:
         self.models = list(scored)
         self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
         members = [group.members for group in groups if len(group.members)]
-        models = [GroupMetrics(one, members) for one in scored.values()]
+        # The cells come last, and of anchor and baseline nothing is told of them.
+        count = sum(group.by != "cell" for group in groups if len(group.members))
+        models = [GroupMetrics(one, members if name in WHOLE else members[:count]) for name, one in scored.items()]
         self.pairs = models[0].pairs if models else np.zeros(len(members), np.int64)
         self.points = {name: point(model) for name, model in zip(scored, models, strict=True)}
         for name, one in scored.items():
-            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in members])
+            told = members if name in WHOLE else members[:count]
+            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in told])
         draws = resample(models, resamples, seed) if models else []
         self.draws = dict(zip(scored, draws, strict=True))
 
@@ -206,21 +222,19 @@ class _Sample:
             "ctr": self.estimate(group, self.models[0], "ctr") if self.models else _unknown("no usable predictions"),
             "alpha": _rounded(self.rows.alpha[group.members].mean()) if len(group.members) else None,
         }
-        for name in ("candidate", "champion"):
+        for name in WHOLE:
             used = name in self.models
             entry[name] = {metric: self.estimate(group, name, metric) for metric in METRICS[1:]} if used else None
-        entry |= {
-            name: {metric: self.change(group, metric, other) for metric in metrics_of_change} if paired else None
-            for name, other, metrics_of_change, paired in self.changes(CHANGES, ("auc",))
-        }
+        for name, (model, other) in PAIRS.items():
+            measured = CHANGES if name == "change" else ("auc",)
+            entry[name] = self.changes(group, model, other, measured)
         return entry
 
-    def changes(
-        self, from_champion: tuple[str, ...], from_anchor: tuple[str, ...]
-    ) -> list[tuple[str, str, tuple[str, ...], bool]]:
-        """The candidate's changes: name in the record, the other model, metrics, and whether both have predictions."""
-        kinds = (("change", "champion", from_champion), ("change_from_anchor", "anchor", from_anchor))
-        return [(*kind, {"candidate", kind[1]} <= set(self.models)) for kind in kinds]
+    def changes(self, group: Group, model: str, other: str, measured: tuple[str, ...]) -> dict[str, Estimate] | None:
+        """Model - other of some metrics in a group; None where one of them has no predictions of it."""
+        if not {model, other} <= set(self.models) or (group.by == "cell" and other not in WHOLE):
+            return None
+        return {metric: self.change(group, metric, model, other) for metric in measured}
 
     def estimate(self, group: Group, model: str, metric: str) -> Estimate:
         """A metric of a model in a group."""
@@ -230,14 +244,14 @@ class _Sample:
         n = self.present[id(group)]
         return _estimate(self.points[model][metric][n], self.draws[model][metric][n], metric)
 
-    def change(self, group: Group, metric: str, other: str) -> Estimate:
-        """Candidate - other model of a metric in a group, paired."""
+    def change(self, group: Group, metric: str, model: str, other: str) -> Estimate:
+        """Model - other of a metric in a group, paired."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
         n = self.present[id(group)]
-        value = self.points["candidate"][metric][n] - self.points[other][metric][n]
-        draws = self.draws["candidate"][metric][n] - self.draws[other][metric][n]
+        value = self.points[model][metric][n] - self.points[other][metric][n]
+        draws = self.draws[model][metric][n] - self.draws[other][metric][n]
         return _estimate(value, draws, "change") | {"se": _rounded(np.nanstd(draws))}
 
     def lacks(self, group: Group, metric: str) -> str | None:
@@ -259,17 +273,16 @@ class _Sample:
     def headline(self) -> dict[str, Any]:
         """The figures to look at first: each model's overall metrics and means over scenes, and their changes."""
         whole = self.groups[0]
-        headline: dict[str, Any] = {"candidate": None, "champion": None, "change": None, "change_from_anchor": None}
+        headline: dict[str, Any] = dict.fromkeys(("candidate", "champion", "baseline"))
         scaled = self.scaled_log_loss()
-        for model in ("candidate", "champion"):
+        for model in headline:
             if model in self.models:
                 of_all = {metric: self.estimate(whole, model, metric) for metric in METRICS[1:]}
                 of_scenes = {f"scene_mean_{m}": self.scene_mean((model,), m) for m in RANKING}
                 headline[model] = of_all | of_scenes | {"scaled_log_loss": scaled[model]}
-        for name, other, metrics_of_change, paired in self.changes(CHANGES, ("auc",)):
-            if paired:
-                of_all = {metric: self.change(whole, metric, other) for metric in metrics_of_change}
-                headline[name] = of_all | {"scaled_log_loss": scaled[name]}
+        for name, (model, other) in PAIRS.items():
+            changes = self.changes(whole, model, other, CHANGES)
+            headline[name] = changes and changes | {"scaled_log_loss": scaled[name]}
         if headline["change"]:
             headline["change"] |= {f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING}
         return headline
@@ -277,17 +290,19 @@ class _Sample:
     def scaled_log_loss(self) -> dict[str, Estimate]:
         """Log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
         label, user = self.rows.label, self.rows.user
-        changes = [(name, other) for name, other, _, paired in self.changes((), ()) if paired]
+        pairs = {name: pair for name, pair in PAIRS.items() if set(pair) <= set(self.models)}
         clicks = int(label.sum())
         if min(clicks, len(label) - clicks) < MIN_CLASS:
             note = f"insufficient: {clicks} clicks, {len(label) - clicks} non-clicks"
-            return dict.fromkeys([*self.models, *(name for name, _ in changes)], _unknown(note))
+            return dict.fromkeys([*self.models, *pairs], _unknown(note))
         losses = {
             model: metrics.row_log_loss(label, metrics.at_ctr(label, one.probability))
             for model, one in self.scored.items()
         }
         told = {model: _mean_of_rows(of_model, user) for model, of_model in losses.items()}
-        return told | {name: _mean_of_rows(losses["candidate"] - losses[other], user) for name, other in changes}
+        return told | {
+            name: _mean_of_rows(losses[model] - losses[other], user) for name, (model, other) in pairs.items()
+        }
 
     def scene_mean(self, models: tuple[str, ...], metric: str) -> Estimate:
         """Unweighted mean over the scenes that can tell; of two models, the first minus the second."""
@@ -308,6 +323,8 @@ def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
     headline = record["headline"]["candidate"] or {}
     flat = {name: estimate["value"] for name, estimate in headline.items()}
     best = record["oracle"] or {}
+    baseline = record["headline"]["baseline"] or {}
+    flat |= {f"baseline_{name}": baseline[name]["value"] for name in ("auc", "log_loss") if name in baseline}
     flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
     return {name: value for name, value in flat.items() if value is not None}
 
@@ -330,24 +347,25 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
 
 
 def with_predictions(
-    table: pa.Table,
-    candidate: metrics.Floats,
-    champion: metrics.Floats | None,
-    anchor: metrics.Floats | None,
-    alpha: metrics.Floats,
+    table: pa.Table, predicted: Mapping[str, metrics.Floats | None], alpha: metrics.Floats
 ) -> pa.Table:
-    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]`, null where None."""
-    for name, values in (("candidate", candidate), ("champion", champion), ("anchor", anchor), ("alpha", alpha)):
+    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there are none."""
+    for name, values in [*((model, predicted.get(model)) for model in MODELS), ("alpha", alpha)]:
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
     return table.select(predictions.SCHEMA.names)
 
 
 def _predicted(
-    lake: Lake, day: date, candidate: ModelVersion, champion: ModelVersion | None, anchor: ModelVersion | None
-) -> tuple[pa.Table, str | None]:
-    """The training rows of the day with the models' predictions, and why the anchor has none."""
-    from training import artifact
+    lake: Lake,
+    day: date,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    anchor: ModelVersion | None,
+    settings: Settings,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The training rows of the day with the models' predictions, and notes: why the anchor has none, what the baseline is."""
+    from training import artifact, baseline
 
     table = rows_of(lake, day)
     folder = registry.download(candidate.version)
@@ -358,13 +376,14 @@ def _predicted(
     def of_version(other: ModelVersion) -> metrics.Floats:
         return known_scenes(artifact.load(registry.download(other.version)), table)
 
-    of_champion = of_version(champion) if champion else None
-    of_anchor, note = None, None
+    predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
+    notes: dict[str, Any] = {"anchor": None}
     try:
-        of_anchor = of_version(anchor) if anchor else None
+        predicted["anchor"] = of_version(anchor) if anchor else None
     except CtrError as error:  # an old version whose encoder or features are no longer there: the night goes on without
-        note = str(error)
-    return with_predictions(table, of_candidate.probability, of_champion, of_anchor, of_candidate.alpha), note
+        notes["anchor"] = str(error)
+    predicted["baseline"], notes["baseline"] = baseline.predict(lake, day, table, settings)
+    return with_predictions(table, predicted, of_candidate.alpha), notes
 
 
 def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:

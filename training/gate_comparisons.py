@@ -68,6 +68,8 @@ def with_anchor(evaluation: Mapping[str, Any], losses: Losses) -> list[Compariso
 def _of_groups(evaluation: Mapping[str, Any], change: str, losses: Losses) -> Iterator[Comparison]:
     small = evaluation["small_scenes"]
     for group in evaluation["groups"]:
+        if group["by"] == "cell":
+            continue
         scene, estimates = group["scene"], _auc(group, change)
         if group["by"] == "scene" and group["n"] and scene not in small:
             yield _of(estimates, f"auc of scene {scene}", f"AUC of scene {scene}", "scenes", group, losses.scene_auc)

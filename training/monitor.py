@@ -49,7 +49,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "freshness": freshness(store, day, champion["trained_through"] if champion else None, now),
         "created_at": now.isoformat(timespec="seconds"),
     }
-    record["alerts"] = list(alerts(record))
+    record["alerts"] = [*alerts(record), *_behind_baseline(evaluation)]
     record["seconds"] = round(time.monotonic() - started, 2)
     store.write_record("monitor", day, record)
     return record
@@ -78,6 +78,17 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
             )
             missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
             yield f"{what} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
+
+
+def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
+    """Where the champion ranks the day no better than the night's baseline does."""
+    change = ((evaluation or {}).get("headline") or {}).get("champion_from_baseline")
+    if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
+        auc = change["auc"]
+        yield (
+            f"The champion is not ahead of the baseline, trees on the counts alone: AUC {auc['value']:+.4f} from it "
+            f"({auc['low']:+.4f} to {auc['high']:+.4f})."
+        )
 
 
 def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -27,10 +27,11 @@ SCHEMA = pa.schema(
         ("candidate", pa.float64()),
         ("champion", pa.float64()),
         ("anchor", pa.float64()),
+        ("baseline", pa.float64()),
         ("alpha", pa.float64()),
     ]
 )
-"""`champion` and `anchor` are null where there is none to compare with; `alpha` is the candidate's trust in text."""
+"""`champion`, `anchor` and `baseline` are null where there is none to compare with; `alpha` is the candidate's trust in text."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class EvaluationRows:
     candidate: Floats
     champion: Floats | None
     anchor: Floats | None
+    baseline: Floats | None
     alpha: Floats
 
     @classmethod
@@ -61,6 +63,7 @@ class EvaluationRows:
             candidate=table["candidate"].to_numpy(),
             champion=_predicted(table, "champion"),
             anchor=_predicted(table, "anchor"),
+            baseline=_predicted(table, "baseline"),
             alpha=table["alpha"].to_numpy(),
         )
 

@@ -24,6 +24,7 @@ def show_evaluation(record: Mapping[str, Any]) -> None:
             "candidate": _estimate((headline["candidate"] or {}).get(name)),
             "champion": _estimate((headline["champion"] or {}).get(name)),
             "change": _estimate((headline["change"] or {}).get(name), signed=True),
+            "baseline": _value((headline["baseline"] or {}).get(name)),
         }
         for name, title in _FIGURES.items()
     ]
@@ -46,6 +47,10 @@ def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
         out.print(f"- {reason}", highlight=False, markup=False)
     if next_step:
         out.print(f"Next: {next_step}", highlight=False, markup=False)
+
+
+def _value(one: Mapping[str, Any] | None) -> float | None:
+    return one["value"] if one else None
 
 
 def _estimate(one: Mapping[str, Any] | None, *, signed: bool = False) -> str | None:

@@ -38,6 +38,7 @@ class Day:
             candidate=candidate,
             champion=champion,
             anchor=anchor,
+            baseline=None,
             alpha=np.full(count, 0.25),
         )
 
@@ -108,6 +109,7 @@ def as_table(rows: EvaluationRows) -> pa.Table:
         "candidate": pa.array(rows.candidate),
         "champion": pa.nulls(count, pa.float64()) if rows.champion is None else pa.array(rows.champion),
         "anchor": pa.nulls(count, pa.float64()) if rows.anchor is None else pa.array(rows.anchor),
+        "baseline": pa.nulls(count, pa.float64()),
         "alpha": pa.array(rows.alpha),
     }
     return pa.table(columns, schema=SCHEMA)

@@ -73,6 +73,7 @@ def written() -> Page:
 @pytest.fixture
 def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
+    monkeypatch.setenv("CTR_BASELINE_ROWS", "0")  # these rows have no features
     settings.cache_clear()
     day = make_day(ROWS, 8)
     models = NamedModels(good=model(day, 1), other=model(day, 2, noise=3.0))
