@@ -1,4 +1,4 @@
-"""Platt scaling for each scene: p = σ(a · logit + b), shrunk towards a = 1, b = 0 where clicks are few."""
+"""Platt scaling (Platt, 1999) for each scene: p = σ(a · logit + b), shrunk towards a = 1, b = 0 where clicks are few."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ Doubles = npt.NDArray[np.float64]
 SHRINKAGE = np.array([100.0, 10.0])
 """Strength of the pull to (1, 0), in units of the log loss's curvature: about that many rows at even odds, times four."""
 STEPS = 25
+CONVERGED = 1e-10
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,14 @@ class Calibration:
         """Fits each scene on out-of-sample logits `[n]` and labels `[n]`; a scene without rows keeps the identity."""
         fitted = np.array([_platt(logits[scene == place], labels[scene == place]) for place in range(scenes)])
         return cls(fitted[:, 0], fitted[:, 1])
+
+    def with_offsets_of(self, logits: Doubles, labels: Doubles, scene: npt.NDArray[np.int64]) -> "Calibration":
+        """The same slopes, with offsets fitted on logits `[n]` and labels `[n]`, shrunk towards those that it has."""
+        offset = [
+            _offset(slope * logits[scene == place], labels[scene == place], offset)
+            for place, (slope, offset) in enumerate(zip(self.slope, self.offset, strict=True))
+        ]
+        return Calibration(self.slope, np.array(offset))
 
     def towards(self, other: "Calibration", share: float) -> "Calibration":
         """Part of the way to another calibration; `share` in [0, 1]."""
@@ -71,6 +80,19 @@ def _platt(logits: Doubles, labels: Doubles) -> Doubles:
         curvature = (inputs * (predicted * (1 - predicted))[:, None]).T @ inputs + np.diag(SHRINKAGE)
         step = np.linalg.solve(curvature, gradient)
         weights = weights - step
-        if np.abs(step).max() < 1e-10:
+        if np.abs(step).max() < CONVERGED:
             break
     return weights
+
+
+def _offset(logits: Doubles, labels: Doubles, target: float) -> float:
+    """The offset alone, by the same method; the penalty pulls it to the target."""
+    offset, strength = target, SHRINKAGE[1]
+    for _ in range(STEPS):
+        predicted = sigmoid(logits + offset)
+        gradient = (predicted - labels).sum() + strength * (offset - target)
+        step = gradient / ((predicted * (1 - predicted)).sum() + strength)
+        offset -= step
+        if abs(step) < CONVERGED:
+            break
+    return float(offset)

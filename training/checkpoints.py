@@ -1,6 +1,6 @@
 """Where a run of training goes on that was stopped.
 
-    {home}/checkpoints/2023-07-17-4f1c…/days-3.safetensors     what three days left: memory, curve, what was foreseen
+    {home}/checkpoints/2023-07-17-4f1c…/days-3.safetensors     what three days left: memory, curve, last days as foreseen
     {home}/checkpoints/2023-07-17-4f1c…/trainer.safetensors    weights and optimisers, after days and blocks of the next one
 
 A folder is named by the log day and a hash of all that decides the result: under another name there is nothing to go on with.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,14 @@ from training.distributed import first, processes
 from training.learnt import Begun, Foreseen, Learnt
 from training.loop import NOTHING_YET, CurvePoint, Pass, Trainer
 from training.memory import Memory
+from training.rows import Rows
 from training.start import NEEDED_FOR
 from training.state import ModelConfig
 
 Tensors = dict[str, Tensor]
 TRAINER = "trainer.safetensors"
+FORESEEN = ("logit", "label", "scene")
+"""Arrays of a foreseen day; beside them is its sample."""
 
 
 class UnusableCheckpointError(CtrError):
@@ -139,19 +142,23 @@ def _days_file(days: int) -> str:
 
 
 def _tensors_of(learnt: Learnt) -> Tensors:
-    arrays = {f"memory.{name}": array for name, array in vars(learnt.state.memory).items()}
+    tensors = {f"memory.{name}": torch.from_numpy(array) for name, array in vars(learnt.state.memory).items()}
     for place, day in enumerate(learnt.foreseen):
-        arrays |= {f"foreseen.{place}.{name}": array for name, array in vars(day).items()}
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors |= {f"foreseen.{place}.{name}": torch.from_numpy(getattr(day, name)) for name in FORESEEN}
+        tensors |= {f"sample.{place}.{name}": tensor for name, tensor in vars(day.sample).items()}
+    return tensors
 
 
 def _learnt_of(tensors: Tensors, told: dict[str, Any], fresh: Learnt) -> Learnt:
     """The inverse of `_tensors_of`."""
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    memory = Memory(**{name: arrays[f"memory.{name}"] for name in vars(fresh.state.memory)})
-    days = len({name.split(".")[1] for name in arrays if name.startswith("foreseen.")})
-    foreseen = (
-        Foreseen(*(arrays[f"foreseen.{day}.{name}"] for name in ("logit", "label", "scene"))) for day in range(days)
-    )
+    memory = Memory(**{name: tensors[f"memory.{name}"].numpy() for name in vars(fresh.state.memory)})
+    days = len({name.split(".")[1] for name in tensors if name.startswith("foreseen.")})
+    foreseen = tuple(_foreseen_of(tensors, place) for place in range(days))
     curve = tuple(CurvePoint(**point) for point in told["curve"])
-    return Learnt(replace(fresh.state, memory=memory), curve, tuple(foreseen))
+    return Learnt(replace(fresh.state, memory=memory), curve, foreseen)
+
+
+def _foreseen_of(tensors: Tensors, place: int) -> Foreseen:
+    logit, label, scene = (tensors[f"foreseen.{place}.{name}"].numpy() for name in FORESEEN)
+    sample = Rows(**{each.name: tensors[f"sample.{place}.{each.name}"] for each in fields(Rows)})
+    return Foreseen(logit, label, scene, sample)

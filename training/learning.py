@@ -11,13 +11,14 @@ from include.lake import Lake
 from include.settings import Settings
 from training.calibration import Doubles
 from training.checkpoints import Checkpoints
-from training.day_rows import rows_of_day
+from training.day_rows import on_disk, rows_of_day
 from training.distributed import share_of, total
-from training.learnt import Begun, Foreseen, Learnt
+from training.learnt import Begun, Foreseen, Learnt, sampled
 from training.loop import Pass, Trainer, curve_point, predict
 from training.memory import Floats
 from training.models.text import TextLookup
 from training.rows import Rows, state_after, with_prior
+from training.shuffle import generator_of
 from training.text_table import TextTable
 
 
@@ -58,8 +59,12 @@ class Learning:
         loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, begun.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
         untrained = self.trainer.fresh and not learnt.curve  # what such weights foresaw calibrates nothing
-        foreseen = None if untrained else Foreseen(logit, rows.label.numpy(), rows.scene.numpy())
+        foreseen = None if untrained else self._foreseen(day, labelled, logit)
         return learnt.and_day(after, point, foreseen)
+
+    def _foreseen(self, day: date, rows: Rows, logit: Doubles) -> Foreseen:
+        sample = rows.take(sampled(rows.scene, generator_of(self.settings.seed, day)))
+        return Foreseen(logit, rows.label.numpy(), rows.scene.numpy(), on_disk([sample], self.settings.home))
 
     def _foresee(self, rows: Rows) -> Doubles:
         """Logits `[n] float64` of the day's rows before any is learnt from; each process adds those of its share."""

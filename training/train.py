@@ -31,7 +31,7 @@ from training.device import steady_threads
 from training.distributed import first, require_same
 from training.learning import Learning, Texts
 from training.learnt import Learnt
-from training.loop import CurvePoint, Trainer
+from training.loop import CurvePoint, Trainer, predict
 from training.memory import Memory
 from training.models.network import Network
 from training.progress import progress
@@ -146,8 +146,10 @@ def fit(
             require_same(f"the model after {day}", trainer.checksum, DIFFERED)
             if checkpoints:
                 checkpoints.write(trainer, learnt)
-    calibration = learnt.calibration(base.calibration if base else Calibration.identity(len(config.scenes)))
-    return Trained(Predictor(trainer.finish(), learnt.state, calibration), learnt.curve, found.rows)
+    network = trainer.finish()
+    again = [predict(network, day.sample, texts.lookup).logit for day in learnt.foreseen]
+    before = base.calibration if base else Calibration.identity(len(config.scenes))
+    return Trained(Predictor(network, learnt.state, learnt.calibration(before, again)), learnt.curve, found.rows)
 
 
 def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> Texts:

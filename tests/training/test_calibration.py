@@ -26,6 +26,22 @@ def test_mean_prediction_meets_the_clicks():
     assert abs(predicted.mean() / labels.mean() - 1) < 0.01
 
 
+def test_offsets_of_other_logits_meet_their_clicks():
+    before, now = biased(20_000, 0.8, 0.5), biased(20_000, 0.8, -0.2, seed=1)
+    scene = np.zeros(20_000, np.int64)
+    fitted = Calibration.fit(*before, scene, 1)
+    moved = fitted.with_offsets_of(*now, scene)
+    assert moved.slope.tolist() == fitted.slope.tolist()
+    assert abs(moved.apply(now[0], scene).mean() / now[1].mean() - 1) < 0.01
+    assert abs(fitted.apply(now[0], scene).mean() / now[1].mean() - 1) > 0.5
+
+
+def test_an_offset_stays_where_there_are_no_rows():
+    nothing = np.empty(0)
+    one = Calibration(np.array([1.5]), np.array([0.25]))
+    assert one.with_offsets_of(nothing, nothing, np.empty(0, np.int64)).offset.tolist() == [0.25]
+
+
 def test_few_clicks_hardly_move_it_and_no_rows_not_at_all():
     logits, labels = biased(20, 0.2, 2.0)
     fitted = Calibration.fit(logits, labels, np.zeros(20, np.int64), 2)
