@@ -34,7 +34,7 @@ from benchmarks.gate_worlds import Model, World, night, noise_that_loses
 from benchmarks.machine import console, machine, result_file
 from include.registry import ModelVersion, anchor
 from include.settings import PROJECT
-from training.evaluation import evaluate
+from training.day_metrics import evaluate
 from training.gate import Past, judge, verdict_of
 from training.gate_policy import load_policy
 

@@ -17,7 +17,7 @@ from benchmarks.quality_models import BEFORE, LIGHTGBM, LIGHTGBM_TEXT, evaluatio
 from include.schemas import LEVELS
 from training import metrics, oracle
 from training.bootstrap import GroupMetrics, Scored, interval, point, resample
-from training.evaluation import MIN_CLASS
+from training.day_metrics import MIN_CLASS
 from training.groups import Names
 from training.metrics import Floats, Integers
 

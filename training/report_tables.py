@@ -7,7 +7,8 @@ from typing import Any
 
 from include.schemas import LEVELS
 from training.bootstrap import METRICS
-from training.evaluation import CHANGES, logged_metrics
+from training.day_metrics import CHANGES
+from training.evaluation import logged_metrics
 
 KEYS = ("by", "scene", "user_level", "item_level")
 _PARTS = ("value", "low", "high", "note")

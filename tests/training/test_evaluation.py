@@ -15,7 +15,7 @@ from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake import lake
 from include.settings import settings
 from training import evaluation, gate, metrics, predictions
-from training.evaluation import evaluate
+from training.day_metrics import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = 3_000

@@ -15,7 +15,7 @@ from include.errors import InvalidInputError
 from include.registry import ModelVersion
 from include.settings import PROJECT
 from training import gate
-from training.evaluation import evaluate
+from training.day_metrics import evaluate
 from training.gate import Judgement, Past, judge, lineage_rules, outdated_rules, reasons_of, verdict_of
 from training.gate_comparisons import Comparison
 from training.gate_policy import load_policy

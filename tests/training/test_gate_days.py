@@ -8,7 +8,7 @@ from scipy.stats import binom
 from scored_days import SCENES, Day, calibrated, make_day, model, sigmoid
 
 from include.settings import PROJECT
-from training.evaluation import evaluate
+from training.day_metrics import evaluate
 from training.gate import Past, judge, verdict_of
 from training.gate_policy import load_policy
 from training.gate_rules import Rule

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from include.errors import MissingDataError
 from include.lake import Lake
-from training.evaluation import MIN_CLASS
+from training.day_metrics import MIN_CLASS
 from training.metrics import Integers
 from training.tables import published_days, read_day
 

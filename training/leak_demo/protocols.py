@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training import metrics
 from training.bootstrap import GroupMetrics, Scored, interval, resample
-from training.evaluation import MIN_CLASS
+from training.day_metrics import MIN_CLASS
 from training.leak_demo.log import Log
 from training.leak_demo.windows import KNEW, Matrix, Window, repeated_join
 from training.metrics import Floats, Integers
