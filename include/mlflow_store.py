@@ -1,10 +1,12 @@
 """What the model registry asks of MLflow: its client, one writer at a time, and versions as runs with tags and aliases."""
 
 import fcntl
+import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -16,6 +18,8 @@ from include.settings import settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MAX_PARAM, MAX_DIGEST = 6000, 36
+"""Lengths that MLflow's database holds."""
 MODEL_FOLDER = "model"
 """Folder of the loadable model among a run's artifacts; reports lie beside it."""
 
@@ -60,12 +64,32 @@ def one_writer() -> Iterator[None]:
         yield
 
 
-def create_version(folder: Path, tags: dict[str, str], metrics: dict[str, float], params: dict[str, str]) -> int:
-    """One MLflow run with the folder as artifact, then the version: a process killed between leaves no version."""
+def create_version(
+    folder: Path,
+    tags: dict[str, str],
+    metrics: dict[str, float],
+    params: dict[str, Any],
+    datasets: dict[str, str],
+    began: datetime | None,
+) -> int:
+    """One MLflow run with the folder as artifact, then the version: a process killed between leaves no version.
+
+    `datasets` are the builds that were learnt, by name; `began` is when, for the run's duration.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
     mlflow, name = client(), settings().model_name
-    run = mlflow.create_run(_experiment(), run_name=f"{name} {tags['log_day']}", tags=tags)
-    for key, value in params.items():
-        mlflow.log_param(run.info.run_id, key, value)
+    start = None if began is None else int(began.timestamp() * 1000)
+    run = mlflow.create_run(_experiment(), start_time=start, run_name=f"{name} {tags['log_day']}", tags=tags)
+    given = [Param(key, str(value)[:MAX_PARAM]) for key, value in params.items()]
+    mlflow.log_batch(run.info.run_id, params=given)
+    context = [InputTag("mlflow.data.context", "training")]
+    learnt = [
+        DatasetInput(Dataset(title, digest[-MAX_DIGEST:], "lake", json.dumps({"uri": settings().lake_url})), context)
+        for title, digest in datasets.items()
+    ]
+    if learnt:
+        mlflow.log_inputs(run.info.run_id, learnt)
     log_metrics(run.info.run_id, metrics)
     mlflow.log_artifacts(run.info.run_id, str(folder), MODEL_FOLDER)
     mlflow.set_terminated(run.info.run_id)

@@ -76,9 +76,10 @@ def register(
     builds: dict[date, str],
     content_hash: str,
     metrics: dict[str, float],
-    params: dict[str, str],
+    params: dict[str, Any],
+    began: datetime | None = None,
 ) -> ModelVersion:
-    """Stores a model folder as a new version and gives it the alias `candidate`.
+    """Stores a model folder as a new version and gives it the alias `candidate`; `began` is when its training did.
 
     The version that the same log day and content already have is returned instead: a rerun registers nothing new. One that was
     pruned does not count.
@@ -95,7 +96,8 @@ def register(
             }
             if base_version is not None:
                 tags["base_version"] = str(base_version)
-            version = store.create_version(folder, tags, metrics, params)
+            datasets = {f"training/{day}": build for day, build in builds.items()}
+            version = store.create_version(folder, tags, metrics, params, datasets, began)
         store.client().set_registered_model_alias(settings().model_name, CANDIDATE, str(version))
     return get(version)
 

@@ -3,6 +3,7 @@
 The metrics, and what an estimate is, are told in `training/day_metrics.py`.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -60,6 +61,8 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     return record
 
 
+_NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.\- ]")
+"""Characters that a name of MLflow's metrics cannot hold."""
 _NOTES = {
     "unseen": "has not seen this day",
     "same": "is the candidate itself: this day was run before",
@@ -120,12 +123,16 @@ def _number(version: ModelVersion | None) -> int | None:
 
 
 def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """The headline as flat metrics of the model version."""
-    headline = record["headline"]["candidate"] or {}
-    flat = {name: estimate["value"] for name, estimate in headline.items()}
+    """Figures of the model version as flat metrics: its headline, its scenes (`scene/S/auc`), champion's and baseline's."""
+    headline = record["headline"]
+    flat = {name: estimate["value"] for name, estimate in (headline["candidate"] or {}).items()}
+    for model in ("champion", "baseline"):
+        flat |= {f"{model}/{name}": estimate["value"] for name, estimate in (headline[model] or {}).items()}
+    for group in record["groups"]:
+        if group["by"] == "scene" and group["candidate"]:
+            place = f"scene/{_NOT_IN_A_METRIC.sub('_', group['scene'])}"
+            flat |= {f"{place}/{name}": group["candidate"][name]["value"] for name in ("auc", "log_loss", "pcoc")}
     best = record["oracle"] or {}
-    baseline = record["headline"]["baseline"] or {}
-    flat |= {f"baseline_{name}": baseline[name]["value"] for name in ("auc", "log_loss") if name in baseline}
     flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
     return {name: value for name, value in flat.items() if value is not None}
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from include.errors import InvalidInputError, MissingDataError
 from include.lake import Lake, Manifest, lake
 from include.settings import Settings
 from include.version import code_version
-from training import probe
+from training import probe, pyfunc
 from training.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.cache import Keys, VectorCache
 from training.calibration import Calibration
@@ -43,6 +43,8 @@ from training.topics import Topics
 from training.whitening import Whitening
 
 LLM_DIM = 64
+PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
+"""Settings that say where things are, and play no part in what is learnt."""
 SHARE = "They must share lake, registry, settings, code and CTR_HOME."
 DIFFERED = "Train again, on devices of one kind; if they differ again, in one process."
 
@@ -61,7 +63,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
 
     Of several processes, the first one registers and writes; the record of the others is empty.
     """
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.now(UTC)
     store = lake()
     with only_days_before(day):
         start = start_of(store, day, settings, scratch=scratch)
@@ -83,6 +85,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
         return {}
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
+        pyfunc.describe(Path(folder))
         write_curve(Path(folder), trained.curve)
         probe.write(Path(folder), trained.predictor, store, days[-1])
         version = registry.register(
@@ -95,11 +98,12 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             content_hash=digest,
             metrics=_metrics(trained),
             params={
-                "days": str(len(days)),
-                "base_version": str(base.version if base else ""),
-                "model": settings.model,
-                "settings": settings.digest(),
+                "days": len(days),
+                "base_version": base.version if base else "none",
+                "settings_digest": settings.digest(),
+                **settings.model_dump(mode="json", exclude=PLACES),
             },
+            began=began,
         )
     checkpoints.remove()
     registry.prune()
@@ -214,14 +218,13 @@ def _take_over(model: Network, base: Network) -> None:
 def _provenance(
     manifests: dict[date, Manifest], settings: Settings, base: registry.ModelVersion | None
 ) -> dict[str, Any]:
-    places = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
     return {
         "manifests": {
             "base_version": base.version if base else None,
             "code": code_version(),
             "training": {str(day): asdict(manifest) for day, manifest in manifests.items()},
         },
-        "settings": settings.model_dump(mode="json", exclude=places),
+        "settings": settings.model_dump(mode="json", exclude=PLACES),
     }
 
 

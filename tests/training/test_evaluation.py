@@ -100,7 +100,10 @@ def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path, mon
     record = evaluation.run(DAY, settings())
     assert record["champion"]["status"] == "unseen"
     assert record["headline"]["change"]["scene_mean_gauc"]["value"] is not None
-    assert registry.metrics(record["candidate"]["version"])["auc"] == record["headline"]["candidate"]["auc"]["value"]
+    logged = registry.metrics(record["candidate"]["version"])
+    assert logged["auc"] == record["headline"]["candidate"]["auc"]["value"]
+    assert logged["champion/auc"] == record["headline"]["champion"]["auc"]["value"]
+    assert logged["scene/2/auc"] == group(record, "scene", scene="2")["candidate"]["auc"]["value"]
     decision = gate.run(DAY, True, settings())
     assert (decision["verdict"], decision["candidate"], decision["champion"]) == ("promote", 2, 1)
     assert registry.get(2).verdict == "promote"

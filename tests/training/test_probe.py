@@ -1,12 +1,14 @@
 """A version serves only if it is what was saved: it is loaded and predicts its probe again."""
 
 import fabricate
+import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include import registry
+from include import mlflow_store, registry
 from include.decision import apply_decision
 from include.errors import CtrError
 from training import probe, served
@@ -56,3 +58,17 @@ def test_a_version_that_predicts_otherwise_does_not_serve(version):
 def test_a_version_of_before_there_were_probes_is_loaded_alone(version):
     (registry.download(version) / probe.PROBE).unlink()
     assert served.verify(version)["rows"] == 0
+
+
+def test_a_version_is_an_mlflow_model_with_its_settings_and_what_it_learnt(world, version):
+    run = mlflow_store.client().get_run(registry.get(version).run_id)
+    assert run.data.params["batch_size"] == str(world.settings.batch_size)
+    assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {
+        f"training/{fabricate.day(number)}" for number in range(4)
+    }
+    assert run.info.end_time - run.info.start_time > 100, "the time that training took"
+    assert not [name for name in run.data.params if "password" in name or "token" in name]
+    loaded = mlflow.pyfunc.load_model(str(registry.download(version)))
+    rows = pq.read_table(registry.download(version) / probe.PROBE)
+    frame = rows.drop_columns(["probability"]).to_pandas(types_mapper=pd.ArrowDtype)
+    assert loaded.predict(frame) == pytest.approx(rows["probability"].to_numpy(), abs=probe.TOLERANCE)
