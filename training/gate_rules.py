@@ -135,14 +135,17 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
     elif shown:
         verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
         says = (
-            f"Over {total.nights} nights that adds up to a loss of more than {one.matters:g}: chance shows as much once "
+            f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
             f"in {exp(total.evidence):,.0f} nights. Find out since when; `ctr rollback --to {anchor['version']}` returns to "
             "the anchor."
         )
     elif one.change - _quantile(1 - levels.promote) * one.se >= -one.matters:
         verdict, says = "pass", f"A loss of {one.matters:g} or more is ruled out."
     else:
-        verdict, says = "note", f"Nights so far, {total.nights}, cannot tell whether the loss exceeds {one.matters:g}."
+        verdict, says = (
+            "note",
+            f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
+        )
     evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
     return Rule(name, verdict, f"{told} {says}", {**evidence, "loss_shown": shown})
 
@@ -215,6 +218,10 @@ def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
             evidence,
         ),
     ]
+
+
+def _nights(count: int) -> str:
+    return "1 night" if count == 1 else f"{count} nights"
 
 
 def _quantile(probability: float) -> float:

@@ -25,12 +25,12 @@ RECORDS = ("wait", "embed_texts", "embed_cold", "train", "evaluation", "monitor"
 MOST_DRIFTED = 15
 """Features that the section on drift shows."""
 FIGURES = {
-    "scene_mean_gauc": "Per-scene mean GAUC",
-    "scene_mean_auc": "Per-scene mean AUC",
     "auc": "AUC, all rows",
     "log_loss": "Log loss",
     "pcoc": "PCOC",
     "ece": "ECE",
+    "scene_mean_auc": "Per-scene mean AUC",
+    "scene_mean_gauc": "Per-scene mean GAUC",
 }
 """Figures of the headline, with the names that people read."""
 
