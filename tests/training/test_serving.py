@@ -278,6 +278,13 @@ def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service,
     assert service.health() == {"status": "ok", "version": 1, "reason": None}
 
 
+def test_a_chosen_version_is_served_whichever_is_champion(world, service):
+    promote_second(world)
+    live = LiveChampion(60, version=1)
+    live.look()
+    assert live.health() == {"status": "ok", "version": 1, "reason": None}
+
+
 def test_a_request_keeps_the_version_with_which_it_began(world, service, champion, table):
     promote_second(world)
 
