@@ -1,4 +1,7 @@
-"""Whether a version can be served: a real `ctr serve` of it answers its probe over HTTP as the model predicted it before."""
+"""Whether a version can be served: a real `ctr serve` of it answers the rows of its probe over HTTP as the model predicts them.
+
+The service itself begins only where the model predicts its probe as before it was saved (`training/probe.py`).
+"""
 
 import json
 import os
@@ -20,6 +23,7 @@ import pyarrow.parquet as pq
 from include import registry
 from include.errors import CtrError
 from include.settings import python_path
+from training.artifact import load
 from training.probe import PROBE, TOLERANCE
 
 START_SECONDS = 300
@@ -37,9 +41,9 @@ def verify(version: int) -> dict[str, Any]:
     if probe is None:  # a version of before there were probes
         with _service(version) as (_, process):
             return {"version": version, "rows": 0, "largest_difference": None, "memory_mib": _memory(process)}
-    expected = probe["probability"].to_numpy()
-    rows = probe.drop_columns(["probability"]).to_pylist()
     with _service(version) as (client, process):
+        asked = probe.select(list(client.get("/version").json()["columns"]))
+        rows = asked.to_pylist()
         answered, taken = [], []
         for start in range(0, len(rows), ROWS_PER_REQUEST):
             body = json.dumps({"rows": rows[start : start + ROWS_PER_REQUEST]})
@@ -50,11 +54,11 @@ def verify(version: int) -> dict[str, Any]:
                 raise CtrError(f"The service of version {version} refused a row of its probe: {answer.text[:500]}")
             answered += answer.json()["probability"]
         memory = _memory(process)
-    largest = float(np.abs(np.array(answered) - expected).max())
+    largest = float(np.abs(np.array(answered) - load(path.parent).predict(asked).probability).max())
     if not largest <= TOLERANCE:
         raise CtrError(
-            f"The service of version {version} answers its probe of {len(rows)} rows otherwise than the model predicted it "
-            f"before it was saved: probabilities differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
+            f"The service of version {version} answers {len(rows)} rows otherwise than the model predicts them: probabilities "
+            f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
         )
     p50, p99 = np.percentile(taken, (50, 99)).round(2).tolist()
     told = {"version": version, "rows": len(rows), "largest_difference": largest}

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tools/setup.sh --tests installs it."),
 ]
+expect.set_options(timeout=30_000)  # a page that is slow on a busy machine is no fault
 FULL = {"width": 1440, "height": 900}
 
 
@@ -40,7 +41,7 @@ def logged_in(browser, airflow_server):
     one.locator("input[name=password]").fill(airflow_server.environment["CTR_AIRFLOW_PASSWORD"])
     one.keyboard.press("Enter")
     one.wait_for_url(lambda url: "login" not in url)
-    expect(one.get_by_role("link", name="Data quality")).to_be_visible(timeout=30_000)
+    expect(one.get_by_role("link", name="Data quality")).to_be_visible()
     yield context.storage_state()
     context.close()
 

@@ -81,12 +81,16 @@ def test_versions_are_kept_read_back_promoted_rolled_back_and_pruned_by_the_serv
     for version in made:
         registry.promote(version.version, reason="better", by="gate")
     assert (registry.download(5) / "model.json").read_text() == "model of 15"
-    assert registry.download(1).is_relative_to(home)
+    assert registry.download(2).is_relative_to(home)
     assert len(list(server[1].rglob("model.json"))) == 5
-    assert registry.prune() == [3, 2, 1]
-    assert sorted(path.read_text() for path in server[1].rglob("model.json")) == ["model of 14", "model of 15"]
-    assert not list((home / "models").glob("1-*"))
+    assert registry.prune() == [3, 2], "the first one is the anchor of the next nights"
+    assert sorted(path.read_text() for path in server[1].rglob("model.json")) == [
+        "model of 11",
+        "model of 14",
+        "model of 15",
+    ]
+    assert not list((home / "models").glob("2-*"))
     with pytest.raises(registry.PrunedError):
-        registry.download(1)
+        registry.download(2)
     assert registry.rollback(by="person").version == 4
     assert registry.metrics(4) == {"auc": 0.7}
