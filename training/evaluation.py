@@ -41,7 +41,8 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     last = max((night for night in lake.record_days("decision") if night < day), default=None)
     before = (lake.record("decision", last) if last else None) or {}
     anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
-    table, notes = _predicted(lake, day, candidate, champion if status == "unseen" else None, anchor, settings)
+    of_day = rows_of(lake, day)
+    table, notes = _predicted(lake, day, of_day, candidate, champion if status == "unseen" else None, anchor, settings)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
     record = {
@@ -51,7 +52,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
         "baseline": notes["baseline"],
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
-        "not_promoted": _not_promoted(lake, day, before, rows),
+        "not_promoted": _not_promoted(of_day, before, rows),
         "oracle": _oracle(rows, day, settings),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -97,7 +98,7 @@ def _anchor(
     return None if found.version in outdated_versions(lake, known) else found
 
 
-def _not_promoted(lake: Lake, day: date, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
+def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
     """How the candidate of the last night's decision does beside the champion that stayed in its place, on this day's rows."""
     from training import artifact
 
@@ -108,7 +109,7 @@ def _not_promoted(lake: Lake, day: date, before: dict[str, Any], rows: Evaluatio
     if version is None or version.pruned_at or before["champion"] != _number(registry.champion()):
         return None
     try:
-        probability = known_scenes(artifact.load(registry.download(version.version)), rows_of(lake, day))
+        probability = known_scenes(artifact.load(registry.download(version.version)), table)
     except CtrError:
         return None
     if not usable(probability):
@@ -167,15 +168,15 @@ def with_predictions(
 def _predicted(
     lake: Lake,
     day: date,
+    table: pa.Table,
     candidate: ModelVersion,
     champion: ModelVersion | None,
     anchor: ModelVersion | None,
     settings: Settings,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """The training rows of the day with the models' predictions, and notes: why the anchor has none, what the baseline is."""
+    """The day's training rows `table` with the models' predictions, and notes: why the anchor has none, what the baseline is."""
     from training import artifact, baseline
 
-    table = rows_of(lake, day)
     folder = registry.download(candidate.version)
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])

@@ -204,7 +204,7 @@ def judge(evaluation: Mapping[str, Any], policy: Policy, past: Past) -> Judgemen
     levels = Levels.of(policy.risks, len(pcoc))
     rules = [finite, *auc_is_sane(evaluation["headline"]["candidate"]["auc"], policy.sanity)]
     rules += [calibrated(one, levels, policy.calibration) for one in pcoc]
-    used = {_group_of(one.name): round(log(one.champion), 6) for one in pcoc if one.champion}
+    used = {one.group: round(log(one.champion), 6) for one in pcoc if one.champion}
     if evaluation["unusable"].get("champion"):
         sentence = (
             "The champion has no probability for every row: it predicts values that are none, or does not know a scene that "
@@ -276,12 +276,8 @@ def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:
         key = group["scene"] or "all"
         name, what = ("pcoc", "PCOC") if key == "all" else (f"pcoc of scene {key}", f"PCOC of scene {key}")
         champion = (group["champion"] or {}).get("pcoc", {}).get("value")
-        found.append(Pcoc(name, what, own["value"], own["low"], own["high"], champion, past.pcoc.get(key, ())))
+        found.append(Pcoc(key, name, what, own["value"], own["low"], own["high"], champion, past.pcoc.get(key, ())))
     return found
-
-
-def _group_of(rule: str) -> str:
-    return rule.removeprefix("pcoc of scene ") if rule != "pcoc" else "all"
 
 
 def verdict_of(rules: list[Rule]) -> str:

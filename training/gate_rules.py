@@ -152,9 +152,10 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
 
 @dataclass(frozen=True)
 class Pcoc:
-    """Predicted clicks over clicks in a group: the candidate's with its 95 % interval, the champion's of the same rows (None
-    without one), and the champions' logs of the nights before."""
+    """Predicted clicks over clicks in a group, `all` or a scene: the candidate's with its 95 % interval, the champion's of the
+    same rows (None without one), and the champions' logs of the nights before."""
 
+    group: str
     name: str
     what: str
     value: float

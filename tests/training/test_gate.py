@@ -275,7 +275,7 @@ def test_a_candidate_that_mends_what_the_champion_has_broken_is_not_held(day: Da
 
 def test_how_far_from_1_a_pcoc_usually_is_follows_from_the_nights_before() -> None:
     levels = Levels.of(POLICY.risks, 1)
-    far = Pcoc("pcoc", "PCOC", 1.45, 1.43, 1.47, 1.02, [])
+    far = Pcoc("all", "pcoc", "PCOC", 1.45, 1.43, 1.47, 1.02, [])
     assert calibrated(far, levels, POLICY.calibration).verdict == "pass", "nothing is known of this log yet"
     assert calibrated(replace(far, earlier=[0.02] * 10), levels, POLICY.calibration).verdict == "hold"
     assert calibrated(replace(far, earlier=[0.02] * 10, champion=1.6), levels, POLICY.calibration).verdict == "pass"
