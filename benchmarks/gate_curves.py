@@ -202,7 +202,7 @@ def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result
     random = np.random.default_rng([seed, 17])
     levels = np.log(1 + random.uniform(-world.jump, world.jump, nights + 2))
     first_model = replace(_healthy(0, random), level=levels[0])
-    line, best, told = Line(first_model), [(-1, first_model)], []
+    line, best, results = Line(first_model), [(-1, first_model)], []
     for number in range(nights):
         candidate = replace(CHAINS[kind](number, random), seed=number + 1, level=levels[number + 1])
 
@@ -223,7 +223,7 @@ def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result
         line.last = (first, decision)
         loss = partial(_loss, world.scenes, number, drift)
         best = [min([*best, (number, candidate)], key=loss)]
-        told.append(
+        results.append(
             {
                 "night": number,
                 "promoted": promoted,
@@ -234,7 +234,7 @@ def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result
                 "better": loss((number, candidate)) <= loss((number, champion)),
             }
         )
-    return told
+    return results
 
 
 def _loss(scenes: int, number: int, drift: float, entry: tuple[int, Model]) -> float:
@@ -295,7 +295,7 @@ def run_cases(part: str, seed: int, nights: int, pool: ProcessPoolExecutor) -> l
     cases = _cases(part)
     work = [(case, one) for case in cases for one in case.seeds(seed, nights)]
     outcomes = list(pool.map(_night_of, *zip(*work, strict=True), chunksize=4))
-    told = []
+    results = []
     for number, case in enumerate(cases):
         found = outcomes[number * nights : (number + 1) * nights]
         blocking: dict[str, int] = {}
@@ -304,23 +304,23 @@ def run_cases(part: str, seed: int, nights: int, pool: ProcessPoolExecutor) -> l
                 blocking[name] = blocking.get(name, 0) + 1
         verdicts = {v: share(sum(one["verdict"] == v for one in found), nights) for v in ("promote", "hold", "reject")}
         of = {"rows": case.world.rows, "scenes": case.world.scenes, "own": case.world.own}
-        told.append(
+        results.append(
             {"harm": case.harm, **of, **verdicts, "blocking": dict(sorted(blocking.items(), key=lambda p: -p[1]))}
         )
-    return told
+    return results
 
 
 def run_chains(seed: int, chains: int, pool: ProcessPoolExecutor) -> list[Result]:
     """Each world and policy, over several chains."""
     work = [(kind, policy, seed + n) for kind in CHAINS for policy in POLICIES for n in range(chains)]
     outcomes = dict(zip(work, pool.map(chain, *zip(*work, strict=True)), strict=True))
-    told = []
+    results = []
     for kind in CHAINS:
         for policy in POLICIES:
             found = [outcomes[kind, policy, seed + n] for n in range(chains)]
             regret = [sum(one["regret"] for one in nights) for nights in found]
             better = [one for nights in found for one in nights if one["better"]]
-            told.append(
+            results.append(
                 {
                     "world": kind,
                     "policy": policy,
@@ -332,7 +332,7 @@ def run_chains(seed: int, chains: int, pool: ProcessPoolExecutor) -> list[Result
                     "nights": found,
                 }
             )
-    return told
+    return results
 
 
 def show(result: Result) -> None:

@@ -45,16 +45,16 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
     with only_days_before(day):
         known = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
     label = known["label"].to_numpy()
-    told = {"rows": len(known), "clicks": int(label.sum()), "parameters": _PARAMETERS}
+    about = {"rows": len(known), "clicks": int(label.sum()), "parameters": _PARAMETERS}
     if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
-        return None, {**told, "note": f"the week before has {told['clicks']} clicks of {told['rows']} rows"}
+        return None, {**about, "note": f"the week before has {about['clicks']} clicks of {about['rows']} rows"}
     inputs = _inputs(known, settings)
     used = np.flatnonzero(np.isfinite(inputs).any(axis=0))  # scikit-learn has no bins for a column without a value
     scene = [len(used) - 1]
     model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
     model.fit(inputs[:, used], label)
     probability = model.predict_proba(_inputs(rows, settings)[:, used])[:, 1]
-    return probability, {**told, "trees": model.n_iter_, "seconds": round(time.monotonic() - started, 2), "note": None}
+    return probability, {**about, "trees": model.n_iter_, "seconds": round(time.monotonic() - started, 2), "note": None}
 
 
 def _rows_before(store: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:

@@ -97,8 +97,8 @@ class _Sample:
         self.pairs = models[0].pairs if models else np.zeros(len(members), np.int64)
         self.points = {name: point(model) for name, model in zip(scored, models, strict=True)}
         for name, one in scored.items():
-            told = members if name in WHOLE else members[:count]
-            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in told])
+            measured = members if name in WHOLE else members[:count]
+            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in measured])
         draws = resample(models, resamples, seed) if models else []
         self.draws = dict(zip(scored, draws, strict=True))
 
@@ -192,8 +192,8 @@ class _Sample:
             model: metrics.row_log_loss(label, metrics.at_ctr(label, one.probability))
             for model, one in self.scored.items()
         }
-        told = {model: mean_of_rows(of_model, user) for model, of_model in losses.items()}
-        return told | {
+        estimates = {model: mean_of_rows(of_model, user) for model, of_model in losses.items()}
+        return estimates | {
             name: mean_of_rows(losses[model] - losses[other], user) for name, (model, other) in pairs.items()
         }
 

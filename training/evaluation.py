@@ -115,8 +115,8 @@ def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows)
     if not usable(probability):
         return None
     losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
-    told = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
-    return told | {"change": mean_of_rows(losses, rows.user)}
+    about = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
+    return about | {"change": mean_of_rows(losses, rows.user)}
 
 
 def _number(version: ModelVersion | None) -> int | None:

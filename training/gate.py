@@ -260,8 +260,8 @@ def _beside_anchor(
 
 def _levels(comparisons: Sequence[Comparison], policy: Policy) -> dict[str, Levels]:
     """Of each family; one that cannot be compared takes no share of the risks."""
-    told = [one.family for one in comparisons if one.change is not None]
-    return {family: Levels.of(policy.risks, told.count(family)) for family in ("overall", "scenes", "cold")}
+    compared = [one.family for one in comparisons if one.change is not None]
+    return {family: Levels.of(policy.risks, compared.count(family)) for family in ("overall", "scenes", "cold")}
 
 
 def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:

@@ -106,5 +106,5 @@ def _of(
     lacks = change.get("note")
     if lacks:
         return Comparison(name, what, family, group["clicks"], matters, lacks=lacks)
-    told = (candidate["value"], other["value"], change["value"], change["low"], change["high"], change["se"])
-    return Comparison(name, what, family, group["clicks"], matters, *told)
+    values = (candidate["value"], other["value"], change["value"], change["low"], change["high"], change["se"])
+    return Comparison(name, what, family, group["clicks"], matters, *values)

@@ -64,7 +64,7 @@ def beside_champion(one: Comparison, levels: Levels) -> Rule:
     digits, sees = one.digits, levels.sees(one.se)
     upper, surely = (one.change + _quantile(1 - risk) * one.se for risk in (levels.hold, levels.reject))
     ruled_out = one.change - _quantile(1 - levels.promote) * one.se >= -one.matters
-    told = (
+    figures = (
         f"{one.what} is {one.candidate:.4f}, the champion's {one.other:.4f} on the same rows: "
         f"{one.change:+{digits}} ({one.low:+{digits}} to {one.high:+{digits}})."
     )
@@ -86,7 +86,7 @@ def beside_champion(one: Comparison, levels: Levels) -> Rule:
         verdict = "note"
         says = f"The night cannot tell whether it is worse: it sees a loss from {sees:{digits}} on."
     evidence = _rounded({"change": one.change, "se": one.se, "sees": sees, "matters": one.matters})
-    return Rule(one.name, verdict, f"{told} {says}", evidence)
+    return Rule(one.name, verdict, f"{figures} {says}", evidence)
 
 
 _LOOK = "Look at what it learnt: *Data quality* of the days before, and the learning curve in the report."
@@ -126,13 +126,13 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
         return Rule(
             name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
         )
-    told = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
-    shown = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    figures = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
+    is_shown = one.change < -one.matters and total.evidence >= -log(levels.hold)
     verdict: Verdict
-    if shown and better:
+    if is_shown and better:
         verdict = "note"
         says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
-    elif shown:
+    elif is_shown:
         verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
         says = (
             f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
@@ -147,7 +147,7 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
             f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
         )
     evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
-    return Rule(name, verdict, f"{told} {says}", {**evidence, "loss_shown": shown})
+    return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_shown})
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     usual = FIRST_NIGHTS
     if len(one.earlier) >= MIN_NIGHTS:
         usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
-    told = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-    told += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
+    figures = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+    figures += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
     other = abs(log(one.champion)) if one.champion else None
     nearer = other is not None and abs(log(one.value)) < other
     insane = one.high < rule.low or one.low > rule.high
@@ -194,7 +194,7 @@ def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     else:
         verdict, says = "pass", f"Usual are {exp(-usual):.2f} to {exp(usual):.2f}."
     evidence = _rounded({"value": one.value, "low": one.low, "high": one.high, "usual": usual})
-    return Rule(one.name, verdict, f"{told} {says}", {**evidence, "champion": one.champion})
+    return Rule(one.name, verdict, f"{figures} {says}", {**evidence, "champion": one.champion})
 
 
 def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
@@ -204,18 +204,18 @@ def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
         return [Rule("auc above chance", "hold", sentence, {})]
     value, low, high = auc["value"], auc["low"], auc["high"]
     evidence = _rounded({"value": value, "low": low, "high": high})
-    told = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
+    figures = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
     floor, ceiling = rule.auc_lower_bound_above, rule.auc_below
     return [
-        Rule("auc above chance", "pass", f"{told}: above {floor:g}.", evidence)
+        Rule("auc above chance", "pass", f"{figures}: above {floor:g}.", evidence)
         if low > floor
-        else Rule("auc above chance", "reject", f"{told}: not proven to be above {floor:g}. {_LOOK}", evidence),
-        Rule("auc plausible", "pass", f"{told}: below {ceiling:g}.", evidence)
+        else Rule("auc above chance", "reject", f"{figures}: not proven to be above {floor:g}. {_LOOK}", evidence),
+        Rule("auc plausible", "pass", f"{figures}: below {ceiling:g}.", evidence)
         if value < ceiling
         else Rule(
             "auc plausible",
             "reject",
-            f"{told}, {ceiling:g} or more: suspect a leak. Look at the leakage audit of the training table.",
+            f"{figures}, {ceiling:g} or more: suspect a leak. Look at the leakage audit of the training table.",
             evidence,
         ),
     ]

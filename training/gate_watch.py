@@ -46,8 +46,8 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
 def _day_after(store: Lake, night: date, version: int) -> dict[str, Any] | None:
     """The change of log loss from the champion, of a candidate that was not promoted, on the day after its night."""
     after = next((known for known in store.record_days("evaluation") if known > night), None)
-    told = ((store.record("evaluation", after) or {}).get("not_promoted") if after else None) or {}
-    return told["change"] if told.get("version") == version else None
+    later = ((store.record("evaluation", after) or {}).get("not_promoted") if after else None) or {}
+    return later["change"] if later.get("version") == version else None
 
 
 def warnings(found: Mapping[str, Any]) -> Iterator[str]:

@@ -61,8 +61,8 @@ def verify(version: int) -> dict[str, Any]:
             f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
         )
     p50, p99 = np.percentile(taken, (50, 99)).round(2).tolist()
-    told = {"version": version, "rows": len(rows), "largest_difference": largest}
-    return told | {"p50_ms": p50, "p99_ms": p99, "memory_mib": memory}
+    result = {"version": version, "rows": len(rows), "largest_difference": largest}
+    return result | {"p50_ms": p50, "p99_ms": p99, "memory_mib": memory}
 
 
 @contextmanager

@@ -11,10 +11,10 @@ LAST = fabricate.day(4)
 
 def test_it_ranks_the_day_by_what_was_known_before_it(world):
     rows = read_day(world.lake, "training", LAST, "A test")
-    probability, told = baseline.predict(world.lake, LAST, rows, world.settings)
+    probability, about = baseline.predict(world.lake, LAST, rows, world.settings)
     assert metrics.auc(rows["label"].to_numpy().astype(np.int64), probability) > 0.55
     before = sum(world.lake.require("training", fabricate.day(n), "A test").table("training").rows for n in range(4))
-    assert (told["rows"], told["note"]) == (before, None)
+    assert (about["rows"], about["note"]) == (before, None)
     again, _ = baseline.predict(world.lake, LAST, rows, world.settings)
     assert (again == probability).all()
 
@@ -29,6 +29,6 @@ def test_it_reads_no_more_rows_than_the_settings_say(world):
 
 def test_a_week_without_clicks_enough_has_no_baseline(world):
     rows = read_day(world.lake, "training", fabricate.day(0), "A test")
-    probability, told = baseline.predict(world.lake, fabricate.day(0), rows, world.settings)
+    probability, about = baseline.predict(world.lake, fabricate.day(0), rows, world.settings)
     assert probability is None
-    assert told["note"] == "the week before has 0 clicks of 0 rows"
+    assert about["note"] == "the week before has 0 clicks of 0 rows"

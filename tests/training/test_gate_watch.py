@@ -22,8 +22,8 @@ def night(store: Lake, number: int, verdict: str, *, later: tuple[float, float] 
     known = {"candidate": number + 2, "champion": 1, "may_promote": True, "rules": BLOCKED, "verdict": verdict}
     store.write_record("decision", day, known | {"promoted": verdict == "promote"} | fields)
     change = later and {"value": later[0], "low": later[1], "high": 1.0}
-    told = {"version": number + 2, "change": change} if later else None
-    store.write_record("evaluation", day + timedelta(days=1), {"not_promoted": told})
+    record = {"version": number + 2, "change": change} if later else None
+    store.write_record("evaluation", day + timedelta(days=1), {"not_promoted": record})
 
 
 def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_they_cost(store):
@@ -37,9 +37,9 @@ def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_th
     assert found["outcomes"] == {"promoted": 8, "hold": 2, "reject": 1}
     assert (found["nights"], found["unproven"], found["cost"]) == (11, 2, 0.002)
     assert found["blocking"] == {"auc of scene 3": 3}
-    (told,) = warnings(found)
-    assert "kept back 2 of 11 candidates" in told
-    assert "auc of scene 3 (3)" in told
+    (warning,) = warnings(found)
+    assert "kept back 2 of 11 candidates" in warning
+    assert "auc of scene 3 (3)" in warning
 
 
 def test_few_nights_and_proven_harm_warn_of_nothing(store):

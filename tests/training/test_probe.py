@@ -30,11 +30,11 @@ def version(world, candidate) -> int:
 def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
     record = apply_decision(LAST, "gate")
     assert record["promoted"]
-    told = record["served"]
-    assert (told["version"], told["rows"]) == (version, probe.ROWS)
-    assert told["largest_difference"] <= probe.TOLERANCE
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
-    assert told["memory_mib"] > 50
+    served_record = record["served"]
+    assert (served_record["version"], served_record["rows"]) == (version, probe.ROWS)
+    assert served_record["largest_difference"] <= probe.TOLERANCE
+    assert 0 < served_record["p50_ms"] <= served_record["p99_ms"]
+    assert served_record["memory_mib"] > 50
     assert registry.champion().version == version
 
 
