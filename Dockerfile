@@ -1,8 +1,9 @@
-# Images of the production stack; one target each: airflow, trainer, spark, mlflow, hdfs.
+# Images of the production stack; one target each: airflow, trainer, spark, mlflow, postgres, redis, proxy, hdfs.
 #   docker build --target airflow -t ctr-airflow .
 # All Python packages come from the lock (requirements.txt), so that a package has one version in every image. Behind a
 # registry of your own: --secret id=uv_toml,src=uv.toml (uv's configuration; it is in no layer).
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG DEBIAN_IMAGE=debian:trixie-slim
 ARG HADOOP_IMAGE=apache/hadoop:3.3.6
 
 # The dependencies alone: a change of a linter's setting rebuilds no package.
@@ -43,7 +44,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 tini &
     groupadd --gid 10001 ctr && useradd --uid 10001 --gid ctr --no-create-home --home-dir /var/lib/ctr --shell /usr/sbin/nologin ctr && \
     install -d -o ctr -g ctr /var/lib/ctr /var/lib/mlflow /var/lib/spark /var/log/airflow
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-COPY --chmod=755 include/containers/entrypoint.sh include/containers/healthy.py /usr/local/bin/
+COPY --chmod=755 include/containers/entrypoint.sh include/containers/healthy.py include/containers/alive.sh /usr/local/bin/
 ENTRYPOINT ["tini", "--", "entrypoint.sh"]
 
 FROM runtime AS java
@@ -86,10 +87,41 @@ EXPOSE 5000
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=5 CMD ["healthy.py", "http://localhost:5000/health"]
 CMD ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--workers", "2", "--artifacts-destination", "/var/lib/mlflow/artifacts"]
 
+# PostgreSQL, Redis and nginx are Debian's packages, which Debian keeps free of known holes: a build takes the newest.
+FROM ${DEBIAN_IMAGE} AS service
+RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
+COPY --chmod=755 include/containers/alive.sh /usr/local/bin/
+ENTRYPOINT ["tini", "--"]
+
+FROM service AS postgres
+RUN groupadd --gid 999 postgres && useradd --uid 999 --gid postgres --no-create-home --home-dir /var/lib/postgresql postgres && \
+    apt-get update && apt-get install -y --no-install-recommends postgresql-common && \
+    sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf && \
+    apt-get install -y --no-install-recommends postgresql-17 && rm -rf /var/lib/apt/lists/* && \
+    install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data
+COPY --chmod=755 include/containers/postgres.sh /usr/local/bin/
+ENV PATH=/usr/lib/postgresql/17/bin:$PATH LANG=C.UTF-8 PGDATA=/var/lib/postgresql/data/pgdata
+USER 999
+CMD ["postgres.sh"]
+
+FROM service AS redis
+RUN groupadd --gid 999 redis && useradd --uid 999 --gid redis --no-create-home --home-dir /data redis && \
+    apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* && \
+    install -d -o redis -g redis -m 700 /data
+COPY --chmod=755 include/containers/redis.sh /usr/local/bin/
+USER 999
+CMD ["redis.sh"]
+
+FROM service AS proxy
+RUN apt-get update && apt-get install -y --no-install-recommends nginx && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled
+COPY include/containers/proxy /etc/nginx
+USER 33
+CMD ["nginx", "-c", "/etc/nginx/plain.conf"]
+
 FROM ${HADOOP_IMAGE} AS hdfs
 USER 0
 COPY include/containers/hadoop /etc/hadoop
-COPY --chmod=755 include/containers/hdfs-node.sh /usr/local/bin/
+COPY --chmod=755 include/containers/hdfs-node.sh include/containers/alive.sh /usr/local/bin/
 RUN install -d -o 1000 -g 100 -m 700 /var/lib/hdfs
 ENV HADOOP_CONF_DIR=/etc/hadoop
 USER 1000

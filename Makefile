@@ -1,11 +1,16 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint sbom format lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint audit-images sbom format lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
 TRAINER ?= cpu
-STACK = CODE_VERSION=$$(git describe --always --abbrev=12 --exclude='*' --dirty=+changes) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
+VERSION = $$(git describe --always --abbrev=12 --exclude='*' --dirty=+changes)
+STACK = CODE_VERSION=$(VERSION) CPU_TRAINERS=$(if $(filter gpu,$(TRAINER)),0,1) \
   docker compose $(if $(filter gpu,$(TRAINER)),--profile gpu)
+# A service for each image; of the two trainers, the one that will run.
+IMAGES = init spark-master namenode mlflow postgres redis proxy $(if $(filter gpu,$(TRAINER)),trainer-gpu,trainer)
+NEEDS_NVIDIA = docker info --format '{{json .}}' | grep -q nvidia || \
+  { echo "Docker knows no NVIDIA device: install NVIDIA's container toolkit, then nvidia-ctk runtime configure, and restart Docker." >&2; exit 1; }
 SBOM ?= dist/sbom.json
 # What imports Airflow or Spark, or starts services; a test that takes long by nature is marked `long`.
 NOT_QUICK = benchmarks dags e2e plugins services spark_jobs include/test_alerts.py include/test_operators.py include/test_spark_places.py
@@ -29,12 +34,16 @@ secrets: ## Generate the stack's secrets that are missing, into secrets/
 	@tools/secrets.sh
 
 up: secrets ## Start the production stack on this host with docker compose, and wait until all is healthy (TRAINER=gpu: train on the GPU)
-	@$(if $(filter gpu,$(TRAINER)),,docker compose rm --stop --force trainer-gpu)
-	@$(STACK) up --build --detach --wait || { echo "What went wrong: docker compose ps --all, then docker compose logs SERVICE" >&2; exit 1; }
-	@echo "Airflow: http://localhost:$$(docker compose port api-server 8080 | cut -d: -f2)  user admin, password in secrets/airflow_admin_password"
-	@echo "MLflow:  http://localhost:$$(docker compose port mlflow 5000 | cut -d: -f2)  user admin, password in secrets/mlflow_admin_password"
+	@$(if $(filter gpu,$(TRAINER)),$(NEEDS_NVIDIA),docker compose rm --stop --force trainer-gpu)
+	@$(STACK) build $(IMAGES)
+	@$(STACK) up --no-build --detach --wait || { echo "What went wrong: docker compose ps --all, then docker compose logs SERVICE" >&2; exit 1; }
+	@version=$(VERSION); for image in $$(docker compose --profile gpu config --images | grep '^ctr-.*:latest$$' | sort -u); do \
+	  ! docker image inspect $$image >/dev/null 2>&1 || docker tag $$image $${image%latest}$${version/+/-}; done # to go back to: CTR_VERSION
+	@echo "Airflow: http://localhost:$$(docker compose port proxy 8080 | cut -d: -f2)  user admin, password in secrets/airflow_admin_password"
+	@echo "MLflow:  http://localhost:$$(docker compose port proxy 5000 | cut -d: -f2)  user admin, password in secrets/mlflow_admin_password"
 
-demo-cluster: up ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
+demo-cluster: ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
+	@tools/secrets.sh && { [ -e settings/settings.env ] || cp include/small_log.env settings/settings.env; } && $(MAKE) up
 	@$(STACK) --profile demo run --rm demo
 
 down: ## Stop the stack; its data stay in its volumes (ARGS=--volumes: they are deleted)
@@ -52,6 +61,9 @@ test-services: ## Services started for it are killed: HDFS, Spark's cluster, Air
 
 lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
 	@tools/lint.sh
+
+audit-images: ## Updates of the distribution's security team that the stack's images lack
+	@tools/audit_images.sh
 
 sbom: setup ## What is installed, with licences, as CycloneDX JSON (SBOM=dist/sbom.json)
 	@mkdir -p $(dir $(SBOM)) && $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate $(ARGS) \

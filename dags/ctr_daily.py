@@ -7,7 +7,7 @@ import pendulum
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain, task
 
-from include.alerts import notify_failure
+from include.alerts import notify_failure, notify_killed
 from include.calendar import log_day
 from include.operators import (
     ANSWERED_BY,
@@ -130,6 +130,8 @@ with DAG(
     start_date=pendulum.datetime(2019, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=notify_killed,
+    on_success_callback=notify_killed,  # a red `report` leaves its run green
     tags=["ctr", "training"],
     params={
         "day": Param(

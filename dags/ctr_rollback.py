@@ -5,7 +5,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from include.alerts import notify_failure
+from include.alerts import notify_failure, notify_killed
 from include.operators import RETRY_POLICY
 from include.run_parameters import refuse_wrong_parameters
 
@@ -43,6 +43,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,
+    on_failure_callback=notify_killed,
     tags=["ctr", "models"],
     params={
         "to": Param(

@@ -99,6 +99,9 @@ def environment(instance: Instance) -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at the next refresh
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
+        # A task waits for an api-server that is being started: each of its calls is tried for some three minutes.
+        "WORKERS__EXECUTION_API_RETRIES": 40,
+        "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": 10,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
     }

@@ -1,6 +1,8 @@
 """What a person is told: that a task has failed, that a log has not come, that it has come after all. One notice each.
 
 It goes to the task's log and, where they are set, to the webhook `CTR_NOTICE_WEBHOOK` and the function `CTR_NOTICE_CALLBACK`.
+A task sends the notice of its own failure. One whose process was killed cannot: the callback of its run does, in the DAG
+processor, when the run has ended.
 """
 
 import logging
@@ -15,7 +17,7 @@ from airflow.sdk.log import redact
 from include import webhook
 from include.calendar import log_day_if_known
 from include.errors import DataQualityError
-from include.links import absolute, model_page, quality_page, task_log
+from include.links import absolute, model_page, quality_page, task_log, task_log_of
 from include.quality import Record
 from include.settings import settings
 from include.task_advice import advice
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KILLED = "no reason is known: the task was stopped from outside, or its worker died"
+NOTIFIED = "notified"
+"""XCom of a failed task whose notice was sent."""
+_KILLED = "No reason is known: its process was killed, its worker died, or a person marked it as failed."
 _WITHOUT_LOG = (
     "Until then the day has no features, no training rows and no judged model, the champion stays, and later days, whose "
     "features are made from those of the day before, cannot be built."
@@ -62,13 +66,37 @@ Notifier = Callable[[Notice], None]
 
 
 def notify_failure(context: "Context") -> None:
-    """Airflow's `on_failure_callback`, called when a task has failed for good: tells every notifier, and never raises."""
+    """A task's `on_failure_callback`: tells every notifier that it has failed for good, and never raises.
+
+    Airflow calls it without the exception, and elsewhere, where the process is gone: that is left to `notify_killed`.
+    """
+    if not context.get("exception"):
+        return
     try:
         notice = notice_of(context)
     except Exception:
         log.exception("There is no notice of this failure: it could not be put together")
         return
     notify(notice)
+    try:
+        context["ti"].xcom_push(NOTIFIED, True)
+    except Exception:
+        log.exception("That this notice was sent could not be noted: it may come again when the run ends")
+
+
+def notify_killed(context: "Context") -> None:
+    """A DAG's callback at the end of a run, green or red: tells of each failed task that did not send its notice itself."""
+    for task in _failed_without_notice(context["dag"].dag_id, context["run_id"]):
+        notify(notice_of_killed(context, task))
+
+
+def _failed_without_notice(dag: str, run: str) -> list[str]:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from airflow.sdk.execution_time.xcom import XCom
+
+    states = RuntimeTaskInstance.get_task_states(dag_id=dag, run_ids=[run]).get(run, {})
+    failed = [task for task, state in states.items() if state == "failed"]
+    return [task for task in failed if not XCom.get_one(key=NOTIFIED, dag_id=dag, run_id=run, task_id=task)]
 
 
 def notify(notice: Notice) -> None:
@@ -80,13 +108,33 @@ def notify(notice: Notice) -> None:
             log.exception("A notice was not delivered (%s)", each.__name__)
 
 
-def notice_of(context: "Context") -> Notice:
-    """The notice of the failure in a callback's context."""
-    dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
+def _day_of(context: "Context") -> date | None:
     explicit = (context.get("params") or {}).get("day")
     if (run := context.get("dag_run")) and run.run_type == "backfill":
         explicit = None  # it is refused for each day of its range
-    day = log_day_if_known(context.get("data_interval_start"), explicit)
+    return log_day_if_known(context.get("data_interval_start"), explicit)
+
+
+def notice_of_killed(context: "Context", task: str) -> Notice:
+    """The notice of a failed task that sent none; `context` is that of a callback of its run."""
+    dag, run, day = context["dag"].dag_id, context["run_id"], _day_of(context)
+    return Notice(
+        dag=dag,
+        run=run,
+        day=day,
+        task=task,
+        title=f"{dag}, {day or 'no log day'}: {task} failed",
+        text=_KILLED,
+        advice=advice(task, day),
+        link=task_log_of(dag, run, task),
+        link_text="Log of the task",
+    )
+
+
+def notice_of(context: "Context") -> Notice:
+    """The notice of the failure in a task's callback."""
+    dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
+    day = _day_of(context)
     checks = error.checks if isinstance(error, DataQualityError) else ()
     return Notice(
         dag=dag,
@@ -94,7 +142,7 @@ def notice_of(context: "Context") -> Notice:
         day=day,
         task=task,
         title=f"{dag}, {day or 'no log day'}: {task} failed",
-        text=str(redact(str(error) or repr(error))) if error else _KILLED,
+        text=str(redact(str(error) or repr(error))),
         advice=advice(task, day),
         link=absolute(quality_page(day)) if checks and day else task_log(context),
         link_text="Failed checks" if checks and day else "Log of the task",

@@ -15,19 +15,14 @@ from include.errors import CtrError, MissingDataError
 from include.lake import Lake, lake
 from include.model_records import records_of_day
 from include.nightly_runs import Outcome, run_days
-from include.settings import settings
+from include.settings import PROJECT, settings
 
 FIRST_DAY = date(2023, 7, 10)
 DAYS = 10
 NIGHTLY_DAYS = 3
 ROWS_PER_DAY = 20_000
 
-# What a log of this size needs to differ in from production; written to {home}/settings.env, where every command finds it.
-_SMALL_LOG = {
-    "CTR_RAW_WAIT_SECONDS": "0",
-    "CTR_APPROVAL_SECONDS": "60",
-    "CTR_LLM_MAX_TEXTS": "200",
-}
+_SMALL_LOG = PROJECT / "include/small_log.env"
 
 
 def use_small_log_settings(extra: dict[str, str]) -> None:
@@ -35,7 +30,7 @@ def use_small_log_settings(extra: dict[str, str]) -> None:
     path = settings().home / "settings.env"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{name}={value}\n" for name, value in {**_SMALL_LOG, **extra}.items()))
+        path.write_text(_SMALL_LOG.read_text() + "".join(f"{name}={value}\n" for name, value in extra.items()))
         settings.cache_clear()
 
 

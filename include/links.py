@@ -57,6 +57,11 @@ def task_log(context: "Context") -> str:
     return str(context["ti"].log_url)
 
 
+def task_log_of(dag_id: str, run_id: str, task_id: str) -> str:
+    """URL of the log of a task in a run, newest try."""
+    return absolute(_root() + task_page(dag_id, run_id, task_id))
+
+
 def run_page(dag_id: str, run_id: str) -> str:
     """Path of a run in Airflow's UI, below Airflow's own root."""
     return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"

@@ -4,8 +4,9 @@ import fcntl
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from math import isfinite
@@ -18,15 +19,46 @@ from include.settings import settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 MAX_PARAM, MAX_DIGEST = 6000, 36
 """Lengths that MLflow's database holds."""
+_PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 MODEL_FOLDER = "model"
 """Folder of the loadable model among a run's artifacts; reports lie beside it."""
 
 
 def client() -> "MlflowClient":
     """MLflow's client of the settings' registry."""
+    if not settings().mlflow_uri and not settings().mlflow_artifacts and exists():
+        _follow_home(settings().home.resolve(), settings().model_name)
     return client_of(settings().registry_uri)
+
+
+@lru_cache(maxsize=4)
+def _follow_home(home: Path, name: str) -> None:
+    """MLflow's database holds absolute paths of artifacts: in a home that was copied or moved they become that home's own."""
+    own = f"file://{home}/mlflow"
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        try:
+            found = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
+        except sqlite3.OperationalError:
+            return  # no table yet: another process is making it
+        if not found or found[0] == own or not found[0].endswith("/mlflow"):
+            return
+        log.warning(
+            "This home was copied or moved: paths of artifacts in its mlflow.db are set from %s to %s", found[0], own
+        )
+        for table, column in _PATHS:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                [own, len(found[0]) + 1, len(found[0]), found[0]],
+            )
 
 
 @lru_cache(maxsize=4)

@@ -49,7 +49,7 @@ LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
 ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
 GPU_QUEUE = "gpu"
-"""Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/gpu.yaml."""
+"""Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/pods/gpu.yaml."""
 DATA_ERROR_STATUS = 2
 NOTHING_TO_DO_STATUS = 3
 _DATA_ERROR = re.compile(
@@ -102,7 +102,7 @@ class RawSensor(BaseSensorOperator):
 
     def __init__(self, *, day: str = LOG_DAY, **kwargs: Any) -> None:
         wait = settings().raw_wait_seconds
-        super().__init__(poke_interval=60, timeout=wait, mode="reschedule", soft_fail=True, retries=0, **kwargs)
+        super().__init__(poke_interval=60, timeout=wait, mode="reschedule", soft_fail=True, retries=5, **kwargs)
         self.day = day
 
     def log_day(self) -> date:
@@ -125,7 +125,9 @@ class RawSensor(BaseSensorOperator):
         from include import waits
         from include.lake import lake
 
-        first = context["ti"].get_first_reschedule_date(context) is None
+        ti = context["ti"]
+        first_try = ti.try_number == ti.max_tries - (self.retries or 0) + 1  # a wait goes on after a look that failed
+        first = first_try and ti.get_first_reschedule_date(context) is None
         return waits.look(lake(), self.log_day(), partial(_tell, context), first=first)
 
 

@@ -18,7 +18,7 @@ def executor_config(kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise SettingError(
             f"CTR_KUBERNETES_PODS: expected the file {path.name}, which says what the pods of '{kind}' tasks have beyond the "
-            f"template, found none in {folder}. Next: copy include/kubernetes, and name the copy."
+            f"template, found none in {folder}. Next: copy include/kubernetes/pods, and name the copy."
         )
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
 
     kubernetes_pods: Path | None = Field(
         None,
-        description="Folder of gpu.yaml and spark.yaml, as include/kubernetes: what the pods of such tasks have of their own.",
+        description="Folder of gpu.yaml and spark.yaml, as include/kubernetes/pods: what such tasks' pods have of their own.",
     )
     raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
     raw_due_seconds: int = Field(

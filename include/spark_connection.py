@@ -74,6 +74,8 @@ class SparkConnection:
             own = {}  # spark-submit's own messages at level INFO tell the provider how the driver ended
         else:
             own = {"spark.log.level": "ERROR", **driver_address_options(self.master)}
+            if pod := os.environ.get("SPARK_DRIVER_POD_NAME"):  # executors are its own, and end with it
+                own["spark.kubernetes.driver.pod.name"] = pod
         return {**own, **self.conf, _DRIVER_JAVA: f"{java} {self.conf.get(_DRIVER_JAVA, '')}".strip()}
 
     def environment(self) -> dict[str, str]:

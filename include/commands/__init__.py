@@ -6,6 +6,7 @@ from include.commands import (
     backfill,
     demo,
     features,
+    health,
     history,
     imports,
     leak_demo,
@@ -28,5 +29,6 @@ def register(cli: typer.Typer) -> None:
     features.register(cli)
     quality.register(cli)
     monitor.register(cli)
+    health.register(cli)
     leak_demo.register(cli)
     demo.register(cli)

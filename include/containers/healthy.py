@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Health of a container: `healthy.py URL` wants an answer without error, `healthy.py URL PART` also JSON whose PART is healthy.
 
-`healthy.py HOST:PORT` wants a listener.
+`healthy.py HOST:PORT` wants a listener, `healthy.py job TYPE` a job of Airflow with a heartbeat in the last minute.
 """
 
 import json
@@ -10,16 +10,30 @@ import sys
 from urllib.request import urlopen
 
 
+def heartbeat(job_type: str) -> None:
+    """Ends with an error where the job has not told of itself; PGHOST and the like say where the database is."""
+    import psycopg2  # in Airflow's images only
+
+    with psycopg2.connect("connect_timeout=5") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT now() - max(latest_heartbeat) < interval '1 minute' FROM job WHERE job_type = %s", [job_type]
+        )
+        if not cursor.fetchone()[0]:
+            raise SystemExit(f"{job_type}: no heartbeat within a minute")
+
+
 def main(target: str, part: str = "") -> None:
     """Ends with an error where the target is not healthy."""
+    if target == "job":
+        return heartbeat(part)
     if "//" not in target:
         host, port = target.rsplit(":", 1)
-        socket.create_connection((host, int(port)), timeout=5).close()
-        return
+        return socket.create_connection((host, int(port)), timeout=5).close()
     with urlopen(target, timeout=8) as answer:  # noqa: S310  the address is the image's own
         content = answer.read()
     if part and json.loads(content)[part]["status"] != "healthy":
         raise SystemExit(f"{part} is not healthy: {content.decode()}")
+    return None
 
 
 if __name__ == "__main__":

@@ -32,18 +32,25 @@ fetch_plugins() { # compose 2 and buildx, which Debian 12 does not have; they ne
   find "$apt/unpacked" -path '*cli-plugins/docker-*' -type f -exec cp {} "$DOCKER_CONFIG/cli-plugins/" \;
 }
 
+make_debian() { # SUITE PACKAGES
+  ! docker image inspect "localhost/debian:$1" >/dev/null 2>&1 || return 0
+  local root=$base/rootfs-$1
+  [ -d "$root/etc" ] || debootstrap --variant=minbase "--include=$2" "$1" "$root" >&2
+  echo "deb http://deb.debian.org/debian-security $1-security main" >>"$root/etc/apt/sources.list"
+  # A machine behind a proxying registry has authorities of its own.
+  cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  tar -C "$root" -c . | docker import -c "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" \
+    -c "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt" - "localhost/debian:$1" >&2
+  rm -rf "$root"
+}
+
 make_stand_ins() { # TAG TARGET…: those that are missing
-  if ! docker image inspect localhost/debian:bookworm >/dev/null 2>&1; then
-    [ -d "$base/rootfs/etc" ] || debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm "$base/rootfs" >&2
-    # A machine behind a proxying registry has authorities of its own.
-    cp /etc/ssl/certs/ca-certificates.crt "$base/rootfs/etc/ssl/certs/"
-    tar -C "$base/rootfs" -c . | docker import -c "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" \
-      -c "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt" - localhost/debian:bookworm >&2
-  fi
+  make_debian bookworm python3,python3-venv,python3-pip,ca-certificates
+  make_debian trixie ca-certificates
   mkdir -p "$base/context" && cp "$here"/stand-ins/* "$base/context/"
   rm -rf "$base/context/hadoop" && mkdir "$base/context/hadoop"
   cp -r "$("$here/../../tools/hdfs.sh" jars "$base/hdfs")" "$base/context/hadoop/jars"
-  for page in hdfs datanode static; do
+  for page in hdfs secondary datanode static; do
     mkdir -p "$base/context/hadoop/web/webapps/$page/WEB-INF"
     echo '<web-app version="3.1" xmlns="http://xmlns.jcp.org/xml/ns/javaee"/>' >"$base/context/hadoop/web/webapps/$page/WEB-INF/web.xml"
   done
@@ -60,7 +67,7 @@ case $verb in
 start)
   start_engine
   fetch_plugins
-  make_stand_ins "$(image PYTHON_IMAGE)" python "$(image POSTGRES_IMAGE)" postgres "$(image REDIS_IMAGE)" redis "$(image HADOOP_IMAGE)" hadoop
+  make_stand_ins "$(image PYTHON_IMAGE)" python "$(image DEBIAN_IMAGE)" debian "$(image HADOOP_IMAGE)" hadoop
   printf 'DOCKER_HOST=%s\nDOCKER_CONFIG=%s\n' "$DOCKER_HOST" "$DOCKER_CONFIG"
   ;;
 stop)

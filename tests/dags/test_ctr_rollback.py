@@ -1,6 +1,6 @@
 """The rollback DAG is there for a person to trigger."""
 
-from include.alerts import notify_failure
+from include.alerts import notify_failure, notify_killed
 from include.settings import PROJECT
 
 
@@ -14,4 +14,5 @@ def test_rollback_waits_for_a_person_and_changes_nothing_by_a_schedule():
     (task,) = rollback.tasks
     assert (task.owner, task.retries) == ("ctr", 0)
     assert task.on_failure_callback == [notify_failure]
+    assert rollback.on_failure_callback is notify_killed
     assert task.doc_md or task.doc

@@ -4,6 +4,7 @@ What follows on the nights is a chain of fixtures, each of which begins where th
 of the last one that they use, as Airflow and the registry move on with them.
 """
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -23,16 +24,19 @@ from e2e_days import (
     clear_from,
     ctr_json,
     remove_hostile_rows,
+    tasks_killed,
     trigger,
 )
 from environment import environment
+from waiting import wait_for
 
 from include import airflow_local, demo, registry
 from include.airflow_client import AirflowClient
 from include.backfill import plan
 from include.lake import lake
 
-_CHAIN = ("repaired", "approved", "rolled_back")
+_CHAIN = ("repaired", "approved", "rolled_back", "killed")
+AT_ANY_AGE = ("--log-days", "100000", "--table-days", "100000", "--champion-days", "100000", "--disk", "1")
 _SETTINGS = {"CTR_LLM_MAX_TEXTS": "8", "CTR_BOOTSTRAP_RESAMPLES": "100"}
 
 
@@ -131,3 +135,15 @@ def rolled_back(airflow_server, approved) -> SimpleNamespace:
         return SimpleNamespace(
             state=state, champion=registry.champion(), taken_back=registry.get(approved.champion.version)
         )
+
+
+@pytest.fixture(scope="session")
+def killed(airflow_server, rolled_back, _webhook) -> SimpleNamespace:
+    """The process of a task, which is not tried again, was killed; the notices that were sent since."""
+    before = len(_webhook.bodies)
+    with environment(airflow_server.environment):
+        with tasks_killed():
+            state = trigger(airflow_server.client, "ctr_rollback", {"reason": "is killed"})
+        wait_for(lambda: len(_webhook.bodies) > before, 120, "no notice of the killed task")
+        health = subprocess.run(["ctr", "health", *AT_ANY_AGE], capture_output=True, text=True)
+    return SimpleNamespace(state=state, notices=_webhook.bodies[before:], health=health)

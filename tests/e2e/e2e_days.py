@@ -4,10 +4,14 @@ import csv
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from typing import Any
 
+import psutil
 import pytest
 
 from include.airflow_client import DAG_ID, AirflowClient
@@ -102,3 +106,25 @@ def trigger(airflow: AirflowClient, dag: str, conf: dict[str, Any]) -> str:
             return str(state)
         time.sleep(1)
     pytest.fail(f"The run of {dag} has not ended: {state}")
+
+
+@contextmanager
+def tasks_killed() -> Iterator[None]:
+    """Meanwhile every process of a task is killed as soon as it is there: the children of the scheduler's own workers."""
+    done = threading.Event()
+
+    def kill() -> None:
+        (scheduler,) = [each for each in psutil.Process().children() if "scheduler" in " ".join(each.cmdline())]
+        while not done.wait(0.1):
+            for worker in scheduler.children():
+                with suppress(psutil.NoSuchProcess):
+                    for task in worker.children():
+                        task.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

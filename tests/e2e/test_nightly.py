@@ -96,3 +96,17 @@ def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_
     assert taken_back.rolled_back_at is not None
     assert (taken_back.rolled_back_by, taken_back.rolled_back_reason) == ("admin", ROLLBACK_REASON)
     assert registry.promoted_before(BAD + timedelta(days=1), registry.versions())[0] == registry.champion()
+
+
+def test_a_killed_task_that_could_not_send_its_notice_is_told_of_once_by_its_run(killed):
+    assert killed.state == "failed"
+    (notice,) = killed.notices
+    assert notice["blocks"][0]["text"]["text"] == "ctr_rollback, no log day: rollback failed"
+    assert "its process was killed" in notice["text"]
+    assert "/dags/ctr_rollback/runs/" in notice["text"]
+
+
+def test_the_health_of_this_airflow_can_be_asked_for_from_a_shell(killed):
+    assert killed.health.returncode == 0, killed.health.stdout + killed.health.stderr
+    assert killed.health.stdout.startswith("healthy: newest log ")
+    assert "scheduler's heartbeat" in killed.health.stdout

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 
 from include import alerts, webhook
-from include.alerts import notice_of, notice_of_wait, notify, notify_failure
+from include.alerts import NOTIFIED, notice_of, notice_of_wait, notify, notify_failure, notify_killed
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
 from include.quality import record
 from include.settings import Settings, settings
@@ -22,8 +22,12 @@ LOG = "http://airflow.example/dags/ctr_daily/runs/r1/tasks/check_logs?try_number
 HOSTILE = '<!channel> & "<https://evil.example|click>"\nforged: line\x00\ud800\u202e' + "&" * 500
 
 
+PUSHED = []
+
+
 @pytest.fixture(autouse=True)
 def airflow_at(monkeypatch):
+    PUSHED.clear()
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(webhook, "PAUSES", (0.0, 0.0))
@@ -62,7 +66,7 @@ def context(task="check_logs", error=None, checks=(), start=datetime(2023, 7, 14
         error = DataQualityError(f"{len(checks)} critical check(s) failed on logs\n- all of them", checks)
     return {
         "task": SimpleNamespace(dag_id="ctr_daily", task_id=task),
-        "ti": SimpleNamespace(run_id="r1", log_url=LOG),
+        "ti": SimpleNamespace(run_id="r1", log_url=LOG, xcom_push=lambda key, value: PUSHED.append((key, value))),
         "data_interval_start": start,
         "params": params,
         "exception": error,
@@ -96,7 +100,6 @@ def test_a_failed_check_is_told_with_table_day_check_observed_and_link(home):
         ("train", RuntimeError("out of memory"), "out of memory"),
         ("check_logs", MissingDataError("nothing is staged"), "nothing is staged"),
         ("train", TimeoutError(), "TimeoutError()"),
-        ("report", None, "stopped from outside"),
     ],
 )
 def test_any_other_failure_is_told_with_its_error_and_leads_to_the_log(home, task, error, told):
@@ -265,7 +268,7 @@ def test_settings_that_cannot_be_read_hide_nothing(setting, caplog):
 
 
 def test_a_context_that_cannot_be_read_raises_nothing(home, caplog):
-    notify_failure({"task": SimpleNamespace(dag_id="ctr_daily", task_id="train")})
+    notify_failure({"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "exception": ValueError()})
     assert "could not be put together" in caplog.text
 
 
@@ -306,3 +309,36 @@ def test_a_missing_log_and_its_arrival_are_told_as_warnings(hook, caplog, kind, 
 def test_a_log_that_its_run_has_waited_for_asks_for_nothing(home):
     notice = notice_of_wait(News(DAY, "came", WAIT, run_goes_on=True), context("wait_for_raw"))
     assert notice.advice == "Nothing: its run goes on."
+
+
+def ended(monkeypatch, **tasks):
+    """What Airflow hands to a run's callback; each task's state, and whether it sent its notice."""
+    monkeypatch.setattr(
+        alerts, "_failed_without_notice", lambda dag, run: [name for name, sent in tasks.items() if not sent]
+    )
+    return {
+        "dag": SimpleNamespace(dag_id="ctr_daily"),
+        "run_id": "r1",
+        "data_interval_start": datetime(2023, 7, 14, tzinfo=UTC),
+        "params": {},
+    }
+
+
+def test_a_task_that_was_killed_is_told_of_by_its_run_and_not_by_whoever_found_it_dead(home, monkeypatch, caplog):
+    notify_failure(context("train"))
+    assert (caplog.messages, PUSHED) == ([], [])
+    notify_killed(ended(monkeypatch, train=False))
+    (line,) = caplog.messages
+    assert line.startswith("ctr_daily, 2023-07-14: train failed: No reason is known: its process was killed")
+    assert "http://airflow.example/dags/ctr_daily/runs/r1/tasks/train" in line
+
+
+def test_a_task_that_has_told_of_itself_says_so_to_its_run(home, caplog):
+    notify_failure(context("train", ValueError("x")))
+    assert PUSHED == [(NOTIFIED, True)]
+
+
+def test_a_killed_task_of_a_run_without_a_log_day_is_told_of_too(home, monkeypatch, caplog):
+    known = ended(monkeypatch, rollback=False)
+    notify_killed({name: known[name] for name in ("dag", "run_id")})
+    assert caplog.messages[0].startswith("ctr_daily, no log day: rollback failed")

@@ -136,12 +136,17 @@ def test_an_outdated_champion_is_told_once(home, monkeypatch, notices):
 def wait_for_raw(tmp_path, monkeypatch):
     """Looks once for the log of 2023-07-17 as the sensor does, with a timeout in seconds."""
 
-    def look(timeout, rescheduled=None):
+    def look(timeout, rescheduled=None, try_number=1):
         monkeypatch.setenv("CTR_HOME", str(tmp_path))
         monkeypatch.setenv("CTR_RAW_WAIT_SECONDS", str(timeout))
         settings.cache_clear()
         sensor = RawSensor(task_id="wait_for_raw", day="2023-07-17")
-        ti = SimpleNamespace(run_id="r1", get_first_reschedule_date=lambda _: rescheduled)
+        ti = SimpleNamespace(
+            run_id="r1",
+            try_number=try_number,
+            max_tries=sensor.retries,
+            get_first_reschedule_date=lambda _: rescheduled,
+        )
         task = SimpleNamespace(dag_id="ctr_daily", task_id="wait_for_raw")
         return sensor.execute({"ti": ti, "task": task})
 
@@ -155,6 +160,15 @@ def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, cap
         wait_for_raw(3600, rescheduled=wait_of(lake(), date(2023, 7, 17)).since)
     assert [line for line in caplog.messages if "waiting for its log" in line] != []
     assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1
+
+
+def test_a_look_that_is_tried_again_goes_on_with_the_wait(wait_for_raw):
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600)
+    first = wait_of(lake(), date(2023, 7, 17))
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600, try_number=2)
+    assert wait_of(lake(), date(2023, 7, 17)) == first
 
 
 def test_a_run_whose_log_never_came_is_skipped_and_says_so(wait_for_raw, caplog):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_an_empty_registry_has_no_versions_and_creates_no_database(
     assert registry.champion() is None
     assert not (tmp_path / "mlflow.db").exists()
     settings.cache_clear()
+
+
+def test_a_home_that_was_copied_reads_and_writes_its_own_artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = register(home)
+    copy = home.parent / "copy"
+    shutil.copytree(home, copy)
+    monkeypatch.setenv("CTR_HOME", str(copy))
+    settings.cache_clear()
+    shutil.rmtree(home / "mlflow")
+    assert (registry.download(first.version) / "weights.safetensors").read_text() == "a"
+    second = register(copy, day=18, content="b")
+    assert not (home / "mlflow").exists()
+    assert len(list((copy / "mlflow").rglob("weights.safetensors"))) == 2
+    assert second.version == first.version + 1
 
 
 def test_a_registered_version_is_described_by_its_tags_and_its_files_can_be_read(home: Path) -> None:

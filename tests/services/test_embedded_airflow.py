@@ -188,11 +188,21 @@ def test_a_second_command_on_the_home_says_who_runs_airflow(ui, airflow):
         assert same.url == airflow.url
 
 
+def _looks(airflow: AirflowClient, run: str) -> tuple[str, str]:
+    """State of the task that waits for the run's log, and when it has looked last."""
+    (task,) = [each for each in airflow.tasks(run) if each["task_id"] == "wait_for_raw"]
+    return task["state"], task["start_date"]
+
+
 @pytest.mark.slow
 def test_a_kill_of_ctr_ui_is_told_and_the_next_start_goes_on(ui, airflow, monkeypatch):
-    runs = len(airflow.runs())
+    airflow.unpause()
+    waiting = airflow.call("POST", f"/dags/{DAG_ID}/dagRuns", json={"logical_date": None, "conf": {"day": str(DAY)}})
+    waiting = waiting["dag_run_id"]
+    wait_for(lambda: _looks(airflow, waiting)[0] == "up_for_reschedule", 120, "the run does not wait for its log")
+    looked, runs = _looks(airflow, waiting), len(airflow.runs())
     left = psutil.Process(ui.process.pid).children(recursive=True)
-    monkeypatch.setattr(airflow_client, "_RESTART_TRIES", 0)
+    monkeypatch.setattr(airflow_client, "_RESTART_SECONDS", 0)
     ended = pytest.raises(CtrError, match=r"has ended with the process that ran it.*Next: repeat the command")
     with ended, airflow_local.connected() as attached:
         ui.process.kill()
@@ -203,3 +213,6 @@ def test_a_kill_of_ctr_ui_is_told_and_the_next_start_goes_on(ui, airflow, monkey
     with airflow_local.running() as again:
         assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in left)
         assert len(again.runs()) == runs
+        # The scheduler is there before the api-server answers.
+        wait_for(lambda: _looks(again, waiting)[1] > looked[1], 180, "the run does not wait any longer")
+        wait_for(lambda: _looks(again, waiting)[0] == "up_for_reschedule", 60, "the look failed")

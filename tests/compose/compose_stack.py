@@ -1,0 +1,137 @@
+"""The production stack as the tests see it: what they ask of it, and how they break it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from waiting import wait_for
+
+from include.airflow_client import AirflowClient
+from include.errors import CtrError
+from include.settings import PROJECT
+
+FIRST = date(2023, 7, 10)
+_PAUSE = 3.0  # each look logs in
+NIGHTS = [FIRST + timedelta(days=n) for n in (2, 3, 4, 5)]
+
+
+class Stack:
+    """The running stack."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = {**os.environ, **environment}
+        self.url = f"http://localhost:{environment['AIRFLOW_PORT']}"
+
+    @property
+    def project(self) -> str:
+        return self.environment.get("COMPOSE_PROJECT_NAME", "ctr")
+
+    def run(self, *command: str) -> None:
+        subprocess.run(command, cwd=PROJECT, env=self.environment, check=True)
+
+    def compose(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["docker", "compose", *arguments], cwd=PROJECT, env=self.environment, stdout=subprocess.PIPE, text=True
+        )
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}"
+        return done.stdout
+
+    def ctr(self, *arguments: str) -> str:
+        return self.compose("exec", "-T", "worker", "ctr", *arguments)
+
+    def models(self) -> list[dict[str, Any]]:
+        versions: list[dict[str, Any]] = json.loads(self.ctr("models", "--json"))
+        return versions
+
+    def champion_of(self) -> str:
+        """The log day of the champion."""
+        (day,) = [model["log_day"] for model in self.models() if "champion" in (model["alias"] or "")]
+        return str(day)
+
+    def services(self) -> dict[str, str]:
+        """Container of each service that runs."""
+        listed = self.compose("ps", "--format", "json").splitlines()
+        return {each["Service"]: each["ID"] for each in map(json.loads, listed)}
+
+    def docker(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["docker", *arguments], env=self.environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    def main_process(self, service: str) -> int:
+        """The container's first process, as the host knows it."""
+        pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", self.services()[service]))
+        if not Path(f"/proc/{pid}").exists():
+            pytest.skip("the engine runs elsewhere: its processes cannot be killed from here")
+        return pid
+
+    def crash(self, *services: str) -> None:
+        """Kills the containers' first processes, as a fault would; Docker takes `docker kill` for a wish and restarts nothing."""
+        for pid in [self.main_process(service) for service in services]:
+            os.kill(pid, signal.SIGKILL)
+
+    def away(self, seconds: int, *services: str) -> None:
+        """Stops the services for a while."""
+        self.compose("stop", *services)
+        time.sleep(seconds)
+        self.compose("start", *services)
+
+    def wait_until_healthy(self, seconds: int = 300) -> None:
+        def healthy() -> bool:
+            states = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
+            return all(each["Health"] == "healthy" for each in states)
+
+        wait_for(healthy, seconds, "not all services are healthy", _PAUSE)
+
+    def volumes(self) -> list[str]:
+        listed = ["docker", "volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"]
+        return subprocess.run(listed, env=self.environment, check=True, capture_output=True, text=True).stdout.split()
+
+    def airflow(self) -> AirflowClient:
+        client = AirflowClient(self.url, (PROJECT / "secrets/airflow_admin_password").read_text())
+        client.login()
+        return client
+
+    def begin(self, day: date) -> None:
+        airflow = self.airflow()
+        airflow.wait_for_dag()
+        airflow.backfill(day, day, {"promote": "yes"})
+        airflow.unpause()
+
+    def state(self, day: date) -> str:
+        try:
+            runs = [run for run in self.airflow().runs() if str(run["data_interval_start"]).startswith(str(day))]
+        except (httpx.HTTPError, CtrError):
+            return "away"  # while a part of it restarts
+        return runs[0]["state"] if runs else "none"
+
+    def tasks(self, day: date) -> dict[str, dict[str, Any]]:
+        """The tasks of the day's run, by name."""
+        airflow = self.airflow()
+        (run,) = [run for run in airflow.runs() if str(run["data_interval_start"]).startswith(str(day))]
+        return {task["task_id"]: task for task in airflow.tasks(run["dag_run_id"])}
+
+    def wait_for_task(self, day: date, task: str, seconds: int = 900) -> None:
+        """Waits until a task of the day's run is at work."""
+
+        def state() -> str | None:
+            try:
+                return str(self.tasks(day)[task]["state"])
+            except (httpx.HTTPError, CtrError, KeyError, ValueError):
+                return None  # while a part of the stack restarts
+
+        wait_for(lambda: state() == "running", seconds, f"{task} of {day} does not run", _PAUSE)
+
+    def end(self, day: date, seconds: int = 1800) -> dict[str, dict[str, Any]]:
+        """Waits for the end of the day's run, which is green; returns its tasks."""
+        wait_for(lambda: self.state(day) in ("success", "failed"), seconds, f"the end of {day}", _PAUSE)
+        tasks = self.tasks(day)
+        assert self.state(day) == "success", {name: task["state"] for name, task in tasks.items()}
+        return tasks
