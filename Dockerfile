@@ -84,13 +84,13 @@ ENV MLFLOW_AUTH_CONFIG_PATH=/etc/mlflow/basic_auth.ini MLFLOW_DISABLE_TELEMETRY=
 WORKDIR /var/lib/mlflow
 USER 10001
 EXPOSE 5000
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=5 CMD ["healthy.py", "http://localhost:5000/health"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=5 CMD ["alive.sh", "healthy.py", "http://localhost:5000/health"]
 CMD ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--workers", "2", "--artifacts-destination", "/var/lib/mlflow/artifacts"]
 
 # PostgreSQL, Redis and nginx are Debian's packages, which Debian keeps free of known holes: a build takes the newest.
 FROM ${DEBIAN_IMAGE} AS service
 RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
-COPY --chmod=755 include/containers/alive.sh /usr/local/bin/
+COPY --chmod=755 include/containers/alive.sh include/containers/answers.sh /usr/local/bin/
 ENTRYPOINT ["tini", "--"]
 
 FROM service AS postgres
@@ -121,7 +121,7 @@ CMD ["nginx", "-c", "/etc/nginx/plain.conf"]
 FROM ${HADOOP_IMAGE} AS hdfs
 USER 0
 COPY include/containers/hadoop /etc/hadoop
-COPY --chmod=755 include/containers/hdfs-node.sh include/containers/alive.sh /usr/local/bin/
+COPY --chmod=755 include/containers/hdfs-node.sh include/containers/alive.sh include/containers/answers.sh /usr/local/bin/
 RUN install -d -o 1000 -g 100 -m 700 /var/lib/hdfs
 ENV HADOOP_CONF_DIR=/etc/hadoop
 USER 1000

@@ -4,7 +4,6 @@ What follows on the nights is a chain of fixtures, each of which begins where th
 of the last one that they use, as Airflow and the registry move on with them.
 """
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -36,7 +35,7 @@ from include.backfill import plan
 from include.lake import lake
 
 _CHAIN = ("repaired", "approved", "rolled_back", "killed")
-AT_ANY_AGE = ("--log-days", "100000", "--table-days", "100000", "--champion-days", "100000", "--disk", "1")
+_AT_ANY_AGE = ("--log-days", "100000", "--table-days", "100000", "--champion-days", "100000", "--disk", "1")
 _SETTINGS = {"CTR_LLM_MAX_TEXTS": "8", "CTR_BOOTSTRAP_RESAMPLES": "100"}
 
 
@@ -145,5 +144,5 @@ def killed(airflow_server, rolled_back, _webhook) -> SimpleNamespace:
         with tasks_killed():
             state = trigger(airflow_server.client, "ctr_rollback", {"reason": "is killed"})
         wait_for(lambda: len(_webhook.bodies) > before, 120, "no notice of the killed task")
-        health = subprocess.run(["ctr", "health", *AT_ANY_AGE], capture_output=True, text=True)
+        health = ctr_json("health", *_AT_ANY_AGE)
     return SimpleNamespace(state=state, notices=_webhook.bodies[before:], health=health)
