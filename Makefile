@@ -90,7 +90,7 @@ bench-gate-curves: setup ## The promotion gate on made worlds whose truth is kno
 bench-gate: setup ## The promotion gate on twenty nights with trained models, six of them planted bad (ARGS="--seed 19 --rows 20000")
 	@$(BIN)/python -m benchmarks.gate_days $(ARGS)
 
-bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data generated --seeds 18 --rows 5000")
+bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data lake" for the lake of your settings, "--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 bench-serving: setup ## Latency of `ctr serve`, after training a small champion (ARGS="--home .ctr" for the one that is there)

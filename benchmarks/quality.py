@@ -1,6 +1,7 @@
 """How good the models are, beside each other and beside LightGBM and torch-rechub, on the next day's clicks.
 
     python -m benchmarks.quality [--data generated mind] [--seeds 17 18 19] [--rows 20000] [--history 7 --days 3] [--models …]
+    CTR_HOME=… python -m benchmarks.quality --data lake     # the newest days of that home's lake, or of any CTR_LAKE
 
 Every model is fitted on the same rows of all days before an evaluation day, from nothing, and predicts that day; then the day
 joins the past and the next one follows. No model reads an evaluation day before it has predicted it: the peers stop early on
@@ -23,7 +24,7 @@ import numpy as np
 
 from benchmarks.machine import machine, result_file
 from benchmarks.quality_fit import fitted
-from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind
+from benchmarks.quality_homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind, own_lake
 from benchmarks.quality_models import LADDER, LLM, MODELS, PEERS
 from benchmarks.quality_plot import draw
 from benchmarks.quality_report import show, title
@@ -100,21 +101,25 @@ def _homes(data: str, root: Path, given: argparse.Namespace, tell: Tell) -> list
             generated(root, seed, given.rows, given.history, given.days, given.llm_texts, llm=llm, tell=tell)
             for seed in given.seeds
         ]
+    if data == "lake":
+        return [own_lake(root, given.model_seeds, given.history, given.days)]
     if not (given.mind_behaviors and given.mind_news):
         tell("mind: left out, since --mind-behaviors and --mind-news do not name its files")
         return []
     files = (given.mind_behaviors, given.mind_news)
-    return [mind(root, *files, given.mind_seeds, given.llm_texts, llm=llm, tell=tell)]
+    return [mind(root, *files, given.model_seeds, given.llm_texts, llm=llm, tell=tell)]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality of the models beside LightGBM and torch-rechub.")
-    parser.add_argument("--data", nargs="+", choices=("generated", "mind"), default=["generated", "mind"])
+    parser.add_argument("--data", nargs="+", choices=("generated", "mind", "lake"), default=["generated", "mind"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[17, 18, 19], help="worlds, and seeds of their models")
     parser.add_argument("--rows", type=int, default=20_000, help="rows a generated day")
-    parser.add_argument("--history", type=int, default=7, help="generated days before the first that is predicted")
-    parser.add_argument("--days", type=int, default=3, help="generated days that are predicted")
-    parser.add_argument("--mind-seeds", nargs="+", type=int, default=[17], help="seeds of the models on MIND")
+    parser.add_argument("--history", type=int, default=7, help="days before the first that is predicted")
+    parser.add_argument("--days", type=int, default=3, help="days that are predicted")
+    parser.add_argument(
+        "--model-seeds", nargs="+", type=int, default=[17], help="seeds of the models on MIND and on a lake"
+    )
     parser.add_argument("--mind-behaviors", type=Path, help="MIND's behaviors.tsv[.gz]")
     parser.add_argument("--mind-news", type=Path, help="MIND's news.tsv[.gz]")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*PEERS, *LADDER])

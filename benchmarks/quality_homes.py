@@ -1,4 +1,5 @@
-"""Homes of `benchmarks.quality`: lakes of their own, made by the project's commands, and used again where they lie.
+"""Homes of `benchmarks.quality`: lakes of their own, made by the project's commands, and used again where they lie; or the lake
+that the settings of this process name, which is only read.
 
 A home that was made by older code stays as it is: delete it after a change of the features or of `ctr sample`.
 """
@@ -20,9 +21,9 @@ from include.errors import CtrError
 from include.lake import Lake
 from include.mind import MIND_SCENES
 from include.raw import day_folder
-from include.settings import PROJECT, Settings
+from include.settings import PROJECT, Settings, settings
 
-Data = Literal["generated", "mind"]
+Data = Literal["generated", "mind", "lake"]
 Tell = Callable[[str], None]
 
 DEVELOPED_ON = {
@@ -37,7 +38,10 @@ MIND_HISTORY = 2
 
 @dataclass(frozen=True)
 class Home:
-    """A data set in a folder: `days` of which the last ones, `evaluated`, are predicted, by models of each of the `seeds`."""
+    """A data set in a folder: `days` of which the last ones, `evaluated`, are predicted, by models of each of the `seeds`.
+
+    Of `lake` the folder holds the predictions alone: its data and settings are those of this process.
+    """
 
     data: Data
     folder: Path
@@ -55,10 +59,12 @@ class Home:
     @property
     def in_development(self) -> bool:
         """Whether the project was developed looking at this data."""
-        return self.data == "mind" or DEVELOPMENT_SEED in self.seeds
+        return self.data == "mind" or (self.data == "generated" and DEVELOPMENT_SEED in self.seeds)
 
     def environment(self, seed: int) -> dict[str, str]:
         """Environment of a command that works in this home."""
+        if self.data == "lake":
+            return os.environ | {"CTR_SEED": str(seed)}
         return os.environ | {
             "CTR_HOME": str(self.folder.resolve()),
             "CTR_LAKE": "",
@@ -71,6 +77,8 @@ class Home:
 
     def settings(self, seed: int) -> Settings:
         """What `environment` says, in this process."""
+        if self.data == "lake":
+            return settings().model_copy(update={"seed": seed})
         given = {"lake": "", "raw": "", "mlflow_uri": "", "scenes": self.scenes, "llm_max_texts": self.llm_texts}
         return Settings(home=self.folder.resolve(), seed=seed, **given)  # type: ignore[arg-type]
 
@@ -109,6 +117,21 @@ def mind(
     home = Home("mind", folder, MIND_SCENES, tuple(seeds), llm_texts, days, days[MIND_HISTORY:])
     _load(home, llm=llm, tell=tell)
     return home
+
+
+def own_lake(root: Path, seeds: Sequence[int], history: int, days: int) -> Home:
+    """The newest published days of the settings' lake, as it is; raises `CtrError` where there are too few."""
+    store = Lake(settings().lake_url)
+    published = tuple(sorted(store.days("training"))[-(history + days) :])
+    if len(published) < history + days:
+        raise CtrError(
+            f"{store.url}: expected {history + days} published days of training rows (--history {history}, --days {days}), "
+            f"found {len(published)}. Next: publish more (`ctr history`), or ask for fewer."
+        )
+    chosen = settings()
+    return Home(
+        "lake", root / "lake", chosen.scenes, tuple(seeds), chosen.llm_max_texts, published, published[history:]
+    )
 
 
 def about(home: Home) -> dict[str, Any]:

@@ -35,8 +35,7 @@ def show(result: Result) -> None:
 def title(data: str, found: Result) -> str:
     """What the figures of a data set are of."""
     homes = list(found["homes"].values())
-    seen = "*" if data == "mind" else ""
-    seeds = [f"{seed}{'*' if seed == DEVELOPMENT_SEED else seen}" for home in homes for seed in home["seeds"]]
+    seeds = [f"{seed}{_mark(data, seed) if home['in_development'] else ''}" for home in homes for seed in home["seeds"]]
     rows = [home["days"][day]["rows"] for home in homes for day in home["evaluated"]]
     days = len(homes[0]["evaluated"])
     history = len(homes[0]["days"]) - days
@@ -44,6 +43,10 @@ def title(data: str, found: Result) -> str:
         f"{data}: seed {', '.join(seeds)}; {days} evaluation days after {history} or more of history, "
         f"{sum(rows):,} rows predicted"
     )
+
+
+def _mark(data: str, seed: int) -> str:
+    return "*" if data == "mind" or seed == DEVELOPMENT_SEED else ""
 
 
 def _metrics(found: Result) -> Table:

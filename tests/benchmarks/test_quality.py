@@ -14,13 +14,13 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks import quality, quality_fit
-from benchmarks.quality_homes import Home
+from benchmarks.quality_homes import Home, own_lake
 from benchmarks.quality_models import ALTERNATIVES, LADDER, fit_and_predict, held_out
 from benchmarks.quality_plot import draw
 from benchmarks.quality_rechub import Batches, own_scene_loss
 from benchmarks.quality_report import show
 from benchmarks.quality_score import EvaluatedRows, MeasuredHome, cells, measure, summary
-from include.errors import LeakageError
+from include.errors import CtrError, LeakageError
 from include.lake import Lake
 from include.settings import settings
 from tests.training import fabricate
@@ -224,3 +224,17 @@ def test_figures_of_the_world_of_development_are_marked(home):
     assert not home.in_development
     assert replace(home, seeds=(18, 17)).in_development
     assert replace(home, data="mind").in_development
+
+
+def test_the_lake_of_the_settings_is_taken_as_it_is(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("CTR_HOME", str(home.folder))
+    monkeypatch.setenv("CTR_SCENES", ",".join(SCENES))
+    monkeypatch.setenv("CTR_BATCH_SIZE", "64")
+    settings.cache_clear()
+    own = own_lake(tmp_path, [18], LEARNT, 1)
+    assert (own.days, own.evaluated, own.scenes) == (home.days[-LEARNT - 1 :], home.days[-1:], SCENES)
+    assert (own.settings(18).seed, own.settings(18).batch_size, own.environment(18)["CTR_BATCH_SIZE"]) == (18, 64, "64")
+    assert not own.in_development
+    assert len(EvaluatedRows.of(own).event_id) > 0
+    with pytest.raises(CtrError, match=r"expected 12 published days .* found 4"):
+        own_lake(tmp_path, [18], 10, 2)
