@@ -117,7 +117,7 @@ def _scheduler(now: datetime) -> Fact:
     parts = {name: part["status"] for name, part in answer.json().items() if part["status"] is not None}
     ill = [name for name, status in parts.items() if status != "healthy"]
     beat = answer.json()["scheduler"]["latest_scheduler_heartbeat"]
-    age = (now - datetime.fromisoformat(beat)).total_seconds() if beat else None
+    age = max((now - datetime.fromisoformat(beat)).total_seconds(), 0.0) if beat else None  # its clock may be ahead
     told = f"scheduler's heartbeat {age:.0f} s ago" if age is not None else "scheduler: no heartbeat yet"
     return Fact(
         f"{told}; not healthy: {', '.join(ill)}" if ill else told,

@@ -66,9 +66,10 @@ class Stack:
         ).stdout
 
     def main_process(self, service: str) -> int:
-        """The container's first process, as the host knows it."""
-        pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", self.services()[service]))
-        if not Path(f"/proc/{pid}").exists():
+        """The container's first process, as the host knows it; 0 while it is started anew."""
+        container = self.compose("ps", "--all", "--quiet", service).strip()
+        pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", container))
+        if pid and not Path(f"/proc/{pid}").exists():
             pytest.skip("the engine runs elsewhere: its processes cannot be killed from here")
         return pid
 

@@ -3,8 +3,10 @@
 import shutil
 import subprocess
 
+import psutil
 import pytest
 from compose_stack import NIGHTS
+from waiting import wait_for
 
 from include.settings import PROJECT
 
@@ -41,6 +43,17 @@ def test_killed_parts_come_back_by_themselves_and_a_night_that_they_meet_ends_we
     stack.end(NIGHTS[2])
     stack.wait_until_healthy()
     assert sorted(model["log_day"] for model in stack.models()) == [str(day) for day in NIGHTS[:3]]
+
+
+def test_a_service_that_hangs_is_started_anew(stack):
+    hung = stack.main_process("proxy")
+    stack.compose(
+        "exec", "-T", "proxy", "bash", "-c", "echo 19 > /tmp/.failures"
+    )  # it was not healthy for five minutes
+    for process in psutil.Process(hung).children(recursive=True):
+        process.suspend()
+    wait_for(lambda: stack.main_process("proxy") not in (0, hung), 120, "the proxy was not started anew")
+    stack.wait_until_healthy()
 
 
 def test_a_champion_is_taken_back_from_the_worker(stack):
