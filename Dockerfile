@@ -40,7 +40,7 @@ RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,targe
 
 # What runs: no compiler, no installer, no root.
 FROM ${PYTHON_IMAGE} AS runtime
-RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 tini && rm -rf /var/lib/apt/lists/* && \
+RUN apt-get update && apt-get upgrade -y && apt-get install -y --no-install-recommends libgomp1 tini && rm -rf /var/lib/apt/lists/* && \
     groupadd --gid 10001 ctr && useradd --uid 10001 --gid ctr --no-create-home --home-dir /var/lib/ctr --shell /usr/sbin/nologin ctr && \
     install -d -o ctr -g ctr /var/lib/ctr /var/lib/mlflow /var/lib/spark /var/log/airflow
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
@@ -89,7 +89,7 @@ CMD ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--wor
 
 # PostgreSQL, Redis and nginx are Debian's packages, which Debian keeps free of known holes: a build takes the newest.
 FROM ${DEBIAN_IMAGE} AS service
-RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get upgrade -y && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 COPY --chmod=755 include/containers/alive.sh include/containers/answers.sh /usr/local/bin/
 ENTRYPOINT ["tini", "--"]
 

@@ -3,8 +3,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 status=0
-for image in $(docker compose config --images | sort -u); do
-  docker image inspect "$image" >/dev/null 2>&1 || { echo "$image: NOT built here, NOT audited"; continue; }
+images=$(docker compose config --images) || exit 1
+for image in $(sort -u <<<"$images"); do
+  docker image inspect "$image" >/dev/null 2>&1 || { echo "$image: NOT built here, NOT audited"; status=1; continue; }
   # shellcheck disable=SC2016 # it is the container's shell that expands
   found=$(docker run --rm --user 0 --entrypoint sh "$image" -c 'command -v apt-get >/dev/null || { echo "no apt"; exit; }
     apt-get update -qq 2>&1 >/dev/null || exit 1
