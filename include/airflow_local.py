@@ -230,7 +230,13 @@ def connected() -> Iterator[AirflowClient]:
 
 
 def _connect_elsewhere() -> AirflowClient:
-    client = AirflowClient(settings().airflow_url, settings().airflow_password.get_secret_value())
+    password = settings().airflow_password.get_secret_value()
+    if not password:
+        raise CtrError(
+            f"CTR_AIRFLOW_PASSWORD is not set, so that Airflow at {settings().airflow_url} (CTR_AIRFLOW_URL) cannot be asked: "
+            "set it to the password of `admin`"
+        )
+    client = AirflowClient(settings().airflow_url, password)
     try:
         client.login()
     except httpx.HTTPError as error:
