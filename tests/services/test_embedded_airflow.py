@@ -62,7 +62,8 @@ class Ui:
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory) -> Iterator[Ui]:
     home = tmp_path_factory.mktemp("home")
-    with environment({"CTR_HOME": str(home), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false"}):
+    waits = {"CTR_RAW_WAIT_SECONDS": "7200"}  # of logs that never come
+    with environment({"CTR_HOME": str(home), "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false", **waits}):
         started = Ui(home)
         yield started
         started.stop()
