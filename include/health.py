@@ -118,9 +118,9 @@ def _scheduler(now: datetime) -> Fact:
     ill = [name for name, status in parts.items() if status != "healthy"]
     beat = answer.json()["scheduler"]["latest_scheduler_heartbeat"]
     age = max((now - datetime.fromisoformat(beat)).total_seconds(), 0.0) if beat else None  # its clock may be ahead
-    told = f"scheduler's heartbeat {age:.0f} s ago" if age is not None else "scheduler: no heartbeat yet"
+    heartbeat = f"scheduler's heartbeat {age:.0f} s ago" if age is not None else "scheduler: no heartbeat yet"
     return Fact(
-        f"{told}; not healthy: {', '.join(ill)}" if ill else told,
+        f"{heartbeat}; not healthy: {', '.join(ill)}" if ill else heartbeat,
         healthy=not ill and age is not None,
         metric="scheduler_heartbeat_seconds",
         value=age,

@@ -42,8 +42,8 @@ def health(
     if as_json:
         show_json({"healthy": healthy, "facts": [asdict(fact) for fact in found]})
     else:
-        told = sorted(found, key=lambda fact: fact.healthy)  # what is wrong comes first
-        line = "; ".join(fact.text for fact in told)
+        ordered = sorted(found, key=lambda fact: fact.healthy)  # what is wrong comes first
+        line = "; ".join(fact.text for fact in ordered)
         out.print(f"{'healthy' if healthy else 'NOT HEALTHY'}: {line}", highlight=False, markup=False, soft_wrap=True)
     if not healthy:
         raise typer.Exit(1)

@@ -29,8 +29,8 @@ def engine(tmp_path_factory):
     if os.geteuid() or subprocess.run(["which", "apt-get"], capture_output=True).returncode:
         pytest.skip("no Docker engine with compose 2, and none can be started without root and Debian's packages")
     folder = Path(os.environ.get("CTR_TEST_ENGINE", "") or tmp_path_factory.mktemp("engine"))
-    told = subprocess.run([str(ENGINE), "start", str(folder)], stdout=subprocess.PIPE, text=True, check=True).stdout
-    yield dict(line.split("=", 1) for line in told.split())
+    printed = subprocess.run([str(ENGINE), "start", str(folder)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    yield dict(line.split("=", 1) for line in printed.split())
     subprocess.run([str(ENGINE), "stop", str(folder)], check=True)
 
 

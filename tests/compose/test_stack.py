@@ -66,7 +66,7 @@ def test_a_champion_is_taken_back_from_the_worker(stack):
 
 
 def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(stack, tmp_path):
-    told = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
+    before = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
     kept = {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")}
     stack.run("tools/backup.sh", "nightly", str(tmp_path), "1")
     (saved,) = tmp_path.iterdir()
@@ -81,7 +81,7 @@ def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(s
     (saved / "namenode.tar.gz").write_bytes(whole)
     stack.run("tools/backup.sh", "restore", str(saved))
     stack.run("make", "up")
-    assert [stack.ctr("models", "--json"), stack.ctr("status", "--json")] == told
+    assert [stack.ctr("models", "--json"), stack.ctr("status", "--json")] == before
     assert [stack.state(day) for day in NIGHTS[:3]] == ["success"] * 3
     stack.begin(NIGHTS[3])
     stack.end(NIGHTS[3])

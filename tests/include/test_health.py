@@ -111,8 +111,8 @@ def test_the_command_says_what_is_wrong_first_and_ends_with_1(home):
     assert done.output.startswith(
         "NOT HEALTHY: newest log: none yet; newest training table: none yet; champion: none yet;"
     )
-    told = json.loads(CliRunner().invoke(cli, ["health", "--json"]).output)
-    assert told["healthy"] is False
-    assert len(told["facts"]) == 5
+    found = json.loads(CliRunner().invoke(cli, ["health", "--json"]).output)
+    assert found["healthy"] is False
+    assert len(found["facts"]) == 5
     done = CliRunner().invoke(cli, ["health", "--metrics"])
     assert (done.exit_code, done.output.splitlines()[1]) == (0, "ctr_healthy 0")
