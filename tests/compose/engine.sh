@@ -72,7 +72,7 @@ start)
   ;;
 stop)
   [ ! -f "$base/dockerd.pid" ] || { kill "$(cat "$base/dockerd.pid")" && while [ -f "$base/dockerd.pid" ]; do sleep 0.2; done; }
-  ! mountpoint -q "$base/data" || umount "$base/data" # dockerd leaves it mounted on itself
+  ! mountpoint -q "$base/data" || umount --lazy "$base/data" # dockerd leaves it mounted on itself, and some of its processes end a little later
   ;;
 *) echo "expected start or stop, found $verb" >&2; exit 2 ;;
 esac
