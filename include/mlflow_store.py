@@ -36,14 +36,13 @@ MODEL_FOLDER = "model"
 def client() -> "MlflowClient":
     """MLflow's client of the settings' registry."""
     if not settings().mlflow_uri and not settings().mlflow_artifacts and exists():
-        _follow_home(settings().home.resolve(), settings().model_name)
+        _follow_home(settings().home, settings().artifact_root, settings().model_name)
     return client_of(settings().registry_uri)
 
 
 @lru_cache(maxsize=4)
-def _follow_home(home: Path, name: str) -> None:
+def _follow_home(home: Path, own: str, name: str) -> None:
     """MLflow's database holds absolute paths of artifacts: in a home that was copied or moved they become that home's own."""
-    own = f"file://{home}/mlflow"
     with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
         try:
             found = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()

@@ -18,13 +18,15 @@ start_engine() {
   exit 1
 }
 
+mirror() { # CODENAME; the one that this machine uses
+  apt-get indextargets --format '$(SITE)' 'Identifier: Packages' "Codename: $1" | sort -u | head -n 1
+}
+
 fetch_plugins() { # compose 2 and buildx, which Debian 12 does not have; they need its C library only
   [ -x "$DOCKER_CONFIG/cli-plugins/docker-compose" ] && return
   local apt=$base/apt
   mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$DOCKER_CONFIG/cli-plugins"
-  local mirror # the one that this machine uses
-  mirror=$(apt-get indextargets --format '$(SITE)' 'Identifier: Packages' 'Codename: bookworm' | sort -u | head -n 1)
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apt/sources.list"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror bookworm) trixie main" >"$apt/sources.list"
   local options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
     -o "Dir::Cache=$apt" -o APT::Sandbox::User=root)
   apt-get "${options[@]}" update
@@ -36,7 +38,7 @@ make_debian() { # SUITE PACKAGES
   ! docker image inspect "localhost/debian:$1" >/dev/null 2>&1 || return 0
   local root=$base/rootfs-$1
   [ -d "$root/etc" ] || debootstrap --variant=minbase "--include=$2" "$1" "$root" >&2
-  echo "deb http://deb.debian.org/debian-security $1-security main" >>"$root/etc/apt/sources.list"
+  echo "deb $(mirror bookworm-security) $1-security main" >>"$root/etc/apt/sources.list"
   # A machine behind a proxying registry has authorities of its own.
   cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   tar -C "$root" -c . | docker import -c "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" \
