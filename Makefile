@@ -13,7 +13,7 @@ NEEDS_NVIDIA = docker info --format '{{json .}}' | grep -q nvidia || \
   { echo "Docker knows no NVIDIA device: install NVIDIA's container toolkit, then nvidia-ctk runtime configure, and restart Docker." >&2; exit 1; }
 SBOM ?= dist/sbom.json
 # What imports Airflow or Spark, or starts services; a test that takes long by nature is marked `long`.
-NOT_QUICK = benchmarks dags e2e plugins services spark_jobs include/test_alerts.py include/test_operators.py include/test_spark_places.py
+NOT_QUICK = benchmarks dags e2e plugins services spark_jobs include/orchestration
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ up: secrets ## Start the production stack on this host with docker compose, and 
 	@echo "MLflow:  http://localhost:$$(docker compose port proxy 5000 | cut -d: -f2)  user admin, password in secrets/mlflow_admin_password"
 
 demo-cluster: ## The demo through that stack: logs on HDFS, jobs on the Spark cluster, tasks on Celery's workers
-	@tools/secrets.sh && { [ -e settings/settings.env ] || cp include/small_log.env settings/settings.env; } && $(MAKE) up
+	@tools/secrets.sh && { [ -e settings/settings.env ] || cp include/airflow_control/small_log.env settings/settings.env; } && $(MAKE) up
 	@$(STACK) --profile demo run --rm demo
 
 down: ## Stop the stack; its data stay in its volumes (ARGS=--volumes: they are deleted)
@@ -79,19 +79,19 @@ bench-bootstrap: setup ## Speed of resampling two models' metrics in 57 groups (
 	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
 
 bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS="--part jobs --rows 10000000" for a large day)
-	@$(BIN)/python -m benchmarks.features $(ARGS)
+	@$(BIN)/python -m benchmarks.features.speed $(ARGS)
 
 bench-pages: setup ## Speed of the pages in Airflow's UI over a long history (ARGS="--days 400 --checks 160")
 	@$(BIN)/python -m benchmarks.pages $(ARGS)
 
 bench-gate-curves: setup ## The promotion gate on made worlds whose truth is known: what it promotes, and what ninety nights lose (ARGS="--part healthy")
-	@$(BIN)/python -m benchmarks.gate_curves $(ARGS)
+	@$(BIN)/python -m benchmarks.gate.curves $(ARGS)
 
 bench-gate: setup ## The promotion gate on twenty nights with trained models, six of them planted bad (ARGS="--seed 19 --rows 20000")
-	@$(BIN)/python -m benchmarks.gate_days $(ARGS)
+	@$(BIN)/python -m benchmarks.gate.days $(ARGS)
 
 bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data lake" for the lake of your settings, "--data generated --seeds 18 --rows 5000")
-	@$(BIN)/python -m benchmarks.quality $(ARGS)
+	@$(BIN)/python -m benchmarks.quality.compare $(ARGS)
 
 bench-serving: setup ## Latency of `ctr serve`, after training a small champion (ARGS="--home .ctr" for the one that is there)
 	@$(BIN)/python -m benchmarks.serving $(ARGS)

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from benchmarks.machine import console, machine, result_file
 from include.schemas import LEVELS
-from include.settings import settings
-from training.bootstrap import GroupMetrics, Scored, resample
-from training.groups import reported_groups
-from training.metrics import Integers
+from include.settings import get_settings
+from training.evaluate.bootstrap import GroupMetrics, Scored, resample
+from training.evaluate.groups import reported_groups
+from training.evaluate.metrics import Integers
 
 _SHARES = (0.06, 0.26, 0.48, 0.12, 0.08)
 _LOGITS = (-1.6, -2.4, -2.0, -3.0, -1.2)
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     options = {name: getattr(given, name) for name in ("rows", "users", "resamples", "threads")}
     out = result_file("bootstrap", given.out)
-    result = {"machine": machine(), "options": options, "measured": measure(**options, seed=settings().seed)}
+    result = {"machine": machine(), "options": options, "measured": measure(**options, seed=get_settings().seed)}
     out.write_text(json.dumps(result, indent=1))
     show(result)
     print(out)

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from include.settings import PROJECT, settings
+from include.settings import PROJECT, get_settings
 from include.version import code_version
 
 _EVERY_SECONDS = 0.25
@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
         "java": _java(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("pyspark", "duckdb", "great-expectations")},
-        "settings": settings().model_dump(
+        "settings": get_settings().model_dump(
             mode="json", exclude={"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts"}
         ),
     }

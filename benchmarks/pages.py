@@ -31,11 +31,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from benchmarks.machine import console, machine, result_file
-from include.lake import Manifest, TableVersion, lake
-from include.quality import Measure, record
-from include.runs import DAG_ID
-from include.schemas import CHECKED, STAGES
-from include.settings import settings
+from include.days.runs import DAG_ID
+from include.lake.lake import Manifest, TableVersion, get_lake
+from include.records import Measure, record
+from include.settings import get_settings
+from include.stages import CHECKED, STAGES
 from plugins.pages import app as pages
 
 LAST = date(2026, 6, 30)
@@ -44,7 +44,7 @@ EXPECTED = "0.5 to 2 times the trailing 0.1134"
 
 def fill(days: Sequence[date], checks: int) -> None:
     """Quality records of `checks` checks a day, of which one in 50 does not pass and two never do, and manifests and figures."""
-    store = lake()
+    store = get_lake()
     estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
     for number, day in enumerate(days):
         for at, stage in enumerate(CHECKED):
@@ -126,7 +126,7 @@ def main() -> None:
     days = [LAST - timedelta(days=n) for n in range(arguments.days)][::-1]
     with tempfile.TemporaryDirectory() as home:
         os.environ["CTR_HOME"] = home
-        settings.cache_clear()
+        get_settings.cache_clear()
         fill(days, arguments.checks)
         grid = f"/quality?days={arguments.days}"
         with server(days) as client:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from include.raw import day_folder
+from include.raw.deliveries import day_folder
 from include.schemas import RAW_COLUMNS, RAW_TEXT_COLUMNS
 
 ROWS_PER_FILE = 500_000

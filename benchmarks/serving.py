@@ -27,14 +27,15 @@ import httpx
 import numpy as np
 from rich.table import Table
 
-from benchmarks.features import FIRST, home_of
+from benchmarks.features.speed import FIRST, home_of
 from benchmarks.machine import console, machine, result_file
-from include import registry, rooms
-from include.demo import ctr
+from include.airflow_control.demo import ctr
 from include.errors import CtrError
-from include.lake import lake
-from include.settings import settings
-from training.scoring import load_champion
+from include.lake.lake import get_lake
+from include.orchestration import training_process
+from include.registry import registry
+from include.settings import get_settings
+from training.serve.scoring import load_champion
 from training.tables import read_day
 
 Result = dict[str, Any]
@@ -46,7 +47,7 @@ def home_with_champion(given: Path | None) -> Iterator[None]:
     """Inside, the settings are of a home that has a champion: the given one, or a temporary one for which one is trained."""
     if given:
         os.environ["CTR_HOME"] = str(given)
-        settings.cache_clear()
+        get_settings.cache_clear()
         yield
     else:
         with tempfile.TemporaryDirectory() as folder, home_of(Path(folder), "2g", "local[2]", keep=False):
@@ -58,7 +59,9 @@ def _train() -> None:
     day = FIRST + timedelta(days=DAYS - 1)
     ctr("sample", "--from", str(FIRST), "--days", str(DAYS), "--rows-per-day", DAY_ROWS)
     ctr("history", "--from", str(FIRST), "--to", str(day))
-    if rooms.training("embed-texts", "--day", str(day)) or rooms.training("train", "--day", str(day)):
+    if training_process.training("embed-texts", "--day", str(day)) or training_process.training(
+        "train", "--day", str(day)
+    ):
         raise CtrError("There is no champion to measure: the message of what failed is above.")
     registry.promote(registry.versions()[0].version, reason="benchmark", by="benchmark")
 
@@ -68,7 +71,7 @@ def service() -> Iterator[Result]:
     """Address and headers of a running service, as arguments of `httpx.Client`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-c", "from include.cli import app; app()", "serve", "--port", port]
+    command = [sys.executable, "-c", "from include.cli.app import app; app()", "serve", "--port", port]
     token = os.environ["CTR_SERVE_TOKEN"] = secrets.token_urlsafe(32)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     reached = {"base_url": f"http://127.0.0.1:{port}", "headers": {"Authorization": f"Bearer {token}"}}
@@ -90,7 +93,7 @@ def _answers(url: str) -> bool:
 def bodies(rows: int) -> list[bytes]:
     """Requests of so many rows of the last published day."""
     columns = load_champion().columns()
-    table = read_day(lake(), "training", lake().days("training")[-1], "The benchmark", columns)
+    table = read_day(get_lake(), "training", get_lake().days("training")[-1], "The benchmark", columns)
     starts = np.linspace(0, max(len(table) - rows, 0), BATCHES).astype(int)
     return [json.dumps({"rows": table.slice(start, rows).to_pylist()}).encode() for start in starts]
 

@@ -3,8 +3,8 @@
     python -m benchmarks.training [--rows 200000] [--days 3] [--batch 4096] [--threads 1 2] [--repeats 3]
 
 - *step*: rows a second of training steps on rows that lie in memory (torch-rechub's steps are cut out of whole tensors).
-- *end to end*: from the published ORC tables of all days to a trained model. Ours is `training.train.fit`, which also surveys the
-  days, predicts each before it learns it, and calibrates; torch-rechub's is one epoch as in its tutorials.
+- *end to end*: from the published ORC tables of all days to a trained model. Ours is `training.learn.train.fit`, which also
+  surveys the days, predicts each before it learns it, and calibrates; torch-rechub's is one epoch as in its tutorials.
 
 Every measurement is a process of its own; engines take turns; medians are printed. Both use the GPU where there is one.
 """
@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from benchmarks.features import FIRST, home_of
+from benchmarks.features.speed import FIRST, home_of
 from benchmarks.machine import Watch, console, machine, result_file
 from benchmarks.raw_days import RawDays, days_from
 from benchmarks.training_speed import SIZES
-from include.settings import PROJECT, settings
-from include.spark_submit import submit
+from include.orchestration.spark_submit import submit
+from include.settings import PROJECT, get_settings
 
 Result = dict[str, Any]
 
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         days = days_from(FIRST, given.days)
         if not (home / "lake").exists():
             print(f"{given.days} days of {given.rows:,} rows through Spark", file=sys.stderr, flush=True)
-            RawDays(given.rows, settings().seed, bad_rows=False).write(home / "raw", days)
+            RawDays(given.rows, get_settings().seed, bad_rows=False).write(home / "raw", days)
             list(submit("history", days[0], days[-1]))
         found = measure(given, [str(day) for day in days])
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

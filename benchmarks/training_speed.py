@@ -20,20 +20,20 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.quality_models import training_rows
-from benchmarks.quality_rechub import IDS, Batches, Encoding, quiet, scene_places, trainer_of
+from benchmarks.quality.models import training_rows
+from benchmarks.quality.rechub import IDS, Batches, Encoding, quiet, scene_places, trainer_of
 from include.calendar import parse_day
-from include.lake import lake
-from include.settings import Settings, settings
-from training import train
-from training.artifact import build_model, load_texts, text_lookup
-from training.cold import ColdSimulation
-from training.dense import NAMES, columns_of
+from include.lake.lake import get_lake
+from include.settings import Settings, get_settings
+from training.data.cold_simulation import ColdSimulation
+from training.data.dense import NAMES, columns_of
+from training.data.item_texts import Shown
+from training.data.rows import build_rows
 from training.device import device, steady_threads
-from training.loop import Trainer
-from training.rows import build_rows
-from training.shown import Shown
-from training.start import config_of
+from training.learn import train
+from training.learn.artifact import build_model, load_texts, text_lookup
+from training.learn.trainer import Trainer
+from training.learn.warm_start import config_of
 from training.tables import read_day
 
 SIZES = {"levels": 2, "shared": 2, "own": 2, "expert": 64, "tower": 32, "embedding": 16}
@@ -43,12 +43,12 @@ Result = dict[str, Any]
 
 def own_settings(batch: int, threads: int) -> Settings:
     """The home's settings with the rung `ple`."""
-    return settings().model_copy(update={"model": "ple", "batch_size": batch, "train_threads": threads})
+    return get_settings().model_copy(update={"model": "ple", "batch_size": batch, "train_threads": threads})
 
 
 def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
     """Passes over the last day's rows in memory: shuffle, simulated cold rows, sort by scene, step."""
-    store, chosen = lake(), own_settings(batch, threads)
+    store, chosen = get_lake(), own_settings(batch, threads)
     steady_threads(threads)
     torch.manual_seed(chosen.seed)
     config = config_of(chosen)
@@ -67,10 +67,10 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
 
 
 def ours_whole(days: Sequence[date], batch: int, threads: int) -> Result:
-    """`training.train.fit` from nothing on the published days: ORC to a calibrated model, each day predicted first."""
+    """`training.learn.train.fit` from nothing on the published days: ORC to a calibrated model, each day predicted first."""
     chosen = own_settings(batch, threads)
     started = time.monotonic()
-    trained = train.fit(lake(), list(days), chosen, None)
+    trained = train.fit(get_lake(), list(days), chosen, None)
     return _told(trained.rows, time.monotonic() - started)
 
 
@@ -80,9 +80,9 @@ def rechub_step(days: Sequence[date], batch: int, threads: int, seconds: float) 
     rows = pa.concat_tables(_tables(days))
     encoding = Encoding.of(rows)
     last = _tables(days[-1:])[0]
-    network = _network(encoding.features(), len(settings().scenes))
-    batches = Batches(*_tensors(encoding, last), len(settings().scenes), batch, settings().seed)
-    trainer = trainer_of(network, len(settings().scenes))
+    network = _network(encoding.features(), len(get_settings().scenes))
+    batches = Batches(*_tensors(encoding, last), len(get_settings().scenes), batch, get_settings().seed)
+    trainer = trainer_of(network, len(get_settings().scenes))
     return _passes(lambda: trainer.train_one_epoch(batches), len(last), seconds)
 
 
@@ -102,7 +102,7 @@ def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
     inputs |= {name: scaled[:, place] for place, name in enumerate(numbers)}
     sparse = [SparseFeature(name, int(inputs[name].max()) + 1, SIZES["embedding"]) for name in IDS]
     features = [*sparse, *(DenseFeature(name) for name in numbers)]
-    scenes = settings().scenes
+    scenes = get_settings().scenes
     label = np.full((len(frame), len(scenes)), -1.0, np.float32)
     label[np.arange(len(frame)), frame["scene"].map({name: n for n, name in enumerate(scenes)})] = frame["label"]
     few = {name: values[:batch] for name, values in inputs.items()}  # it wants data to validate and to test on as well
@@ -118,7 +118,7 @@ def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
 def matmul(batch: int, threads: int, seconds: float) -> Result:
     """Floating point operations a second of the products of the first level, forward and backward, alone."""
     torch.set_num_threads(threads)
-    width = (SIZES["shared"] + len(settings().scenes) * SIZES["own"]) * SIZES["expert"]
+    width = (SIZES["shared"] + len(get_settings().scenes) * SIZES["own"]) * SIZES["expert"]
     inputs = len(NAMES) + 3 * SIZES["embedding"]
     x, w = torch.rand(batch, inputs, device=device()), torch.rand(inputs, width, device=device())
     grad = torch.rand(batch, width, device=device())
@@ -132,12 +132,12 @@ def matmul(batch: int, threads: int, seconds: float) -> Result:
 
 
 def _tables(days: Sequence[date]) -> list[pa.Table]:
-    return training_rows(lake(), days, [*IDS, *columns_of(), "scene", "label"])
+    return training_rows(get_lake(), days, [*IDS, *columns_of(), "scene", "label"])
 
 
 def _tensors(encoding: Encoding, rows: pa.Table) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
-    return encoding.inputs(rows), label, scene_places(rows, settings().scenes)
+    return encoding.inputs(rows), label, scene_places(rows, get_settings().scenes)
 
 
 def _network(features: list[Any], tasks: int) -> torch.nn.Module:

@@ -7,9 +7,9 @@ import pendulum
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain, task
 
-from include.alerts import notify_failure, notify_killed
 from include.calendar import log_day
-from include.operators import (
+from include.orchestration.alerts import notify_failure, notify_killed
+from include.orchestration.operators import (
     ANSWERED_BY,
     LOG_DAY,
     RETRY_POLICY,
@@ -21,9 +21,9 @@ from include.operators import (
     TrainOperator,
     where_torch_is,
 )
-from include.run_parameters import refuse_wrong_parameters
-from include.schemas import STAGES, Stage
-from include.settings import settings
+from include.orchestration.run_parameters import refuse_wrong_parameters
+from include.settings import get_settings
+from include.stages import STAGES, Stage
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol as DagRun
@@ -54,7 +54,7 @@ def may_promote(dag_run: "DagRun", choice: str) -> str:
 
 def decision_text(day: date) -> str:
     """The gate's evidence in Markdown, for the person who decides."""
-    from include.decision import describe
+    from include.orchestration.decision import describe
 
     return describe(day)
 
@@ -72,18 +72,18 @@ def validate_parameters(
 
 def publish(stage: Stage, day: str) -> dict[str, int]:
     """Publishes what the Spark job staged if its critical checks passed; otherwise fails with what was found."""
-    from include.lake import lake
+    from include.lake.lake import get_lake
 
-    manifest = lake().publish(stage, log_day(None, day))
+    manifest = get_lake().publish(stage, log_day(None, day))
     return {name: table.rows for name, table in manifest.tables.items()}
 
 
 def refuse_leaks(day: str) -> int:
     """Fails where the staged training rows know something of their own day; returns the number of checks that say they do not."""
-    from include.lake import lake, refuse_failed
-    from include.suites import LEAK_CHECKS
+    from include.lake.lake import get_lake, refuse_failed
+    from include.quality.suites import LEAK_CHECKS
 
-    staged = lake().staged("training", log_day(None, day))
+    staged = get_lake().staged("training", log_day(None, day))
     checks = [check for check in staged[1]["checks"] if check["name"] in LEAK_CHECKS] if staged else []
     refuse_failed("training", log_day(None, day), checks)
     return len(checks)
@@ -92,7 +92,7 @@ def refuse_leaks(day: str) -> int:
 @task.branch
 def decide(day: str) -> str:
     """Follows the gate's verdict: promote, ask a person, or keep the champion."""
-    from include.decision import next_step
+    from include.orchestration.decision import next_step
 
     return next_step(log_day(None, day))
 
@@ -105,7 +105,7 @@ def answered_by(ti: "RuntimeTaskInstance | None") -> str:
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **where_torch_is())
 def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Moves the champion alias to the day's candidate, and records who decided."""
-    from include.decision import apply_decision
+    from include.orchestration.decision import apply_decision
 
     record = apply_decision(log_day(None, day), by=answered_by(ti))
     return f"Version {record['candidate']} is the champion, decided by {record['decided_by']}."
@@ -114,7 +114,7 @@ def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def keep_champion(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     """Leaves the champion as it is, and records why."""
-    from include.decision import record_refusal, why_kept
+    from include.orchestration.decision import record_refusal, why_kept
 
     reason = why_kept(log_day(None, day))
     record_refusal(log_day(None, day), by=answered_by(ti), reason=reason)
@@ -126,7 +126,7 @@ with DAG(
     dag_display_name="ctr_daily: retrain the CTR model",
     description="Logs → features → checks → PLE training → cold-start evaluation → gate, one log day a run.",
     doc_md=DOC,
-    schedule=CronDataIntervalTimetable(settings().schedule, timezone="UTC"),
+    schedule=CronDataIntervalTimetable(get_settings().schedule, timezone="UTC"),
     start_date=pendulum.datetime(2019, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
@@ -213,7 +213,7 @@ with DAG(
         body="{{ decision_text(log_day(data_interval_start, params.day)) }}",
         options=["promote", "keep_champion"],
         defaults="keep_champion",
-        response_timeout=timedelta(seconds=settings().approval_seconds),
+        response_timeout=timedelta(seconds=get_settings().approval_seconds),
         execution_timeout=None,
         doc_md="Waits for a person under Required Actions; keeps the champion when nobody answers.",
     )

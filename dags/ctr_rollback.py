@@ -5,9 +5,9 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from include.alerts import notify_failure, notify_killed
-from include.operators import RETRY_POLICY
-from include.run_parameters import refuse_wrong_parameters
+from include.orchestration.alerts import notify_failure, notify_killed
+from include.orchestration.operators import RETRY_POLICY
+from include.orchestration.run_parameters import refuse_wrong_parameters
 
 DOC = """
 ### Roll the champion back
@@ -23,7 +23,7 @@ The same from a shell: `ctr rollback --to VERSION --reason "…"`. To undo it: `
 @task(retries=0)
 def rollback() -> str:
     """Moves the champion alias back; fails where there is no such champion, and then changes nothing."""
-    from include import registry
+    from include.registry import registry
 
     context = get_current_context()
     dag, dag_run, params = context["dag"], context["dag_run"], context["params"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from include.calendar import WINDOW_DAYS
-from include.schemas import DEEP_FEATURES, TABLES
-from include.settings import settings
+from include.schemas import DEEP_FEATURES
+from include.settings import get_settings
 
 Grain = Literal["user", "item", "user_item", "user_topic", "scene", "row"]
 Window = Literal["7d", "total", "row"]
@@ -19,6 +19,15 @@ NEVER = 365
 
 
 @dataclass(frozen=True)
+class Rate:
+    """The columns of a training row that a smoothed CTR is made of; `strength` weighs the scene's CTR."""
+
+    clicks: str
+    impressions: str
+    strength: str
+
+
+@dataclass(frozen=True)
 class Feature:
     """One numeric model input.
 
@@ -26,6 +35,11 @@ class Feature:
     `window` is what it looks back on (`7d`: seven calendar days, `total`: all days so far, `row`: the impression);
     `default` is its value for a key that is not there (`None`: the scene's CTR);
     `transform` is what the model applies before standardising.
+
+    `sql` makes it, in Spark's dialect. With `step` 0, of the log (`l`) and the tables joined to it (`features_user`, …,
+    `user_item`, `user_topic`), where `{day}` is the row's day and `{scene}` the place of the row's scene in the settings, and
+    `default` fills in where the key is not there. With step 1, of columns of the row made before, with step 2 also of those
+    of step 1. `rate` says what a smoothed CTR is made of, for its checks.
     """
 
     name: str
@@ -36,89 +50,176 @@ class Feature:
     default: float | None
     transform: Transform
     meaning: str
+    sql: str
+    step: Literal[0, 1, 2] = 0
+    rate: Rate | None = None
 
 
-def _rows(name: str, grain: Grain, window: Window, meaning: str) -> Feature:
-    return Feature(name, grain, "bigint", "rows", window, 0, "log1p", meaning)
+def smoothed_ctr(clicks: str, impressions: str, prior: str, strength: str) -> str:
+    """SQL of the smoothed CTR: `(clicks + k * prior) / (impressions + k)`, inside (0, 1) for a prior inside (0, 1)."""
+    return f"(({clicks}) + ({strength}) * ({prior})) / (({impressions}) + ({strength}))"
 
 
-def _rate(name: str, grain: Grain, window: Window, meaning: str) -> Feature:
-    return Feature(name, grain, "double", "rate", window, None, "logit", meaning)
+def level_of(impressions: str, few: int) -> str:
+    """SQL of a key's level from its impressions so far (see `schemas.Level`)."""
+    return f"CASE WHEN {impressions} <= 0 THEN 'zero' WHEN {impressions} <= {few} THEN 'few' ELSE 'warm' END"
 
 
-def _days(name: str, grain: Grain, window: Window, default: float, meaning: str) -> Feature:
-    return Feature(name, grain, "int", "days", window, default, "log1p", meaning)
+def _count(name: str, grain: Grain, window: Window, sql: str, meaning: str) -> Feature:
+    return Feature(name, grain, "bigint", "rows", window, 0, "log1p", meaning, sql)
 
 
-def _of(who: Literal["user", "item"]) -> tuple[Feature, ...]:
+def _ctr(name: str, grain: Literal["user", "item", "user_topic"], window: Window, meaning: str) -> Feature:
+    strength = "item_strength" if grain == "item" else "user_strength"
+    rate = Rate(name.replace("_ctr", "_clicks"), name.replace("_ctr", "_impressions"), strength)
+    sql = smoothed_ctr(rate.clicks, rate.impressions, "scene_ctr_7d", strength)
+    return Feature(name, grain, "double", "rate", window, None, "logit", meaning, sql, step=1, rate=rate)
+
+
+def _days_since(name: str, grain: Grain, window: Window, date_column: str, meaning: str) -> Feature:
+    sql = f"least(datediff(DATE'{{day}}', {date_column}), {NEVER})"
+    return Feature(name, grain, "int", "days", window, NEVER, "log1p", meaning, sql)
+
+
+def _of_entity(entity: Literal["user", "item"]) -> tuple[Feature, ...]:
+    week, total = f"features_{entity}", f"totals_{entity}"
+    ctr_7d, ctr_total = f"{entity}_ctr_7d", f"{entity}_ctr_total"
     return (
-        _rows(f"{who}_impressions_7d", who, "7d", f"impressions of the {who}"),
-        _rows(f"{who}_clicks_7d", who, "7d", f"clicks of the {who}"),
-        _rate(f"{who}_ctr_7d", who, "7d", f"CTR of the {who}, smoothed"),
-        _rows(f"{who}_impressions_total", who, "total", f"impressions of the {who}"),
-        _rows(f"{who}_clicks_total", who, "total", f"clicks of the {who}"),
-        _rate(f"{who}_ctr_total", who, "total", f"CTR of the {who}, smoothed"),
-        _rows(f"{who}_scene_impressions_7d", who, "7d", f"impressions of the {who} in the row's scene"),
-        _rows(f"{who}_scene_clicks_7d", who, "7d", f"clicks of the {who} in the row's scene"),
-        _rate(f"{who}_scene_ctr_7d", who, "7d", f"CTR of the {who} in the row's scene, smoothed"),
+        _count(f"{entity}_impressions_7d", entity, "7d", f"{week}.impressions_7d", f"impressions of the {entity}"),
+        _count(f"{entity}_clicks_7d", entity, "7d", f"{week}.clicks_7d", f"clicks of the {entity}"),
+        _ctr(ctr_7d, entity, "7d", f"CTR of the {entity}, smoothed"),
+        _count(
+            f"{entity}_impressions_total", entity, "total", f"{total}.impressions_total", f"impressions of the {entity}"
+        ),
+        _count(f"{entity}_clicks_total", entity, "total", f"{total}.clicks_total", f"clicks of the {entity}"),
+        _ctr(ctr_total, entity, "total", f"CTR of the {entity}, smoothed"),
+        _count(
+            f"{entity}_scene_impressions_7d",
+            entity,
+            "7d",
+            f"{week}.impressions_7d_scene_{{scene}}",
+            f"impressions of the {entity} in the row's scene",
+        ),
+        _count(
+            f"{entity}_scene_clicks_7d",
+            entity,
+            "7d",
+            f"{week}.clicks_7d_scene_{{scene}}",
+            f"clicks of the {entity} in the row's scene",
+        ),
+        _ctr(f"{entity}_scene_ctr_7d", entity, "7d", f"CTR of the {entity} in the row's scene, smoothed"),
         Feature(
-            f"{who}_ctr_trend",
-            who,
+            f"{entity}_ctr_trend",
+            entity,
             "double",
             "log-odds",
             "total",
             0,
             "identity",
-            f"log-odds of {who}_ctr_7d minus those of {who}_ctr_total",
+            f"log-odds of {ctr_7d} minus those of {ctr_total}",
+            f"ln(({ctr_7d} / (1 - {ctr_7d})) / ({ctr_total} / (1 - {ctr_total})))",
+            step=2,
         ),
         Feature(
-            f"{who}_recent_share",
-            who,
+            f"{entity}_recent_share",
+            entity,
             "double",
             "share",
             "total",
             0,
             "identity",
-            f"share of the {who}'s impressions so far that fell in the last 7 days",
+            f"share of the {entity}'s impressions so far that fell in the last 7 days",
+            f"coalesce(try_divide(cast({entity}_impressions_7d AS double), {entity}_impressions_total), 0D)",
+            step=2,
         ),
-        _days(
-            f"{who}_days_since_seen",
-            who,
+        _days_since(
+            f"{entity}_days_since_seen",
+            entity,
             "total",
-            NEVER,
-            f"days since the {who} was last shown; {NEVER} if never",
+            f"{total}.last_seen",
+            f"days since the {entity} was last shown; {NEVER} if never",
         ),
-        _days(
-            f"{who}_days_since_click",
-            who,
+        _days_since(
+            f"{entity}_days_since_click",
+            entity,
             "total",
-            NEVER,
-            f"days since the {who}'s last click; {NEVER} if never",
+            f"{total}.last_clicked",
+            f"days since the {entity}'s last click; {NEVER} if never",
         ),
-        _days(f"{who}_age_days", who, "total", 0, f"days since the {who} was first shown; 0 if never"),
+        Feature(
+            f"{entity}_age_days",
+            entity,
+            "int",
+            "days",
+            "total",
+            0,
+            "log1p",
+            f"days since the {entity} was first shown; 0 if never",
+            f"datediff(DATE'{{day}}', {total}.first_seen)",
+        ),
     )
 
 
 FEATURES: tuple[Feature, ...] = (
-    *_of("user"),
-    *_of("item"),
-    _rows("user_item_impressions_7d", "user_item", "7d", "times this user saw this item"),
-    _rows("user_item_clicks_7d", "user_item", "7d", "clicks of this user on this item"),
-    _days(
+    *_of_entity("user"),
+    *_of_entity("item"),
+    _count("user_item_impressions_7d", "user_item", "7d", "user_item.impressions_7d", "times this user saw this item"),
+    _count("user_item_clicks_7d", "user_item", "7d", "user_item.clicks_7d", "clicks of this user on this item"),
+    _days_since(
         "user_item_days_since_seen",
         "user_item",
         "7d",
-        NEVER,
+        "user_item.last_seen",
         f"days since this user saw this item; {NEVER} if not in 7 days",
     ),
-    _rows("user_topic_impressions_7d", "user_topic", "7d", "times this user saw items of the row's topic"),
-    _rows("user_topic_clicks_7d", "user_topic", "7d", "clicks of this user on items of the row's topic"),
-    _rate("user_topic_ctr_7d", "user_topic", "7d", "CTR of this user on items of the row's topic, smoothed"),
-    _rate("scene_ctr_7d", "scene", "7d", "CTR of the scene, smoothed"),
-    Feature("hour_of_day", "row", "int", "hours", "row", 0, "identity", "UTC hour of the impression"),
-    Feature("day_of_week", "row", "int", "days", "row", 0, "identity", "1 = Monday, of the impression"),
+    _count(
+        "user_topic_impressions_7d",
+        "user_topic",
+        "7d",
+        "user_topic.impressions_7d",
+        "times this user saw items of the row's topic",
+    ),
+    _count(
+        "user_topic_clicks_7d",
+        "user_topic",
+        "7d",
+        "user_topic.clicks_7d",
+        "clicks of this user on items of the row's topic",
+    ),
+    _ctr("user_topic_ctr_7d", "user_topic", "7d", "CTR of this user on items of the row's topic, smoothed"),
     Feature(
-        "scene_position", "row", "int", "place", "row", 0, "identity", "place of the scene in the settings, from 0"
+        "scene_ctr_7d",
+        "scene",
+        "double",
+        "rate",
+        "7d",
+        None,
+        "logit",
+        "CTR of the scene, smoothed",
+        "features_scene.ctr_7d",
+    ),
+    Feature("hour_of_day", "row", "int", "hours", "row", 0, "identity", "UTC hour of the impression", "hour(l.log_ts)"),
+    Feature(
+        "day_of_week",
+        "row",
+        "int",
+        "days",
+        "row",
+        0,
+        "identity",
+        "1 = Monday, of the impression",
+        "weekday(l.log_ts) + 1",
+    ),
+    Feature(
+        "scene_position",
+        "row",
+        "int",
+        "place",
+        "row",
+        0,
+        "identity",
+        "place of the scene in the settings, from 0",
+        "{scene}",
     ),
 )
 """Declared features. `deep_features_0..26` are model inputs as well, as logged (null reads as the training mean)."""
@@ -146,7 +247,7 @@ def prior_strength(keys: int, impressions: int, clicks: int, squares: float, sha
     """
     repeated = impressions - keys
     if min(keys, clicks, impressions - clicks, repeated) < ENOUGH_KEYS:
-        return settings().ctr_smoothing
+        return get_settings().ctr_smoothing
     between = (shares - clicks**2 / impressions) / (keys - 1)
     within = (clicks - shares) / repeated
     per_key = (impressions - squares / impressions) / (keys - 1)
@@ -155,72 +256,6 @@ def prior_strength(keys: int, impressions: int, clicks: int, squares: float, sha
     # Two decimals, so that the order in which a cluster adds up floats does not show.
     return round(min(max(1 / correlation - 1, low), high), 2) if correlation > 1 / (high + 1) else high
 
-
-def smoothed_ctr(clicks: str, impressions: str, prior: str, strength: str) -> str:
-    """SQL of the smoothed CTR: `(clicks + k * prior) / (impressions + k)`, inside (0, 1) for a prior inside (0, 1)."""
-    return f"(({clicks}) + ({strength}) * ({prior})) / (({impressions}) + ({strength}))"
-
-
-def level_of(impressions: str, few: int) -> str:
-    """SQL of a key's level from its impressions so far (see `schemas.Level`)."""
-    return f"CASE WHEN {impressions} <= 0 THEN 'zero' WHEN {impressions} <= {few} THEN 'few' ELSE 'warm' END"
-
-
-# Tables
-
-PIVOTED = ("features_user", "features_item")
-"""Tables with a per-scene pivot."""
-
-
-def scene_columns(scenes: tuple[str, ...]) -> list[str]:
-    """Columns of the per-scene pivot, in the order of `scenes` (position, not name)."""
-    return [f"{what}_7d_scene_{n}" for n in range(len(scenes)) for what in ("impressions", "clicks")]
-
-
-def table_ddl(table: str) -> str:
-    """Spark DDL of a table with the settings' scenes filled in, without the `dt` and `build` folders."""
-    ddl = next(tables[table] for tables in TABLES.values() if table in tables)
-    if table in PIVOTED:
-        ddl += "".join(f", {name} bigint" for name in scene_columns(settings().scenes))
-    return ddl
-
-
-_AGG = "impressions bigint, clicks bigint"
-_WEEK = "impressions_7d bigint, clicks_7d bigint"
-_TOTALS = "impressions_total bigint, clicks_total bigint, first_seen date, last_seen date, last_clicked date"
-TABLES["features"] = {
-    # counts of the day
-    "agg_user": f"user_id string, scene string, {_AGG}",
-    "agg_item": f"item_id string, scene string, {_AGG}",
-    "agg_user_item": f"user_id string, item_id string, scene string, {_AGG}",
-    "agg_user_topic": f"user_id string, topic_key bigint, {_AGG}",
-    # counts of seven days, of keys that were shown in them, by scene (`table_ddl` adds the pivot)
-    "features_user": f"user_id string, {_WEEK}",
-    "features_item": f"item_id string, {_WEEK}",
-    # counts so far, of keys that were shown within the retention of the settings
-    "totals_user": f"user_id string, {_TOTALS}",
-    "totals_item": f"item_id string, {_TOTALS}",
-    # a row for each scene of the settings; prior_ctr: CTR of all scenes; strengths: weights of ctr_7d as a prior
-    "features_scene": (
-        f"scene string, {_WEEK}, ctr_7d double, prior_ctr double, user_strength double, item_strength double"
-    ),
-    "items": "item_id string, item_title string, item_entities array<string>, first_seen date, last_seen date",
-    "texts": "text_key bigint, text string, kind string",  # distinct texts of the day; kind: title or entity
-}
-SNAPSHOTS = ("features_user", "features_item", "totals_user", "totals_item", "features_scene")
-"""The tables of a day that the training rows of the next are joined to."""
-
-TABLES["training"] = {
-    "training": (
-        "event_id string, label tinyint, scene string, user_id string, item_id string, log_ts timestamp, "
-        "user_level string, item_level string, "
-        + ", ".join(f"{feature.name} {feature.type}" for feature in FEATURES)
-        + ", "
-        + ", ".join(f"{name} double" for name in DEEP_FEATURES)
-        + ", title_key bigint, item_entity_keys array<bigint>, query_entity_keys array<bigint>, "
-        "service_entity_keys array<bigint>, bill_entity_keys array<bigint>"
-    )
-}
 
 # Documentation
 

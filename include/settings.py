@@ -7,19 +7,30 @@ import hashlib
 import json
 import os
 import re
-from datetime import date
 from functools import lru_cache
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from include.errors import SettingError
+from include.setting_groups import (
+    OUTSIDE_DIGEST,
+    PROJECT,
+    Checks,
+    Evaluation,
+    Features,
+    Logs,
+    Models,
+    Nights,
+    Places,
+    Serving,
+    Shapes,
+    Spark,
+)
 
-PROJECT = Path(__file__).resolve().parent.parent
 _ONCE_A_DAY = re.compile(r"@daily|@midnight|[0-5]?\d\s+([01]?\d|2[0-3])(\s+\*){3}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -29,163 +40,10 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
 
 
-def _ascending(band: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= band[0] < band[1]:
-        raise ValueError("expected two numbers, the lower one first and not negative, such as [0.5, 2]")
-    return band
-
-
-Band = Annotated[tuple[float, float], AfterValidator(_ascending)]
-
-
-class Settings(BaseSettings):
+class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spark, Places, BaseSettings):
     """Everything that differs between a laptop and a cluster, and every threshold that a team may want to move."""
 
     model_config = SettingsConfigDict(env_prefix="CTR_", extra="ignore", frozen=True, allow_inf_nan=False)
-
-    home: Path = Field(PROJECT / ".ctr", description="Folder of everything local: lake, raw logs, registry, Airflow.")
-    lake: str = Field("", description="URL of the lake; default `file://{home}/lake`.")
-    raw: str = Field("", description="URL of the raw logs; default `file://{home}/raw`.")
-    mlflow_uri: str = Field("", description="MLflow tracking and registry; default SQLite in `home`.")
-    mlflow_artifacts: str = Field("", description="Where MLflow keeps artifacts; default `{home}/mlflow`.")
-    model_name: str = Field("ctr", pattern=r"\S", description="Name of the registered model.")
-    airflow_database: SecretStr = Field(
-        SecretStr(""),
-        exclude=True,
-        description="URL of the metadata database of the Airflow that `ctr` starts (`postgresql+psycopg2://…`); default a "
-        "PostgreSQL of its own in `home`; kept out of records and versions.",
-    )
-
-    scenes: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("0", "1", "2", "3", "4"),
-        min_length=1,
-        description="Scenes of the log, comma separated; a row of another is quarantined.",
-    )
-    entity_separators: str = Field(
-        "|;,；，、", min_length=1, description="Characters that separate entities in the sequence columns."
-    )
-
-    airflow_url: str = Field("", description="An Airflow that runs elsewhere, for `ctr demo`; default one of its own.")
-    airflow_password: SecretStr = Field(
-        SecretStr(""), exclude=True, description="Password of that Airflow's `admin`; kept out of records and versions."
-    )
-    spark_master: str = Field(
-        "local[2]", description="Master of Spark jobs that `ctr` starts; Airflow uses its connection."
-    )
-    spark_driver_memory: str = Field("3g", pattern=r"^\d+[kmgtKMGT]$", description="Driver memory of the Spark jobs.")
-    spark_shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions (`spark.sql.shuffle.partitions`).")
-
-    user_few_impressions: int = Field(5, ge=1, description="A user with 1 to this many impressions so far is 'few'.")
-    item_few_impressions: int = Field(20, ge=1, description="An item with 1 to this many impressions so far is 'few'.")
-    ctr_smoothing: float = Field(
-        20.0, gt=0, description="Weight of a prior CTR, in impressions, where there is too little data to estimate it."
-    )
-    retention_days: int = Field(
-        400, ge=7, description="A user or item unseen for this many days is forgotten, and is new when it returns."
-    )
-    max_field_bytes: int = Field(1_000_000, ge=1, description="A raw row with a longer field is quarantined.")
-    late_events: Literal["quarantine", "route"] = Field(
-        "quarantine", description="Rows of an earlier day: reject them, or keep them for a rerun of their own day."
-    )
-    late_days: int = Field(7, ge=0, le=31, description="How many days back an event may be and still count as late.")
-    empty_days: Annotated[tuple[date, ...], NoDecode] = Field(
-        (), description="Days known to have no log, comma separated: without raw files they are published empty."
-    )
-
-    max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
-    volume_band: Band = Field((0.3, 3.0), description="Rows of a day over the trailing mean: critical outside.")
-    ctr_band: Band = Field((0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside.")
-    leak_auc: float = Field(
-        0.95, gt=0.5, le=1, description="Critical when one column alone reaches this AUC in a scene."
-    )
-    leak_margin: float = Field(
-        0.05,
-        ge=0,
-        description="Critical when a column's AUC is above that of recent days by more than this and chance.",
-    )
-    sensitive_columns: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("user_id",), description="Columns masked in samples of failing rows."
-    )
-
-    model: str = Field(
-        "ple-alpha-llm", description="Rung of the ladder to train: dnn, mmoe, … (`training/models/ladder.py`)."
-    )
-    text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
-    text_space: Literal["whitened", "pca", "encoder"] = Field(
-        "pca", description="How a model reads text vectors: principal components, whitened, or as encoded."
-    )
-    llm: str = Field(
-        "", description="Hugging Face causal model, folder or GGUF file; default the bundled SmolLM2-135M."
-    )
-    warm_index: str = Field(
-        "Flat", description="FAISS index over more than 20,000 warm items: Flat (exact), HNSW32, IVF1024,Flat, …"
-    )
-    llm_max_texts: int = Field(2000, ge=0, description="Most texts that one run sends to the language model.")
-    llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
-    train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")
-    batch_size: int = Field(256, ge=1, description="Rows in a training step.")
-    shard_rows: int = Field(250_000, ge=1, description="Most rows of a day that are decoded in memory at a time.")
-    shuffle_rows: int = Field(1_000_000, ge=1, description="A day with more rows is shuffled in blocks of this many.")
-    train_threads: int = Field(1, ge=1, description="Threads of a training step on a CPU.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
-    seed: int = Field(17, description="Seed of training and bootstrap.")
-
-    keep_versions: int = Field(
-        60,
-        ge=2,
-        description="Newest model versions that keep their files; the champion's, its predecessor's and the anchor's stay too.",
-    )
-    baseline_rows: int = Field(
-        200_000,
-        ge=0,
-        description="Most rows of the week before that the night's baseline is fitted on; 0: no baseline.",
-    )
-    gate_policy: Path = Field(PROJECT / "include/policies/gate.yaml", description="Rules of the promotion gate.")
-    bootstrap_resamples: int = Field(1000, ge=100, description="Resamples of every bootstrap.")
-
-    outdated_share: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="A version is outdated where more than this share of the rows, or of the clicks, of a day that it learnt was "
-        "replaced since.",
-    )
-
-    psi_moved: float = Field(0.1, gt=0, description="From this PSI on, a feature is reported as moved (monitor).")
-    psi_shifted: float = Field(0.25, gt=0, description="Above this PSI, a feature is reported as shifted (monitor).")
-
-    serve_token: SecretStr = Field(
-        SecretStr(""), exclude=True, description="Bearer token of `ctr serve`; kept out of records and versions."
-    )
-    serve_reload_seconds: float = Field(10.0, gt=0, description="`ctr serve` looks for a new champion this often.")
-    serve_max_rows: int = Field(1000, ge=1, description="Most rows of a scoring request.")
-    serve_max_bytes: int = Field(8 << 20, ge=1, description="Largest body of a scoring request.")
-
-    notice_webhook: SecretStr = Field(
-        SecretStr(""),
-        exclude=True,
-        description="URL that gets a notice of every failure as Slack's JSON; kept out of logs, records and versions.",
-    )
-    notice_callback: str = Field(
-        "",
-        pattern=r"^([\w.]+:[\w.]+)?$",
-        description="`package.module:function` that is called with the `include.alerts.Notice` of every failure.",
-    )
-
-    kubernetes_pods: Path | None = Field(
-        None,
-        description="Folder of gpu.yaml and spark.yaml, as include/kubernetes/pods: what such tasks' pods have of their own.",
-    )
-    raw_wait_seconds: int = Field(6 * 3600, ge=0, description="How long a run waits for its raw day before it skips.")
-    raw_due_seconds: int = Field(
-        2 * 3600,
-        ge=0,
-        description="How long after a day's end its log is expected; after that a notice says it is missing.",
-    )
-    approval_seconds: int = Field(8 * 3600, ge=1, description="How long a held candidate waits for a person.")
-    schedule: str = Field(
-        "0 0 * * *", description="Cron of `ctr_daily`, once a day; midnight UTC makes interval = log day."
-    )
 
     @field_validator("scenes", "sensitive_columns", "empty_days", mode="before")
     @classmethod
@@ -270,10 +128,8 @@ class Settings(BaseSettings):
     def digest(self, *names: str) -> str:
         """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
         are served, or who is told)."""
-        places = {"home", "lake", "raw", "raw_due_seconds", "kubernetes_pods"}
-        elsewhere = ("airflow_", "mlflow_", "notice_", "serve_", "spark_driver_", "spark_master")
-        places |= {name for name in type(self).model_fields if name.startswith(elsewhere)}
-        chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=places)
+        outside = {name for name, field in type(self).model_fields.items() if OUTSIDE_DIGEST in field.metadata}
+        chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=outside)
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -281,11 +137,19 @@ class Settings(BaseSettings):
 @lru_cache
 def _column_names() -> frozenset[str]:
     """Columns of the raw logs and of every table."""
-    import include.features  # noqa: F401, completes the tables
-    from include.schemas import RAW_COLUMNS, TABLES
+    from include.schemas import RAW_COLUMNS
+    from include.stages import column_names
 
-    declared = ", ".join(ddl for tables in TABLES.values() for ddl in tables.values())
-    return frozenset({*RAW_COLUMNS, *(column.split()[0] for column in declared.split(", "))})
+    return frozenset(RAW_COLUMNS) | column_names()
+
+
+def shaping(stage: str) -> tuple[str, ...]:
+    """Return the names of the settings by which the rows of a stage's tables are made."""
+    return tuple(
+        name
+        for name, field in Settings.model_fields.items()
+        if any(isinstance(mark, Shapes) and stage in mark.stages for mark in field.metadata)
+    )
 
 
 def _shown(name: int | str, value: object) -> str:
@@ -303,7 +167,7 @@ def _told(fault: ErrorDetails) -> str:
 
 
 @lru_cache
-def settings() -> Settings:
+def get_settings() -> Settings:
     """The process's settings, read once; raises `InvalidInputError` that names every setting out of its range."""
     env_file = os.environ.get("CTR_ENV_FILE", ".env")
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from include.links import MOUNT, PAGES, RUN_PAGE, airflow_path
+from include.orchestration.links import MOUNT, PAGES, RUN_PAGE, airflow_path
 from plugins.backfills import BackfillsInTurn
 
 

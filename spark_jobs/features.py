@@ -18,9 +18,11 @@ from pyspark.sql import functions as F
 
 from include.calendar import WINDOW_DAYS, previous
 from include.errors import MissingDataError
-from include.features import NEUTRAL_CTR, prior_strength, scene_columns
-from include.lake import Lake, Manifest
-from include.settings import settings
+from include.features import NEUTRAL_CTR, prior_strength
+from include.lake.lake import Lake, Manifest
+from include.settings import get_settings
+from include.stages import scene_columns
+from spark_jobs.columns import topic_key
 from spark_jobs.session import few_rows, read_uri, together, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
@@ -99,12 +101,6 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     return Staged(rows_in=today.rows, inputs=inputs)
 
 
-def topic_key(entities: str = "item_entities") -> Column:
-    """The topic of an impression: the key of its item's first entity; null where it has none."""
-    first = F.try_element_at(F.col(entities), F.lit(1))
-    return F.when(first.isNotNull(), F.xxhash64(first))
-
-
 def counted(frame: DataFrame, *keys: str) -> DataFrame:
     """Aggregates summed by other keys."""
     return frame.groupBy(*keys).agg(*(F.sum(count).alias(count) for count in _COUNTS))
@@ -148,7 +144,7 @@ def _week(today: Day, who: str) -> DataFrame:
 def _pivoted(aggregates: DataFrame, key: str, sign: int) -> DataFrame:
     """Counts of a day, by key and scene, as columns of the week's table; `sign` -1 takes them away."""
     columns = [(F.col(count) * sign).alias(f"{count}_7d") for count in _COUNTS]
-    for n, scene in enumerate(settings().scenes):
+    for n, scene in enumerate(get_settings().scenes):
         columns += [
             F.when(F.col("scene") == scene, F.col(count) * sign).otherwise(0).alias(f"{count}_7d_scene_{n}")
             for count in _COUNTS
@@ -180,7 +176,7 @@ def _totals(today: Day, who: str) -> DataFrame:
 
 
 def _kept(today: Day) -> Column:
-    return F.col("last_seen") > F.lit(today.day - timedelta(days=settings().retention_days))
+    return F.col("last_seen") > F.lit(today.day - timedelta(days=get_settings().retention_days))
 
 
 def _union(frames: list[DataFrame]) -> DataFrame:
@@ -190,10 +186,10 @@ def _union(frames: list[DataFrame]) -> DataFrame:
 def _write_scenes(today: Day) -> None:
     """Writes `features_scene`: the seven-day CTR of each scene, and how much it weighs as a prior of users and of items."""
     sums = {who: _scene_sums(today.staged(f"features_{who}")) for who in ("user", "item")}
-    k, rows = settings().ctr_smoothing, []
+    k, rows = get_settings().ctr_smoothing, []
     shown, clicked = (sum(scene[what] for scene in sums["item"]) for what in _COUNTS)
     prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
-    for n, scene in enumerate(settings().scenes):
+    for n, scene in enumerate(get_settings().scenes):
         impressions, clicks = (sums["item"][n][what] for what in _COUNTS)
         strengths = (prior_strength(**sums[who][n]) for who in ("user", "item"))
         rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, *strengths))
@@ -202,7 +198,7 @@ def _write_scenes(today: Day) -> None:
 
 def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
     """The arguments of `prior_strength` for each scene of the settings."""
-    columns, sums = scene_columns(settings().scenes), []
+    columns, sums = scene_columns(get_settings().scenes), []
     for shown, clicked in zip(columns[0::2], columns[1::2], strict=True):
         sums += [
             F.count_if(F.col(shown) > 0).alias(f"{shown} keys"),

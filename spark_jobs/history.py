@@ -7,36 +7,34 @@ one day beside the features of the day before. A critical failure stops the run 
 stays as it is, so that a run that was stopped goes on where it was, unless `--again` asks for all of it.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import date
+from datetime import date, timedelta
 
-from include.backfill import is_current
 from include.calendar import days_between, previous
-from include.lake import lake
-from include.schemas import Stage
-from spark_jobs import features, ingest, training_table
+from include.days.backfill_plan import is_current
+from include.lake.lake import get_lake
+from include.stages import SPECS, STAGES, Stage
 from spark_jobs.session import get_session
 from spark_jobs.stage import Build, arguments, emit, exit_clearly, prepare_audit, stage_day
-
-STEPS: tuple[tuple[Stage, Build], ...] = (
-    ("logs", ingest.build),
-    ("features", features.build),
-    ("training", training_table.build),
-)
 
 Step = tuple[Stage, date]
 
 
-def needs(stage: Stage, day: date) -> list[Step]:
-    """What has to be published before a stage's day, in a range; what lies before the range is in the lake."""
-    before = previous(day)
-    wanted: dict[Stage, list[Step]] = {
-        "logs": [("logs", before)],  # its volume and CTR are compared with those of the days before
-        "features": [("logs", day), ("features", before)],
-        "training": [("logs", day), ("features", before)],
-    }
-    return wanted[stage]
+def builder(stage: Stage) -> Build:
+    """Return the function that stages a day's tables of a stage, from the module of its job."""
+    build: Build = importlib.import_module(f"spark_jobs.{SPECS[stage].job}").build
+    return build
+
+
+def needs(stage: Stage, day: date) -> set[Step]:
+    """Return what has to be published before a stage's day, in a range; what lies before the range is in the lake.
+
+    Beside what it reads, that is the day before of the same stage, with which its audit compares it.
+    """
+    read = {(name, day - timedelta(days=back)) for name, days in SPECS[stage].inputs.items() for back in days}
+    return read | {(stage, previous(day))}
 
 
 def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: int = 2) -> None:
@@ -44,7 +42,7 @@ def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: in
 
     When a step fails, what does not need it is finished for the days before it, and its error is raised.
     """
-    waiting = [(stage, day) for day in days for stage, _ in STEPS]
+    waiting = [(stage, day) for day in days for stage in STAGES]
     running: dict[Future[object], Step] = {}
     failed: dict[Step, BaseException] = {}
     with ThreadPoolExecutor(workers) as pool:
@@ -73,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     days = list(days_between(told.first, told.last))
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
-    store, builds = lake(), dict(STEPS)
+    store = get_lake()
 
     def work(stage: Stage, day: date) -> None:
         if told.again or not is_current(store, stage, day):
-            stage_day(spark, store, stage, day, builds[stage], publish=True)
+            stage_day(spark, store, stage, day, builder(stage), publish=True)
         else:
             emit(stage, day, "current")
 

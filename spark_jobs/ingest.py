@@ -1,6 +1,6 @@
 """Raw CSV of a day → typed `logs` (by scene), `late` and `quarantine`, staged and audited; every raw row ends in one of them.
 
-`logs` also takes in the events of the day that came with later days' files (`include/late.py`).
+`logs` also takes in the events of the day that came with later days' files (`include/lake/late_events.py`).
 
 spark-submit spark_jobs/ingest.py --from 2023-07-17 --to 2023-07-17
 """
@@ -16,14 +16,15 @@ from pyspark.sql import functions as F
 
 from include.calendar import ONE_DAY
 from include.errors import InvalidInputError
-from include.lake import Lake, Manifest
-from include.late import arrivals, late_key, late_part, version_of
-from include.raw import Raw, day_folder, repairs_path
-from include.raw_check import RawFile, check_raw_day, raw_digest, recount
-from include.repairs import REPAIRS_DDL
-from include.row_rules import DUPLICATE, MALFORMED, ROW_RULES
+from include.lake.lake import Lake, Manifest
+from include.lake.late_events import arrivals, late_key, late_part, version_of
+from include.quality.repairs import REPAIRS_DDL
+from include.raw.deliveries import Raw, day_folder, repairs_path
+from include.raw.file_check import RawFile, check_raw_day, raw_digest, recount
+from include.raw.row_rules import DUPLICATE, MALFORMED, ROW_RULES
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
-from include.settings import settings
+from include.settings import get_settings
+from spark_jobs.columns import parsed_time
 from spark_jobs.session import one_file_a_task, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
@@ -79,7 +80,7 @@ def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, 
     own = typed(tagged.where(good & (F.col("log_ts") >= begins)))
     logs = own if late is None else own.unionByName(late)
     write_table(logs, "logs", lake.uri(f"{staging}/logs"), rows, by="scene")
-    if settings().late_events == "route":
+    if get_settings().late_events == "route":
         early = typed(tagged.where(good & (F.col("log_ts") < begins))).withColumn("day", F.to_date("log_ts"))
         write_table(early, "late", lake.uri(f"{staging}/late"), 0)
     else:
@@ -125,7 +126,7 @@ def late_rows(spark: SparkSession, lake: Lake, arrived: dict[date, Manifest], da
 
 
 def read_repairs(spark: SparkSession, day: date) -> DataFrame | None:
-    """The repairs of single raw rows of a day (`include/repairs.py`); None where there are none."""
+    """The repairs of single raw rows of a day (`include/quality/repairs.py`); None where there are none."""
     raw = Raw()
     if not raw.fs.exists(raw.full(repairs_path(day))):
         return None
@@ -236,7 +237,7 @@ def _fields_differ(columns: tuple[str, ...]) -> Column:
 
 def _routed_from(lake: Lake, day: date) -> date:
     """The first day whose late events are routed to it, `day` for none: no day before the first published one is run again."""
-    return day if settings().late_events == "quarantine" else min([day, *lake.days("logs")[:1]])
+    return day if get_settings().late_events == "quarantine" else min([day, *lake.days("logs")[:1]])
 
 
 def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
@@ -247,9 +248,9 @@ def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
     values = {
         "routed": routed_from,
         "ends": day + ONE_DAY,
-        "oldest": day - settings().late_days * ONE_DAY,
-        "scenes": ", ".join(f"'{scene}'" for scene in settings().scenes),
-        "max_field_bytes": settings().max_field_bytes,
+        "oldest": day - get_settings().late_days * ONE_DAY,
+        "scenes": ", ".join(f"'{scene}'" for scene in get_settings().scenes),
+        "max_field_bytes": get_settings().max_field_bytes,
     }
     rules = [rule for rule in ROW_RULES if rule.name != MALFORMED]
     broken = [F.when(F.expr(rule.rejects.format(**values)), rule.name) for rule in rules]
@@ -262,19 +263,6 @@ def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
         .when(any_broken, F.array_compact(F.array(*broken)))
         .otherwise(F.array().cast("array<string>"))
         .alias("reasons"),
-    )
-
-
-def parsed_time(text: Column) -> Column:
-    """The UTC time of a trimmed `log_time`: `yyyy-MM-dd HH:mm:ss` or `yyyy/M/d H:mm`, AntM2C's two forms; null in any other.
-
-    Told apart by what is left without the digits and cast, which takes a tenth of the time that trying patterns does.
-    """
-    form = F.translate(text, "0123456789", "")
-    long = (form == "-- ::") & (F.length(text) == 19)
-    return F.when(long, text.try_cast("timestamp")).when(
-        (form == "// :") & (F.substring(text, -3, 1) == ":"),
-        F.concat(F.translate(text, "/", "-"), F.lit(":00")).try_cast("timestamp"),
     )
 
 
@@ -320,7 +308,7 @@ def typed(rows: DataFrame) -> DataFrame:
 def split_entities(sequence: Column) -> Column:
     """The trimmed, non-empty entities of a sequence, in order; an empty array where there are none."""
     # One regular expression trims as it splits: a lambda over each array takes twice as long.
-    separators = " *[" + "".join(re.escape(character) for character in settings().entity_separators) + "] *"
+    separators = " *[" + "".join(re.escape(character) for character in get_settings().entity_separators) + "] *"
     return F.array_remove(F.split(F.trim(F.coalesce(sequence, F.lit(""))), separators), "")
 
 

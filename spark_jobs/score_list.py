@@ -12,9 +12,10 @@ from pyspark.sql import functions as F
 
 from include.calendar import previous
 from include.errors import InvalidInputError
-from include.lake import lake
-from include.score_list import PLACE, rows_path
-from spark_jobs.ingest import parsed_time, typed
+from include.lake.lake import get_lake
+from include.raw.score_list import PLACE, rows_path
+from spark_jobs.columns import parsed_time
+from spark_jobs.ingest import typed
 from spark_jobs.session import get_session, own_session, read_table, write_table
 from spark_jobs.stage import arguments, emit, exit_clearly
 from spark_jobs.training_table import join_features, known_before
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = arguments("Gives a list of impressions the features of a day.")
     asked.add_argument("--list", required=True, help="folder of the list in the lake")
     told = asked.parse_args(argv)
-    day, store = told.first, lake()
+    day, store = told.first, get_lake()
     spark = own_session(get_session(f"list {day}"), store.size(told.list))
     raw = spark.read.parquet(store.uri(f"{told.list}/list.parquet")).select(
         "*",

@@ -10,10 +10,10 @@ from typing import Literal, cast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from include.features import table_ddl
-from include.lake import Lake
-from include.settings import settings
-from include.spark_submit import SMALL_DAY_BYTES
+from include.lake.lake import Lake
+from include.orchestration.spark_submit import SMALL_DAY_BYTES
+from include.settings import get_settings
+from include.stages import table_ddl
 
 ROWS_PER_FILE = 250_000
 _PARTITION_BYTES = 64 << 20
@@ -64,7 +64,9 @@ def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
     large = input_bytes > SMALL_DAY_BYTES
     options = {
         **_SQL,
-        "spark.sql.shuffle.partitions": str(max(settings().spark_shuffle_partitions, input_bytes // _PARTITION_BYTES)),
+        "spark.sql.shuffle.partitions": str(
+            max(get_settings().spark_shuffle_partitions, input_bytes // _PARTITION_BYTES)
+        ),
         "spark.sql.adaptive.enabled": str(large).lower(),
         # A join by user and item may keep what is spread by user already.
         "spark.sql.requireAllClusterKeysForCoPartition": "false",

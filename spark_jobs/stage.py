@@ -21,12 +21,13 @@ from pyspark.sql import SparkSession
 
 from include.calendar import days_between, parse_day, previous, window
 from include.errors import CtrError, InvalidInputError, UnavailableError, storage_error
-from include.features import table_ddl
-from include.lake import Lake, Manifest, TableVersion, lake, new_build
-from include.schemas import SHAPED_BY, TABLES, Stage, schema_hash
-from include.settings import settings
-from include.spark_submit import raw_bytes
+from include.lake.lake import Lake, Manifest, TableVersion, get_lake, new_build
+from include.orchestration.spark_submit import raw_bytes
+from include.schemas import schema_hash
+from include.settings import get_settings, shaping
+from include.stages import SPECS, Stage, table_ddl
 from include.version import code_version
+from spark_jobs.audit.audit import audit
 from spark_jobs.session import get_session, own_session
 
 
@@ -53,8 +54,6 @@ def stage_day(
 
     Raises `DataQualityError` when asked to publish what failed a critical check; nothing is published then.
     """
-    from spark_jobs.audit import audit
-
     started = time.monotonic()
     emit(stage, day, "start")
     spark = own_session(spark, _input_bytes(store, stage, day))
@@ -68,7 +67,7 @@ def stage_day(
             bytes=store.size(f"{staging}/{table}"),
             schema=schema_hash(table_ddl(table)),
         )
-        for table in TABLES[stage]
+        for table in SPECS[stage].tables
     }
     built = time.monotonic()
     manifest = Manifest(
@@ -79,7 +78,7 @@ def stage_day(
         rows_in=staged.rows_in,
         inputs=staged.inputs,
         code_version=code_version(),
-        settings=settings().values(*SHAPED_BY[stage]),
+        settings=get_settings().values(*shaping(stage)),
         profile=staged.profile,
     )
     audited = audit(spark, store, manifest)
@@ -156,7 +155,7 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
     days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
     prepare_audit()
     spark = get_session(f"{stage} {days[0]}..{days[-1]}")
-    store = lake()
+    store = get_lake()
     for day in days:
         stage_day(spark, store, stage, day, build, publish=publish)
 
@@ -183,6 +182,6 @@ def _of_storage(error: Exception) -> Exception | None:
         return storage_error(error)
     if "hdfs" not in str(error):
         return None
-    from include.hdfs import told
+    from include.lake.hdfs import told
 
-    return told(error, f"Spark, with the lake {settings().lake_url} and the raw logs {settings().raw_url}")
+    return told(error, f"Spark, with the lake {get_settings().lake_url} and the raw logs {get_settings().raw_url}")

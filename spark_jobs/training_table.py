@@ -5,7 +5,6 @@
 Nothing of the day itself is read but the impressions: no feature can know a click of its own day.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,11 +12,14 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import previous, window
-from include.features import FEATURES, NEUTRAL_CTR, NEVER, SNAPSHOTS, Feature, level_of, smoothed_ctr
-from include.lake import Lake
+from include.features import FEATURES, NEUTRAL_CTR, Feature, level_of
+from include.lake.lake import Lake
 from include.schemas import DEEP_FEATURES
-from include.settings import settings
-from spark_jobs.features import published_before, topic_key
+from include.settings import get_settings
+from include.stages import SNAPSHOTS
+from spark_jobs.columns import topic_key
+from spark_jobs.features import published_before
+from spark_jobs.priors import every_scene
 from spark_jobs.session import days_read, few_rows, read_uri, write_table
 from spark_jobs.stage import Staged, exit_clearly, run_job
 
@@ -57,8 +59,8 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
     week = published_before(lake, day, window(previous(day)), purpose)
     if not week:
         tables = {table: few_rows(spark, table, []) for table in SNAPSHOTS}
-        k = settings().ctr_smoothing
-        scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in settings().scenes]
+        k = get_settings().ctr_smoothing
+        scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in get_settings().scenes]
         tables["features_scene"] = few_rows(spark, "features_scene", scenes)
         pairs = {pair: _no_pairs(few_rows(spark, table, []), key) for pair, (table, key) in _PAIRS.items()}
         return Known(tables, pairs), {}
@@ -71,17 +73,6 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
         pairs[pair] = _pairs_of_week(read_uri(spark, table, *uris), key)
     small = frozenset(table for table, version in before.items() if version.rows <= _ROWS_OF_A_SMALL_TABLE)
     return Known(tables, pairs, small), {f"features/{manifest.day}": manifest.build for manifest in week}
-
-
-def every_scene(priors: DataFrame) -> DataFrame:
-    """`features_scene` with a row for each scene that the settings have since got: the CTR of all scenes is its prior."""
-    rows = {row["scene"]: row for row in priors.collect()}
-    k, new = settings().ctr_smoothing, [scene for scene in settings().scenes if scene not in rows]
-    if not new:
-        return priors
-    prior = next(iter(rows.values()))["prior_ctr"]
-    added = few_rows(priors.sparkSession, "features_scene", [(scene, 0, 0, prior, prior, k, k) for scene in new])
-    return priors.unionByName(added)
 
 
 def _pairs_of_week(days: DataFrame, key: str) -> DataFrame:
@@ -128,77 +119,28 @@ def join_features(log: DataFrame, known: Known, day: date) -> DataFrame:
         *(
             F.expr(_looked_up(feature, day)).cast(feature.type).alias(feature.name)
             for feature in FEATURES
-            if not _made(feature)
+            if feature.step == 0
         ),
     )
     # One step after the other: generated code for all of it in one would be longer than what the JVM compiles.
-    rates = looked_up.withColumns(
-        {feature.name: _rate(feature) for feature in FEATURES if _made(feature) and feature.unit == "rate"}
-    )
-    made = {f"{who}_ctr_trend": _trend(who) for who in ("user", "item")}
-    made |= {f"{who}_recent_share": _recent_share(who) for who in ("user", "item")}
-    return rates.withColumns({**made, **{f"{who}_level": _level(who) for who in ("user", "item")}})
-
-
-def _made(feature: Feature) -> bool:
-    """Whether a feature is made of others of its row, and not looked up."""
-    return feature.unit in ("rate", "share", "log-odds") and feature.grain != "scene"
+    rates = looked_up.withColumns({feature.name: F.expr(feature.sql) for feature in FEATURES if feature.step == 1})
+    others = {feature.name: F.expr(feature.sql) for feature in FEATURES if feature.step == 2}
+    return rates.withColumns(others | {f"{who}_level": _level(who) for who in ("user", "item")})
 
 
 def _looked_up(feature: Feature, day: date) -> str:
-    """SQL of a count, a number of days or a column of the row itself; the declared default where the key is not there."""
-    grain, column = feature.grain, feature.name.removeprefix(f"{feature.grain}_")
-    scenes = range(len(settings().scenes))
-    if grain == "row":
-        return {
-            "hour_of_day": "hour(l.log_ts)",
-            "day_of_week": "weekday(l.log_ts) + 1",
-            "scene_position": _by_scene(map(str, scenes)),
-        }[column]
-    if grain == "scene":
-        return f"features_scene.{column}"
-    if feature.unit == "days":
-        source = f"totals_{grain}" if grain in ("user", "item") else grain
-        found = f"datediff(DATE'{day}', {source}.{_DATES[column]})"
-        if feature.default == NEVER:
-            found = f"least({found}, {NEVER})"
-    elif column.startswith("scene_"):
-        found = _by_scene(f"features_{grain}.{column.removeprefix('scene_')}_scene_{n}" for n in scenes)
-    elif grain in ("user", "item"):
-        found = f"{'features' if feature.window == '7d' else 'totals'}_{grain}.{column}"
+    """SQL of a feature of step 0: the declared default where its key is not there, which a row's own cannot lack."""
+    sql = feature.sql
+    if "{scene}" in sql:
+        cases = (f"WHEN '{scene}' THEN {sql.format(day=day, scene=n)}" for n, scene in enumerate(get_settings().scenes))
+        sql = f"CASE l.scene {' '.join(cases)} END"
     else:
-        found = f"{grain}.{column}"
-    return f"coalesce({found}, {feature.default:g})"
-
-
-_DATES = {"days_since_seen": "last_seen", "days_since_click": "last_clicked", "age_days": "first_seen"}
-
-
-def _by_scene(values: Iterable[str]) -> str:
-    """SQL that picks the value of the row's own scene, of one for each scene of the settings."""
-    cases = " ".join(f"WHEN '{scene}' THEN {value}" for scene, value in zip(settings().scenes, values, strict=True))
-    return f"CASE l.scene {cases} END"
-
-
-def _rate(feature: Feature) -> Column:
-    """A CTR of a key from the row's counts of it, smoothed towards the CTR of the row's scene."""
-    clicks, shown = (feature.name.replace("_ctr", what) for what in ("_clicks", "_impressions"))
-    strength = "item_strength" if feature.grain == "item" else "user_strength"
-    return F.expr(smoothed_ctr(clicks, shown, "scene_ctr_7d", strength))
-
-
-def _trend(who: str) -> Column:
-    week, total = (F.col(f"{who}_ctr_{span}") for span in ("7d", "total"))
-    return F.log((week / (1 - week)) / (total / (1 - total)))
-
-
-def _recent_share(who: str) -> Column:
-    share = F.try_divide(F.col(f"{who}_impressions_7d").cast("double"), F.col(f"{who}_impressions_total"))
-    return F.coalesce(share, F.lit(0.0))
+        sql = sql.format(day=day)
+    return sql if feature.default is None or feature.grain == "row" else f"coalesce({sql}, {feature.default:g})"
 
 
 def _level(who: str) -> Column:
-    few = settings().user_few_impressions if who == "user" else settings().item_few_impressions
+    few = get_settings().user_few_impressions if who == "user" else get_settings().item_few_impressions
     return F.expr(level_of(f"{who}_impressions_total", few))
 
 

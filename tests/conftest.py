@@ -15,8 +15,8 @@ import pytest
 from distribution import GroupScheduling, sort_longest_first, worker_count
 from leftovers import RUN, Leftovers, use_own_environment
 
-from include import mlflow_store
-from include.settings import settings
+from include.registry import mlflow_store
+from include.settings import get_settings
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _RUN_FOLDER = Path(os.environ[RUN]) if _WORKER else use_own_environment()
@@ -53,9 +53,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(autouse=True)
 def _settings_of_the_test() -> Iterator[None]:
     """Settings are read again by every test, and after it."""
-    settings.cache_clear()
+    get_settings.cache_clear()
     yield
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +70,10 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: bytes) -> Iterator[Path]:
     """`CTR_HOME` with an empty registry; lake and raw logs are in it."""
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
-    settings.cache_clear()
+    get_settings.cache_clear()
     (tmp_path / "mlflow.db").write_bytes(empty_database)
     yield tmp_path
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 @dataclass

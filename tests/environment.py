@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from include.settings import settings
+from include.settings import get_settings
 
 
 @contextmanager
@@ -12,10 +12,10 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
     """This process, and the settings in it, with these variables."""
     before = dict(os.environ)
     os.environ.update(values)
-    settings.cache_clear()
+    get_settings.cache_clear()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
-        settings.cache_clear()
+        get_settings.cache_clear()

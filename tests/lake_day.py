@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-import include.lake
-from include.lake import Lake, Manifest, TableVersion, new_build
-from include.schemas import TABLES
+import include.lake.lake
+from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.stages import SPECS
 
 DAY = date(2023, 7, 10)
 
@@ -15,11 +15,11 @@ def stage(store: Lake, content: str, *, status: str = "pass", build: str | None 
     """Stages a day of logs whose tables hold `content`, with a critical check of this status."""
     build = build or new_build()
     folder = store.path(store.begin_staging("logs", DAY, build))
-    for name in TABLES["logs"]:
+    for name in SPECS["logs"].tables:
         store.fs.makedirs(f"{folder}/{name}")
         with store.fs.open(f"{folder}/{name}/part", "wb") as file:
             file.write(content.encode())
-    tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash") for name in TABLES["logs"]}
+    tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash") for name in SPECS["logs"].tables}
     manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
     check = {"table": "logs", "name": "a_check", "column": "label", "severity": "critical", "status": status}
     store.finish_staging(manifest, {"checks": [check | {"expected": "0 or 1", "observed": "7"}]})
@@ -30,7 +30,7 @@ def seen(store: Lake) -> str | None:
     """What a reader of the day sees in all tables, which must agree."""
     if store.manifest("logs", DAY) is None:
         return None
-    paths = [store.table_path(name, DAY, "a test") for name in TABLES["logs"]]
+    paths = [store.table_path(name, DAY, "a test") for name in SPECS["logs"].tables]
     (content,) = {store.fs.cat_file(f"{path}/part").decode() for path in paths}
     return content
 
@@ -49,7 +49,7 @@ def publish_and_die(store: Lake, patch: pytest.MonkeyPatch, deaths: int) -> bool
         return step
 
     with patch.context() as dying:
-        dying.setattr(include.lake, "rename", die_at(include.lake.rename))
+        dying.setattr(include.lake.lake, "rename", die_at(include.lake.lake.rename))
         dying.setattr(type(store.fs), "rm", die_at(type(store.fs).rm))
         try:
             store.publish("logs", DAY)

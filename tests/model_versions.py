@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
-from include.registry import ModelVersion
+from include.registry.registry import ModelVersion
 
 FIRST_LOG_DAY = date(2023, 7, 17)
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from include.calendar import parse_day
-from include.commands import leak_demo as leak_options
-from include.commands.models import Host, Port, ServedVersion
+from include.cli import leak_demo as leak_options
+from include.cli.models import Host, Port, ServedVersion
 from include.console import JsonFlag, err, exit_clearly, show_json
-from include.settings import settings
+from include.settings import get_settings
 
 cli = typer.Typer(
     help="Embeds texts, trains, evaluates and gates the model of a log day.",
@@ -22,17 +22,17 @@ Version = Annotated[int, typer.Option("--version", help="Number of the version, 
 @cli.command("embed-texts")
 def embed_texts(day: Day) -> None:
     """Gives every distinct text of the training window its encoder vector (cached)."""
-    from training import embed_texts as job
+    from training.embed import embed_texts as job
 
-    show_json(job.run(parse_day(day), settings()))
+    show_json(job.run(parse_day(day), get_settings()))
 
 
 @cli.command("embed-cold")
 def embed_cold(day: Day) -> None:
     """Gives the texts of cold and few-shot items and users their language-model vector (cached)."""
-    from training import embed_cold as job
+    from training.embed import embed_cold as job
 
-    show_json(job.run(parse_day(day), settings()))
+    show_json(job.run(parse_day(day), get_settings()))
 
 
 @cli.command()
@@ -47,10 +47,10 @@ def train(
     ] = None,
 ) -> None:
     """Trains the candidate of the day on the days before it and registers it."""
-    from training import train as job
     from training.distributed import first, together
+    from training.learn import train as job
 
-    chosen = settings().model_copy(update={"model": model} if model else {})
+    chosen = get_settings().model_copy(update={"model": model} if model else {})
     with together():
         record = job.run(parse_day(day), chosen, scratch=scratch)
         if first():
@@ -60,19 +60,19 @@ def train(
 @cli.command()
 def evaluate(day: Day, as_json: JsonFlag = False) -> None:
     """Evaluates candidate and champion on the rows of the day, which neither has seen."""
-    from training import evaluation as job
-    from training.summary import show_evaluation
+    from training.evaluate import evaluation as job
+    from training.report.summary import show_evaluation
 
-    record = job.run(parse_day(day), settings())
+    record = job.run(parse_day(day), get_settings())
     show_json(record) if as_json else show_evaluation(record)
 
 
 @cli.command()
 def monitor(day: Day) -> None:
     """Records how the champion did on the day, what has drifted since the days before, and how fresh everything is."""
-    from training import monitor as job
+    from training.monitor import monitor as job
 
-    show_json(job.run(parse_day(day), settings()))
+    show_json(job.run(parse_day(day), get_settings()))
 
 
 @cli.command()
@@ -84,20 +84,20 @@ def gate(
     as_json: JsonFlag = False,
 ) -> None:
     """Decides whether the candidate is promoted, held for a person, or rejected."""
-    from training import gate as job
-    from training.report import next_step
-    from training.summary import show_decision
+    from training.gate import gate as job
+    from training.report.report import next_step
+    from training.report.summary import show_decision
 
-    record = job.run(parse_day(day), may_promote, settings())
+    record = job.run(parse_day(day), may_promote, get_settings())
     show_json(record) if as_json else show_decision(record, next_step(record, None))
 
 
 @cli.command()
 def report(day: Day) -> None:
     """Writes the report of the day."""
-    from training import report as job
+    from training.report import report as job
 
-    show_json(job.run(parse_day(day), settings()))
+    show_json(job.run(parse_day(day), get_settings()))
 
 
 @cli.command()
@@ -108,7 +108,7 @@ def score(
     ] = None,
 ) -> None:
     """Writes the champion's click probabilities of the day's impressions, or of a list, to the lake."""
-    from training import scoring as job
+    from training.serve import scoring as job
 
     show_json(job.run(parse_day(day), listed))
 
@@ -116,7 +116,7 @@ def score(
 @cli.command()
 def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
     """Answers scoring requests over HTTP with the champion, until it is stopped."""
-    from training import serving as job
+    from training.serve import serving as job
 
     job.run(host, port, version)
 
@@ -124,7 +124,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = 
 @cli.command()
 def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
     """Serves a version on a free port and asks it for its probe, as before every promotion."""
-    from training import served as job
+    from training.serve import trial as job
 
     show_json(job.verify(version))
 
@@ -132,7 +132,7 @@ def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001
 @cli.command()
 def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
     """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
-    from training import reproduce as job
+    from training.learn import reproduce as job
 
     show_json(job.run(version))
 
@@ -150,7 +150,7 @@ def leak_demo(
 
     with err.status("") as status:
         result = job.run(
-            parse_day(day) if day else None, settings(), days=days, rows=rows, seed=seed, progress=status.update
+            parse_day(day) if day else None, get_settings(), days=days, rows=rows, seed=seed, progress=status.update
         )
     show_json(result) if as_json else job.show(result)
 

@@ -11,9 +11,11 @@ import pyarrow.orc as orc
 
 from include.calendar import window
 from include.errors import LeakageError
-from include.lake import Lake
-from include.schemas import stage_of
+from include.lake.lake import Lake
+from include.stages import stage_of
 
+NEEDED_FOR = "Training"
+"""Who asks for a table, in the error that it is missing."""
 _FORBIDDEN_FROM: ContextVar[date] = ContextVar("forbidden_from", default=date.max)
 
 

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 there = json.loads(Path("/tmp/there.json").read_text())
-pools = json.loads(Path("include/pools.json").read_text())
+pools = json.loads(Path("include/airflow_control/pools.json").read_text())
 Path("/tmp/missing.json").write_text(json.dumps({name: pool for name, pool in pools.items() if name not in there}))
 PYTHON
 airflow pools import /tmp/missing.json

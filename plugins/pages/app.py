@@ -21,12 +21,12 @@ from pydantic import BaseModel, BeforeValidator
 from starlette.exceptions import HTTPException
 
 from include.calendar import days_between
+from include.days.runs import DAG_ID, Run
 from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError, UnavailableError
-from include.lake import docs_path, lake, report_path
-from include.links import RUN_PAGE
-from include.patience import fail_fast
-from include.runs import DAG_ID, Run
-from include.schemas import Checked
+from include.lake.fail_fast import fail_fast
+from include.lake.lake import docs_path, get_lake, report_path
+from include.orchestration.links import RUN_PAGE
+from include.stages import Checked
 from plugins.pages import days, models, quality, runs
 from plugins.pages.planner import Planner
 from plugins.pages.records import QualityRecords
@@ -62,13 +62,13 @@ Until = Annotated[
 @cache
 def records() -> QualityRecords:
     """The process's quality records."""
-    return QualityRecords(lake())
+    return QualityRecords(get_lake())
 
 
 @cache
 def planner() -> Planner:
     """The process's plan of what to redo."""
-    return Planner(lake())
+    return Planner(get_lake())
 
 
 def filters(
@@ -114,7 +114,7 @@ def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> qualit
 @api.get("/quality/day")
 def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
     """What failed on a day, on which rows, and what it stopped."""
-    return quality.day_quality(lake(), records().history(), session, day, planner().plan().steps)
+    return quality.day_quality(get_lake(), records().history(), session, day, planner().plan().steps)
 
 
 @api.get("/quality/check")
@@ -122,19 +122,19 @@ def quality_check(
     day: Day, check: Annotated[str, Query(pattern="^[0-9a-f]{12}$")], session: SessionDep
 ) -> quality.CheckOfDay:
     """One check of a day, with its trend."""
-    return quality.check_of_day(lake(), records().history(), session, day, check)
+    return quality.check_of_day(get_lake(), records().history(), session, day, check)
 
 
 @api.get("/quality/quarantine")
 def quality_quarantine(day: Day, reason: Annotated[str, Query(max_length=100)] = "") -> quality.Quarantine:
     """Rejected raw rows of a day."""
-    return quality.quarantine(lake(), day, reason or None)
+    return quality.quarantine(get_lake(), day, reason or None)
 
 
 @api.get("/version")
 def version(session: SessionDep) -> Version:
     """A version that changes with what the pages show; costs a few listings."""
-    return Version(version=version_of(lake(), session))
+    return Version(version=version_of(get_lake(), session))
 
 
 @api.get("/models")
@@ -143,13 +143,13 @@ def model_versions(
     spanned: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
 ) -> models.Models:
     """Model versions, and the champion's figures over days."""
-    return models.models_of(lake(), planner().plan(), number, spanned)
+    return models.models_of(get_lake(), planner().plan(), number, spanned)
 
 
 @api.get("/models/day")
 def model_day(day: Day, version: Number = None) -> models.ModelOfDay:
     """The model that a day's run trained, and the gate's verdict."""
-    return models.model_of_day(lake(), day, version)
+    return models.model_of_day(get_lake(), day, version)
 
 
 @api.get("/days")
@@ -157,7 +157,7 @@ def lake_days(
     session: SessionDep, until: Until = None, number: Annotated[int, Query(alias="days", ge=1, le=100)] = 14
 ) -> days.Days:
     """What is there of each day, and what has to be redone."""
-    return days.days_of(lake(), planner(), session, until, number)
+    return days.days_of(get_lake(), planner(), session, until, number)
 
 
 @api.get("/runs")
@@ -223,7 +223,7 @@ def report(day: Day, version: Number = None) -> Response:
 
 
 def _document(path: str, what: str) -> Response:
-    store = lake()
+    store = get_lake()
     if not store.exists(path):
         raise MissingDataError(f"There is no {what}: the task that writes it has not run.")
     return HTMLResponse(store.fs.cat_file(store.path(path)), headers={"Content-Security-Policy": DOCUMENT_CSP})

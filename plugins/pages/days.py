@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import commands
-from include.day_states import DayState, states
-from include.day_status import day_status, known_days
-from include.lake import Lake
-from include.runs import Run
+from include.days.backfill_plan import commands
+from include.days.day_states import DayState, states
+from include.days.day_status import day_status, known_days
+from include.days.runs import Run
+from include.lake.lake import Lake
 from plugins.pages.planner import Planner
 from plugins.pages.runs import days_under_way, latest_runs, unfinished_days
 

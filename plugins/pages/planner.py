@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 
-from include import registry
-from include.backfill import Redo, plan
-from include.lake import Lake
-from include.outdated import NextCandidate, ReplacedDays, next_candidate, outdated_versions
+from include.days.backfill_plan import Redo, plan
+from include.lake.lake import Lake
+from include.registry import registry
+from include.registry.outdated import NextCandidate, ReplacedDays, next_candidate, outdated_versions
 
 
 @dataclass(frozen=True)

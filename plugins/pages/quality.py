@@ -8,18 +8,18 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from include.backfill import Redo, dependents
-from include.day_states import DayState, states
-from include.day_status import log_days
+from include.days.backfill_plan import Redo, dependents
+from include.days.day_states import DayState, states
+from include.days.day_status import log_days
+from include.days.runs import DAG_ID, Run
+from include.days.waits import wait_of
 from include.errors import CtrError, MissingDataError
-from include.lake import Lake, Manifest, docs_path
-from include.quarantine import rejected
-from include.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
-from include.repairs import shown_rejected
-from include.row_rules import MEANINGS, refuse_unknown_reason
-from include.runs import DAG_ID, Run
-from include.schemas import CHECKED, Checked
-from include.waits import wait_of
+from include.lake.lake import Lake, Manifest, docs_path
+from include.quality.quarantine import rejected
+from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
+from include.quality.repairs import shown_rejected
+from include.raw.row_rules import MEANINGS, refuse_unknown_reason
+from include.stages import CHECKED, Checked
 from plugins.pages.records import RANK, Audited, Check, History, Result
 from plugins.pages.runs import latest_runs
 

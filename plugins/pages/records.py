@@ -6,8 +6,8 @@ from datetime import date
 from threading import Lock
 from typing import Any, NamedTuple
 
-from include.lake import Lake
-from include.schemas import CHECKED, Checked
+from include.lake.lake import Lake
+from include.stages import CHECKED, Checked
 
 RANK = {"pass": 0, "warning": 1, "fail": 2}
 """Statuses, the worst last."""

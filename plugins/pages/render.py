@@ -11,11 +11,12 @@ from markupsafe import Markup
 from pydantic import BaseModel
 
 from include.calendar import previous
-from include.day_states import State
-from include.links import MOUNT, PAGES
-from include.runs import REDONE_FROM
-from include.schemas import CHECKED, LEVELS
-from include.words import counted
+from include.days.day_states import State
+from include.days.runs import REDONE_FROM
+from include.orchestration.links import MOUNT, PAGES
+from include.plural import counted
+from include.schemas import LEVELS
+from include.stages import CHECKED
 from plugins.pages import chart
 from plugins.pages.models import FIGURES
 

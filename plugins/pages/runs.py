@@ -11,8 +11,8 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from include.calendar import day_bounds, log_day_if_known
-from include.links import run_page, task_page
-from include.runs import DAG_ID, Hindrance, Run, Task
+from include.days.runs import DAG_ID, Hindrance, Run, Task
+from include.orchestration.links import run_page, task_page
 
 
 def latest_runs(session: Session, days: Collection[date]) -> dict[date, Run]:

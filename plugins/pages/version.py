@@ -7,9 +7,9 @@ from airflow.models.dagrun import DagRun
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from include.lake import Lake
-from include.runs import DAG_ID
-from include.schemas import CHECKED
+from include.days.runs import DAG_ID
+from include.lake.lake import Lake
+from include.stages import CHECKED
 
 _KINDS = (*(f"quality/{stage}" for stage in CHECKED), "train", "evaluation", "decision", "monitor", "wait")
 

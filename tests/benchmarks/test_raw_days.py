@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from benchmarks.raw_days import RawDays, days_from
-from include.raw_check import check_raw_day
-from include.settings import settings
+from include.raw.file_check import check_raw_day
+from include.settings import get_settings
 
 ROWS = 40_000
 DAYS = days_from(date(2023, 7, 10), 2)
@@ -20,10 +20,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("raw days")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CTR_HOME", str(folder))
-        settings.cache_clear()
+        get_settings.cache_clear()
         RawDays(ROWS, rows_per_file=15_000).write(folder / "raw", DAYS)
         yield folder / "raw"
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 def content(root: Path) -> dict[str, bytes]:

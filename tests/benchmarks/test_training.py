@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import training_speed
 from benchmarks.training import summary
-from include.settings import settings
+from include.settings import get_settings
 from tests.training import fabricate
 
 ROWS, DAYS = 300, 2
@@ -12,13 +12,13 @@ ROWS, DAYS = 300, 2
 
 @pytest.fixture
 def days(home):
-    from include.lake import lake
+    from include.lake.lake import get_lake
 
     log = fabricate.impressions(DAYS, ROWS)
     for number in range(DAYS):
-        fabricate.publish(lake(), log, number)
+        fabricate.publish(get_lake(), log, number)
     yield [fabricate.day(number) for number in range(DAYS)]
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 @pytest.mark.parametrize("whole", [training_speed.ours_whole, training_speed.rechub_whole])
@@ -36,9 +36,9 @@ def test_steps_are_whole_passes_over_the_last_day(step, days):
 def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_reads(days):
     from torch_rechub.basic.features import DenseFeature, SparseFeature
 
-    from training.artifact import build_model
-    from training.start import config_of
-    from training.train import fresh_state, survey
+    from training.learn.artifact import build_model
+    from training.learn.train import fresh_state, survey
+    from training.learn.warm_start import config_of
 
     chosen = training_speed.own_settings(64, 1)
     config, store = config_of(chosen), training_speed.lake()

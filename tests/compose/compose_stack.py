@@ -13,7 +13,7 @@ import httpx
 import pytest
 from waiting import wait_for
 
-from include.airflow_client import AirflowClient
+from include.airflow_control.airflow_client import AirflowClient
 from include.errors import CtrError
 from include.settings import PROJECT
 

@@ -241,7 +241,7 @@ def test_what_a_task_leaves_runs_in_no_other_service_and_shows_nobody_a_secret(s
     try:
         assert "jwt" not in stack.compose("exec", "-T", "api-server", "bash", "-ic", "true")
         for service in ("scheduler", "dag-processor", "api-server"):
-            asked = "from include.settings import settings; print(settings().notice_callback)"
+            asked = "from include.settings import get_settings; print(get_settings().notice_callback)"
             assert "os:system" not in stack.compose("exec", "-T", service, "entrypoint.sh", "python", "-c", asked)
             assert stack.compose("exec", "-T", service, "bash", "-c", f"ls {log} 2>/dev/null || true") == ""
     finally:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from include.alerts import notify_failure, notify_killed
+from include.orchestration.alerts import notify_failure, notify_killed
 from include.settings import PROJECT
 
 HEAVY = ("torch", "pyspark", "pandas", "great_expectations", "mlflow", "transformers", "faiss")
@@ -41,7 +41,7 @@ def test_every_failure_is_noticed_once_and_a_try_that_is_followed_by_another_is_
     for task in dag.tasks:
         assert task.on_failure_callback == [notify_failure], task.task_id
         assert not task.on_retry_callback, task.task_id
-    # Those of killed tasks alone (include/alerts.py); a red report leaves its run green.
+    # Those of killed tasks alone (include/orchestration/alerts.py); a red report leaves its run green.
     assert (dag.on_failure_callback, dag.on_success_callback) == (notify_killed, notify_killed)
 
 

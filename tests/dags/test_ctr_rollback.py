@@ -1,6 +1,6 @@
 """The rollback DAG is there for a person to trigger."""
 
-from include.alerts import notify_failure, notify_killed
+from include.orchestration.alerts import notify_failure, notify_killed
 from include.settings import PROJECT
 
 

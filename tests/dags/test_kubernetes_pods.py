@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from include.errors import SettingError
-from include.pods import executor_config
-from include.settings import PROJECT, Settings, settings
+from include.orchestration.pods import executor_config
+from include.settings import PROJECT, Settings, get_settings
 
 CLUSTER = PROJECT / "include/kubernetes"
 FOLDER = CLUSTER / "pods"
@@ -29,9 +29,9 @@ def pods():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CTR_KUBERNETES_PODS", str(FOLDER))
-        settings.cache_clear()
+        get_settings.cache_clear()
         dag = load_dag()
-    settings.cache_clear()
+    get_settings.cache_clear()
 
     def pod_of(task):
         pod = PodGenerator.construct_pod(
@@ -118,16 +118,16 @@ def test_only_a_spark_driver_may_speak_to_kubernetes_and_tells_executors_its_add
 
 
 def test_without_the_setting_no_task_has_a_pod_of_its_own():
-    settings.cache_clear()
+    get_settings.cache_clear()
     assert {task.task_id: task.executor_config for task in load_dag().tasks if task.executor_config} == {}
 
 
 def test_a_folder_without_the_file_is_refused_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("CTR_KUBERNETES_PODS", str(tmp_path))
-    settings.cache_clear()
+    get_settings.cache_clear()
     with pytest.raises(SettingError, match="copy include/kubernetes/pods"):
         executor_config("gpu")
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)

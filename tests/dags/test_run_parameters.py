@@ -33,7 +33,7 @@ def run(dag_id, conf, caplog, **more):
     assert bag.import_errors == {}
     with caplog.at_level(logging.ERROR):
         done = bag.dags[dag_id].test(run_conf=conf, **more)
-    notices = [record.message for record in caplog.records if record.name == "include.alerts"]
+    notices = [record.message for record in caplog.records if record.name == "include.orchestration.alerts"]
     return done, {task.task_id: task for task in done.get_task_instances()}, notices
 
 

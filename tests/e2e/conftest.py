@@ -29,10 +29,11 @@ from e2e_days import (
 from environment import environment
 from waiting import wait_for
 
-from include import airflow_local, demo, registry
-from include.airflow_client import AirflowClient
-from include.backfill import plan
-from include.lake import lake
+from include.airflow_control import airflow_local, demo
+from include.airflow_control.airflow_client import AirflowClient
+from include.days.backfill_plan import plan
+from include.lake.lake import get_lake
+from include.registry import registry
 
 _CHAIN = ("repaired", "approved", "rolled_back", "killed")
 _AT_ANY_AGE = ("--log-days", "100000", "--table-days", "100000", "--champion-days", "100000", "--disk", "1")
@@ -100,15 +101,15 @@ def repaired(airflow_server, _nights) -> SimpleNamespace:
         remove_hostile_rows(BAD)
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
         demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", str(int(ROWS) + 100))
-        steps = plan(lake())
+        steps = plan(get_lake())
         told = ctr_json("backfill", "--from", str(GOOD), "--to", str(BAD))
         return SimpleNamespace(
             champion_before=champion,
             champion=registry.champion(),
             steps=steps,
             told=told,
-            stale=plan(lake()),
-            decision=lake().record("decision", BAD),
+            stale=plan(get_lake()),
+            decision=get_lake().record("decision", BAD),
         )
 
 
@@ -120,10 +121,12 @@ def approved(airflow_server, repaired) -> SimpleNamespace:
             key: value for key, value in repaired.decision.items() if key not in ("promoted", "decided_by", "refusal")
         }
         held = given | {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
-        lake().write_record("decision", BAD, held)
+        get_lake().write_record("decision", BAD, held)
         run = clear_from(airflow_server.client, BAD, "decide")
         question = answer(airflow_server.client, run, "promote")
-        return SimpleNamespace(question=question, decision=lake().record("decision", BAD), champion=registry.champion())
+        return SimpleNamespace(
+            question=question, decision=get_lake().record("decision", BAD), champion=registry.champion()
+        )
 
 
 @pytest.fixture(scope="session")

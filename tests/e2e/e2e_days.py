@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from include.airflow_client import DAG_ID, AirflowClient
-from include.raw import Raw, day_folder
+from include.airflow_control.airflow_client import DAG_ID, AirflowClient
+from include.raw.deliveries import Raw, day_folder
 from include.schemas import RAW_COLUMNS
 from include.settings import PROJECT
 
@@ -56,7 +56,7 @@ def _hostile_file(day: date) -> str:
 
 def ctr_json(*arguments: str) -> Any:
     """What a `ctr` command tells with --json; the test fails where the command does."""
-    command = [sys.executable, "-c", "from include.cli import app; app()", *arguments, "--json"]
+    command = [sys.executable, "-c", "from include.cli.app import app; app()", *arguments, "--json"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

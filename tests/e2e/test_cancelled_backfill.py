@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from e2e_days import FIRST
 
-from include.airflow_client import DAG_ID
+from include.airflow_control.airflow_client import DAG_ID
 
 DAYS = [FIRST + timedelta(days=n) for n in (20, 21)]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

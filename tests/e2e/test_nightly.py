@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from e2e_days import BAD, GOOD, HOLD_REASON, ROLLBACK_REASON, ROWS
 
-from include import registry
-from include.lake import lake
-from include.schemas import STAGES
+from include.lake.lake import get_lake
+from include.registry import registry
+from include.stages import STAGES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("nights")]
 
@@ -19,21 +19,21 @@ def test_the_good_night_is_green(nights):
 
 
 def test_rows_are_conserved_from_raw_to_training(nights):
-    logs = lake().manifest("logs", GOOD)
+    logs = get_lake().manifest("logs", GOOD)
     assert logs.rows_in == logs.tables["logs"].rows + logs.tables["quarantine"].rows == int(ROWS)
-    assert lake().manifest("training", GOOD).tables["training"].rows == logs.tables["logs"].rows
+    assert get_lake().manifest("training", GOOD).tables["training"].rows == logs.tables["logs"].rows
 
 
 def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(nights):
     champion = registry.champion()
     assert champion.log_day == GOOD
     assert champion.trained_through == GOOD - timedelta(days=1)
-    decision = lake().record("decision", GOOD)
+    decision = get_lake().record("decision", GOOD)
     assert (decision["verdict"], decision["promoted"]) == ("promote", True)
 
 
 def test_the_first_night_is_monitored_and_has_no_champion_to_judge(nights):
-    record = lake().record("monitor", GOOD)
+    record = get_lake().record("monitor", GOOD)
     assert record["metrics_note"] == "there was no champion yet when the day was evaluated"
     assert record["freshness"]["published"]["training"]["days_behind"] == 0
 
@@ -47,7 +47,7 @@ def test_the_bad_night_stops_at_its_check_and_says_why(nights):
 
 def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look(nights):
     (notice,) = nights.notices
-    failed = [check for check in lake().record("quality/logs", BAD)["checks"] if check["status"] == "fail"]
+    failed = [check for check in get_lake().record("quality/logs", BAD)["checks"] if check["status"] == "fail"]
     header, _, *others = notice["blocks"]
     assert header["text"]["text"] == f"ctr_daily, {BAD}: check_logs failed"
     told = ["\n".join(field["text"] for field in block["fields"]) for block in others if "fields" in block]
@@ -59,14 +59,14 @@ def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look
 
 
 def test_the_bad_night_publishes_nothing_and_leaves_the_champion(nights):
-    assert lake().manifest("logs", BAD) is None
-    assert lake().record("decision", BAD) is None
+    assert get_lake().manifest("logs", BAD) is None
+    assert get_lake().record("decision", BAD) is None
     assert registry.champion().log_day == GOOD
 
 
 def test_both_nights_have_a_report(nights):
     for day in (GOOD, BAD):
-        assert "<html" in lake().fs.cat_file(f"{lake().root}/_reports/dt={day}.html").decode()
+        assert "<html" in get_lake().fs.cat_file(f"{get_lake().root}/_reports/dt={day}.html").decode()
 
 
 def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promoting(repaired):
@@ -76,7 +76,7 @@ def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promotin
     assert days == [(str(day), "success", ", ".join(STAGES), False) for day in (GOOD, BAD)]
     assert repaired.told["champion"] == repaired.told["champion_before"] == repaired.champion.version
     assert repaired.stale == repaired.told["stale"] == []
-    assert lake().manifest("logs", GOOD).rows_in == int(ROWS) + 100
+    assert get_lake().manifest("logs", GOOD).rows_in == int(ROWS) + 100
     assert repaired.champion.version == repaired.champion_before.version
     assert repaired.decision["may_promote"] is False
 

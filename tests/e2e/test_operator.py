@@ -21,14 +21,15 @@ from environment import environment
 from playwright.sync_api import Page, expect, sync_playwright
 from waiting import wait_for
 
-from include import airflow_local, registry
-from include.airflow_client import DAG_ID, AirflowClient
-from include.backfill import plan
-from include.demo import ctr
-from include.lake import lake
-from include.outdated import outdated_champion
-from include.raw import Raw, day_folder
-from include.settings import settings
+from include.airflow_control import airflow_local
+from include.airflow_control.airflow_client import DAG_ID, AirflowClient
+from include.airflow_control.demo import ctr
+from include.days.backfill_plan import plan
+from include.lake.lake import get_lake
+from include.raw.deliveries import Raw, day_folder
+from include.registry import registry
+from include.registry.outdated import outdated_champion
+from include.settings import get_settings
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -61,7 +62,7 @@ def airflow(tmp_path_factory) -> Iterator[AirflowClient]:
         ctr("history", "--from", str(FIRST), "--to", str(NIGHTS[0] - timedelta(days=1)))
         with airflow_local.running() as client:
             ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]), "--promote", "yes")
-            last = lake().record("train", NIGHTS[-1])["version"]
+            last = get_lake().record("train", NIGHTS[-1])["version"]
             if registry.champion().version != last:  # so few rows do not always prove enough
                 ctr("promote", str(last))
             yield client
@@ -190,19 +191,19 @@ def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, page):
     assert len(schedulers()) == 1
     assert [row["run"] for row in told["days"]] == ["success"] * 3
     assert told["stale"] == []
-    assert plan(lake()) == []
+    assert plan(get_lake()) == []
     for day, rows in ((NIGHTS[0], ROWS), (NIGHTS[1], ROWS + LATE_ROWS), (NIGHTS[2], ROWS)):
-        tables = lake().manifest("logs", day).tables
+        tables = get_lake().manifest("logs", day).tables
         assert tables["logs"].rows + tables["quarantine"].rows == len(raw_rows(day)) == rows
-        assert lake().manifest("training", day).tables["training"].rows == tables["logs"].rows
+        assert get_lake().manifest("training", day).tables["training"].rows == tables["logs"].rows
     assert registry.champion().version == before.version
-    version, replaced = outdated_champion(lake())
+    version, replaced = outdated_champion(get_lake())
     assert (version.version, set(replaced)) == (before.version, {*NIGHTS[:-1]})
 
-    (settings().home / "held").rename(raw_folder(YESTERDAY))
+    (get_settings().home / "held").rename(raw_folder(YESTERDAY))
     wait_for(lambda: state_of(airflow, YESTERDAY) in ("success", "failed"), 1800, "the schedule's night")
     champion = registry.champion()
-    assert champion.log_day == YESTERDAY, lake().record("decision", YESTERDAY)["reasons"]
-    assert outdated_champion(lake()) is None
+    assert champion.log_day == YESTERDAY, get_lake().record("decision", YESTERDAY)["reasons"]
+    assert outdated_champion(get_lake()) is None
     assert champion.base_version != before.version
     ctr("reproduce", str(champion.version))

@@ -1,7 +1,7 @@
 """The declaration of features is whole, and the documentation is made from it."""
 
 from include.features import ENOUGH_KEYS, FEATURES, STRENGTH_RANGE, features_markdown, prior_strength
-from include.settings import PROJECT, settings
+from include.settings import PROJECT, get_settings
 
 
 def test_the_documentation_is_the_declaration():
@@ -45,4 +45,4 @@ def test_keys_that_do_not_differ_get_the_strongest_prior_and_few_keys_the_settin
     shown = random.integers(1, 40, 5_000)
     same = prior_strength(**sums(list(zip(shown.tolist(), random.binomial(shown, 0.1).tolist(), strict=True))))
     assert same > STRENGTH_RANGE[1] / 4
-    assert prior_strength(**sums([(10, 1)] * (ENOUGH_KEYS - 1))) == settings().ctr_smoothing
+    assert prior_strength(**sums([(10, 1)] * (ENOUGH_KEYS - 1))) == get_settings().ctr_smoothing

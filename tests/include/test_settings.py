@@ -1,7 +1,7 @@
 import pytest
 
 from include.errors import InvalidInputError
-from include.settings import settings
+from include.settings import get_settings
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ from include.settings import settings
     ],
 )
 def test_a_setting_out_of_range_is_named_with_what_was_found(monkeypatch, name, value, told):
-    settings.cache_clear()
+    get_settings.cache_clear()
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidInputError, match=told):
-        settings()
-    settings.cache_clear()
+        get_settings()
+    get_settings.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_a_setting_out_of_range_is_named_with_what_was_found(monkeypatch, name, 
 )
 def test_what_makes_sense_is_accepted(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    settings()
+    get_settings()

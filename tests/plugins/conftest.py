@@ -12,13 +12,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from include.lake import lake
+from include.lake.lake import get_lake
 from plugins.pages import app as pages
 
 
 @pytest.fixture
 def store(home):
-    yield lake()
+    yield get_lake()
     pages.records.cache_clear()
     pages.planner.cache_clear()
 

@@ -1,6 +1,6 @@
 """Checks for quality records, and texts that would like to be more than text."""
 
-from include.quality import record
+from include.records import record
 
 HOSTILE = (
     "<script>window.hacked=1</script>",

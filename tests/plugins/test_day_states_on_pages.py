@@ -1,4 +1,4 @@
-"""The pages say the state of a day in the words of include/day_states.py, from Airflow's own tables."""
+"""The pages say the state of a day in the words of include/days/day_states.py, from Airflow's own tables."""
 
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
@@ -9,10 +9,10 @@ from airflow.models.dag import DagModel
 from airflow.models.taskinstance import TaskInstance
 from page_records import check
 
-from include.lake import Manifest, TableVersion
-from include.raw import Raw
-from include.runs import Run
-from include.waits import Wait
+from include.days.runs import Run
+from include.days.waits import Wait
+from include.lake.lake import Manifest, TableVersion
+from include.raw.deliveries import Raw
 
 DAY = date(2023, 7, 17)
 NIGHT = datetime(2023, 7, 18, tzinfo=UTC)

@@ -7,9 +7,9 @@ import pytest
 from model_versions import model_version
 from page_records import HOSTILE
 
-from include import registry
 from include.errors import MissingDataError
-from include.lake import Manifest, TableVersion, report_path
+from include.lake.lake import Manifest, TableVersion, report_path
+from include.registry import registry
 from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart
 from plugins.pages.days import days_of

@@ -12,9 +12,9 @@ from page_records import check
 from pyarrow import orc
 
 from include.errors import MissingDataError
-from include.lake import Manifest, TableVersion
-from include.quality import Measure
-from include.schemas import CHECKED
+from include.lake.lake import Manifest, TableVersion
+from include.records import Measure
+from include.stages import CHECKED
 from plugins.pages.quality import Filters, check_of_day, day_quality, grid
 from plugins.pages.records import Check, QualityRecords
 

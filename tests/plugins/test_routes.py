@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from page_records import HOSTILE, check
 from starlette.routing import Route
 
-from include.settings import settings
+from include.settings import get_settings
 from plugins.pages import app as pages
 
 DAY = date(2023, 7, 10)
@@ -210,9 +210,9 @@ def test_a_passing_grid_is_reached_by_keyboard(client, write):
 
 def test_settings_that_cannot_be_used_are_told_without_their_values(client, monkeypatch):
     monkeypatch.setenv("CTR_SEED", "my secret")
-    settings.cache_clear()
+    get_settings.cache_clear()
     answer = client.get("/quality")
-    settings.cache_clear()
+    get_settings.cache_clear()
     assert (answer.status_code, "my secret" in answer.text) == (503, False)
 
 

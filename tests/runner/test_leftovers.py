@@ -33,13 +33,13 @@ def test_temporary():
 """
 CLEAN = """
 import subprocess, sys, tempfile
-from include.settings import settings
+from include.settings import get_settings
 
 def test_clean(tmp_path):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", "pass"], check=True, cwd=folder)
-    assert settings().scenes == ("0", "1", "2", "3", "4")
-    assert settings().seed == 17
+    assert get_settings().scenes == ("0", "1", "2", "3", "4")
+    assert get_settings().seed == 17
 """
 
 

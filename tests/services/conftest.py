@@ -10,10 +10,10 @@ import pytest
 from environment import environment
 from real_services import FIRST, Hdfs, Service
 
-from include import demo
-from include.lake import Lake, lake, new_build
+from include.airflow_control import demo
+from include.lake.lake import Lake, get_lake, new_build
+from include.orchestration.spark_submit import submit
 from include.settings import PROJECT
-from include.spark_submit import submit
 
 ROWS = "1500"
 HISTORY = 3
@@ -94,7 +94,7 @@ def _load_days() -> Lake:
     demo.ctr("sample", "--from", str(FIRST), "--days", str(HISTORY + 2), "--rows-per-day", ROWS)
     for _ in submit("history", FIRST, last):
         pass
-    return lake()
+    return get_lake()
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pyarrow import orc
 
-from include.lake import Lake
-from include.schemas import STAGES, TABLES
+from include.lake.lake import Lake
 from include.settings import PROJECT
+from include.stages import SPECS, STAGES
 
 USER = "ctr"
 """Who runs the pipeline: not HDFS's superuser, so that permissions and quotas hold."""
@@ -94,7 +94,7 @@ def rows(store: Lake, table: str, day: date) -> list[str]:
 def differing_tables(one: Lake, other: Lake, days: list[date]) -> list[str]:
     """The tables and days in which two lakes differ; each has to have rows somewhere, or it compares nothing."""
     assert one.url != other.url
-    differ, seen = [], dict.fromkeys((table for stage in STAGES for table in TABLES[stage]), 0)
+    differ, seen = [], dict.fromkeys((table for stage in STAGES for table in SPECS[stage].tables), 0)
     for day in days:
         for table in seen:
             expected, found = rows(one, table, day), rows(other, table, day)

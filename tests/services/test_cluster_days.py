@@ -6,9 +6,9 @@ import pytest
 from real_services import FIRST, differing_tables
 
 from include.errors import StorageError
-from include.lake import Lake
-from include.settings import settings
-from include.spark_submit import submit
+from include.lake.lake import Lake
+from include.orchestration.spark_submit import submit
+from include.settings import get_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -21,7 +21,7 @@ def test_three_days_on_the_cluster_have_the_rows_of_one_computer(local_days, clu
 
 def test_a_job_whose_files_exceed_a_quota_says_so_and_publishes_nothing(hdfs, cluster, cluster_days, root):
     with cluster.using(CTR_LAKE=f"{root}/lake", CTR_SPARK_MASTER="local[2]"):
-        lake = Lake(settings().lake_url)
+        lake = Lake(get_settings().lake_url)
         lake.fs.makedirs(lake.root)
         hdfs.admin("-setSpaceQuota", "1k", lake.root)
         with pytest.raises(StorageError, match=rf"quota of space, found: .*{lake.root}.* is exceeded"):

@@ -9,11 +9,12 @@ from environment import environment
 from real_services import FIRST, differing_tables
 from waiting import wait_for
 
-from include import airflow_local, demo, registry
-from include.airflow_client import DAG_ID
-from include.lake import Lake, lake
-from include.schemas import STAGES
-from include.spark_submit import submit
+from include.airflow_control import airflow_local, demo
+from include.airflow_control.airflow_client import DAG_ID
+from include.lake.lake import Lake, get_lake
+from include.orchestration.spark_submit import submit
+from include.registry import registry
+from include.stages import STAGES
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -27,7 +28,7 @@ def local_nights(one_computer, local_days) -> Lake:
     with environment(one_computer):
         for _ in submit("history", DAY, NEXT):
             pass
-        return lake()
+        return get_lake()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_a_night_on_the_cluster_is_green_and_promotes_the_first_model(cluster, c
     assert (first_night.failures, first_night.state) == ({}, "success")
     assert differing_tables(local_nights, cluster_days, [DAY]) == []
     with cluster.using():
-        assert lake().record("decision", DAY)["promoted"] is True
+        assert get_lake().record("decision", DAY)["promoted"] is True
         assert [version.log_day for version in registry.versions()] == [DAY]
 
 
@@ -57,7 +58,7 @@ def test_a_night_goes_on_after_restarts_of_the_namenode_the_database_and_the_sch
     cluster, cluster_days, first_night, local_nights, hdfs
 ):
     with cluster.using(), airflow_local.running() as airflow:
-        store = lake()
+        store = get_lake()
 
         def until(what, seconds=900):
             """Waits for a file or folder of the lake."""

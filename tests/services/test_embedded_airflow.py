@@ -16,14 +16,14 @@ import pytest
 from environment import environment
 from waiting import wait_for
 
-from include import airflow_client, airflow_local
-from include.airflow_client import DAG_ID, AirflowClient
+from include.airflow_control import airflow_client, airflow_local
+from include.airflow_control.airflow_client import DAG_ID, AirflowClient
 from include.errors import CtrError
 from include.settings import PROJECT
 
 pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.file_order, pytest.mark.timeout(600)]
 
-CTR = [sys.executable, "-c", "from include.cli import app; app()"]
+CTR = [sys.executable, "-c", "from include.cli.app import app; app()"]
 DAY = date(2023, 7, 10)
 
 

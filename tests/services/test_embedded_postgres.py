@@ -11,9 +11,9 @@ import psutil
 import psycopg2
 import pytest
 
-from include.airflow_local import free_port
-from include.postgres_local import Postgres
-from include.supervisor import Supervisor
+from include.airflow_control.airflow_local import free_port
+from include.airflow_control.postgres_local import Postgres
+from include.airflow_control.supervisor import Supervisor
 
 pytestmark = [pytest.mark.services, pytest.mark.long]
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 import pytest
 from lake_day import DAY, publish_and_die, seen, stage
 
-import include.hdfs
-import include.lake
+import include.lake.hdfs
+import include.lake.lake
 from include.errors import StorageError, UnavailableError
-from include.lake import Lake, new_build
-from include.raw import Delivery, Raw, day_folder
+from include.lake.lake import Lake, new_build
+from include.raw.deliveries import Delivery, Raw, day_folder
 
 pytestmark = pytest.mark.services
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.services
 @pytest.fixture
 def impatient(monkeypatch):
     """Safe mode is told at once."""
-    monkeypatch.setattr(include.hdfs, "SAFE_MODE_SECONDS", 0)
+    monkeypatch.setattr(include.lake.hdfs, "SAFE_MODE_SECONDS", 0)
 
 
 # The commit protocol
@@ -56,7 +56,7 @@ def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced
     store.write_record("train", DAY, {"number": 0, "filler": ["x" * 100] * 200})
     reader = (
         "import sys, json\n"
-        "from include.lake import Lake, parse_day\n"
+        "from include.lake.lake import Lake, parse_day\n"
         "store, found = Lake(sys.argv[1]), [0]\n"
         "while found[-1] < 60:\n"
         "    record = store.record('train', parse_day(sys.argv[2]))\n"
@@ -100,10 +100,10 @@ def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(r
     def rename(*arguments):
         if not next(renames):
             raise KeyboardInterrupt
-        include.lake.rename(*arguments)
+        include.lake.lake.rename(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("include.raw.rename", rename)
+        patch.setattr("include.raw.deliveries.rename", rename)
         with pytest.raises(KeyboardInterrupt):
             deliver(b"rows")
     assert len(raw.day_files(DAY)) == 1
@@ -216,7 +216,7 @@ def test_a_process_that_forks_after_it_used_hdfs_goes_on(store):
     forking = (
         "import sys\n"
         "from multiprocessing import get_context\n"
-        "from include.lake import Lake, parse_day\n"
+        "from include.lake.lake import Lake, parse_day\n"
         "assert Lake(sys.argv[1]).manifest('logs', parse_day(sys.argv[2])) is None\n"
         "child = get_context('fork').Process(target=print)\n"
         "child.start()\n"

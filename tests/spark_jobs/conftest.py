@@ -8,9 +8,9 @@ import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from include.lake import Lake, lake
-from include.settings import settings
-from include.spark_submit import driver_java_options
+from include.lake.lake import Lake, get_lake
+from include.orchestration.spark_submit import driver_java_options
+from include.settings import get_settings
 
 _SETTINGS = {"CTR_SPARK_SHUFFLE_PARTITIONS": "2", "CTR_MAX_QUARANTINE_RATE": "1", "CTR_MAX_FIELD_BYTES": "1000000"}
 
@@ -42,15 +42,15 @@ def _use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.setenv("CTR_HOME", str(folder))
     for name, value in _SETTINGS.items():
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    return lake()
+    get_settings.cache_clear()
+    return get_lake()
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     """An empty lake, its raw logs beside it."""
     yield _use(tmp_path, monkeypatch)
-    settings.cache_clear()
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -58,4 +58,4 @@ def module_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A lake that the tests of a module share: only for tests that read."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield _use(tmp_path_factory.mktemp("lake"), monkeypatch)
-    settings.cache_clear()
+    get_settings.cache_clear()

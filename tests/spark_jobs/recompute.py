@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from include.features import NEUTRAL_CTR, NEVER, prior_strength
-from include.settings import settings
+from include.settings import get_settings
 
 Logs = dict[date, pd.DataFrame]
 _COLUMNS = ["user_id", "item_id", "topic", "scene", "label", "day"]
@@ -26,7 +26,7 @@ def _counts(events: pd.DataFrame, keys: list[str], span: str) -> pd.DataFrame:
 
 def _remembered(events: pd.DataFrame, key: str, day: date) -> pd.DataFrame:
     """Events since each key's last absence of `retention_days` whole days; none for a key absent for as long until `day`."""
-    keep, length = [], settings().retention_days
+    keep, length = [], get_settings().retention_days
     for _, own in events.groupby(key):
         seen = sorted(set(own["day"]))
         since = next(
@@ -40,9 +40,9 @@ def _remembered(events: pd.DataFrame, key: str, day: date) -> pd.DataFrame:
 
 def scenes(logs: Logs, day: date) -> pd.DataFrame:
     """`features_scene`, by scene."""
-    events, k = _until(logs, day, 7), settings().ctr_smoothing
+    events, k = _until(logs, day, 7), get_settings().ctr_smoothing
     prior = (events["label"].sum() + k * NEUTRAL_CTR) / (len(events) + k)
-    table = _counts(events, ["scene"], "7d").reindex(list(settings().scenes), fill_value=0)
+    table = _counts(events, ["scene"], "7d").reindex(list(get_settings().scenes), fill_value=0)
     table["ctr_7d"] = (table["clicks_7d"] + k * prior) / (table["impressions_7d"] + k)
     table["prior_ctr"] = prior
     for who in ("user", "item"):
@@ -60,7 +60,7 @@ def week(logs: Logs, day: date, who: str) -> pd.DataFrame:
     """`features_user` or `features_item`, by key."""
     key, events = f"{who}_id", _until(logs, day, 7)
     table = _counts(events, [key], "7d")
-    for n, scene in enumerate(settings().scenes):
+    for n, scene in enumerate(get_settings().scenes):
         own = _counts(events[events["scene"] == scene], [key], "7d").reindex(table.index, fill_value=0)
         table = table.join(own.add_suffix(f"_scene_{n}"))
     return table
@@ -82,10 +82,10 @@ def training(logs: Logs, day: date) -> pd.DataFrame:
     known = len(_until(logs, before)) > 0
     priors = scenes(logs, before)
     if not known:
-        priors[["ctr_7d", "user_strength", "item_strength"]] = (NEUTRAL_CTR, *[settings().ctr_smoothing] * 2)
+        priors[["ctr_7d", "user_strength", "item_strength"]] = (NEUTRAL_CTR, *[get_settings().ctr_smoothing] * 2)
     prior = rows["scene"].map(priors["ctr_7d"])
     strength = {who: rows["scene"].map(priors[f"{who}_strength"]) for who in ("user", "item")}
-    out = pd.DataFrame({"scene_ctr_7d": prior, "scene_position": rows["scene"].map(list(settings().scenes).index)})
+    out = pd.DataFrame({"scene_ctr_7d": prior, "scene_position": rows["scene"].map(list(get_settings().scenes).index)})
 
     def rate(clicks: pd.Series, impressions: pd.Series, who: str) -> pd.Series:
         return (clicks + strength[who] * prior) / (impressions + strength[who])

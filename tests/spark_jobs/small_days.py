@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import orc
 
-from include.lake import Lake, Manifest, TableVersion, new_build
-from include.schemas import DEEP_FEATURES, RAW_COLUMNS, Stage
-from include.settings import settings
+from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.schemas import DEEP_FEATURES, RAW_COLUMNS
+from include.settings import get_settings, shaping
+from include.stages import SPECS, Stage
 
 DAY = date(2023, 7, 10)
 
@@ -48,7 +49,7 @@ def csv_text(rows: Sequence[dict[str, str]], columns: Sequence[str] = RAW_COLUMN
 def write_raw(content: str | bytes, name: str = "part-0.csv", day: date = DAY) -> Path:
     """Writes a raw file of a day, gzipped if its name says so."""
     data = content.encode() if isinstance(content, str) else content
-    path = settings().home / "raw" / f"date={day}" / name
+    path = get_settings().home / "raw" / f"date={day}" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     return path
@@ -56,36 +57,36 @@ def write_raw(content: str | bytes, name: str = "part-0.csv", day: date = DAY) -
 
 def run_stage(spark: Any, store: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> dict[str, Any]:
     """Runs a stage's job for a day in this process; returns its quality record."""
-    from spark_jobs.history import STEPS
+    from spark_jobs.history import builder
     from spark_jobs.stage import stage_day
 
-    return stage_day(spark, store, stage, day, dict(STEPS)[stage], publish=publish)
+    return stage_day(spark, store, stage, day, builder(stage), publish=publish)
 
 
 def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
     """Builds and publishes a stage's day without its audit: for tests of what the tables hold."""
-    from spark_jobs.history import STEPS
+    from spark_jobs.history import builder
     from spark_jobs.session import own_session
 
     build = new_build()
     staging = store.begin_staging(stage, day, build)
-    staged = dict(STEPS)[stage](own_session(spark, 0), store, day, staging)
+    staged = builder(stage)(own_session(spark, 0), store, day, staging)
     publish_staged(store, stage, day, build, staged.inputs, staged.rows_in)
 
 
 def publish_staged(store: Lake, stage: Stage, day: date, build: str, inputs: dict[str, str], rows_in: int = 0) -> None:
     """Publishes a build that lies in staging, with a manifest and no checks."""
-    from include.features import table_ddl
-    from include.schemas import SHAPED_BY, TABLES, schema_hash
+    from include.schemas import schema_hash
+    from include.stages import table_ddl
 
     staging = store.staging(stage, day, build)
     tables = {
         name: TableVersion(
             f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, schema_hash(table_ddl(name))
         )
-        for name in TABLES[stage]
+        for name in SPECS[stage].tables
     }
-    shaped_by = settings().values(*SHAPED_BY[stage])
+    shaped_by = get_settings().values(*shaping(stage))
     manifest = Manifest(stage, str(day), build, tables, rows_in, inputs, "test", shaped_by)
     store.finish_staging(manifest, {"checks": []})
     store.publish(stage, day)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_days import DAY, build_only, publish_logs
 from test_windows_and_joins import clear, equal_a_full_recompute, random_logs
 
-from include.backfill import plan
+from include.days.backfill_plan import plan
 
 pytestmark = pytest.mark.spark
 

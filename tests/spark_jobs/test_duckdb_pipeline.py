@@ -10,11 +10,11 @@ import pyarrow.dataset as ds
 import pytest
 from small_days import build_only
 
-from benchmarks.duckdb_pipeline import Pipeline
+from benchmarks.features.duckdb_pipeline import Pipeline
 from benchmarks.raw_days import RawDays, days_from
-from include.lake import Lake, lake
-from include.schemas import TABLES
-from include.settings import settings
+from include.lake.lake import Lake, get_lake
+from include.settings import get_settings
+from include.stages import SPECS, TABLES
 from include.text_key import text_key
 
 pytestmark = pytest.mark.spark
@@ -35,7 +35,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def home(spark, module_store: Lake) -> Path:
     """Nine days made by both, so that the first has left every window: Spark's lake in `lake`, DuckDB's in `duckdb`."""
-    folder = settings().home
+    folder = get_settings().home
     RawDays(ROWS, rows_per_file=2_000).write(folder / "raw", DAYS)
     pipeline = Pipeline(folder / "duckdb", folder / "raw")
     for day in DAYS:
@@ -49,7 +49,7 @@ def home(spark, module_store: Lake) -> Path:
 
 
 def spark_table(table: str, day: date) -> pd.DataFrame:
-    files = ds.dataset(lake().table_path(table, day, "a test"), format="orc", partitioning="hive")
+    files = ds.dataset(get_lake().table_path(table, day, "a test"), format="orc", partitioning="hive")
     frame = files.to_table().to_pandas()
     return frame.assign(scene=frame["scene"].astype(str)) if "scene" in frame else frame
 
@@ -116,19 +116,19 @@ def test_logs_and_quarantine_are_those_of_duckdb(home, day):
 
 
 @pytest.mark.parametrize("day", COMPARED, ids=["first", "second", "ninth"])
-@pytest.mark.parametrize("table", [*TABLES["features"], "training"])
+@pytest.mark.parametrize("table", [*SPECS["features"].tables, "training"])
 def test_tables_are_those_of_duckdb(home, table, day):
     same(spark_table(table, day), duckdb_table(home / "duckdb", table, day), table)
 
 
-@pytest.mark.parametrize("table", [*TABLES["features"], "training"])
+@pytest.mark.parametrize("table", [*SPECS["features"].tables, "training"])
 def test_the_last_day_is_that_of_all_logs_at_once(home, table):
     same(spark_table(table, DAYS[-1]), duckdb_table(home / "duckdb/recomputed", table, DAYS[-1]), table)
 
 
 def test_every_table_is_compared():
-    assert {*TABLES["features"], "training", "logs", "quarantine"} == {
-        table for tables in TABLES.values() for table in tables if table != "late"
+    assert {*SPECS["features"].tables, "training", "logs", "quarantine"} == {
+        table for table in TABLES if table != "late"
     }
 
 

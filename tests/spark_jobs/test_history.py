@@ -15,10 +15,11 @@ import pytest
 from small_days import DAY, contents, csv_text, raw_row, run_stage, write_raw
 
 from include.errors import CtrError
-from include.lake import Lake
-from include.settings import PROJECT, settings
-from include.spark_submit import PUBLISH, driver_java_options, submit
-from spark_jobs.history import STEPS, main, needs, run
+from include.lake.lake import Lake
+from include.orchestration.spark_submit import PUBLISH, driver_java_options, submit
+from include.settings import PROJECT, get_settings
+from include.stages import STAGES
+from spark_jobs.history import main, needs, run
 
 DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
 
@@ -65,8 +66,8 @@ def test_a_killed_job_leaves_the_published_day_and_a_rerun_mends_it(spark, store
         [*command, str(PROJECT / "spark_jobs/ingest.py"), "--from", str(DAY), "--to", str(DAY), "--publish"],
         env={
             **os.environ,
-            "CTR_HOME": str(settings().home),
-            "SPARK_LOCAL_DIRS": str(settings().home),  # what a killed job leaves
+            "CTR_HOME": str(get_settings().home),
+            "SPARK_LOCAL_DIRS": str(get_settings().home),  # what a killed job leaves
             "PYTHONPATH": str(PROJECT),
             "PYSPARK_PYTHON": sys.executable,
         },
@@ -94,7 +95,7 @@ def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake
     span = ["--from", str(DAY), "--to", str(DAY)]
 
     def builds() -> list[str]:
-        return [manifest.build for stage, _ in STEPS if (manifest := store.manifest(stage, DAY))]
+        return [manifest.build for stage in STAGES if (manifest := store.manifest(stage, DAY))]
 
     main(span)
     first = builds()

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
-from include.backfill import stale_inputs
+from include.days.backfill_plan import stale_inputs
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
-from include.raw_check import check_raw_day
+from include.raw.file_check import check_raw_day
 from include.schemas import RAW_COLUMNS
 
 pytestmark = pytest.mark.spark
@@ -136,9 +136,9 @@ def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_buil
     run_stage(spark, store, "logs")
     build, rows = store.manifest("logs", DAY).build, contents(store, "logs")
     monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0.02")
-    from include.settings import settings
+    from include.settings import get_settings
 
-    settings.cache_clear()
+    get_settings.cache_clear()
     write_raw(csv_text([row | {"label": "clicked"} for row in GOOD]))
     with pytest.raises(DataQualityError, match=r"expect_quarantine_rate_at_most.*2\.00%.*100\.00%"):
         run_stage(spark, store, "logs")

@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 
-from include.backfill import stale_inputs
+from include.days.backfill_plan import stale_inputs
 from include.errors import InvalidInputError, MissingDataError
-from include.late import REACH, late_key, late_version
-from include.settings import Settings, settings
+from include.lake.late_events import REACH, late_key, late_version
+from include.settings import Settings, get_settings
 
 pytestmark = pytest.mark.spark
 
@@ -29,7 +29,7 @@ def use(monkeypatch):
     def change(**values):
         for name, value in values.items():
             monkeypatch.setenv(f"CTR_{name.upper()}", value)
-        settings.cache_clear()
+        get_settings.cache_clear()
 
     return change
 
@@ -188,7 +188,7 @@ def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(sp
     assert check(quality, "expect_rows")["expected"].startswith("declared empty")
     manifest = store.manifest("logs", DAY)
     assert (manifest.rows_in, {table.rows for table in manifest.tables.values()}, stale(store)) == (0, {0}, [])
-    from spark_jobs.checks import found_shares, trailing
+    from spark_jobs.audit.checks import found_shares, trailing
     from spark_jobs.session import read_table
 
     assert all(read_table(spark, store, table, DAY, "a test").count() == 0 for table in manifest.tables)

@@ -7,13 +7,13 @@ import pytest
 from small_days import DAY, contents, csv_text, raw_row, read, run_stage, write_raw
 from typer.testing import CliRunner
 
-from include.backfill import stale_inputs
-from include.cli import cli
+from include.cli.app import cli
+from include.days.backfill_plan import stale_inputs
 from include.errors import DataQualityError
-from include.raw import Raw, repairs_path
-from include.repairs import Repair, read_entries, read_repair, repair_day
-from include.settings import settings
-from include.spark_submit import PUBLISH
+from include.orchestration.spark_submit import PUBLISH
+from include.quality.repairs import Repair, read_entries, read_repair, repair_day
+from include.raw.deliveries import Raw, repairs_path
+from include.settings import get_settings
 
 pytestmark = pytest.mark.spark
 
@@ -66,7 +66,7 @@ def in_this_session(spark, store, monkeypatch):
         run_stage(spark, store, "logs")
         return iter(())
 
-    monkeypatch.setattr("include.spark_submit.submit", submit)
+    monkeypatch.setattr("include.orchestration.spark_submit.submit", submit)
 
 
 def test_a_repair_puts_through_the_rows_it_mends_and_no_others(spark, rejected):
@@ -168,7 +168,7 @@ def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_
     rejected, tmp_path, monkeypatch, in_this_session
 ):
     monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0")
-    settings.cache_clear()
+    get_settings.cache_clear()
     fix = tmp_path / "fix.yaml"
     fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
     command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix)]
@@ -179,7 +179,7 @@ def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_
 
 def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch, in_this_session):
     monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,home_feed_v2")
-    settings.cache_clear()
+    get_settings.cache_clear()
     shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--replay"])
     assert shown.exit_code == 0, shown.output
     assert "ctr backfill-plan" in " ".join(shown.stdout.split())

@@ -7,8 +7,8 @@ import pytest
 from small_days import DAY, build_only, csv_text, raw_row, write_raw
 
 from include.errors import InvalidInputError
-from include.lake import Lake
-from include.score_list import COLUMNS, put_list, read_list, rows_path
+from include.lake.lake import Lake
+from include.raw.score_list import COLUMNS, put_list, read_list, rows_path
 from spark_jobs import score_list
 from training.tables import read_day, read_orc
 

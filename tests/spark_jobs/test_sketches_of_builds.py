@@ -3,7 +3,7 @@
 import pytest
 from small_days import DAY, csv_text, raw_row, run_stage, write_raw
 
-from include.row_sketch import differing_share
+from include.lake.row_sketch import differing_share
 
 pytestmark = pytest.mark.spark
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_days import DAY, build_only, contents, publish_logs, read, run_stage
 
-from include.backfill import stale_inputs
+from include.days.backfill_plan import stale_inputs
 from include.errors import MissingDataError
 from include.features import FEATURES
-from include.schemas import TABLES
-from include.settings import settings
+from include.settings import get_settings
+from include.stages import SPECS
 
 pytestmark = pytest.mark.spark
 
@@ -92,7 +92,7 @@ def test_tables_equal_a_full_recompute(spark, store, seed):
 
 def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spark, store, monkeypatch):
     monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
-    settings.cache_clear()
+    get_settings.cache_clear()
     logs = random_logs(11)
     last = max(logs)
     dense = [
@@ -115,11 +115,14 @@ def test_a_day_knows_nothing_of_its_own_labels(spark, store):
     day = DAY + timedelta(days=2)
     load(spark, store, logs)
     build_only(spark, store, "training", day)
-    before, snapshots = read(store, "training", day), {name: contents(store, name, day) for name in TABLES["features"]}
+    before, snapshots = (
+        read(store, "training", day),
+        {name: contents(store, name, day) for name in SPECS["features"].tables},
+    )
 
     build_only(spark, store, "features", day)
     build_only(spark, store, "training", day)
-    assert {name: contents(store, name, day) for name in TABLES["features"]} == snapshots
+    assert {name: contents(store, name, day) for name in SPECS["features"].tables} == snapshots
     assert sorted(before["event_id"]) == sorted(read(store, "training", day)["event_id"])
 
     publish_logs(store, day, logs[day].assign(label=1 - logs[day]["label"]))
@@ -175,4 +178,4 @@ def test_text_keys_are_those_of_python(spark, store):
     assert (row["title_key"], list(row["item_entity_keys"])) == (text_key("龙井茶"), keys)
     assert read(store, "agg_user_topic")["topic_key"].tolist() == keys[:1]
     assert row["user_ctr_7d"] == row["scene_ctr_7d"] == 0.1
-    assert settings().scenes == ("0", "1", "2", "3", "4")
+    assert get_settings().scenes == ("0", "1", "2", "3", "4")

@@ -14,10 +14,10 @@ import fabricate
 import pandas as pd
 import pytest
 
-from include import registry
-from include.lake import Lake, lake
-from include.settings import Settings, settings
-from training.train import Trained, fit, run
+from include.lake.lake import Lake, get_lake
+from include.registry import registry
+from include.settings import Settings, get_settings
+from training.learn.train import Trained, fit, run
 
 DAYS, ROWS = 5, 600
 ARTIFACT_COLUMNS = {
@@ -59,8 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(made: World, home: Path) -> World:
     """A copy of the lake as the lake of the settings, with an empty registry."""
     shutil.copytree(made.home / "lake", home / "lake")
-    settings.cache_clear()
-    return World(home, lake(), made.log)
+    get_settings.cache_clear()
+    return World(home, get_lake(), made.log)
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +82,9 @@ def trained_home(
         shutil.copytree(made.home / "lake", home / "lake")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CTR_HOME", str(home))
-            settings.cache_clear()
+            get_settings.cache_clear()
             record = run(day, World(home, made.lake, made.log).settings)
-        settings.cache_clear()
+        get_settings.cache_clear()
         return home, record
 
     return trained_home

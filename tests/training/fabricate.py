@@ -9,11 +9,11 @@ from datasketches import update_theta_sketch
 from pyarrow import orc
 
 from include.features import FEATURES
-from include.lake import Lake, Manifest, TableVersion, new_build
-from include.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
+from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.schemas import DEEP_FEATURES
 from include.text_key import text_key
-from training.cache import VectorCache
+from training.text.vector_cache import VectorCache
 
 FIRST = date(2023, 7, 10)
 TOPICS = ("football match", "fresh bread", "garden flowers", "city travel", "piano music", "space rocket")

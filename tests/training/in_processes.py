@@ -13,10 +13,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from include.console import exit_clearly
 from include.errors import CtrError
-from include.settings import settings
-from training import train  # noqa: F401
+from include.settings import get_settings
 from training.__main__ import cli
-from training.loop import Trainer
+from training.learn import train  # noqa: F401
+from training.learn.trainer import Trainer
 
 STEP = 21
 """The second of a block in `test_distributed.py`: the first one takes both processes, so the checkpoint before it is written."""
@@ -35,7 +35,7 @@ def process(what: str) -> None:
         return step(trainer, *given)
 
     def noted(trainer):
-        (settings().home / f"weights-{os.environ['RANK']}").write_text(trainer.checksum())
+        (get_settings().home / f"weights-{os.environ['RANK']}").write_text(trainer.checksum())
         return finish(trainer)
 
     Trainer._step, Trainer.finish = watched, noted

@@ -10,12 +10,12 @@ import pyarrow as pa
 from pyarrow import orc
 from scored_days import Day
 
-from include import registry
-from include.lake import Lake, Manifest, TableVersion, lake
-from include.registry import ModelVersion
-from include.settings import settings
-from training.memory import Memory
-from training.vocabulary import Vocabulary
+from include.lake.lake import Lake, Manifest, TableVersion, get_lake
+from include.registry import registry
+from include.registry.registry import ModelVersion
+from include.settings import get_settings
+from training.data.id_memory import Memory
+from training.data.vocabulary import Vocabulary
 
 DAY = date(2023, 7, 17)
 
@@ -36,7 +36,7 @@ def publish(day: Day, on: date = DAY) -> Lake:
     )
     sink = io.BytesIO()
     orc.write_table(table, sink)
-    store, path = lake(), f"training/dt={on}/build=b"
+    store, path = get_lake(), f"training/dt={on}/build=b"
     store.write_bytes(f"{path}/part-0.orc", sink.getvalue())
     version = TableVersion(path, count, len(sink.getvalue()), "schema")
     manifest = Manifest("training", str(on), "b", {"training": version}, count, {"logs/day": "l"}, "code", "settings")
@@ -66,11 +66,11 @@ def register(home: Path, name: str, *, on: date = DAY, base: int | None = None) 
 def trained(version: ModelVersion, on: date = DAY) -> None:
     """Writes the record `train`."""
     record = {"version": version.version, "rows": 100, "seconds": 1.5, "content_hash": version.content_hash}
-    lake().write_record("train", on, record)
+    get_lake().write_record("train", on, record)
 
 
 class NamedModels:
-    """Stands in for `training.artifact`: the folder's name picks an array of predictions in the order of `make_day`."""
+    """Stands in for `training.learn.artifact`: the folder's name picks an array of predictions in the order of `make_day`."""
 
     def __init__(self, **predictions: np.ndarray) -> None:
         self.predictions = predictions
@@ -87,6 +87,6 @@ class NamedModels:
             return SimpleNamespace(probability=values[at], alpha=np.full(len(at), 0.25))
 
         nobody, nothing = Vocabulary.empty(), Memory.empty(1, 1, 1, 1)
-        config = SimpleNamespace(scenes=settings().scenes)
+        config = SimpleNamespace(scenes=get_settings().scenes)
         state = SimpleNamespace(config=config, users=nobody, items=nobody, memory=nothing)
         return SimpleNamespace(predict=predict, state=state)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from training.predictions import SCHEMA, EvaluationRows
+from training.evaluate.predictions import SCHEMA, EvaluationRows
 
 SCENES = ("0", "1", "2", "3", "4")
 SHARES = (0.06, 0.26, 0.48, 0.12, 0.08)

@@ -10,10 +10,10 @@ import fabricate
 import numpy as np
 import pytest
 
-from include import registry
+from include.registry import registry
 from include.settings import PROJECT
-from training import train
-from training.artifact import load
+from training.learn import train
+from training.learn.artifact import load
 from training.tables import read_day
 
 pytestmark = pytest.mark.long

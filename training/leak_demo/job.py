@@ -12,7 +12,7 @@ from typing import Any
 
 from include.calendar import WINDOW_DAYS
 from include.console import out, show_rows
-from include.lake import Lake
+from include.lake.lake import Lake
 from include.settings import Settings
 from training.leak_demo.log import choose_days, days_with_rows, read_log, require_classes
 from training.leak_demo.protocols import PROTOCOLS, score

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import MissingDataError
-from include.lake import Lake
-from training.day_metrics import MIN_CLASS
-from training.metrics import Integers
+from include.lake.lake import Lake
+from training.evaluate.day_metrics import MIN_CLASS
+from training.evaluate.metrics import Integers
 from training.tables import published_days, read_day
 
 MIN_DAYS = 3

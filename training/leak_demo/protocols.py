@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training import metrics
-from training.bootstrap import GroupMetrics, Scored, interval, resample
-from training.day_metrics import MIN_CLASS
+from training.evaluate import metrics
+from training.evaluate.bootstrap import GroupMetrics, Scored, interval, resample
+from training.evaluate.day_metrics import MIN_CLASS
+from training.evaluate.metrics import Floats, Integers
 from training.leak_demo.log import Log
 from training.leak_demo.windows import KNEW, Matrix, Window, repeated_join
-from training.metrics import Floats, Integers
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from include.calendar import WINDOW_DAYS
 from include.features import NEUTRAL_CTR
+from training.evaluate.metrics import Integers, changes, first_of_run
 from training.leak_demo.log import Log
-from training.metrics import Integers, changes, first_of_run
 
 Matrix = NDArray[np.float32]
 Window = Literal["as_of", "own_day", "own_row"]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from include.schemas import DEEP_FEATURES, LEVELS
+from training.data.rows import Rows
+from training.data.state import ModelConfig
 from training.models.content import ContentTower, Gate
 from training.models.dnn import Dnn
 from training.models.mmoe import Mmoe
@@ -14,8 +16,6 @@ from training.models.pepnet import PepNet
 from training.models.ple import Ple
 from training.models.star import Star
 from training.models.text import MATCHES, TEXTS, TextFeatures, TextInputs, TextLookup
-from training.rows import Rows
-from training.state import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from include.schemas import DEEP_FEATURES, LEVELS
-from training.matching import MATCH_WIDTH
+from training.data.rows import Rows
 from training.models.layers import InputNorm
-from training.rows import Rows
-from training.topics import TOPICS
+from training.text.matching import MATCH_WIDTH
+from training.text.topics import TOPICS
 
 INTENTS = ("query", "service", "bill")
 TEXTS = 2 + len(INTENTS)

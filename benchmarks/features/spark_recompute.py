@@ -1,0 +1,140 @@
+"""The feature tables of a day from all logs at once, in plain Spark SQL: what incremental tables are measured against.
+
+    spark-submit benchmarks/features/spark_recompute.py --day 2023-08-08 --out FOLDER
+
+Prints `{"seconds", "differences"}`: the rows in which users' and items' counts differ from the published ones, expected 0.
+"""
+
+import argparse
+import json
+import time
+from datetime import date
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from include.calendar import parse_day, window
+from include.features import NEUTRAL_CTR, prior_strength
+from include.lake.lake import Lake, get_lake
+from include.orchestration.spark_submit import SMALL_DAY_BYTES
+from include.settings import get_settings
+from include.stages import table_ddl
+from spark_jobs.session import get_session, own_session, read_table
+
+_OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
+_COMPARED = ("features_user", "features_item", "totals_user", "totals_item")
+
+
+def recompute(spark: SparkSession, store: Lake, day: date, out: str) -> None:
+    """Writes every feature table of `day` below `out`, from the logs so far and nothing else."""
+    days = [past for past in store.days("logs") if past <= day]
+    uris = [store.table_uri("logs", past, "a full recompute") for past in days]
+    schema = table_ddl("logs") + ", dt string, build string"
+    spark.read.schema(schema).option("basePath", store.uri("logs")).orc(uris).createOrReplaceTempView("logs")
+    spark.sql(f"SELECT * FROM logs WHERE dt = '{day}'").createOrReplaceTempView("log")
+    spark.sql(f"SELECT * FROM logs WHERE dt >= '{window(day)[0]}'").createOrReplaceTempView("week")
+    queries = {
+        "agg_user": f"SELECT user_id, scene, {_OF_ROWS} FROM log GROUP BY ALL",
+        "agg_item": f"SELECT item_id, scene, {_OF_ROWS} FROM log GROUP BY ALL",
+        "agg_user_item": f"SELECT user_id, item_id, scene, {_OF_ROWS} FROM log GROUP BY ALL",
+        "agg_user_topic": (
+            f"SELECT user_id, xxhash64(item_entities[0]) AS topic_key, {_OF_ROWS} FROM log "
+            "WHERE size(item_entities) > 0 GROUP BY ALL"
+        ),
+        **{f"features_{who}": _week(who) for who in ("user", "item")},
+        **{f"totals_{who}": _totals(who) for who in ("user", "item")},
+        "items": _ITEMS,
+        "texts": _TEXTS,
+    }
+    for table, query in queries.items():
+        spark.sql(query).coalesce(4).write.orc(f"{out}/{table}")
+    _write_scenes(spark, out)
+
+
+def _week(who: str) -> str:
+    pivot = "".join(
+        f", count_if(scene = '{scene}') AS impressions_7d_scene_{n}, "
+        f"count_if(scene = '{scene}' AND label = 1) AS clicks_7d_scene_{n}"
+        for n, scene in enumerate(get_settings().scenes)
+    )
+    return f"SELECT {who}_id, count(1) AS impressions_7d, sum(bigint(label)) AS clicks_7d{pivot} FROM week GROUP BY {who}_id"
+
+
+def _totals(who: str) -> str:
+    return (
+        f"SELECT {who}_id, count(1) AS impressions_total, sum(bigint(label)) AS clicks_total, date(min(dt)) AS first_seen, "
+        "date(max(dt)) AS last_seen, date(max(CASE WHEN label = 1 THEN dt END)) AS last_clicked "
+        f"FROM logs GROUP BY {who}_id"
+    )
+
+
+_ITEMS = """
+    SELECT item_id, max_by(item_title, CASE WHEN item_title IS NOT NULL THEN struct(log_ts, event_id) END) AS item_title,
+        max_by(item_entities, CASE WHEN size(item_entities) > 0 THEN struct(log_ts, event_id) END) AS item_entities,
+        date(min(dt)) AS first_seen, date(max(dt)) AS last_seen
+    FROM logs GROUP BY item_id"""
+_TEXTS = """
+    SELECT DISTINCT xxhash64(text) AS text_key, text, kind FROM (
+        SELECT item_title AS text, 'title' AS kind FROM log
+        UNION ALL
+        SELECT explode(array_distinct(concat(item_entities, query_entities, service_entities, bill_entities))), 'entity' FROM log
+    ) WHERE text IS NOT NULL"""
+
+
+def _write_scenes(spark: SparkSession, out: str) -> None:
+    sums = {}
+    for who in ("user", "item"):
+        spark.read.orc(f"{out}/features_{who}").createOrReplaceTempView("keys")
+        sums[who] = [
+            spark.sql(
+                f"SELECT count_if(n > 0), coalesce(sum(n), 0L), coalesce(sum(x), 0L), coalesce(sum(double(n) * n), 0D), "
+                "coalesce(sum(try_divide(double(x) * x, n)), 0D) "
+                f"FROM (SELECT impressions_7d_scene_{n} AS n, clicks_7d_scene_{n} AS x FROM keys)"
+            ).collect()[0]
+            for n in range(len(get_settings().scenes))
+        ]
+    k = get_settings().ctr_smoothing
+    shown, clicked = (sum(row[n] for row in sums["item"]) for n in (1, 2))
+    prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
+    rows = [
+        (
+            scene,
+            item[1],
+            item[2],
+            (item[2] + k * prior) / (item[1] + k),
+            prior,
+            prior_strength(*user),
+            prior_strength(*item),
+        )
+        for scene, user, item in zip(get_settings().scenes, sums["user"], sums["item"], strict=True)
+    ]
+    spark.createDataFrame(rows, table_ddl("features_scene")).coalesce(1).write.orc(f"{out}/features_scene")
+
+
+def differences(spark: SparkSession, store: Lake, day: date, out: str) -> int:
+    """Rows of users' and items' counts that are in one of the published and the recomputed tables only."""
+    found = 0
+    for table in _COMPARED:
+        published, again = read_table(spark, store, table, day, "a comparison"), spark.read.orc(f"{out}/{table}")
+        again = again.select(*published.columns)
+        found += published.exceptAll(again).count() + again.exceptAll(published).count()
+    return found
+
+
+def main() -> None:
+    """Recomputes a day and compares it with what is published."""
+    parser = argparse.ArgumentParser(description="Feature tables of a day from all logs.")
+    parser.add_argument("--day", type=parse_day, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    spark = own_session(get_session(f"recompute {arguments.day}"), SMALL_DAY_BYTES + 1)
+    store, out = get_lake(), arguments.out.resolve().as_uri()
+    started = time.monotonic()
+    recompute(spark, store, arguments.day, out)
+    seconds = time.monotonic() - started
+    told = {"seconds": round(seconds, 2), "differences": differences(spark, store, arguments.day, out)}
+    print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The promotion gate on worlds whose truth is known."""

@@ -1,0 +1,200 @@
+"""Ninety nights in a row for `benchmarks.gate.curves`: each policy with the champions that it chose, and what that lost."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import cache, partial
+from math import sqrt
+
+import numpy as np
+
+from benchmarks.gate.outcomes import expected_log_loss
+from benchmarks.gate.verdicts import Result, judged, share
+from benchmarks.gate.worlds import Model, World, night, noise_that_loses
+from include.registry.registry import ModelVersion, anchor
+from training.gate.gate import Past
+
+CHAIN = 90
+FIRST = date(2024, 1, 1)
+
+
+@cache
+def true_loss(scenes: int, model: Model) -> float:
+    """Log loss of a model of the night's own level (`model` has no seed and no level) by true probabilities of a large night."""
+    large = night(World(50_000, scenes, jump=0.0), 2)
+    return expected_log_loss(large.truth, large.predict(model))
+
+
+Faults = Callable[[int, np.random.Generator], Model]
+
+
+def _healthy(_: int, random: np.random.Generator) -> Model:
+    return Model(0, noise=noise_that_loses(float(random.uniform(0.0002, 0.002))))
+
+
+def _planted(number: int, random: np.random.Generator) -> Model:
+    sound = _healthy(number, random)
+    fault = number % 10
+    harms: dict[int, Callable[[], Model]] = {
+        3: lambda: replace(sound, broken=("s00",)),
+        5: lambda: replace(sound, noise=noise_that_loses(0.02)),
+        7: lambda: replace(sound, factor=1.6),
+        9: lambda: replace(sound, broken=("s03",)),
+    }
+    return harms.get(fault, lambda: sound)()
+
+
+def _declining(number: int, _: np.random.Generator) -> Model:
+    return Model(0, noise=noise_that_loses(0.0009 * (number + 1)))
+
+
+def _broken_scene(number: int, random: np.random.Generator) -> Model:
+    return replace(_healthy(number, random), broken=("s10",) if number >= 20 else ())
+
+
+CHAINS: dict[str, Faults] = {
+    "healthy": _healthy,
+    "drifting": _healthy,
+    "planted harm": _planted,
+    "0.0009 a night": _declining,
+    "small scene broken": _broken_scene,
+}
+"""Worlds of a chain: in the drifting one a model loses 0.001 of AUC a night that it grows older."""
+
+
+def aged(model: Model, nights: int, drift: float) -> Model:
+    """A model after so many nights in a world that drifts."""
+    return replace(model, noise=sqrt(model.noise**2 + nights * noise_that_loses(drift) ** 2)) if drift else model
+
+
+class Line:
+    """The models that a policy has in use, night by night, with what the gate remembers of them."""
+
+    def __init__(self, first: Model) -> None:
+        self.models: dict[int, tuple[int, Model]] = {1: (-1, first)}
+        self.known = [_version(1, -1)]
+        self.current = 1
+        self.last: tuple[int | None, Result] = (None, {"loss_shown": False})
+        self.pcoc: dict[str, list[float]] = {}
+
+    def anchor(self, number: int) -> int | None:
+        """The version that the night is compared with beside the champion, as `training.evaluate.evaluation` chooses it."""
+        before, decision = self.last
+        found = anchor(_day(number), self.known)
+        chosen = before if decision["loss_shown"] else found.version if found else None
+        return None if chosen == self.current else chosen
+
+    def past(self, version: int | None) -> Past:
+        """What the gate reads of earlier nights."""
+        before, decision = self.last
+        sums = decision["sums"] if version is not None and before == version else {}
+        return Past(version, sums, {group: values[-28:] for group, values in self.pcoc.items()})
+
+    def promote(self, number: int, model: Model) -> None:
+        """Puts the night's candidate in use."""
+        self.current = len(self.models) + 1
+        self.models[self.current] = (number, model)
+        self.known.append(_version(self.current, number))
+
+
+def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result]:
+    """Ninety nights of a policy: verdict, and the true log loss that it lost to one who knows both models."""
+    world, drift = World(), 0.001 if kind == "drifting" else 0.0
+    random = np.random.default_rng([seed, 17])
+    levels = np.log(1 + random.uniform(-world.jump, world.jump, nights + 2))
+    first_model = replace(_healthy(0, random), level=levels[0])
+    line, best, results = Line(first_model), [(-1, first_model)], []
+    for number in range(nights):
+        candidate = replace(CHAINS[kind](number, random), seed=number + 1, level=levels[number + 1])
+
+        def now(entry: tuple[int, Model], night_number: int = number) -> Model:
+            return aged(entry[1], night_number - entry[0] - 1, drift)
+
+        champion = now(line.models[line.current])
+        first = line.anchor(number)
+        past = line.past(first)
+        evaluation, decision = judged(
+            world, 1000 * seed + number, candidate, champion, now(line.models[first]) if first else None, past
+        )
+        for group, value in decision["pcoc"].items():
+            line.pcoc.setdefault(group, []).append(value)
+        promoted = POLICIES[policy](evaluation, decision)
+        if promoted:
+            line.promote(number, candidate)
+        line.last = (first, decision)
+        loss = partial(_loss, world.scenes, number, drift)
+        best = [min([*best, (number, candidate)], key=loss)]
+        results.append(
+            {
+                "night": number,
+                "promoted": promoted,
+                "verdict": decision["verdict"],
+                "blocking": decision["blocking"],
+                "regret": loss(line.models[line.current]) - loss(best[0]),
+                "change": loss(line.models[line.current]) - true_loss(world.scenes, Model(0)),
+                "better": loss((number, candidate)) <= loss((number, champion)),
+            }
+        )
+    return results
+
+
+def _loss(scenes: int, number: int, drift: float, entry: tuple[int, Model]) -> float:
+    """True log loss of a model on the day after the night."""
+    return true_loss(scenes, replace(aged(entry[1], number - entry[0], drift), seed=0, level=0.0))
+
+
+def _not_lower(evaluation: Result, _: Result) -> bool:
+    return bool(evaluation["headline"]["change"]["auc"]["value"] >= 0)
+
+
+def _fixed_margins(evaluation: Result, _: Result) -> bool:
+    """Mean GAUC over scenes proven not lower by 0.001, PCOC within 0.95 to 1.05: the two rules that held most nights."""
+    mean, own = (
+        evaluation["headline"]["change"]["scene_mean_gauc"],
+        evaluation["headline"]["candidate"]["pcoc"]["value"],
+    )
+    return bool(mean["value"] - (mean["high"] - mean["low"]) / 3.92 * 1.645 >= -0.001 and 0.95 <= own <= 1.05)
+
+
+POLICIES: dict[str, Callable[[Result, Result], bool]] = {
+    "gate": lambda _, decision: decision["verdict"] == "promote",
+    "always": lambda *_: True,
+    "AUC not lower": _not_lower,
+    "fixed margins": _fixed_margins,
+}
+
+
+def _day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def _version(number: int, of_night: int) -> ModelVersion:
+    nothing: Result = dict.fromkeys(ModelVersion.__dataclass_fields__)
+    known: Result = {"version": number, "log_day": _day(of_night), "promoted_at": f"{number:05}", "aliases": ()}
+    return ModelVersion(**(nothing | known))
+
+
+def run_chains(seed: int, chains: int, pool: ProcessPoolExecutor) -> list[Result]:
+    """Each world and policy, over several chains."""
+    work = [(kind, policy, seed + n) for kind in CHAINS for policy in POLICIES for n in range(chains)]
+    outcomes = dict(zip(work, pool.map(chain, *zip(*work, strict=True)), strict=True))
+    results = []
+    for kind in CHAINS:
+        for policy in POLICIES:
+            found = [outcomes[kind, policy, seed + n] for n in range(chains)]
+            regret = [sum(one["regret"] for one in nights) for nights in found]
+            better = [one for nights in found for one in nights if one["better"]]
+            results.append(
+                {
+                    "world": kind,
+                    "policy": policy,
+                    "promoted": sum(one["promoted"] for nights in found for one in nights) / chains,
+                    "regret": float(np.mean(regret)),
+                    "regret_error": float(np.std(regret, ddof=1) / sqrt(chains)) if chains > 1 else None,
+                    "better_promoted": share(sum(one["promoted"] for one in better), len(better)),
+                    "last_change": float(np.mean([nights[-1]["change"] for nights in found])),
+                    "nights": found,
+                }
+            )
+    return results

@@ -1,0 +1,208 @@
+"""The promotion gate on twenty nights in a row with trained models, some of which learnt from damaged rows.
+
+    python -m benchmarks.gate.days [--seed 18] [--rows 5000] [--model ple] [--policy include/policies/gate.yaml]
+
+A world of `ctr sample` goes through Spark once. Then every night is as in production: the candidate continues the champion with
+the days since, is evaluated on the day, judged, and promoted if the gate says so; what it holds nobody approves. On six nights
+the candidate learns from damaged rows (`benchmarks.gate.faults`), which are restored before it is evaluated:
+
+- *night*: those of the last night only, as when one job went wrong. A model that continues forgets little in one day, so such
+  a candidate can be nearly as good as the champion.
+- *retrain*: those of all days, by a candidate that starts from nothing, as after a backfill by wrong code. The incident proper.
+
+On these nights the same candidate is trained and judged on undamaged rows too, without being promoted: it is a good one, and
+tells what the damage alone did. How good a model *truly* is, is told by the true click probabilities of the world, in which
+the chance of the day's clicks has no part: AUC and log loss where every impression is clicked with its own probability.
+
+A fault may do no harm. A bad candidate that is truly no worse than the champion, by log loss, which sees ranking and
+calibration, may be promoted; the tables tell it. Ends with status 1 if one that is truly worse, by however little, was promoted,
+or a good one rejected. Prints tables, writes JSON. With `--home`, generated data is used again.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from benchmarks.gate.faults import FAULTS, planted
+from benchmarks.gate.outcomes import Kind, Outcome, Plan, Result, counts, expected_auc, expected_log_loss, failed, show
+from benchmarks.machine import machine, result_file
+from benchmarks.quality.homes import Home, Tell, generated
+from include.errors import MissingDataError
+from include.lake.lake import get_lake
+from include.orchestration.decision import apply_decision, next_step, record_refusal, why_kept
+from include.registry import registry
+from include.settings import PROJECT, get_settings
+from training.evaluate import evaluation, oracle, predictions
+from training.gate import gate
+from training.learn import train
+from training.learn.warm_start import days_to_learn
+from training.model_variants import RUNGS, rung_named
+
+HISTORY = 8
+"""Days before the first judged night: the first champion learns seven of them, a whole week, as one of fewer is not continued."""
+DAYS = 20
+PLANTED = {
+    3: Plan("labels_flipped", "night"),
+    6: Plan("ctr_zeroed", "night"),
+    9: Plan("snapshot_stale", "night"),
+    12: Plan("labels_flipped", "retrain"),
+    15: Plan("ctr_zeroed", "retrain"),
+    18: Plan("snapshot_stale", "retrain"),
+}
+"""By number of the night, from 1."""
+
+
+def nights(days: Sequence[date], tell: Tell) -> Iterator[Outcome]:
+    """What becomes of the candidates of these days, one after another, after a first champion of the day before them."""
+    for night, day in enumerate(days, 1):
+        plan = PLANTED.get(night)
+        if plan:
+            tell(f"night {night}, {day}: undamaged")
+            yield judged(night, day, plan, "undamaged")
+        tell(f"night {night}, {day}: {plan.fault + ', ' + plan.extent if plan else 'good'}")
+        outcome = judged(night, day, plan, "bad" if plan else "good")
+        yield replace(outcome, promoted=_follow(day))
+
+
+def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
+    """Trains, evaluates and judges a candidate of the day."""
+    chosen, store = get_settings(), get_lake()
+    damage: AbstractContextManager[None] = nullcontext()
+    if kind == "bad" and plan:
+        known = days_to_learn(store, day, chosen)
+        damage = planted(store, known if plan.extent == "retrain" else known[-1:], FAULTS[plan.fault])
+    with damage:
+        trained = train.run(day, chosen, scratch=plan is not None and plan.extent == "retrain")
+    evaluated = evaluation.run(day, chosen)
+    decision = gate.run(day, kind != "undamaged", chosen)
+    seen = next(one for one in decision["comparisons"] if one["name"] == "auc")
+    candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
+    return Outcome(
+        night=night,
+        day=str(day),
+        kind=kind,
+        plan=plan,
+        version=trained["version"],
+        base=trained["base_version"],
+        champion=decision["champion"],
+        days_learnt=trained["days"],
+        verdict=decision["verdict"],
+        blocking=[rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject")],
+        reasons=decision["reasons"],
+        notes=[rule["sentence"] for rule in decision["rules"] if rule["verdict"] == "note"],
+        promoted=False,
+        auc=(candidate, champion),
+        change=seen["change"],
+        sees=seen["sees"],
+        **_true_figures(day),
+    )
+
+
+def _follow(day: date) -> bool:
+    """Does what the DAG does after the gate, where nobody answers; returns whether the candidate was promoted."""
+    if next_step(day) == "promote":
+        apply_decision(day, by="gate")
+        return True
+    record_refusal(day, by="timeout", reason=why_kept(day))
+    return False
+
+
+def _true_figures(day: date) -> Result:
+    """What the true click probabilities tell of candidate and champion, as fields of `Outcome`."""
+    rows, known = predictions.read(get_lake(), day), oracle.truth(day, get_settings())
+    if known is None or rows.champion is None:
+        raise MissingDataError(f"{day} has no true probabilities or no champion: expected a generated day with both.")
+    truth = known["probability"].take(pc.index_in(rows.event_id, known["event_id"].combine_chunks())).to_numpy()
+    models = (rows.candidate, rows.champion)
+    scenes = {str(scene): rows.scene == scene for scene in np.unique(rows.scene)}
+    return {
+        "true_auc": {
+            scene: tuple(expected_auc(truth[at], each[at]) for each in models) for scene, at in scenes.items()
+        },
+        "true_log_loss": tuple(expected_log_loss(truth, each) for each in models),
+        "true_pcoc": tuple(float(each.sum() / truth.sum()) for each in models),
+    }
+
+
+@contextmanager
+def copy_of(home: Home, seed: int, model: str, policy: Path) -> Iterator[None]:
+    """Inside, the settings are of a copy of the home with an empty registry: the faults are planted there."""
+    with tempfile.TemporaryDirectory(prefix="ctr-gate-") as folder:
+        for name in ("lake", "oracle"):
+            shutil.copytree(home.folder / name, Path(folder) / name)
+        of_run = {"CTR_HOME": folder, "CTR_MODEL": model, "CTR_GATE_POLICY": str(policy.resolve())}
+        before = dict(os.environ)
+        os.environ |= home.environment(seed) | of_run
+        get_settings.cache_clear()
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
+            get_settings.cache_clear()
+
+
+def first_champion(day: date) -> None:
+    """Trains the candidate of the day from nothing and promotes it without a gate: there is nothing to compare it with."""
+    version = train.run(day, get_settings())["version"]
+    registry.promote(version, reason="the first champion", by="benchmark")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the nights, prints tables, writes JSON; exits with status 1 where the gate failed."""
+    given = _arguments(argv)
+    out = result_file("gate-days", given.out)
+    tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
+    llm, outcomes = rung_named(given.model).llm, list[Outcome]()
+    with tempfile.TemporaryDirectory(prefix="ctr-gate-data-") as temporary:
+        root = given.home or Path(temporary)
+        home = generated(root, given.seed, given.rows, HISTORY, given.days, given.llm_texts, llm=llm, tell=tell)
+        with copy_of(home, given.seed, given.model, given.policy):
+            result: Result = {
+                "machine": machine(),
+                "options": {
+                    name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()
+                },
+                "policy": gate.load_policy(get_settings().gate_policy).name,
+            }
+            first_champion(home.days[HISTORY - 1])
+            for outcome in nights(home.evaluated, tell):
+                outcomes.append(outcome)
+                result["candidates"] = [each.record() for each in outcomes]
+                out.write_text(json.dumps(result, indent=1))
+    result["verdicts"] = counts(outcomes)
+    out.write_text(json.dumps(result, indent=1))
+    show(result, outcomes)
+    print(out)
+    if failed(outcomes):
+        sys.exit(1)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="The promotion gate on nights in a row, some with damaged training rows."
+    )
+    parser.add_argument("--seed", type=int, default=18, help="of the world and of its models")
+    parser.add_argument("--rows", type=int, default=5000, help="rows a day")
+    parser.add_argument("--days", type=int, default=DAYS, help="nights that are judged")
+    parser.add_argument("--model", choices=RUNGS, default="ple")
+    parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
+    parser.add_argument("--policy", type=Path, default=PROJECT / "include/policies/gate.yaml")
+    parser.add_argument("--home", type=Path, help="folder for generated data; default a temporary one")
+    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/gate-days-….json")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Quality of the models, beside LightGBM and torch-rechub."""

@@ -1,0 +1,93 @@
+"""The fits of one model in `benchmarks.quality.compare`, in a process of their own, so that time and memory are their own.
+
+    python -m benchmarks.quality.fit --model ple --days 2023-07-10 … --evaluate 2023-07-17 … --out FOLDER
+
+Works in the home of the settings. Predictions of each day go to `{out}/{day}.npz`, the rest to `{out}/{day}.json`.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import Watch
+from benchmarks.quality.homes import Home, run
+from benchmarks.quality.models import NEEDED_FOR, fit_and_predict
+from include.calendar import parse_day
+from include.lake.lake import get_lake
+from include.settings import PROJECT, get_settings
+from include.version import digest_of
+from training.evaluate.metrics import Floats
+from training.text.encoders import encoder_place, llm_place
+
+
+def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, Any]]]:
+    """Of each evaluation day a model's predictions `[rows]`, in the order of the events, and the record of the fit.
+
+    Those of an earlier call are used again where code, settings, vectors and training rows have stayed the same.
+    """
+    folder = home.folder / "predictions" / f"{model}-{seed}-{_key(home, seed)}"
+    done = folder / "cost.json"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        days, evaluated = (list(map(str, each)) for each in (home.days, home.evaluated))
+        arguments = ["--model", model, "--days", *days, "--evaluate", *evaluated, "--out", str(folder)]
+        with Watch() as watch:
+            run(home, seed, "-m", "benchmarks.quality.fit", *arguments)
+        cost = {"peak_mib": watch.taken["python_peak_mib"], "load_before": watch.taken["load"], "code": code_digest()}
+        done.write_text(json.dumps(cost))
+    about = {"home": home.name, "model": model, "seed": seed} | json.loads(done.read_text())
+    return [
+        (np.load(folder / f"{day}.npz")["probability"], about | json.loads((folder / f"{day}.json").read_text()))
+        for day in home.evaluated
+    ]
+
+
+def code_digest() -> str:
+    """Short hash of the code that data and predictions depend on, changes that are not committed included."""
+    files = [
+        path for package in ("training", "include", "benchmarks/quality") for path in PROJECT.glob(f"{package}/**/*.py")
+    ]
+    return digest_of(files)[:12]
+
+
+def _key(home: Home, seed: int) -> str:
+    """Short hash of all that predictions depend on."""
+    settings = home.settings(seed)
+    builds = [home.store.require("training", day, NEEDED_FOR).build for day in home.days]
+    slugs = [place(settings).slug for place in (encoder_place, llm_place)]
+    vectors = [path for slug in slugs for path in home.store.files(f"embeddings/model={slug}", ".orc")]
+    parts = [code_digest(), settings.digest(), *map(str, home.evaluated), *builds, *vectors]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fits and predicts, day by day."""
+    parser = argparse.ArgumentParser(description="The fits of one model in the quality benchmark.")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--days", type=parse_day, nargs="+", required=True)
+    parser.add_argument("--evaluate", type=parse_day, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(argv)
+    for day in given.evaluate:
+        learnt = [each for each in given.days if each < day]
+        found = fit_and_predict(given.model, get_lake(), learnt, day, get_settings())
+        told = {
+            "day": str(day),
+            "days_learnt": len(learnt),
+            "rows_learnt": found.rows,
+            "rows_predicted": len(found.probability),
+            "fit_seconds": round(found.fit_seconds, 2),
+            "predict_seconds": round(found.predict_seconds, 2),
+            "about": found.about,
+        }
+        np.savez(given.out / f"{day}.npz", probability=found.probability)
+        (given.out / f"{day}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

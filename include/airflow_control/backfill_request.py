@@ -1,0 +1,103 @@
+"""A backfill that `ctr backfill` asked for: kept in the home until it has ended, so that it can be left and taken up again."""
+
+from datetime import date, datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ValidationError
+
+from include.airflow_control.nightly_runs import Outcome
+from include.calendar import days_between
+from include.days.day_states import states
+from include.days.runs import Run
+from include.lake.lake import Lake
+from include.lake.model_records import records_of_day
+from include.registry import registry
+from include.settings import get_settings
+from include.stages import STAGES
+
+
+class Request(BaseModel):
+    """The log days `first` to `last` and the parameters of their runs; `begun` is when Airflow took it.
+
+    `builds` (of each `stage/day` that was published) and `champion` are as they were before.
+    """
+
+    first: date
+    last: date
+    conf: dict[str, Any]
+    begun: datetime | None = None
+    builds: dict[str, str]
+    champion: int | None
+
+    @classmethod
+    def of(cls, store: Lake, first: date, last: date, conf: dict[str, Any]) -> Self:
+        """Return the one that was left, if it is for the same days and parameters; else a new one."""
+        left = _left()
+        if left and (left.first, left.last, left.conf) == (first, last, conf):
+            return cls(**left.model_dump())
+        champion = registry.champion()
+        builds = {
+            f"{stage}/{day}": manifest.build
+            for day in days_between(first, last)
+            for stage in STAGES
+            if (manifest := store.manifest(stage, day))
+        }
+        return cls(first=first, last=last, conf=conf, builds=builds, champion=champion.version if champion else None)
+
+    @property
+    def days(self) -> list[date]:
+        """Its log days, ascending."""
+        return list(days_between(self.first, self.last))
+
+    def keep(self, begun: datetime) -> None:
+        """Write down that Airflow has taken it, so that the same command takes it up where this one is stopped."""
+        self.begun = begun
+        _path().write_text(self.model_dump_json())
+
+    def settle(self) -> None:
+        """It has ended, and was told."""
+        _path().unlink(missing_ok=True)
+
+    def changes(
+        self, store: Lake, outcomes: dict[date, Outcome], runs: dict[date, Run], plan: Any
+    ) -> list[dict[str, Any]]:
+        """Return what became of each day: its run, the tables that were published anew, its candidate and state."""
+        found = states(store, self.days, runs, plan)
+        return [
+            {
+                "day": str(day),
+                "run": outcomes[day].state,
+                "seconds": round(outcomes[day].seconds),
+                "published": ", ".join(self._published(store, day)) or None,
+                **_candidate(store, day),
+                "state": found[day].words,
+            }
+            for day in self.days
+        ]
+
+    def _published(self, store: Lake, day: date) -> list[str]:
+        """The stages whose published build is another one now."""
+        manifests = {stage: store.manifest(stage, day) for stage in STAGES}
+        return [stage for stage, now in manifests.items() if now and now.build != self.builds.get(f"{stage}/{day}")]
+
+
+def _candidate(store: Lake, day: date) -> dict[str, Any]:
+    records = records_of_day(store, day)
+    train, decision = records["train"] or {}, records["decision"] or {}
+    return {
+        "candidate": train.get("version"),
+        "from": train.get("base_version"),
+        "verdict": decision.get("verdict"),
+        "promoted": decision.get("promoted"),
+    }
+
+
+def _path() -> Any:
+    return get_settings().home / "backfill.json"
+
+
+def _left() -> Request | None:
+    try:
+        return Request.model_validate_json(_path().read_text())
+    except (FileNotFoundError, ValidationError):
+        return None

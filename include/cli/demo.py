@@ -1,0 +1,210 @@
+"""`ctr demo` and `ctr ui`: the whole pipeline on this machine, and Airflow's pages on what it left."""
+
+import os
+import time
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from include.console import JsonFlag, err, out, show_json, show_rows
+from include.errors import CtrError, InvalidInputError
+from include.plural import counted
+from include.settings import get_settings
+
+
+class Data(StrEnum):
+    """Where the demo's logs come from."""
+
+    sample = "sample"
+    mind = "mind"
+
+
+DataOption = Annotated[Data, typer.Option(help="Generated logs, or a MIND-layout log of your own.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds the commands."""
+    cli.command()(demo)
+    cli.command()(ui)
+
+
+def demo(
+    data: DataOption = Data.sample,
+    behaviors: Annotated[Path | None, typer.Option(help="MIND behaviors.tsv[.gz], with --data mind.")] = None,
+    news: Annotated[Path | None, typer.Option(help="MIND news.tsv[.gz], with --data mind.")] = None,
+    bad_day: Annotated[bool, typer.Option(help="Run one more day whose log is damaged.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Logs, a history load, and the last three days through a real Airflow; a second call goes on where the first stopped."""
+    from include.airflow_control import demo as demo_module
+
+    began = time.monotonic()
+    choose_home(data)
+    if bad_day:
+        run_bad_day(data, as_json)
+        return
+    err.print(
+        "Logs, a history load in Spark, then three nights in Airflow of some minutes each on two cores; every step is shown"
+    )
+    days = generated_days() if data is Data.sample else imported_days(behaviors, news)
+    nightly = days[-demo_module.NIGHTLY_DAYS :]
+    demo_module.load_history(days[: -demo_module.NIGHTLY_DAYS])
+    failed = run_nightly(nightly)
+    show_results(data, nightly, as_json, time.monotonic() - began)
+    if failed:
+        raise CtrError(failed)
+
+
+def ui(
+    data: DataOption = Data.sample,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port of the pages.")] = 8080,
+) -> None:
+    """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C; where it is served already, say where."""
+    from include.airflow_control import airflow_local
+
+    choose_home(data)
+    if found := airflow_local.instance():
+        state = "runs already" if found.ready else "is being started"
+        out.print(Text(f"Airflow {state} at {found.url} ({found.holder}), {airflow_local.login()}"))
+        return
+    with airflow_local.running(port) as airflow:
+        out.print(Text(f"Airflow: {airflow.url}, {airflow_local.login()}. Ctrl-C stops it."))
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            out.print("Stopping.")
+
+
+def choose_home(data: Data) -> None:
+    """Every data source has a home of its own, whose settings every later command finds."""
+    from include.airflow_control import demo as demo_module
+
+    if data is Data.mind:
+        from include.raw.mind import MIND_SCENES
+
+        os.environ["CTR_HOME"] = str(get_settings().home / "mind")
+        get_settings.cache_clear()
+        demo_module.use_small_log_settings({"CTR_SCENES": ",".join(MIND_SCENES)})
+    else:
+        demo_module.use_small_log_settings({})
+
+
+def generated_days() -> list[date]:
+    """The demo's generated days; generates those that are missing."""
+    from include.airflow_control import demo as demo_module
+    from include.raw.deliveries import Raw
+
+    days = [demo_module.FIRST_DAY + timedelta(days=n) for n in range(demo_module.DAYS)]
+    if not all(Raw().day_files(day) for day in days):
+        rows = str(demo_module.ROWS_PER_DAY)
+        demo_module.ctr("sample", "--from", str(days[0]), "--days", str(len(days)), "--rows-per-day", rows)
+    return days
+
+
+def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
+    """The days of a MIND-layout log; imports it unless that is done."""
+    from include.airflow_control import demo as demo_module
+    from include.raw.deliveries import Raw
+
+    if not Raw().days():
+        if behaviors is None or news is None:
+            raise InvalidInputError(
+                "DATA=mind needs the log's two files: make demo DATA=mind BEHAVIORS=path/behaviors.tsv.gz NEWS=path/news.tsv.gz"
+            )
+        demo_module.ctr("import", "mind", "--behaviors", str(behaviors), "--news", str(news))
+    days = Raw().days()
+    if len(days) <= demo_module.NIGHTLY_DAYS:
+        raise InvalidInputError(
+            f"The log has {counted(len(days), 'day')}: the demo needs some history before "
+            f"its {demo_module.NIGHTLY_DAYS} nightly runs."
+        )
+    return days
+
+
+def run_nightly(days: list[date]) -> str:
+    """Runs the days that are not finished; returns what failed, or nothing."""
+    from include.airflow_control import demo as demo_module
+    from include.airflow_control.nightly_runs import failure_text
+    from include.lake.lake import get_lake
+
+    open_days = [day for day in days if not demo_module.finished(get_lake(), day)]
+    if not open_days:
+        out.print("Every nightly run is finished already.")
+        return ""
+    outcomes = demo_module.nightly(open_days)
+    for day, outcome in outcomes.items():
+        get_lake().write_record("run", day, {"state": outcome.state, "seconds": round(outcome.seconds)})
+    return failure_text(outcomes)
+
+
+def show_results(data: Data, days: list[date], as_json: bool, seconds: float) -> None:
+    """The table at the end, and where everything lies."""
+    from include.airflow_control import airflow_local
+    from include.airflow_control.demo import result
+    from include.lake.lake import get_lake, report_path
+
+    show_rows([result(get_lake(), day) for day in days], title="Nightly runs", as_json=as_json, empty="No day was run.")
+    if as_json:
+        return
+    home = "" if "CTR_HOME" not in os.environ else f"CTR_HOME={os.environ['CTR_HOME']} "
+    out.print(Text(f"Report      {get_lake().uri(report_path(days[-1]))}"))
+    out.print(Text(f"Model       {home}ctr models   (registry {get_settings().registry_uri})"))
+    out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
+    if not get_settings().airflow_url:
+        option = "" if data is Data.sample else f" DATA={data}"
+        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_local.login()})"))
+    out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
+
+
+def run_bad_day(data: Data, as_json: bool) -> None:
+    """One more day, damaged as a real upstream fault would: a red check, nothing published, the champion unchanged."""
+    from include.airflow_control import demo as demo_module
+    from include.lake.lake import get_lake
+    from include.registry import registry
+
+    if data is not Data.sample:
+        raise InvalidInputError("--bad-day damages generated logs: run it without DATA=mind.")
+    days = generated_days()
+    if not demo_module.finished(get_lake(), days[-1]):
+        raise InvalidInputError("Run `make demo` first: the bad day comes after its last day.")
+    day = demo_module.next_raw_day(days)
+    before = registry.champion()
+    rows = str(demo_module.ROWS_PER_DAY)
+    demo_module.ctr("sample", "--from", str(day), "--days", "1", "--rows-per-day", rows, "--bad-day")
+    outcome = demo_module.nightly([day])[day]
+    after = registry.champion()
+    published = get_lake().manifest("logs", day) is not None
+    unchanged = (before.version if before else None) == (after.version if after else None)
+    failed = sorted(outcome.failures)
+    if as_json:
+        show_json({"day": str(day), "failed_tasks": failed, "published": published, "champion_unchanged": unchanged})
+    else:
+        _tell_bad_day(day, outcome.failures, published, after.version if after else None, unchanged)
+    if failed != ["check_logs"] or published or not unchanged:
+        raise CtrError(f"Expected check_logs alone to fail, nothing published and the same champion; failed: {failed}.")
+
+
+def _tell_bad_day(day: date, failures: dict[str, str], published: bool, champion: int | None, unchanged: bool) -> None:
+    from include.lake.lake import get_lake
+
+    record: dict[str, Any] = get_lake().record("quality/logs", day) or {"checks": []}
+    rows = [
+        {
+            "check": check["name"],
+            "column": check["column"],
+            "expected": check["expected"],
+            "observed": check["observed"],
+        }
+        for check in record["checks"]
+        if check["status"] == "fail"
+    ]
+    show_rows(rows, title=f"Critical checks that failed on {day}", as_json=False, empty="No critical check failed.")
+    out.print(Text(f"Red in Airflow    {', '.join(sorted(failures)) or 'nothing'}"))
+    out.print(Text(f"Published         {'yes' if published else 'nothing of the day'}"))
+    out.print(Text(f"Champion          version {champion}, {'unchanged' if unchanged else 'CHANGED'}"))
+    err.print(Text(f"Rows and reasons  ctr quality --day {day} --failed;  ctr quarantine --day {day}", style="dim"))

@@ -1,0 +1,177 @@
+"""`ctr models`, `promote`, `rollback`, `score`, `serve` and `reproduce`: which model serves, which did, and what it says."""
+
+import getpass
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from include.calendar import parse_day
+from include.console import JsonFlag, err, out, show_json, show_rows
+from include.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from include.registry.outdated import ReplacedDays
+    from include.registry.registry import ModelVersion
+
+Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
+ServedVersion = Annotated[
+    int | None, typer.Option("--version", help="Serve this version, whichever is champion; default the champion.")
+]
+Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds the commands of the registry."""
+    cli.command("models")(models)
+    cli.command("promote")(promote)
+    cli.command("rollback")(rollback)
+    cli.command("score")(score)
+    cli.command("reproduce")(reproduce)
+    cli.command("serve")(serve)
+
+
+def models(
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest versions.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """Lists the model versions: what each was trained on, how it did, which one serves, which are outdated."""
+    from include.lake.lake import get_lake
+    from include.registry import registry
+    from include.registry.outdated import outdated_versions
+
+    known = registry.versions()
+    outdated = outdated_versions(get_lake(), known)
+    rows = [
+        _row(version, registry.metrics(version.version), outdated.get(version.version, {})) for version in known[:last]
+    ]
+    if not as_json:
+        rows = [_short(row) for row in rows]
+    show_rows(rows, title="Models", as_json=as_json, empty="No model yet: run `make demo`, or the DAG ctr_daily.")
+
+
+def promote(
+    version: Version,
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
+) -> None:
+    """Makes a version the champion, whatever the gate said of it."""
+    from include.lake.lake import get_lake
+    from include.lake.model_records import records_of_version
+    from include.orchestration.training_process import verify, write_report
+    from include.registry import registry
+
+    chosen, current = registry.get(version), registry.champion()
+    if current is not None and chosen.log_day < current.log_day:
+        raise InvalidInputError(
+            f"Version {version} is of {chosen.log_day}, older than champion {current.version} of {current.log_day}. "
+            f"To return to it, so that later runs start from it too: `ctr rollback --to {version}`."
+        )
+    verify(version)
+    decision = records_of_version(get_lake(), chosen.log_day, version)["decision"]
+    if decision and decision["verdict"] != "promote":
+        said = f"The gate's verdict on version {version} is {decision['verdict']}, which this overrules:"
+        err.print("\n- ".join([said, *decision["reasons"]]), markup=False, highlight=False)
+    champion = registry.promote(version, reason=reason, by=getpass.getuser())
+    if decision:
+        write_report(chosen.log_day)
+    _say(champion, as_json)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="A version that was champion; default the one before.")] = None,
+    reason: Reason = "by hand",
+    as_json: JsonFlag = False,
+) -> None:
+    """Returns to the champion before this one; the next run starts from it."""
+    from include.registry import registry
+
+    _say(registry.rollback(to, reason=reason, by=getpass.getuser()), as_json)
+
+
+def score(
+    day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")],
+    path: Annotated[
+        Path | None,
+        typer.Option("--list", help="CSV or Parquet of user_id, item_id, scene, … to score instead of the day's log."),
+    ] = None,
+) -> None:
+    """Writes the champion's click probabilities to the lake, and prints where: of a published day's impressions, or of a list.
+
+    A list is scored as if its impressions happened on the day, by what was known when the day began.
+    """
+    from include.orchestration.training_process import training
+
+    listed = _with_features(path, parse_day(day)) if path else None
+    raise typer.Exit(training("score", "--day", day, *(["--list", listed] if listed else [])))
+
+
+def _with_features(path: Path, day: date) -> str:
+    """Stores a list and gives its rows the features of the day; returns its folder in the lake."""
+    from include.lake.lake import get_lake
+    from include.orchestration.spark_submit import submit
+    from include.raw.score_list import put_list, read_list
+
+    folder = put_list(get_lake(), read_list(path, day))
+    with err.status("Features of the list (Spark)"):
+        list(submit("score_list", day, day, options=["--list", folder]))
+    return folder
+
+
+def reproduce(version: Version) -> None:
+    """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
+    from include.orchestration.training_process import training
+
+    raise typer.Exit(training("reproduce", "--version", str(version)))
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
+    """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
+    from include.orchestration.training_process import become_training
+
+    chosen = [] if version is None else ["--version", str(version)]
+    become_training("serve", "--host", host, "--port", str(port), *chosen)
+
+
+def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "log_day": str(version.log_day),
+        "base_version": version.base_version,
+        "trained_through": str(version.trained_through),
+        "rows": int(metrics["rows"]) if "rows" in metrics else None,
+        "auc": metrics.get("auc"),
+        "scene_mean_auc": metrics.get("scene_mean_auc"),
+        "verdict": version.verdict,
+        "alias": ", ".join(version.aliases) or None,
+        "promoted_at": version.promoted_at,
+        "promoted_by": version.promoted_by,
+        "rolled_back_at": version.rolled_back_at,
+        "pruned_at": version.pruned_at,
+        "outdated": {str(day): round(share, 4) for day, share in sorted(replaced.items())},
+    }
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its history in one column, for a terminal."""
+    history = f"{row['promoted_at'][:16]} by {row['promoted_by']}" if row["promoted_at"] else None
+    if row["rolled_back_at"]:
+        history = f"rolled back {row['rolled_back_at'][:16]}"
+    if row["pruned_at"]:
+        history = f"{history or 'never'}, pruned"
+    narrow = {"base_version": "from", "trained_through": "through", "scene_mean_auc": "scene_auc"}
+    kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
+    days = ", ".join(row["outdated"])
+    return kept | {"promoted": history and history.replace("T", " "), "outdated": days or None}
+
+
+def _say(champion: "ModelVersion", as_json: bool) -> None:
+    if as_json:
+        show_json(asdict(champion))
+        return
+    trained = f"trained through {champion.trained_through}"
+    out.print(f"Champion is version {champion.version} of {champion.log_day}, {trained}.", highlight=False)

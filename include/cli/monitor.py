@@ -1,0 +1,70 @@
+"""`ctr monitor`: how the champion did day after day, what drifted most, and how far behind the tables were."""
+
+from typing import Annotated, Any
+
+import typer
+
+from include.console import JsonFlag, out, show_rows
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds `ctr monitor`."""
+    cli.command("monitor")(monitor)
+
+
+def monitor(
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest monitored days.")] = 14,
+    as_json: JsonFlag = False,
+) -> None:
+    """One row for each monitored day: champion, its metrics on rows that it had not seen, largest drift, freshness, alerts."""
+    from include.lake.lake import get_lake
+
+    store = get_lake()
+    records = [record for day in store.record_days("monitor")[-last:] if (record := store.record("monitor", day))]
+    rows = [_row(record) for record in records]
+    if not as_json:
+        rows = [_short(row) for row in rows]
+    show_rows(
+        rows,
+        title=f"Monitored days in {store.url}",
+        as_json=as_json,
+        empty="No monitored day yet: ctr_daily makes them.",
+    )
+    if records and not as_json:
+        _say(records[-1])
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    champion, fresh = record["champion"] or {}, record["freshness"]
+    of_all = (record["metrics"] or {}).get("all", {})
+    value = {name: (of_all.get(name) or {}).get("value") for name in ("auc", "scene_mean_auc", "gauc", "pcoc")}
+    largest: dict[str, Any] = next((entry for entry in record["drift"]["features"] if entry["psi"] is not None), {})
+    return {
+        "day": record["day"],
+        "champion": champion.get("version"),
+        **value,
+        "most_drifted": largest.get("name"),
+        "psi": largest.get("psi"),
+        "predictions_psi": record["drift"]["predictions"]["psi"],
+        "training_until": fresh["published"]["training"]["last"],
+        "model_age_days": fresh["model_age_days"],
+        "seconds_since_raw": fresh["seconds_since_raw"],
+        "metrics_note": record["metrics_note"],
+        "alerts": record["alerts"],
+    }
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without what is too long for a terminal; alerts are counted."""
+    narrow = {"scene_mean_auc": "scene_auc", "predictions_psi": "score_psi", "model_age_days": "model_age"}
+    left_out = ("seconds_since_raw", "metrics_note")
+    kept = {narrow.get(name, name): value for name, value in row.items() if name not in left_out}
+    return kept | {"alerts": len(row["alerts"])}
+
+
+def _say(record: dict[str, Any]) -> None:
+    """What the table has no room for, of the newest day."""
+    if record["metrics_note"]:
+        out.print(f"{record['day']} has no metrics: {record['metrics_note']}.", highlight=False, markup=False)
+    for alert in record["alerts"]:
+        out.print(f"{record['day']}: {alert}", highlight=False, markup=False)

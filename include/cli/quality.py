@@ -1,0 +1,229 @@
+"""`ctr quality` and `ctr quarantine`: which checks a day passed, and which raw rows were rejected."""
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from include.calendar import parse_day
+from include.console import JsonFlag, err, out, show_json, show_rows
+from include.plural import counted
+
+if TYPE_CHECKING:
+    from include.lake.lake import Lake, Manifest
+    from include.quality.rejected_values import Values
+
+
+def register(cli: typer.Typer) -> None:
+    """Adds the commands."""
+    cli.command("quality")(quality)
+    cli.command("quarantine")(quarantine)
+
+
+def quality(
+    day: Annotated[str, typer.Option(help="Log day, YYYY-MM-DD.")],
+    failed: Annotated[bool, typer.Option("--failed", help="Only checks that did not pass.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """The data-quality checks of a day, of the latest attempt of each stage, with samples of failing rows."""
+    from include.errors import MissingDataError
+    from include.lake.lake import get_lake
+    from include.stages import CHECKED
+
+    log_day = parse_day(day)
+    records = [record for stage in CHECKED if (record := get_lake().record(f"quality/{stage}", log_day))]
+    if not records:
+        raise MissingDataError(
+            f"No quality record of {day} in {get_lake().url}: its Spark jobs have not run (`ctr status`)."
+        )
+    checks = [
+        {"stage": record["stage"], **check}
+        for record in records
+        for check in record["checks"]
+        if check["status"] != "pass" or not failed
+    ]
+    if as_json:
+        show_json(checks)
+        return
+    shown = ("stage", "table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
+    rows = [{name: check[name] for name in shown} for check in checks]
+    show_rows(rows, title=f"Checks of {day}", as_json=False, empty=f"Every check of {day} passed.")
+    for check in checks:
+        if check.get("sample"):
+            out.print(Text(f"Failing rows: {check['table']} {check['name']} {check['column'] or ''}", style="bold"))
+            show_rows(check["sample"], title="", as_json=False, empty="")
+
+
+def quarantine(
+    day: Annotated[str, typer.Option(help="Log day, YYYY-MM-DD.")],
+    reason: Annotated[str | None, typer.Option(help="Only rows rejected for this reason.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show of each reason.")] = 3,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Ingest the day again after a fix: a repair, or changed settings.")
+    ] = False,
+    mapping: Annotated[
+        str | None, typer.Option(help="With --replay: a YAML repair of the rejected rows' values; kept for later runs.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rejected raw rows of a day: how many by reason and file, and some of them; of staged data first, where a day waits for
+    its check. With --replay they are put through again after a fix, each exactly once.
+    """
+    from include.errors import InvalidInputError
+    from include.lake.lake import get_lake
+    from include.quality.quarantine import rejected
+    from include.quality.rejected_values import REPAIR_DOCS, repair_entries, values_at_fault
+    from include.quality.repairs import shown_rejected
+    from include.raw.row_rules import refuse_unknown_reason
+
+    refuse_unknown_reason(reason)
+    if mapping and not replay:
+        raise InvalidInputError("--mapping repairs rows that are put through again: add --replay.")
+    log_day = parse_day(day)
+    if replay:
+        _replay(log_day, reason, mapping, as_json)
+        return
+    store = get_lake()
+    found = rejected(store, log_day, reason, samples=rows)
+    values = values_at_fault(store, log_day, reason) if found.rows else {}
+    late = _late(store, log_day)
+    samples = shown_rejected(found.samples, log_day)
+    if as_json:
+        told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
+        told |= {"values": {name: asdict(each) for name, each in values.items()}, "repair": repair_entries(values)}
+        show_json({"day": day, "rows": found.rows, **told, "late": late, "samples": samples})
+        return
+    empty = f"No row of {day} was rejected" + (f" for {reason}." if reason else ".")
+    reasons = [{"reason": name, "meaning": _meaning(name), "rows": n} for name, n in found.reasons.most_common()]
+    show_rows(reasons, title=f"Rejected rows of {day}", as_json=False, empty=empty)
+    _show_values(values)
+    _show_files(found.reasons_of_files)
+    if samples:
+        told_rows = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
+        show_rows(told_rows, title="Samples", as_json=False, empty="")
+    if entries := repair_entries(values):
+        out.print(
+            Text(f"To repair them, write what they mean ({REPAIR_DOCS}) and replay the day with it:", style="bold")
+        )
+        out.print(Text(entries), soft_wrap=True)
+        out.print(Text(f"ctr quarantine --day {day} --replay --mapping FIX.yaml"))
+    if late:
+        told_late = ", ".join(f"{count:,} of {event_day}" for event_day, count in late.items())
+        out.print(Text(f"Routed to their own day as late events: {told_late}. Rerun those days to take them in."))
+
+
+_MOST_FILES = 40
+
+
+def _show_values(values: "dict[str, Values]") -> None:
+    """A line for each value at fault, and one for those that are not listed."""
+    lines: list[dict[str, Any]] = []
+    for reason, found in values.items():
+        lines += [
+            {"reason": reason, "column": each.column, "value": each.value or "(blank)", "rows": each.rows}
+            for each in found.most
+        ]
+        if found.others:
+            others = f"and {counted(found.others, 'other value')}"
+            lines.append({"reason": reason, "column": None, "value": others, "rows": found.other_rows})
+    if lines:
+        show_rows(lines, title="Values at fault", as_json=False, empty="")
+
+
+def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
+    """A line for each file and reason, most rows first."""
+    counts = [(file, name, number) for file, found in reasons_of_files.items() for name, number in found.items()]
+    counts.sort(key=lambda each: (-each[2], *each[:2]))
+    lines = [{"source file": file, "reason": name, "rows": number} for file, name, number in counts]
+    if lines:
+        more = f" ({len(lines) - _MOST_FILES:,} more: --json)" if len(lines) > _MOST_FILES else ""
+        show_rows(lines[:_MOST_FILES], title=f"By file{more}", as_json=False, empty="")
+
+
+def _late(store: "Lake", day: date) -> dict[str, int]:
+    """Rows of the day's files that were routed to an earlier day, by that day."""
+    manifest = _manifest(store, day)
+    return {event_day: part["rows"] for event_day, part in manifest.profile.get("late", {}).items()} if manifest else {}
+
+
+def _manifest(store: "Lake", day: date) -> "Manifest | None":
+    """Of what is staged if something is, else of what is published: the one whose rejected rows are shown."""
+    staged = store.staged("logs", day)
+    return staged[0] if staged else store.manifest("logs", day)
+
+
+def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -> None:
+    """Adds the repairs, ingests and publishes the day again, and tells what became of its rejected rows."""
+    from include.lake.lake import get_lake
+    from include.orchestration.spark_submit import PUBLISH, submit
+    from include.quality.quarantine import rejected
+    from include.quality.repairs import read_repair, repair_day
+
+    store = get_lake()
+    repair = read_repair(mapping) if mapping else None
+    before, waits = rejected(store, day, reason), _waits(store, day)
+    if not before.rows and not waits:
+        _say(f"No row of {day} was rejected{f' for {reason}' if reason else ''}: nothing to replay.", as_json, day)
+        return
+    told: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
+    if repair:
+        outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
+        if not outcome.repaired and not waits:
+            beyond = f"; {outcome.malformed:,} are malformed records, which no repair reaches" * bool(outcome.malformed)
+            _say(f"{mapping} changes none of the {outcome.rejected:,} rejected rows of {day}{beyond}.", as_json, day)
+            return
+        told |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
+        changed = ", ".join(f"{name} of {count:,}" for name, count in outcome.columns.most_common())
+        told_changed = f": {changed}" * bool(changed)
+        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}."))
+    if waits:
+        err.print(Text(f"An earlier replay of {day} did not end, or new raw files wait: ingesting all of it."))
+    for event in submit("ingest", day, day, options=PUBLISH):
+        err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
+    after = rejected(store, day, reason)
+    told |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}
+    if as_json:
+        show_json({"day": str(day), **told, "next": _NEXT})
+        return
+    names = sorted({**before.reasons, **after.reasons}, key=lambda name: -before.reasons[name])
+    counts = [{"reason": name, "before": before.reasons[name], "after": after.reasons[name]} for name in names]
+    show_rows(counts, title=f"Rejected rows of {day}", as_json=False, empty="")
+    logs = (
+        f"{told['logs_before']:,} → {told['logs_after']:,}"
+        if told["logs_before"] is not None
+        else f"{told['logs_after']:,}"
+    )
+    out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
+
+
+def _waits(store: "Lake", day: date) -> bool:
+    """Whether more is known of a day than is published: a replay was stopped, or its publication refused; or files came."""
+    from include.days.backfill_plan import stale_inputs
+
+    published = store.manifest("logs", day)
+    return published is None or store.staged("logs", day) is not None or f"raw/{day}" in stale_inputs(store, published)
+
+
+_NEXT = "`ctr backfill-plan` names what was made from this day and has to be made again."
+
+
+def _logs(store: "Lake", day: date) -> int | None:
+    manifest = store.manifest("logs", day)
+    return manifest.tables["logs"].rows if manifest else None
+
+
+def _say(text: str, as_json: bool, day: date) -> None:
+    if as_json:
+        show_json({"day": str(day), "replayed": False, "why": text})
+    else:
+        out.print(Text(text))
+
+
+def _meaning(reason: str) -> str:
+    from include.raw.row_rules import MEANINGS
+
+    return MEANINGS.get(reason, "")

@@ -1,0 +1,319 @@
+"""The state of a log day: one word for it everywhere, since when, until when, and what a person can do about it.
+
+Derived anew from the lake's records, the plan of what to redo, and Airflow's run of the day where Airflow can be asked.
+The pages, `ctr status`, notices and reports all say it in these words.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, computed_field
+
+from include.days.backfill_plan import Redo
+from include.days.runs import Hindrance, Run
+from include.days.task_advice import advice
+from include.days.waits import Wait, wait_of
+from include.lake.lake import Lake
+from include.lake.model_records import records_of_day
+from include.raw.deliveries import Raw, day_folder
+from include.settings import get_settings
+from include.stages import CHECKED, Checked
+
+
+class State(StrEnum):
+    """What a log day is in, in the words that people read."""
+
+    WAITING = "waiting for its log"
+    NO_LOG = "no log came"
+    NOT_RUN = "not run"
+    QUEUED = "queued"
+    STUCK = "queued behind a cancelled backfill"
+    RUNNING = "running"
+    HELD = "held"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    OUTDATED = "outdated"
+    CURRENT = "current"
+
+
+UNDER_WAY = (State.WAITING, State.QUEUED, State.RUNNING)
+"""A day in one of these is being made: what is missing of it need not be redone."""
+
+
+class DayState(BaseModel, frozen=True):
+    """The state of a day; `detail` says more, `next_step` what a person can do, empty where there is nothing to do.
+
+    `needs_person` says whether the day stays as it is until a person acts.
+    """
+
+    day: date
+    state: State
+    detail: str
+    since: datetime | None = None
+    until: datetime | None = None
+    next_step: str = ""
+    needs_person: bool = False
+
+    @property
+    def words(self) -> str:
+        """The state in a few words: with the task, where it is about one."""
+        return f"{self.state}: {self.detail}" if self.state in (State.RUNNING, State.FAILED) else str(self.state)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def under_way(self) -> bool:
+        """Whether its run is queued or running, so that what is missing is about to be made."""
+        return self.state in UNDER_WAY
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a day: its run (None where Airflow has none or was not asked), and what the lake holds.
+
+    `failed_stage` is the first whose checks failed on what was staged last; `decision` is the one on `version`, the candidate
+    that the day has trained last.
+    """
+
+    day: date
+    run: Run | None = None
+    wait: Wait | None = None
+    has_log: bool = False
+    published: bool = False
+    redo: tuple[Redo, ...] = ()
+    failed_stage: Checked | None = None
+    version: int | None = None
+    decision: Mapping[str, Any] | None = None
+
+
+def states(
+    store: Lake, days: Iterable[date], runs: Mapping[date, Run], plan: Iterable[Redo], now: datetime | None = None
+) -> dict[date, DayState]:
+    """The states of these days; `runs` are those that Airflow has, `plan` is that of the whole lake (`backfill_plan`)."""
+    steps: dict[date, list[Redo]] = {}
+    for step in plan:
+        steps.setdefault(step.day, []).append(step)
+    now = now or datetime.now(UTC)
+    return {day: state_of(_known(store, day, runs.get(day), steps.get(day, [])), now) for day in days}
+
+
+def _known(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> Known:
+    records = records_of_day(store, day)
+    train, decision = records["train"] or {}, records["decision"]
+    return Known(
+        day=day,
+        run=run,
+        wait=wait_of(store, day),
+        has_log=Raw().has_log(day),
+        published=store.manifest("logs", day) is not None,
+        redo=tuple(redo),
+        failed_stage=_failed_stage(store, day),
+        version=train.get("version", (decision or {}).get("candidate")),
+        decision=decision,
+    )
+
+
+def _failed_stage(store: Lake, day: date) -> Checked | None:
+    """The first stage whose last audit failed."""
+    records = ((stage, store.record(f"quality/{stage}", day)) for stage in CHECKED)
+    return next((stage for stage, record in records if record and record["status"] == "fail"), None)
+
+
+def state_of(known: Known, now: datetime) -> DayState:
+    """The state of a day from what is known of it."""
+    run = known.run
+    if run and run.state == "queued":
+        return _queued(known, run)
+    if run and run.state == "running":
+        return _running(known, run)
+    if run and run.state == "failed":
+        return _failed(known, [task.task_id for task in run.failed], run.end) if run.failed else _cancelled(known, run)
+    return _at_rest(known, now)
+
+
+def rerun(day: date) -> str:
+    """How a person runs a day again: by command, or in Airflow."""
+    return f"`ctr backfill --from {day} --to {day}`, or in Airflow Trigger, Single Run, with day = {day}"
+
+
+def without_log(day: date, *, waiting: bool) -> str:
+    """What a person does about a log that is not there, while its run waits for it or after."""
+    here, empty = f"`{Raw().url}/{day_folder(day)}`", f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
+    if waiting:
+        return f"Deliver its files to {here}; its run goes on within a minute. {empty}."
+    return f"Deliver its files to {here}, then run it: {rerun(day)}. {empty} first."
+
+
+def describe_wait(wait: Wait) -> str:
+    """Since when, until when."""
+    if wait.gave_up_at:
+        return f"Its run waited from {_moment(wait.since)} until {_moment(wait.gave_up_at)} and was skipped."
+    return f"{_expected(wait)} Its run waits until {_moment(wait.until)} and is skipped then."
+
+
+def _expected(wait: Wait) -> str:
+    return f"Expected by {_moment(wait.due)}."
+
+
+def _queued(known: Known, run: Run) -> DayState:
+    blocked: dict[Hindrance | None, tuple[str, str]] = {
+        "cancelled backfill": (
+            "Airflow never starts a run of a backfill that was cancelled, and a new backfill leaves out a day that is queued.",
+            f"Free it and run it: {rerun(known.day)}.",
+        ),
+        "paused backfill": ("Its backfill is paused.", "Unpause the backfill in Airflow."),
+        "paused DAG": ("The DAG is paused.", "Unpause ctr_daily in Airflow."),
+        None: ("Waits for its turn: one run at a time.", ""),
+    }
+    detail, next_step = blocked[run.hindrance]
+    return DayState(
+        day=known.day,
+        state=State.STUCK if run.hindrance == "cancelled backfill" else State.QUEUED,
+        detail=detail,
+        since=run.queued,
+        next_step=next_step,
+        needs_person=run.hindrance is not None,
+    )
+
+
+def _running(known: Known, run: Run) -> DayState:
+    busy = {task.task_id: task for task in run.busy}
+    wait = known.wait
+    if "wait_for_raw" in busy and wait and not wait.gave_up_at and not known.has_log:
+        return DayState(
+            day=known.day,
+            state=State.WAITING,
+            detail=_expected(wait),
+            since=wait.since,
+            until=wait.until,
+            next_step=without_log(known.day, waiting=True) if wait.notified_at else "",
+        )
+    if "ask_a_person" in busy and busy["ask_a_person"].state == "awaiting_input":
+        asked = busy["ask_a_person"].start
+        return DayState(
+            day=known.day,
+            state=State.HELD,
+            detail=_reasons(known),
+            since=asked,
+            until=asked + timedelta(seconds=get_settings().approval_seconds) if asked else None,
+            next_step="Decide in Airflow under Required Actions; without an answer the champion stays.",
+            needs_person=True,
+        )
+    retried = [name for name, task in busy.items() if task.state == "up_for_retry"]
+    detail = ", ".join(busy) or "between two tasks"
+    return DayState(
+        day=known.day,
+        state=State.RUNNING,
+        detail=f"{detail}; {', '.join(retried)} failed and is tried again" if retried else detail,
+        since=run.start,
+    )
+
+
+def _failed(known: Known, tasks: list[str], since: datetime | None) -> DayState:
+    return DayState(
+        day=known.day,
+        state=State.FAILED,
+        detail=", ".join(tasks),
+        since=since,
+        next_step=advice(tasks[0], known.day),
+        needs_person=True,
+    )
+
+
+def _cancelled(known: Known, run: Run) -> DayState:
+    """A failed run without a task that failed: its backfill was cancelled, or a person has marked it."""
+    current = known.published and not known.redo
+    began = (
+        f"after {', '.join(done)}"
+        if (done := [t.task_id for t in run.tasks if t.state == "success"])
+        else "before it began"
+    )
+    left = "what an earlier run made is current" if current else _redo(known.redo) or "nothing of the day is published"
+    return DayState(
+        day=known.day,
+        state=State.CANCELLED,
+        detail=f"Its run was ended by hand, or with its backfill, {began}; {left}.",
+        since=run.end,
+        next_step=f"{'To run it all the same' if current else 'Run it again'}: {rerun(known.day)}.",
+        needs_person=not current,
+    )
+
+
+def _at_rest(known: Known, now: datetime) -> DayState:
+    """Of a day whose run has ended well, or that Airflow knows no run of."""
+    day, wait = known.day, known.wait
+    if not known.published and not known.has_log:
+        if wait and not wait.gave_up_at and known.run is None and now < wait.until:
+            return DayState(day=day, state=State.WAITING, detail=_expected(wait), since=wait.since, until=wait.until)
+        detail = describe_wait(wait) if wait and wait.gave_up_at else "No run has waited for it until its end."
+        return DayState(
+            day=day,
+            state=State.NO_LOG,
+            detail=detail,
+            since=wait.gave_up_at if wait else None,
+            next_step=without_log(day, waiting=False),
+            needs_person=True,
+        )
+    if known.run is None and known.failed_stage:
+        task = "evaluate" if known.failed_stage == "model" else f"check_{known.failed_stage}"
+        return _failed(known, [task], None)
+    if not known.published:
+        came = "Its log has come after its run was skipped." if wait and wait.gave_up_at else "Its log is there."
+        return DayState(
+            day=day, state=State.NOT_RUN, detail=came, next_step=f"Run it: {rerun(day)}.", needs_person=True
+        )
+    if known.redo:
+        possible = all(step.possible for step in known.redo)
+        way = "`ctr backfill-plan` names the days to redo with it, and the command."
+        return DayState(
+            day=day,
+            state=State.OUTDATED,
+            detail=f"{_redo(known.redo)}.",
+            next_step=way if possible else f"Its raw log is gone: deliver it again. {way}",
+            needs_person=True,
+        )
+    return _judged(known)
+
+
+def _judged(known: Known) -> DayState:
+    """Of a day whose tables are current: what became of its candidate."""
+    decision, candidate = known.decision, f"version {known.version}"
+    if decision is None:
+        return DayState(day=known.day, state=State.CURRENT, detail="No model was judged on it.")
+    verdict, promoted = decision["verdict"], decision.get("promoted")
+    overrule = f"To put {candidate} in use all the same: `ctr promote {known.version}`."
+    if promoted:
+        return DayState(day=known.day, state=State.CURRENT, detail=f"Its {candidate} was promoted.")
+    if verdict == "promote":
+        why = "its run may not promote" if not decision.get("may_promote") else "nothing was decided on it"
+        detail = f"Its {candidate} passed the gate and was not promoted: {why}."
+        return DayState(day=known.day, state=State.CURRENT, detail=detail, next_step=overrule)
+    if verdict == "hold":
+        by = decision.get("decided_by")
+        unasked = "its run may not promote" if not decision.get("may_promote") else "nobody was asked"
+        why = {None: "not decided yet", "timeout": "nobody decided in time", "gate": unasked}.get(
+            by, f"{by} kept the champion"
+        )
+        detail = f"{_reasons(known)} Not promoted: {why}."
+        return DayState(day=known.day, state=State.HELD, detail=detail, next_step=overrule)
+    return DayState(day=known.day, state=State.REJECTED, detail=_reasons(known), next_step=overrule)
+
+
+def _reasons(known: Known) -> str:
+    first, *more = (known.decision or {}).get("reasons") or ["no reason is recorded"]
+    return f"Version {known.version}: {first}" + (f" (and {len(more)} more)" if more else "")
+
+
+def _redo(steps: tuple[Redo, ...]) -> str:
+    """Why the first of these stages has to be made, and which follow."""
+    if not steps:
+        return ""
+    first, *more = steps
+    return f"{first.stage}: {first.reasons[0]}" + (f"; then {', '.join(step.stage for step in more)}" if more else "")
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

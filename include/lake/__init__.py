@@ -1,0 +1,1 @@
+"""Tables and records, on local files or HDFS, and how they are published. May import the ground only."""

@@ -1,0 +1,189 @@
+"""HDFS as fsspec file systems whose errors say what to do: hdfs-native's, with its exceptions translated here and nowhere else.
+
+A permission or a quota needs a person and is a `StorageError`, which nothing retries. Safe mode, a node that does not answer
+and blocks without a living replica may pass by themselves, and are an `UnavailableError`, which is retried.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from socket import gaierror, getaddrinfo
+from textwrap import shorten
+from threading import Thread
+from typing import Any, cast
+
+from hdfs_native import fsspec as native
+
+from include.errors import StorageError, UnavailableError
+from include.lake.fail_fast import is_fail_fast
+
+SAFE_MODE_SECONDS = 60
+"""How long a change waits for the NameNode to leave safe mode, which it enters whenever it starts."""
+ANSWER_SECONDS = 15
+"""How long a process that fails fast (include.lake.fail_fast) waits for the first answer of an HDFS."""
+_FEW_ATTEMPTS = {"dfs.client.failover.max.attempts": "3"}  # seven seconds in place of three minutes
+_POLL_SECONDS = 0.5
+_CLIENTS: list[Any] = []
+"""
+Every client of hdfs-native that this process has made, kept until it ends. A forked process drops fsspec's cache of file
+systems, and to end a client waits for its threads, which only the parent has: it would never go on.
+"""
+_OPENING = ("read", "create", "append")
+_ITERATORS = ("list_status", "read_range_stream")
+_SAFE_MODE = "SafeModeException"
+_SEE_NODES = "see that the NameNode and the DataNodes run, and that the address is right."
+_LOST = (
+    UnavailableError,
+    "a DataNode that serves the block",
+    "see which nodes are down (`hdfs dfsadmin -report`) and which files have lost every replica (`hdfs fsck PATH "
+    "-list-corruptfileblocks`). Nodes that come back bring their blocks; a day whose blocks are gone is made again by "
+    "deleting its manifest and running it.",
+)
+_CAUSES: dict[str, tuple[type[Exception], str, str]] = {
+    "hadoop.security.AccessControlException|Permission denied: user=": (
+        StorageError,
+        "a user who may do this",
+        "give the user access to what is named here (`hdfs dfs -chown`, `-chmod`, `-setfacl`), or run as the user who has it.",
+    ),
+    "NSQuotaExceededException": (
+        StorageError,
+        "room in the quota of names",
+        "remove days that nobody needs from that folder, or raise its quota (`hdfs dfsadmin -setQuota N FOLDER`).",
+    ),
+    "DSQuotaExceededException|QuotaByStorageTypeExceededException": (
+        StorageError,
+        "room in the quota of space",
+        "remove days that nobody needs from that folder, or raise its quota (`hdfs dfsadmin -setSpaceQuota N FOLDER`). "
+        "A file being written counts as a whole block times its replicas until it is closed.",
+    ),
+    _SAFE_MODE: (
+        UnavailableError,
+        "a NameNode that takes changes",
+        "it leaves safe mode once enough blocks are reported: see `hdfs dfsadmin -safemode get` and `-report`. "
+        "Switched on by hand: `hdfs dfsadmin -safemode leave`.",
+    ),
+    "StandbyException|RetriableException": (
+        UnavailableError,
+        "an active NameNode",
+        "see which NameNode is active (`hdfs haadmin -getAllServiceState`).",
+    ),
+    "BlockMissingException|All DataNodes failed|Could not obtain block": _LOST,
+    "could only be written to|Failed to complete file in time|All nodes failed for write|DataTransferError": (
+        UnavailableError,
+        "DataNodes that take the block",
+        "see which nodes are down or full (`hdfs dfsadmin -report`).",
+    ),
+    "ConnectException|Connection refused|NoRouteToHostException|No route to host|timed out": (
+        UnavailableError,
+        "an answer of HDFS",
+        _SEE_NODES,
+    ),
+    "UnknownHostException|failed to lookup address information": (
+        UnavailableError,
+        "the name of a host that is known here",
+        "correct the address, or see that the host's name can be looked up (`getent hosts NAME`).",
+    ),
+}
+
+
+def told(error: BaseException, where: str) -> Exception | None:
+    """What an error of hdfs-native, or of Hadoop's Java client, means, in words; None for one that is not known here."""
+    text = str(error).replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t")  # hdfs-native quotes what Java said
+    for pattern, (kind, expected, next_step) in _CAUSES.items():
+        if match := re.search(pattern, text):
+            return kind(f"{where}: expected {expected}, found: {_found(text[match.start() :])}\nNext: {next_step}")
+    return None
+
+
+def _found(text: str) -> str:
+    """The line of a cause, without the name of its class, what follows in Java's trace, and dumps of nodes."""
+    line = re.split(r"\n\s*at |\[Datanode|\"\)$", text)[0]
+    return shorten(re.sub(r'^[\w.]+Exception(", "|: )', "", line).rstrip(": "), 500)
+
+
+class _Telling:
+    """An object of hdfs-native (client, reader, writer, listing) whose errors are told in this project's words."""
+
+    def __init__(self, inner: Any, url: str, path: str = "", *, answers: bool = True) -> None:
+        self._inner, self._url, self._path, self._answers = inner, url, path, answers
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any) -> Any:
+            path = self._path or (arguments[0] if arguments and isinstance(arguments[0], str) else "")
+            result = self._tried(lambda: method(*arguments), path)
+            wrapped = name in _ITERATORS or (name in _OPENING and not self._path)
+            return _Telling(result, self._url, path) if wrapped else result
+
+        return call
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._tried(self._inner.__next__, self._path)
+
+    def _tried(self, call: Callable[[], Any], path: str) -> Any:
+        """The call's result; a change that safe mode has refused, which has then done nothing, is tried again for a while."""
+        end = time.monotonic() + SAFE_MODE_SECONDS
+        while True:
+            try:
+                return call() if self._answers else self._first_answer(call)
+            except (RuntimeError, OSError) as error:
+                if not self._path and _SAFE_MODE in str(error) and time.monotonic() < end:
+                    time.sleep(_POLL_SECONDS)
+                elif type(error) in (RuntimeError, OSError) and (words := told(error, f"{self._url}{path}")):
+                    raise words from error
+                else:
+                    raise
+
+    def _first_answer(self, call: Callable[[], Any]) -> Any:
+        """The call's result; raises `UnavailableError` where there is none in time."""
+        answer: Future[Any] = Future()
+        Thread(target=_settle, args=(answer, call), daemon=True).start()
+        try:
+            result = answer.result(ANSWER_SECONDS)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{self._url}: expected an answer of HDFS, found: none in {ANSWER_SECONDS} seconds\nNext: {_SEE_NODES}"
+            ) from None
+        self._answers = True
+        return result
+
+
+def _settle(answer: "Future[Any]", call: Callable[[], Any]) -> None:
+    """Calls in a thread of its own, which may never come back; a pool would wait for it when the process ends."""
+    try:
+        answer.set_result(call())
+    except Exception as error:
+        answer.set_exception(error)
+
+
+class _Told:
+    """Beside a file system of hdfs-native: what its client meets is told in this project's words."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **((_FEW_ATTEMPTS | options) if is_fail_fast() else options))
+        client, url = cast(Any, self).client, cast(Any, self).unstrip_protocol("/").rstrip("/")
+        _CLIENTS.append(client.inner)
+        client.inner = _Telling(client.inner, url, answers=not is_fail_fast())
+        if is_fail_fast() and cast(Any, self).port:  # without a port it may be the name of a nameservice
+            _look_up(cast(Any, self).host, url)
+
+
+def _look_up(host: str, url: str) -> None:
+    """Raises `UnavailableError` for a host whose name is not known."""
+    try:
+        getaddrinfo(host, None)
+    except gaierror as error:
+        raise cast(Exception, told(OSError(f"failed to lookup address information: {error.strerror}"), url)) from None
+
+
+class HdfsFileSystem(_Told, native.HdfsFileSystem):
+    """`hdfs://`"""
+
+
+class ViewfsFileSystem(_Told, native.ViewfsFileSystem):
+    """`viewfs://`: several HDFS under one address."""

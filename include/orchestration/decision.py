@@ -1,0 +1,87 @@
+"""What happens to the gate's decision: the candidate is promoted, or a refusal is recorded, with who and when."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from include.errors import InvalidInputError, MissingDataError
+from include.lake.lake import get_lake
+from include.orchestration.training_process import verify
+from include.registry import registry
+
+
+def apply_decision(day: date, by: str) -> dict[str, Any]:
+    """Promotes the candidate of the day's decision and returns the record, completed by `promoted`, `decided_by` and `served`.
+
+    A held candidate may be promoted (`by` is then the person who approved it), a rejected one may not, nor one of a run
+    that was not allowed to promote (a backfill): `InvalidInputError`; nor one that cannot be served, or predicts its probe
+    otherwise than when it was saved: `CtrError`. Applying it twice changes nothing, not even when
+    the version was rolled back in between.
+    """
+    record = _decision(day)
+    if record.get("promoted"):
+        return record
+    if record["verdict"] == "reject":
+        raise InvalidInputError(
+            f"The gate rejected version {record['candidate']} of {day}: {'; '.join(record['reasons'])}. "
+            f"To overrule it: `ctr promote {record['candidate']}`."
+        )
+    if not record["may_promote"]:
+        raise InvalidInputError(
+            f"The run of {day} may not promote (a backfill without 'promote'). "
+            f"To put its candidate in use: `ctr promote {record['candidate']}`."
+        )
+    served = verify(record["candidate"])
+    registry.promote(record["candidate"], reason="; ".join(record["reasons"]), by=by, replacing=record["champion"])
+    return _settle(day, record, by, promoted=True, served=served)
+
+
+def record_refusal(day: date, by: str, reason: str) -> dict[str, Any]:
+    """Records that the day's candidate was not promoted (refused, or not answered in time), and returns the record."""
+    return _settle(day, _decision(day), by, promoted=False, refusal=reason)
+
+
+def next_step(day: date) -> str:
+    """Where the DAG goes after the gate: `promote`, `ask_a_person` or `keep_champion`."""
+    record = _decision(day)
+    if not record["may_promote"]:
+        return "keep_champion"
+    return {"promote": "promote", "hold": "ask_a_person"}.get(record["verdict"], "keep_champion")
+
+
+def why_kept(day: date) -> str:
+    """Why the champion stays, in a sentence."""
+    record = _decision(day)
+    if record["verdict"] == "promote":
+        return "the run was not allowed to promote"
+    if record["verdict"] == "hold":
+        return "held by the gate, and not approved by a person" if record["may_promote"] else "held by the gate"
+    return "rejected by the gate: " + "; ".join(record["reasons"])
+
+
+def describe(day: date) -> str:
+    """The decision and its evidence in Markdown, for the person who is asked."""
+    record = _decision(day)
+    lines = [
+        f"**{record['verdict']}**: version {record['candidate']} against version {record['champion'] or 'none'}",
+        "",
+    ]
+    lines += [f"- {reason}" for reason in record["reasons"]]
+    lines += ["", "| rule | verdict | evidence |", "|---|---|---|"]
+    lines += [f"| {rule['name']} | {rule['verdict']} | {rule['sentence']} |" for rule in record["rules"]]
+    return "\n".join(lines)
+
+
+def _decision(day: date) -> dict[str, Any]:
+    record = get_lake().record("decision", day)
+    if record is None:
+        raise MissingDataError(f"There is no decision for {day}: run `python -m training gate --day {day}` first.")
+    return record
+
+
+def _settle(day: date, record: dict[str, Any], by: str, **outcome: Any) -> dict[str, Any]:
+    if record.get("promoted") == outcome["promoted"]:
+        return record
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    settled = {**record, **outcome, "decided_by": by, "decided_at": now}
+    get_lake().write_record("decision", day, settled, record["candidate"])
+    return settled

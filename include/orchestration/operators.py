@@ -1,0 +1,266 @@
+"""The DAG's operators: the wait for a log, a Spark job, a check and a training command of a day, and a question to a person.
+
+Jobs and commands run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
+day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.exceptions import AirflowException, AirflowSkipException
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import (
+    BaseOperator,
+    BaseOperatorLink,
+    BaseSensorOperator,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+)
+
+from include.calendar import parse_day
+from include.errors import CtrError
+from include.orchestration.alerts import notice_of_outdated, notice_of_wait, notify
+from include.orchestration.links import model_page, quality_page
+from include.orchestration.pods import executor_config
+from include.orchestration.spark_connection import SparkConnection
+from include.orchestration.spark_submit import driver_java_options, raw_bytes
+from include.settings import PROJECT, get_settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.days.waits import News
+
+log = logging.getLogger(__name__)
+
+LOG_DAY = "{{ log_day(data_interval_start, params.day) }}"
+"""Template of the run's log day; `log_day` is a macro of the DAG (include.calendar.log_day)."""
+
+ANSWERED_BY = "answered_by"
+"""XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
+GPU_QUEUE = "gpu"
+"""Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/pods/gpu.yaml."""
+DATA_ERROR_STATUS = 2
+NOTHING_TO_DO_STATUS = 3
+_DATA_ERROR = re.compile(
+    rf"(Error code is|Kubernetes spark exit code is|User application exited with status):? {DATA_ERROR_STATUS}\b"
+)
+"""How a driver's exit status is told by spark-submit, by Kubernetes and by YARN's diagnostics."""
+
+
+class UnretryableError(CtrError):
+    """A job ended with an error in the data or the settings; its log says which."""
+
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")
+    ]
+)
+
+
+def where_torch_is() -> dict[str, Any]:
+    """Arguments of a task that loads a model: the queue of the trainers, and under Kubernetes their pod."""
+    return {"queue": GPU_QUEUE, "executor_config": executor_config("gpu")}
+
+
+class QualityLink(BaseOperatorLink):
+    """Leads from a task to the checks of its day."""
+
+    name = "Data quality"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        """Path of the day's page; `operator` is the rendered task."""
+        return quality_page(operator.log_day())
+
+
+class ModelLink(BaseOperatorLink):
+    """Leads from a task to the model of its day and the gate's verdict."""
+
+    name = "Model"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        """Path of the day's page; `operator` is the rendered task."""
+        return model_page(operator.log_day())
+
+
+class RawSensor(BaseSensorOperator):
+    """Waits for the day's raw log, tells once that it is overdue and once that it has come; without it the run is skipped."""
+
+    template_fields = ("day",)
+    operator_extra_links = (QualityLink(),)
+
+    def __init__(self, *, day: str = LOG_DAY, **kwargs: Any) -> None:
+        wait = get_settings().raw_wait_seconds
+        super().__init__(poke_interval=60, timeout=wait, mode="reschedule", soft_fail=True, retries=5, **kwargs)
+        self.day = day
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(self.day)
+
+    def execute(self, context: "Context") -> Any:
+        """Looks once and leaves its slot until the next look; skips when the time is over."""
+        from include.days import waits
+        from include.lake.lake import get_lake
+
+        try:
+            return super().execute(context)
+        except AirflowSkipException:
+            waits.give_up(get_lake(), self.log_day(), partial(_tell, context))
+            raise
+
+    def poke(self, context: "Context") -> bool:
+        """Whether the day's raw folder holds a file, or the day is declared empty."""
+        from include.days import waits
+        from include.lake.lake import get_lake
+
+        ti = context["ti"]
+        first_try = ti.try_number == ti.max_tries - (self.retries or 0) + 1  # a wait goes on after a look that failed
+        first = first_try and ti.get_first_reschedule_date(context) is None
+        return waits.look(get_lake(), self.log_day(), partial(_tell, context), first=first)
+
+
+def _tell(context: "Context", news: "News") -> None:
+    notify(notice_of_wait(news, context))
+
+
+class CheckOperator(PythonOperator):
+    """Calls a function of the log day (and of `stage`, where one is given) that fails where a check did."""
+
+    operator_extra_links = (QualityLink(),)
+
+    def __init__(self, *, python_callable: Callable[..., Any], stage: str | None = None, **kwargs: Any) -> None:
+        op_args = [*([stage] if stage else []), LOG_DAY]
+        super().__init__(python_callable=python_callable, op_args=op_args, doc_md=python_callable.__doc__, **kwargs)
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(list(self.op_args)[-1])
+
+
+class SparkDayOperator(SparkSubmitOperator):
+    """Submits `spark_jobs/{job}.py --from DAY --to DAY` over the connection `spark_default`."""
+
+    operator_extra_links = (QualityLink(),)
+
+    def __init__(self, *, job: str, **kwargs: Any) -> None:
+        self.job = job
+        super().__init__(
+            application=str(PROJECT / "spark_jobs" / f"{job}.py"),
+            application_args=["--from", LOG_DAY, "--to", LOG_DAY],
+            name=f"ctr-{job}-{LOG_DAY}",
+            driver_memory=get_settings().spark_driver_memory,
+            pool="spark",
+            execution_timeout=timedelta(hours=2),
+            executor_config=executor_config("spark"),
+            **kwargs,
+        )
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(str((self.application_args or [])[1]))
+
+    def execute(self, context: "Context") -> Any:
+        """Runs the job where the connection says; raises `UnretryableError` for exit status 2."""
+        place = SparkConnection.of(self._conn_id)
+        self.application = place.application(self.job)
+        self.conf = place.options(driver_java_options(self.job, raw_bytes(self.log_day()), place.master))
+        self.env_vars = place.environment()
+        self._yarn_track_via_rm_api = place.on_yarn_nodes
+        try:
+            return super().execute(context)
+        except (AirflowException, RuntimeError) as error:
+            if _DATA_ERROR.search(str(error)):
+                log = "the driver's log on the cluster" if place.cluster else "this task's log"
+                raise UnretryableError(
+                    f"The Spark job {self.name} ended with an error that a retry cannot mend: "
+                    f"see the lines from 'Error:' on in {log}."
+                ) from None
+            raise
+
+    def _get_hook(self) -> SparkSubmitHook:
+        """The provider's hook; on Kubernetes it gives `env_vars` to a driver's pod only, and in client mode there is none."""
+        hook = super()._get_hook()
+        if hook._connection["deploy_mode"] != "cluster":
+            hook._env = self.env_vars
+        return hook
+
+
+class TrainingOperator(BaseOperator):
+    """Runs `python -m training COMMAND --day DAY` in a process of its own (CUDA does not survive a fork), on the GPU queue."""
+
+    template_fields = ("arguments",)
+    operator_extra_links = (ModelLink(),)
+
+    def __init__(self, *, command: str, arguments: list[str] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("pool", "gpu")
+        super().__init__(execution_timeout=timedelta(hours=6), **{**where_torch_is(), **kwargs})
+        self.arguments = ["--day", LOG_DAY, *(arguments or [])]
+        self.command = command
+        self.hook = SubprocessHook()
+
+    def log_day(self) -> date:
+        """The day, once rendered."""
+        return parse_day(self.arguments[1])
+
+    def execute(self, context: "Context") -> str:  # noqa: ARG002
+        """Runs the command and returns its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
+        command = [sys.executable, "-m", "training", self.command, *self.arguments]
+        result = self.hook.run_command(command, cwd=str(PROJECT))
+        if result.exit_code == NOTHING_TO_DO_STATUS:
+            raise AirflowSkipException(f"training {self.command}: {result.output}")
+        if result.exit_code == DATA_ERROR_STATUS:
+            raise UnretryableError(f"training {self.command}: {result.output}")
+        if result.exit_code:
+            raise AirflowException(f"training {self.command} ended with status {result.exit_code}: {result.output}")
+        return result.output
+
+    def on_kill(self) -> None:
+        """Stops the command when the task is stopped."""
+        self.hook.send_sigterm()
+
+
+class TrainOperator(TrainingOperator):
+    """Trains the day's candidate, and tells once of a champion that it is outdated."""
+
+    def execute(self, context: "Context") -> str:
+        """As `TrainingOperator`; the model is trained by then, so that a registry that does not answer is only logged."""
+        result = super().execute(context)
+        try:
+            self._tell_of_outdated_champion(context)
+        except Exception:
+            log.exception("Whether the champion is outdated could not be found out; the next night asks again")
+        return result
+
+    def _tell_of_outdated_champion(self, context: "Context") -> None:
+        from include.lake.lake import get_lake
+        from include.registry import registry
+        from include.registry.outdated import outdated_champion
+
+        store = get_lake()
+        found = outdated_champion(store)
+        if found and not found[0].outdated_notified_at:
+            train = store.record("train", self.log_day()) or {}
+            notify(notice_of_outdated(*found, self.log_day(), train.get("base_version"), context))
+            registry.set_outdated_notified(found[0].version)
+
+
+class ApprovalOperator(HITLBranchOperator):
+    """Asks a person under Required Actions which of the tasks downstream to run, and keeps who answered as `ANSWERED_BY`."""
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
+        """Follows the answer; nobody's is the default."""
+        person = event["responded_by_user"]
+        context["ti"].xcom_push(key=ANSWERED_BY, value=person["name"] if person else "timeout")
+        return super().execute_complete(context, event)

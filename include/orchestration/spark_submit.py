@@ -1,0 +1,111 @@
+"""How this machine submits the project's Spark jobs (Airflow does it through its own operator)."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import IO, Any
+
+from include import errors
+from include.calendar import days_between
+from include.errors import CtrError
+from include.raw.deliveries import Raw, day_folder
+from include.settings import PROJECT, get_settings, python_path
+
+SMALL_DAY_BYTES = 200 << 20
+PUBLISH = ("--publish",)
+"""Options of a job that publishes each day as soon as it is staged and checked."""
+_QUICK_BELOW = {
+    "score_list": 200 << 20,
+    "ingest": 200 << 20,
+    "history": 200 << 20,
+    "features": 1 << 30,
+    "training_table": 1 << 30,
+}
+"""Raw bytes below which a job ends sooner with the simpler compiler (measured on 2 cores): per row, ingest computes most."""
+_WIDE_ROWS_JAVA = "-XX:-DontCompileHugeMethods"
+_QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:MetaspaceSize=300m"
+
+
+def raw_bytes(day: date) -> int:
+    """Bytes of a day's raw files as they lie there; 0 where there are none."""
+    raw = Raw()
+    return sum(int(raw.fs.size(raw.full(f"{day_folder(day)}/{name}")) or 0) for name in raw.day_files(day))
+
+
+def driver_java_options(job: str, raw: int, master: str) -> str:
+    """Options of the driver's JVM for a job over `raw` bytes of logs, all its days together: where they are few and the driver
+    computes (a local master), most of the time is the JVM's warm-up, which a simpler compiler halves.
+
+    Where they are many, the code that Spark generates for wide rows is longer than what the JVM compiles unless told to.
+    """
+    small = raw < _QUICK_BELOW[job] and master.startswith("local")
+    return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
+
+
+def driver_address_options(master: str) -> dict[str, str]:
+    """Options of a driver with a local master: nobody elsewhere has to reach it, so it listens on loopback only."""
+    if not master.startswith("local"):
+        return {}
+    return dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
+
+
+def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Runs `spark_jobs/{job}.py --from first --to last` with more options and yields the events that it prints.
+
+    Raises `CtrError` with the job's own message, or the end of its log, when it fails.
+    """
+    raw = sum(raw_bytes(day) for day in days_between(first, last))
+    conf = {"spark.log.level": "ERROR", **driver_address_options(get_settings().spark_master)}
+    command = [
+        str(Path(sys.executable).parent / "spark-submit"),
+        *("--master", get_settings().spark_master),
+        *("--driver-memory", get_settings().spark_driver_memory),
+        *("--driver-java-options", driver_java_options(job, raw, get_settings().spark_master)),
+        *(part for name, value in conf.items() for part in ("--conf", f"{name}={value}")),
+        str(PROJECT / "spark_jobs" / f"{job}.py"),
+        *("--from", str(first), "--to", str(last)),
+        *options,
+    ]
+    environment = {
+        **os.environ,
+        "CTR_HOME": str(get_settings().home.resolve()),
+        "PYTHONPATH": python_path(),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            yield from _events(process, log)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+        if process.returncode:
+            log.seek(0)
+            tail = "\n".join(log.read().splitlines()[-40:])
+            raise CtrError(f"The Spark job '{job}' of {first}..{last} ended with status {process.returncode}:\n{tail}")
+
+
+def _events(process: "subprocess.Popen[str]", log: IO[str]) -> Iterator[dict[str, Any]]:
+    """The job's events; other lines go to the log, among them Python's errors, which spark-submit prints on standard output."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or "event" not in event:  # Spark writes some of its errors as JSON, too
+            log.write(line)
+            log.flush()
+            continue
+        if event["event"] == "error":
+            process.wait()
+            raise getattr(errors, event["kind"], CtrError)(event["message"])
+        yield event
+    process.wait()

@@ -1,0 +1,51 @@
+"""How the rooms that do not import `training` reach it: as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from typing import Any, NoReturn
+
+from include.errors import CtrError
+from include.settings import python_path
+
+
+def training(*arguments: str) -> int:
+    """Runs `python -m training …` and returns its exit status; what it prints is the command's."""
+    return subprocess.run(_command(arguments), env=_environment()).returncode
+
+
+def become_training(*arguments: str) -> NoReturn:
+    """Turns this process into `python -m training …`, so that a signal to stop a service reaches the service."""
+    command = _command(arguments)
+    os.execve(command[0], command, _environment())  # noqa: S606
+
+
+def write_report(day: date) -> None:
+    """Writes the report of a day again (`training/report/report.py`); raises `CtrError` with what is wrong."""
+    done = subprocess.run(_command(("report", "--day", str(day))), env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise CtrError(f"The report of {day} could not be written again: {done.stderr[-2000:]}")
+
+
+def verify(version: int) -> dict[str, Any]:
+    """Serves a version on a free port and asks it for its probe, as `training/serve/trial.py` tells; raises `CtrError` with
+    what is wrong with it."""
+    command = _command(("verify", "--version", str(version), "--json"))
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        try:
+            told = json.loads(done.stdout)["error"]
+        except (ValueError, KeyError):
+            told = done.stderr[-2000:]
+        raise CtrError(f"Version {version} cannot serve, and the champion stays: {told}")
+    return dict(json.loads(done.stdout))
+
+
+def _command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "training", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": python_path()}

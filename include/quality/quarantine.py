@@ -1,0 +1,98 @@
+"""Rejected raw rows of a day as they are staged or published: counted and sampled without holding them all in memory."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from include.lake.lake import Lake
+
+SHOWN = ("source_file", "source_row", "raw", "reasons", "fingerprint")
+_ROWS = 10_000
+
+
+@dataclass
+class Rejected:
+    """How many rows of a day were rejected, why, of which files, and some of them; a row may have several reasons."""
+
+    rows: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
+    reasons_of_files: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0) -> Rejected:
+    """Counts of the rejected rows of a day (with `reason`, if given), and up to `samples` rows of each reason.
+
+    Raises `MissingDataError` where the day is neither staged nor published.
+    """
+    import pyarrow.compute as pc
+
+    found, picked = Rejected(), defaultdict[str, list[dict[str, Any]]](list)
+    for stripe in stripes(store, day, "ctr quarantine"):
+        part = stripe.read(["source_file", "reasons"])
+        rows, why = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
+        if reason is not None:
+            chosen = pc.equal(why, reason)
+            rows, why = rows.filter(chosen), why.filter(chosen)
+        distinct = rows.unique()
+        found.rows += len(distinct)
+        found.files.update(_counts(part["source_file"].take(distinct)))
+        files = part["source_file"].take(rows)
+        for name, count in _counts(why).items():
+            at = pc.equal(why, name)
+            found.reasons[name] += count
+            for file, number in _counts(files.filter(at)).items():
+                found.reasons_of_files[file][name] += number
+            wanted = rows.filter(at)[: samples - len(picked[name])] if samples > len(picked[name]) else rows[:0]
+            if len(wanted):
+                picked[name] += stripe.read(SHOWN).take(wanted).to_pylist()
+    found.samples = [row for name in sorted(picked) for row in picked[name]]
+    return found
+
+
+def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
+    """All rejected rows of a day, one after the other; a column that the day's build does not have is null."""
+    for stripe in stripes(store, day, needed_for):
+        batch = stripe.read(columns)
+        for first in range(0, batch.num_rows, _ROWS):
+            yield from batch.slice(first, _ROWS).to_pylist()
+
+
+def _counts(values: Any) -> dict[str, int]:
+    return {each["values"]: each["counts"] for each in values.value_counts().to_pylist()}
+
+
+@dataclass
+class Stripe:
+    """A part of an ORC file that fits in memory."""
+
+    file: Any
+    number: int
+
+    def read(self, columns: Sequence[str]) -> Any:
+        """A record batch of the columns."""
+        import pyarrow as pa
+
+        there = [name for name in columns if name in self.file.schema.names]
+        batch = self.file.read_stripe(self.number, columns=there)
+        arrays = [batch[name] if name in there else pa.nulls(batch.num_rows) for name in columns]
+        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def stripes(store: Lake, day: date, needed_for: str) -> Iterator[Stripe]:
+    """The stripes of `quarantine` of a day, of what is staged if something is, else of what is published."""
+    from pyarrow import orc
+
+    if staged := store.staged("logs", day):
+        folder = store.path(f"{store.staging('logs', day, staged[0].build)}/quarantine")
+    else:
+        folder = store.table_path("quarantine", day, needed_for)
+    for name in sorted(store.fs.find(folder)):
+        if name.endswith(".orc"):
+            with store.fs.open(name, "rb") as opened:
+                file = orc.ORCFile(opened)
+                for number in range(file.nstripes):
+                    yield Stripe(file, number)

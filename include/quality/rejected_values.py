@@ -1,0 +1,155 @@
+"""The values for which raw rows were rejected, with how many rows have each: what a repair of them has to name."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from math import isinf
+from typing import Any
+
+import yaml
+
+from include.lake.lake import Lake
+from include.quality.masking import LONGEST_TEXT, shown
+from include.quality.quarantine import stripes
+from include.quality.repairs import is_number, raw_columns
+from include.raw.row_rules import BAD_LABEL, FIELD_TOO_LONG, NOT_A_NUMBER, ROW_RULES, UNKNOWN_SCENE, UNPARSABLE_TIME
+from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
+from include.settings import get_settings
+
+MOST_VALUES = 10
+REPAIR_DOCS = 'docs/operations.md, "Rejected rows: look, mend, replay"'
+"""Where the form of a repair is described."""
+_MOST_COUNTED = 10_000
+"""Distinct values of a reason that are counted one by one: times may be as many as rows."""
+_COLUMNS = {rule.name: rule.column for rule in ROW_RULES if rule.column}
+_SEVERAL = {FIELD_TOO_LONG, NOT_A_NUMBER}
+"""Reasons for which any of several columns may be at fault."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A column's value for which rows were rejected, as it may be shown: masked if sensitive, folded if long."""
+
+    column: str
+    value: str
+    rows: int
+
+
+@dataclass
+class Values:
+    """The values of a reason in most rows, and how many others there are (at least so many) with their rows."""
+
+    most: list[Value] = field(default_factory=list)
+    others: int = 0
+    other_rows: int = 0
+
+
+def values_at_fault(store: Lake, day: date, reason: str | None = None) -> dict[str, Values]:
+    """Values by reason (of `reason` alone, if given) of the rejected rows of a day; reasons that no value causes are left out.
+
+    Raises `MissingDataError` where the day is neither staged nor published.
+    """
+    import pyarrow.compute as pc
+
+    counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    uncounted: Counter[str] = Counter()
+    wanted = [name for name in (*_COLUMNS, *_SEVERAL) if reason in (None, name)]
+    for stripe in stripes(store, day, "ctr quarantine"):
+        part = stripe.read(["source_file", "raw", "reasons"])
+        rows, why = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
+        for name in wanted:
+            chosen = part.take(rows.filter(pc.equal(why, name)))
+            for key, number in _counted(name, chosen).items() if chosen.num_rows else ():
+                if key in counts[name] or len(counts[name]) < _MOST_COUNTED:
+                    counts[name][key] += number
+                else:
+                    uncounted[name] += number
+    return {name: _most(counts[name], uncounted[name]) for name in wanted if counts[name]}
+
+
+def _most(counted: Counter[tuple[str, str]], uncounted: int) -> Values:
+    most = counted.most_common(MOST_VALUES)
+    values = [Value(column, str(shown(column, value)), rows) for (column, value), rows in most]
+    others = len(counted) - len(most) + bool(uncounted)
+    return Values(values, others, counted.total() + uncounted - sum(each.rows for each in values))
+
+
+def _counted(reason: str, rows: Any) -> Counter[tuple[str, str]]:
+    """Rows by column and value at fault of a record batch of `source_file` and `raw`, all rejected for the reason."""
+    if reason in _SEVERAL:
+        return Counter(key for row in rows.to_pylist() for key in _faults(reason, row))
+    return _by_value(_COLUMNS[reason] or "", rows)
+
+
+def _by_value(column: str, rows: Any) -> Counter[tuple[str, str]]:
+    """Of one column: out of the JSON without parsing it whole, as a wrong scene may be in millions of rows."""
+    import pyarrow.compute as pc
+
+    # A quote inside a JSON text is escaped: the column's name in quotes, with a colon, can only be its key.
+    texts = pc.extract_regex(rows["raw"], rf'(?s)^\{{(?:.*,)?"{column}":"(?P<value>(?:[^"\\]|\\.)*)"[,}}]')
+    values = pc.struct_field(texts, "value")
+    counted: Counter[tuple[str, str]] = Counter()
+    for each in values.drop_null().value_counts().to_pylist():
+        counted[column, _unescaped(each["values"]).strip()] += each["counts"]
+    for row in rows.filter(pc.is_null(values)).to_pylist():
+        columns = raw_columns(row["source_file"], row["raw"]) or {}
+        counted[column, columns.get(column, "").strip()] += 1
+    return counted
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:  # the row is a record that only looks like JSON
+        return text
+
+
+def _faults(reason: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    columns = raw_columns(row["source_file"], row["raw"]) or {}
+    if reason == NOT_A_NUMBER:
+        names = (name for name in DEEP_FEATURES if _wrong_number(columns.get(name, "")))
+        yield from ((name, columns[name]) for name in names)
+        return
+    for name in RAW_TEXT_COLUMNS:
+        if len(columns.get(name, "").encode()) > get_settings().max_field_bytes:
+            yield name, columns[name]
+
+
+def _wrong_number(text: str) -> bool:
+    return not is_number(text) or (bool(text.strip()) and isinf(float(text)))
+
+
+def repair_entries(found: dict[str, Values]) -> str:
+    """What a repair file (`REPAIR_DOCS`) may say of the values, with capitals where a person has to decide; '' where no
+    value can be repaired by its name."""
+    entries: list[str] = []
+    if names := _shown_values(found, UNKNOWN_SCENE):
+        entries.append(f"scenes: {_flow(dict.fromkeys(names, 'SCENE'))}  # one of {', '.join(get_settings().scenes)}")
+    if names := _shown_values(found, BAD_LABEL):
+        entries.append(f"labels: {_flow(dict.fromkeys(names, 'LABEL'))}  # 0 or 1")
+    if names := _shown_values(found, UNPARSABLE_TIME):
+        entries.append(f'time: {{formats: [FORMAT], zone: ZONE}}  # such as "%d.%m.%Y %H:%M" and UTC, for {names[0]}')
+    if NOT_A_NUMBER in found:
+        pairs: dict[str, dict[str, str]] = {}
+        for each in found[NOT_A_NUMBER].most:
+            if _is_whole(each):
+                pairs.setdefault(each.column, {})[each.value] = "NUMBER"
+        entries += [f"values: {_flow(pairs)}  # empty for none"] if pairs else []
+    return "\n".join(entries)
+
+
+def _shown_values(found: dict[str, Values], reason: str) -> list[str]:
+    """Values of a reason that an entry may name: as they came in, and not blank."""
+    values = found[reason].most if reason in found else []
+    return [each.value for each in values if each.value and _is_whole(each)]
+
+
+def _is_whole(found: Value) -> bool:
+    """Whether the value is neither masked nor folded."""
+    return found.column not in get_settings().sensitive_columns and len(found.value) <= LONGEST_TEXT
+
+
+def _flow(pairs: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(pairs, default_flow_style=True, allow_unicode=True, width=10**6)).strip()

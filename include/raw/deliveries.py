@@ -1,0 +1,187 @@
+"""The raw logs: `{CTR_RAW}/date=YYYY-MM-DD/*.csv[.gz]`, written by whoever delivers a day.
+
+`ctr sample` and the importers deliver through `Delivery`: files are written aside and come to their place together, at the
+end, by renames that a journal names first. A failure while they are written leaves every day as it was; a process killed
+during the renames is finished by the next delivery.
+
+    {raw}/date=2023-07-17/part-0.csv.gz    what a run reads
+    {raw}/_incoming/…                      deliveries on their way
+    {raw}/_imports/NAME.json               what an import wrote, so that importing again replaces it
+    {raw}/_rejects/NAME.csv.gz             rows of an import that belong to no day, with the reason
+    {raw}/_repairs/date=2023-07-17.jsonl.gz  corrected columns of single rows of a day's files (include/quality/repairs.py)
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from types import TracebackType
+from typing import IO, Any, cast
+
+import fsspec
+
+from include.calendar import parse_day
+from include.errors import InvalidInputError
+from include.lake.lake import new_build, read_json, rename
+from include.plural import counted
+from include.settings import get_settings
+
+STALE = timedelta(days=1)
+_STAMP = "%Y%m%dT%H%M%S"
+
+
+def day_folder(day: date | str) -> str:
+    """The folder of a raw day, under the root of the raw logs."""
+    return f"date={day}"
+
+
+def repairs_path(day: date | str) -> str:
+    """The file of a day's repairs, under the root of the raw logs: not in the day's folder, where it could be read as a log."""
+    return f"_repairs/{day_folder(day)}.jsonl.gz"
+
+
+class Raw:
+    """The raw logs at a URL; paths are relative to it, such as `date=2023-07-17/part-0.csv.gz`."""
+
+    def __init__(self, url: str = "") -> None:
+        self.url = (url or get_settings().raw_url).rstrip("/")
+        self.fs, self.root = fsspec.core.url_to_fs(self.url)
+
+    def full(self, path: str) -> str:
+        """The path inside `fs` of a path under the raw logs."""
+        return f"{self.root}/{path}"
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what lies in a folder, sorted; empty where there is no folder."""
+        try:
+            self.fs.invalidate_cache()
+            return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in self.fs.ls(self.full(folder), detail=False))
+        except FileNotFoundError:
+            return []
+
+    def day_files(self, day: date | str) -> list[str]:
+        """Names of a day's files, those that a run would read."""
+        return [name for name in self.names(day_folder(day)) if name.endswith((".csv", ".csv.gz"))]
+
+    def has_log(self, day: date) -> bool:
+        """Whether a day can be ingested: it has files, or the settings declare it empty."""
+        return bool(self.day_files(day)) or day in get_settings().empty_days
+
+    def days(self) -> list[date]:
+        """The days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
+        return [day for name in self.names("") if (day := _day_of(name))]
+
+    def refuse_others(self, day: date | str, own: re.Pattern[str], what: str) -> None:
+        """Raises `InvalidInputError` where a day holds files that `what` did not write: sources are not mixed."""
+        others = [name for name in self.day_files(day) if not own.fullmatch(name)]
+        if others:
+            raise InvalidInputError(
+                f"{self.url}/{day_folder(day)} already holds {others[0]!r} ({counted(len(others), 'file')}), "
+                f"which {what} did not write. "
+                "Mixing sources in one day would corrupt it: point CTR_RAW at another folder, or move those files away."
+            )
+
+    def read_json(self, path: str) -> dict[str, Any] | None:
+        """A JSON file's content, or None where there is no file."""
+        return read_json(self.fs, self.full(path))
+
+
+def _day_of(folder: str) -> date | None:
+    try:
+        day = parse_day(folder.removeprefix("date="))
+    except InvalidInputError:
+        return None
+    return day if folder == day_folder(day) else None
+
+
+class Delivery:
+    """Files for the raw logs that come to their place together when the `with` block ends well, or not at all."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = raw
+        self.folder = f"_incoming/{datetime.now(UTC).strftime(_STAMP)}-{new_build()}"
+        self._put: list[str] = []
+        self._remove: list[str] = []
+
+    def __enter__(self) -> "Delivery":
+        finish_interrupted(self.raw)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            _discard(self.raw, self.folder)
+        elif self._put or self._remove:
+            journal = {"put": self._put, "remove": [path for path in self._remove if path not in self._put]}
+            self._write(f"{self.folder}/journal.tmp", json.dumps(journal).encode())
+            rename(
+                self.raw.fs, self.raw.full(f"{self.folder}/journal.tmp"), self.raw.full(f"{self.folder}/journal.json")
+            )
+            _commit(self.raw, self.folder, journal)
+
+    def open(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        """A binary file that will lie at `path`; gzipped, with the same bytes for the same content, where it ends in `.gz`."""
+        if path in self._put:
+            raise ValueError(f"{path} is delivered twice")
+        self._put.append(path)
+        return self._open(f"{self.folder}/{path}")
+
+    def write(self, path: str, content: bytes) -> None:
+        """A whole file at `path`."""
+        with self.open(path) as file:
+            file.write(content)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Files to take away when the new ones come, unless a new one takes their place."""
+        self._remove.extend(paths)
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._open(path) as file:
+            file.write(content)
+
+    @contextmanager
+    def _open(self, path: str) -> Iterator[IO[bytes]]:
+        full = self.raw.full(path)
+        self.raw.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        with self.raw.fs.open(full, "wb") as file:
+            if not path.endswith(".gz"):
+                yield file
+                return
+            # No name and no time in the header: the same rows give the same bytes.
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped:
+                yield cast(IO[bytes], zipped)
+
+
+def finish_interrupted(raw: Raw) -> None:
+    """Ends the deliveries that a killed process had begun to move, and clears what old ones left behind."""
+    for name in raw.names("_incoming"):
+        folder = f"_incoming/{name}"
+        journal = raw.read_json(f"{folder}/journal.json")
+        if journal is not None:
+            _commit(raw, folder, journal)
+        elif datetime.now(UTC) - datetime.strptime(name.split("-")[0], _STAMP).replace(tzinfo=UTC) > STALE:
+            _discard(raw, folder)
+
+
+def _commit(raw: Raw, folder: str, journal: dict[str, list[str]]) -> None:
+    """Moves and removes what the journal names; every step may be repeated."""
+    for path in journal["put"]:
+        source, target = raw.full(f"{folder}/{path}"), raw.full(path)
+        if raw.fs.exists(source):
+            raw.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            rename(raw.fs, source, target)
+    for path in journal["remove"]:
+        if raw.fs.exists(raw.full(path)):
+            raw.fs.rm(raw.full(path))
+        parent = path.rsplit("/", 1)[0]
+        if parent.startswith("date=") and not raw.names(parent):
+            raw.fs.rm(raw.full(parent), recursive=True)
+    _discard(raw, folder)
+
+
+def _discard(raw: Raw, folder: str) -> None:
+    if raw.fs.exists(raw.full(folder)):
+        raw.fs.rm(raw.full(folder), recursive=True)

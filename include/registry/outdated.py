@@ -1,0 +1,132 @@
+"""Which model versions have learnt rows that were replaced since, and from which version the next candidate starts.
+
+A version knows the build of the training rows of each day that it learnt, and the version that it continues. It is outdated
+where one of these builds, or of those of the versions before it, has been replaced by one that differs in more than
+`CTR_OUTDATED_SHARE` of its rows or clicks, or that was made by other settings or with other columns. A day that is gone from
+the lake has not been replaced.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+from include.calendar import ONE_DAY
+from include.lake.lake import Lake
+from include.lake.row_sketch import differing_share
+from include.registry.registry import CHAMPION, ModelVersion, holder, promoted_before, versions
+from include.settings import get_settings
+
+ReplacedDays = dict[date, float]
+"""Days that a version learnt and that were replaced since: the share of rows, or of clicks, that differs."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The promoted version that the candidate of a day continues, None for none; `outdated` are the newer ones."""
+
+    version: ModelVersion | None
+    outdated: dict[int, ReplacedDays]
+
+    def why(self) -> str:
+        """Say in a sentence which versions are passed over, and why; empty where none is."""
+        return " ".join(sentence(version, days) for version, days in self.outdated.items())
+
+
+def outdated_versions(store: Lake, known: Sequence[ModelVersion]) -> dict[int, ReplacedDays]:
+    """Return the outdated ones of these versions, which have to hold every version that one of them continues."""
+
+    @cache
+    def current_build(day: date) -> str | None:
+        manifest = store.manifest("training", day)
+        return manifest.build if manifest else None
+
+    @cache
+    def share(day: date, before: str, after: str) -> float:
+        return differing_share(store, day, before, after)
+
+    found: dict[int, ReplacedDays] = {}
+    for version in sorted(known, key=lambda each: each.version):
+        replaced = dict(found.get(version.base_version or 0, {}))
+        for day, build in version.builds.items():
+            now = current_build(day)
+            if now not in (None, build) and (differs := share(day, build, now)) > get_settings().outdated_share:
+                replaced[day] = differs
+        if replaced:
+            found[version.version] = replaced
+    return found
+
+
+def base_for(day: date, known: Iterable[ModelVersion], outdated: Mapping[int, ReplacedDays]) -> Base:
+    """Return the newest of the versions that was promoted by a run before `day` and is not outdated."""
+    passed: dict[int, ReplacedDays] = {}
+    for version in promoted_before(day, known):
+        if version.version not in outdated:
+            return Base(version, passed)
+        passed[version.version] = outdated[version.version]
+    return Base(None, passed)
+
+
+def outdated_champion(store: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
+    """Return the champion with the days that were replaced, where it is outdated."""
+    known = versions()
+    champion = holder(known, CHAMPION)
+    outdated = outdated_versions(store, known) if champion else {}
+    return (champion, outdated[champion.version]) if champion and champion.version in outdated else None
+
+
+def trained_on(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
+    """Return the versions that learnt any of these days, themselves or through the version that they continue, oldest first."""
+    found = [each for each in known if any(each.trained_from <= day <= each.trained_through for day in days)]
+    return sorted(found, key=lambda version: version.version)
+
+
+@dataclass(frozen=True)
+class NextCandidate:
+    """What the next night's training will do: the version that it continues, None for none, and what it has to learn.
+
+    `seconds` is what that takes at the pace of the last training; None where nothing was trained yet.
+    """
+
+    day: date
+    base: int | None
+    days: int
+    rows: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        start = "starts from nothing" if self.base is None else f"continues version {self.base}"
+        pace = "" if self.seconds is None else f", about {self.seconds:.0f} s of training"
+        days = "1 day" if self.days == 1 else f"{self.days} days"
+        return f"The candidate of {self.day} {start} and learns {days} ({self.rows:,} rows{pace})."
+
+
+def next_candidate(
+    store: Lake, known: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
+) -> NextCandidate | None:
+    """Foresee the candidate of the night after the last published day; None where no day is published."""
+    published = store.days("training")
+    if not published:
+        return None
+    day = published[-1] + ONE_DAY
+    base = base_for(day, known, outdated).version
+    first = day - get_settings().train_days * ONE_DAY
+    learns = [each for each in published if each >= first and (base is None or each > base.trained_through)]
+    rows = sum(store.require("training", each, "The plan").table("training").rows for each in learns)
+    pace = _seconds_per_row(store)
+    seconds = None if pace is None else round(pace * rows, 1)
+    return NextCandidate(day, base.version if base else None, len(learns), rows, seconds)
+
+
+def _seconds_per_row(store: Lake) -> float | None:
+    for day in reversed(store.record_days("train")):
+        record = store.record("train", day)
+        if record and record["rows"]:
+            return float(record["seconds"] / record["rows"])
+    return None
+
+
+def sentence(version: int, replaced: ReplacedDays) -> str:
+    """Say which days of a version were replaced."""
+    days = ", ".join(f"{day} ({share:.0%})" for day, share in sorted(replaced.items()))
+    return f"Version {version} is outdated: rows that it learnt were replaced since, of {days}."

@@ -1,0 +1,1 @@
+"""Generated logs of a world whose truth is known. May import `raw` and the ground."""

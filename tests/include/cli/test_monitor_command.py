@@ -1,0 +1,66 @@
+"""`ctr monitor` shows the newest days, the figures where there are any, and the last day's alerts."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from include.cli.app import cli
+from include.lake.lake import get_lake
+
+
+def monitored(day: date, *, honest: bool = True) -> None:
+    drift = {
+        "features": [
+            {"name": "user_ctr_7d", "psi": 0.31, "band": "shifted"},
+            {"name": "scene", "psi": 0.01, "band": "stable"},
+        ],
+        "predictions": {"psi": None, "band": "insufficient"},
+    }
+    figures = {name: {"value": 0.71} for name in ("auc", "scene_mean_auc", "gauc")} | {"pcoc": {"value": None}}
+    record = {
+        "day": str(day),
+        "champion": {"version": 3} if honest else None,
+        "metrics": {"all": figures} if honest else None,
+        "metrics_note": None if honest else "the day was not evaluated",
+        "drift": drift,
+        "freshness": {
+            "published": {"training": {"last": str(day), "days_behind": 0}},
+            "model_age_days": 1,
+            "seconds_since_raw": 60,
+        },
+        "alerts": ["1 of 2 features have shifted (PSI): user_ctr_7d 0.31."],
+    }
+    get_lake().write_record("monitor", day, record)
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, ["monitor", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_json_has_a_row_for_each_of_the_newest_days(home: Path) -> None:
+    for number in range(10, 14):
+        monitored(date(2023, 7, number), honest=number > 12)
+    rows = json.loads(run("--last", "2", "--json"))
+    assert [row["day"] for row in rows] == ["2023-07-12", "2023-07-13"]
+    assert [row["auc"] for row in rows] == [None, 0.71]
+    assert rows[0]["metrics_note"] == "the day was not evaluated"
+    assert (rows[1]["champion"], rows[1]["most_drifted"], rows[1]["psi"]) == (3, "user_ctr_7d", 0.31)
+
+
+def test_the_table_ends_with_what_the_newest_day_wants_looked_at(home: Path, capsys) -> None:
+    monitored(date(2023, 7, 12), honest=False)
+    from include.cli.monitor import monitor
+
+    monitor(last=14)
+    told = capsys.readouterr().out
+    assert "user_ctr_7d" in told
+    assert "2023-07-12 has no metrics: the day was not evaluated." in told
+    assert "2023-07-12: 1 of 2 features have shifted" in told
+
+
+def test_without_a_monitored_day_it_says_where_they_come_from(home: Path, capsys) -> None:
+    assert json.loads(run("--json")) == []

@@ -1,0 +1,122 @@
+"""One state for each log day, and what a person can do about it, whatever Airflow and the lake say."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from include.days.backfill_plan import Redo
+from include.days.day_states import Known, State, state_of
+from include.days.runs import Run, Task
+from include.days.waits import Wait
+
+DAY = date(2023, 7, 17)
+NIGHT = datetime(2023, 7, 18, tzinfo=UTC)
+NOW = NIGHT + timedelta(hours=3)
+STALE = (Redo("logs", DAY, (f"raw/{DAY} has changed since",)), Redo("features", DAY, (f"logs/{DAY} is redone",)))
+HELD = {"verdict": "hold", "reasons": ["the interval holds 0"], "candidate": 3, "may_promote": True}
+WAIT = Wait(since=NIGHT, due=NIGHT + timedelta(hours=2), until=NIGHT + timedelta(hours=6))
+GAVE_UP = WAIT.model_copy(update={"gave_up_at": WAIT.until, "notified_at": WAIT.due})
+
+
+def run(state, hindrance=None, **tasks):
+    made = [Task(task_id=name, state=each, start=NIGHT, seconds=1, tries=1, page="/") for name, each in tasks.items()]
+    times = {"logical_date": None, "queued": NIGHT, "start": NIGHT, "end": None}
+    return Run(run_id="r", run_type="backfill", state=state, page="/", hindrance=hindrance, tasks=made, **times)
+
+
+def known(**more):
+    return Known(DAY, **({"has_log": True, "published": True, "version": 3} | more))
+
+
+def lacking(**more):
+    """A day without a log."""
+    return known(has_log=False, published=False, version=None, **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "needs_person"),
+    [
+        (known(run=run("queued")), State.QUEUED, False),
+        (known(run=run("queued", "paused DAG")), State.QUEUED, True),
+        (known(run=run("queued", "cancelled backfill")), State.STUCK, True),
+        (known(run=run("running", wait_for_raw="success", ingest_logs="running"), redo=STALE), State.RUNNING, False),
+        (lacking(run=run("running", wait_for_raw="up_for_reschedule"), wait=WAIT), State.WAITING, False),
+        (lacking(run=run("running", wait_for_raw="queued"), wait=GAVE_UP), State.RUNNING, False),
+        (lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), State.NO_LOG, True),
+        (lacking(), State.NO_LOG, True),
+        (lacking(wait=WAIT), State.WAITING, False),
+        (known(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP, published=False), State.NOT_RUN, True),
+        (known(published=False), State.NOT_RUN, True),
+        (known(run=run("running", ask_a_person="awaiting_input"), decision=HELD), State.HELD, True),
+        (known(run=run("success"), decision=HELD | {"promoted": False, "decided_by": "timeout"}), State.HELD, False),
+        (known(run=run("success"), decision=HELD | {"verdict": "reject"}), State.REJECTED, False),
+        (known(run=run("failed", ingest_logs="success", check_logs="failed")), State.FAILED, True),
+        (known(published=False, failed_stage="logs"), State.FAILED, True),
+        (known(run=run("failed"), published=False), State.CANCELLED, True),
+        (known(run=run("failed", ingest_logs="skipped")), State.CANCELLED, False),
+        (known(run=run("success"), redo=STALE, decision=HELD), State.OUTDATED, True),
+        (known(run=run("success")), State.CURRENT, False),
+        (known(), State.CURRENT, False),
+    ],
+)
+def test_a_day_has_the_state_that_follows_from_what_is_known(found, state, needs_person):
+    told = state_of(found, NOW)
+    assert (told.state, told.needs_person) == (state, needs_person)
+    assert bool(told.next_step) or not needs_person
+
+
+def test_a_day_without_a_log_says_the_wait_and_what_to_do():
+    told = state_of(lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), NOW)
+    assert "waited from 2023-07-18 00:00 UTC until 2023-07-18 06:00 UTC and was skipped" in told.detail
+    for way in (f"date={DAY}", f"ctr backfill --from {DAY} --to {DAY}", f"CTR_EMPTY_DAYS={DAY}"):
+        assert way in told.next_step
+
+
+def test_a_waiting_day_says_since_when_and_until_when():
+    told = state_of(lacking(run=run("running", wait_for_raw="up_for_reschedule"), wait=WAIT), NOW)
+    assert (told.since, told.until) == (WAIT.since, WAIT.until)
+
+
+def test_a_held_candidate_waits_until_the_answer_is_due():
+    told = state_of(known(run=run("running", ask_a_person="awaiting_input"), decision=HELD), NOW)
+    assert told.until == NIGHT + timedelta(hours=8)
+    assert "Required Actions" in told.next_step
+
+
+def test_a_running_day_names_its_task_and_one_tried_again():
+    told = state_of(known(run=run("running", train="up_for_retry", monitor="success", report=None)), NOW)
+    assert told.words == "running: train; train failed and is tried again"
+
+
+def test_a_failed_day_says_what_its_notice_says():
+    told = state_of(known(run=run("failed", check_logs="failed", train="upstream_failed")), NOW)
+    assert told.words == "failed: check_logs"
+    assert f"ctr quality --day {DAY} --failed" in told.next_step
+
+
+def test_a_cancelled_day_whose_tables_are_current_needs_nobody():
+    told = state_of(known(run=run("failed")), NOW)
+    assert "before it began; what an earlier run made is current" in told.detail
+
+
+def test_an_outdated_day_leads_to_the_plan():
+    told = state_of(known(redo=STALE), NOW)
+    assert told.detail == f"logs: raw/{DAY} has changed since; then features."
+    assert "ctr backfill-plan" in told.next_step
+    gone = state_of(known(redo=(Redo("logs", DAY, ("x",), possible=False),)), NOW)
+    assert "raw log is gone" in gone.next_step
+
+
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        (None, "No model was judged on it."),
+        (HELD | {"verdict": "promote", "promoted": True}, "Its version 3 was promoted."),
+        (HELD | {"verdict": "promote", "may_promote": False, "promoted": False}, "its run may not promote"),
+        (HELD | {"promoted": False, "decided_by": "timeout"}, "nobody decided in time"),
+        (HELD | {"promoted": False, "decided_by": "ann"}, "ann kept the champion"),
+        (HELD | {"may_promote": False, "promoted": False, "decided_by": "gate"}, "its run may not promote"),
+    ],
+)
+def test_a_green_run_says_what_became_of_its_candidate(decision, told):
+    assert told in state_of(known(run=run("success"), decision=decision), NOW).detail

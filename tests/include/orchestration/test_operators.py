@@ -1,0 +1,179 @@
+"""A data error is told apart from a fault that a retry may mend; a run waits for its log and says so."""
+
+import sys
+from dataclasses import asdict
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+from airflow.exceptions import AirflowException
+from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
+
+from include.days.waits import wait_of
+from include.errors import DataQualityError
+from include.lake.lake import Manifest, TableVersion, get_lake
+from include.orchestration import alerts
+from include.orchestration.operators import (
+    RETRY_POLICY,
+    RawSensor,
+    SparkDayOperator,
+    TrainingOperator,
+    TrainOperator,
+    UnretryableError,
+)
+from include.registry import outdated, registry
+from include.settings import get_settings
+
+
+@pytest.fixture
+def run_exit(monkeypatch, tmp_path):
+    """Makes `spark-submit` a program that ends with the given status, in place of the cluster."""
+
+    def use(status):
+        program = tmp_path / "spark-submit"
+        program.write_text(f"#!/bin/sh\necho Error: the day is bad\nexit {status}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+        operator = SparkDayOperator(task_id="job", job="ingest")
+        operator.application_args = ["--from", "2023-07-17", "--to", "2023-07-17"]
+        return operator
+
+    return use
+
+
+def test_spark_exit_status_2_is_not_worth_a_retry(run_exit):
+    with pytest.raises(UnretryableError, match="a retry cannot mend"):
+        run_exit(2).execute({"task_state_store": None})
+
+
+def test_any_other_spark_failure_is(run_exit):
+    with pytest.raises(AirflowException, match="Error code is: 1"):
+        run_exit(1).execute({"task_state_store": None})
+
+
+@pytest.mark.parametrize(("status", "error"), [(2, UnretryableError), (1, AirflowException)])
+def test_training_exit_status(monkeypatch, status, error):
+    operator = TrainingOperator(task_id="train", command="train")
+    monkeypatch.setattr(
+        operator,
+        "hook",
+        SimpleNamespace(run_command=lambda command, cwd: SimpleNamespace(exit_code=status, output="why")),
+    )
+    with pytest.raises(error, match="why"):
+        operator.execute({})
+
+
+def test_the_training_command_gets_the_interpreter_of_the_worker(monkeypatch):
+    operator = TrainingOperator(task_id="gate", command="gate", arguments=["--may-promote"])
+    seen = []
+    monkeypatch.setattr(
+        operator,
+        "hook",
+        SimpleNamespace(
+            run_command=lambda command, cwd: seen.append(command) or SimpleNamespace(exit_code=0, output="ok")
+        ),
+    )
+    assert operator.execute({}) == "ok"
+    assert seen[0][:4] == [sys.executable, "-m", "training", "gate"]
+    assert seen[0][-1] == "--may-promote"
+
+
+def test_the_retry_policy_fails_data_errors_at_once_and_leaves_the_rest_to_retries():
+    assert RETRY_POLICY.evaluate(DataQualityError("bad"), 1, 2).action is RetryAction.FAIL
+    assert RETRY_POLICY.evaluate(ConnectionError("gone"), 1, 2).action is RetryAction.DEFAULT
+
+
+@pytest.fixture
+def notices(monkeypatch):
+    """What is told, in place of everyone who is."""
+    told = []
+    monkeypatch.setattr(alerts, "NOTIFIERS", (told.append,))
+    return told
+
+
+def training_ends_well(monkeypatch):
+    operator = TrainOperator(task_id="train", command="train")
+    operator.arguments = ["--day", "2023-07-19"]
+    done = SimpleNamespace(exit_code=0, output="ok")
+    monkeypatch.setattr(operator, "hook", SimpleNamespace(run_command=lambda command, cwd: done))
+    return operator.execute(
+        {"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "ti": SimpleNamespace(run_id="r1")}
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_a_trained_model_is_kept_where_the_registry_does_not_answer(monkeypatch, notices):
+    asked = []
+
+    def away():
+        asked.append(1)
+        raise ConnectionError("the registry is away")
+
+    monkeypatch.setattr(outdated, "versions", away)
+    assert training_ends_well(monkeypatch) == "ok"
+    assert (asked, notices) == ([1], [])
+
+
+def test_an_outdated_champion_is_told_once(home, monkeypatch, notices):
+    (home / "model").mkdir()
+    day = date(2023, 7, 17)
+    of = {"trained_from": day, "trained_through": day, "base_version": None, "metrics": {}, "params": {}}
+    registry.register(home / "model", log_day=date(2023, 7, 18), builds={day: "before"}, content_hash="a", **of)
+    registry.promote(1, reason="better", by="gate")
+    table = TableVersion("p", 20, 1, "s")
+    manifest = Manifest("training", str(day), "after", {"training": table}, 20, {}, "c", "s")
+    get_lake().write_json(f"_manifests/training/dt={day}.json", asdict(manifest))
+    get_lake().write_record("train", date(2023, 7, 19), {"version": 2, "base_version": None}, 2)
+    for _ in range(2):
+        assert training_ends_well(monkeypatch) == "ok"
+    (told,) = notices
+    assert "champion 1 is outdated" in told.title
+    assert "2023-07-17 (100%). Tonight's candidate starts from nothing." in told.text
+
+
+@pytest.fixture
+def wait_for_raw(tmp_path, monkeypatch):
+    """Looks once for the log of 2023-07-17 as the sensor does, with a timeout in seconds."""
+
+    def look(timeout, rescheduled=None, try_number=1):
+        monkeypatch.setenv("CTR_HOME", str(tmp_path))
+        monkeypatch.setenv("CTR_RAW_WAIT_SECONDS", str(timeout))
+        get_settings.cache_clear()
+        sensor = RawSensor(task_id="wait_for_raw", day="2023-07-17")
+        ti = SimpleNamespace(
+            run_id="r1",
+            try_number=try_number,
+            max_tries=sensor.retries,
+            get_first_reschedule_date=lambda _: rescheduled,
+        )
+        task = SimpleNamespace(dag_id="ctr_daily", task_id="wait_for_raw")
+        return sensor.execute({"ti": ti, "task": task})
+
+    return look
+
+
+def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, caplog):
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600)
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600, rescheduled=wait_of(get_lake(), date(2023, 7, 17)).since)
+    assert [line for line in caplog.messages if "waiting for its log" in line] != []
+    assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1
+
+
+def test_a_look_that_is_tried_again_goes_on_with_the_wait(wait_for_raw):
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600)
+    first = wait_of(get_lake(), date(2023, 7, 17))
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600, try_number=2)
+    assert wait_of(get_lake(), date(2023, 7, 17)) == first
+
+
+def test_a_run_whose_log_never_came_is_skipped_and_says_so(wait_for_raw, caplog):
+    with pytest.raises(AirflowSkipException):
+        wait_for_raw(0)
+    assert wait_of(get_lake(), date(2023, 7, 17)).gave_up_at is not None
+    assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1

@@ -1,0 +1,53 @@
+"""The gate is told to look at itself where what it kept back was not worse."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from include.lake.lake import Lake, get_lake
+from training.monitor.gate_watch import warnings, watch
+
+FIRST = date(2023, 7, 1)
+BLOCKED = [{"name": "auc of scene 3", "verdict": "hold"}, {"name": "auc", "verdict": "pass"}]
+
+
+@pytest.fixture
+def store(home) -> Lake:
+    return get_lake()
+
+
+def night(store: Lake, number: int, verdict: str, *, later: tuple[float, float] | None = None, **fields) -> None:
+    """A night, and how its candidate did on the day after: change of log loss, and its lower bound."""
+    day = FIRST + timedelta(days=number)
+    known = {"candidate": number + 2, "champion": 1, "may_promote": True, "rules": BLOCKED, "verdict": verdict}
+    store.write_record("decision", day, known | {"promoted": verdict == "promote"} | fields)
+    change = later and {"value": later[0], "low": later[1], "high": 1.0}
+    record = {"version": number + 2, "change": change} if later else None
+    store.write_record("evaluation", day + timedelta(days=1), {"not_promoted": record})
+
+
+def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_they_cost(store):
+    for number in range(8):
+        night(store, number, "promote")
+    night(store, 8, "hold", later=(-0.002, -0.003))
+    night(store, 9, "hold", later=(0.001, -0.001))
+    night(store, 10, "reject", later=(0.02, 0.01))
+    night(store, 11, "hold", may_promote=False)
+    found = watch(store, FIRST + timedelta(days=12))
+    assert found["outcomes"] == {"promoted": 8, "hold": 2, "reject": 1}
+    assert (found["nights"], found["unproven"], found["cost"]) == (11, 2, 0.002)
+    assert found["blocking"] == {"auc of scene 3": 3}
+    (warning,) = warnings(found)
+    assert "kept back 2 of 11 candidates" in warning
+    assert "auc of scene 3 (3)" in warning
+
+
+def test_few_nights_and_proven_harm_warn_of_nothing(store):
+    for number in range(9):
+        night(store, number, "hold", later=(-0.002, -0.003))
+    assert list(warnings(watch(store, FIRST + timedelta(days=9)))) == []
+    for number in range(40):
+        night(store, number, "reject", later=(0.02, 0.01))
+    found = watch(store, FIRST + timedelta(days=40))
+    assert found["nights"] == 30
+    assert list(warnings(found)) == []

@@ -1,0 +1,90 @@
+"""The champion's figures are told only where they are honest, and a fall below what earlier days showed is flagged."""
+
+import re
+
+import pytest
+
+from training.monitor.realised import BETTER, MIN_DAYS, changes, figures, worse
+
+
+def estimate(value: float | None, margin: float = 0.01) -> dict:
+    if value is None:
+        return {"value": None, "note": "insufficient"}
+    return {"value": value, "low": value - margin, "high": value + margin}
+
+
+def evaluation(status: str = "unseen", auc: float | None = 0.7) -> dict:
+    whole = {metric: estimate(auc) for metric in BETTER}
+    groups = [{"by": by, "scene": "0", "champion": whole} for by in ("all", "scene", "cell")]
+    champion = {"version": 3, "trained_through": "2023-07-15", "status": status, "note": "was trained on this day"}
+    headline = {"champion": whole if status == "unseen" else None}
+    return {"champion": champion, "headline": headline, "groups": groups, "unusable": {"champion": 2}}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, "not evaluated"),
+        ({"champion": None}, "no champion yet"),
+        (evaluation("seen"), "version 3 was trained on this day"),
+        (evaluation() | {"headline": {"champion": None}}, "2 predictions .* not numbers"),
+    ],
+)
+def test_what_is_not_honest_is_not_told_but_the_reason_is(record: dict | None, reason: str) -> None:
+    found, note = figures(record)
+    assert found is None
+    assert re.search(reason, note)
+
+
+def test_figures_are_of_all_rows_and_of_scenes() -> None:
+    found, note = figures(evaluation())
+    assert note is None
+    assert found["all"]["auc"]["value"] == 0.7
+    assert set(found["scenes"]) == {"0"}
+
+
+def of_all(**values: float | None) -> dict:
+    return {"all": {metric: estimate(value) for metric, value in values.items()}, "scenes": {}}
+
+
+def test_a_figure_is_worse_outside_all_that_earlier_days_showed_on_its_bad_side() -> None:
+    earlier = [
+        of_all(auc=0.70, log_loss=0.30, pcoc=1.00),
+        of_all(auc=0.72, log_loss=0.31, pcoc=1.01),
+        of_all(auc=0.74, log_loss=0.32, pcoc=1.02),
+    ]
+    assert not list(worse(changes(of_all(auc=0.695, log_loss=0.325, pcoc=1.025), earlier)))
+    bad = changes(of_all(auc=0.68, log_loss=0.34, pcoc=0.98), earlier)
+    assert [metric for _, metric, _ in worse(bad)] == ["auc", "log_loss", "pcoc"]
+    assert bad["all"]["auc"] | {"low": 0, "high": 0} == {
+        "days": 3,
+        "mean": 0.72,
+        "change": -0.04,
+        "low": 0,
+        "high": 0,
+        "worse": True,
+    }
+    assert not list(worse(changes(of_all(auc=0.9, log_loss=0.1), earlier))), "better is no alarm"
+
+
+def test_an_ece_above_its_own_interval_is_still_something_that_a_day_showed() -> None:
+    biased = {"all": {"ece": {"value": 0.03, "low": 0.0, "high": 0.02}}, "scenes": {}}
+    assert changes(biased, [biased] * MIN_DAYS)["all"]["ece"]["worse"] is False
+
+
+def test_what_one_side_cannot_tell_is_not_compared() -> None:
+    assert changes(of_all(auc=None), [of_all(auc=0.7)])["all"] == {}
+    assert changes(of_all(auc=0.7), [of_all(auc=None)])["all"] == {}
+    assert changes(of_all(auc=0.7), [])["all"] == {}
+
+
+def test_a_scene_is_compared_with_itself() -> None:
+    now = {"all": {}, "scenes": {"0": {"auc": estimate(0.5)}, "new": {"auc": estimate(0.5)}}}
+    before = {"all": {}, "scenes": {"0": {"auc": estimate(0.7)}}}
+    assert [(scene, metric) for scene, metric, _ in worse(changes(now, [before] * MIN_DAYS))] == [("0", "auc")]
+
+
+def test_one_or_two_days_are_too_few_to_call_the_next_one_worse() -> None:
+    change = changes(of_all(auc=0.5), [of_all(auc=0.7)] * (MIN_DAYS - 1))
+    assert change["all"]["auc"]["change"] == -0.2
+    assert not list(worse(change))

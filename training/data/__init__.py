@@ -1,0 +1,1 @@
+"""Training rows: read, encoded, remembered, drawn. May import `text` and the ground of `training`."""

@@ -1,0 +1,53 @@
+"""Training rows made to look cold, so that a cold row is in distribution when it comes."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from training.data.dense import DEEP, ColdValues, Standardiser, cold_values
+from training.data.rows import Rows
+
+NEW_RATE = 0.5
+"""Share of the rows of ids first seen that day that stay cold; the others begin to train the id's own embedding."""
+
+
+def drawn(rows: int, generator: torch.Generator) -> Tensor:
+    """The chances of rows: of their users and items to be dropped, and, where those are new, to stay cold; `[4, rows]`."""
+    return torch.rand((4, rows), generator=generator)
+
+
+class ColdSimulation:
+    """Drops the id and the history of a random share of users and of items: what is left is what a first visit shows."""
+
+    def __init__(self, standardiser: Standardiser, user_rate: float, item_rate: float) -> None:
+        self._user_rate, self._item_rate = user_rate, item_rate
+        self._mean, self._scale = torch.from_numpy(standardiser.mean), torch.from_numpy(standardiser.scale)
+        self._user = cold_values(("user", "user_item", "user_topic"), standardiser)
+        self._item = cold_values(("item", "user_item"), standardiser)
+
+    def __call__(self, rows: Rows, draw: Tensor) -> Rows:
+        """The rows `[n]` with simulated cold ones among them, as `draw [4, n]` of `drawn` has it."""
+        user, item = draw[0] < self._user_rate, draw[1] < self._item_rate
+        dense = self._forget(rows.dense, rows.prior, user, self._user)
+        dense = self._forget(dense, rows.prior, item, self._item)
+        return replace(
+            rows,
+            dense=dense,
+            own=rows.own * ~torch.stack([item, user], dim=1),
+            always=torch.where(user[:, None], rows.today, rows.always),
+            habits=torch.where(user[:, None], rows.dense[:, DEEP], rows.habits),
+            taste=rows.taste.masked_fill(user[:, None], 0.0),
+            user_cold=user | (rows.user_cold & (draw[2] < NEW_RATE)),
+            item_cold=item | (rows.item_cold & (draw[3] < NEW_RATE)),
+            user_level=rows.user_level.masked_fill(user, 0),
+            item_level=rows.item_level.masked_fill(item, 0),
+        )
+
+    def _forget(self, dense: Tensor, prior: Tensor, which: Tensor, cold: ColdValues) -> Tensor:
+        columns = torch.from_numpy(cold.columns)
+        standard_prior = ((prior[:, None] - self._mean[columns]) * self._scale[columns]).clamp(-6, 6)
+        values = torch.where(torch.from_numpy(cold.is_prior), standard_prior, torch.from_numpy(cold.constants))
+        forgotten = dense.clone()
+        forgotten[:, columns] = torch.where(which[:, None], values, dense[:, columns])
+        return forgotten

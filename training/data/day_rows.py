@@ -1,0 +1,71 @@
+"""The rows of a published day in files instead of memory: the system reads what a step touches, and lets go of it at need."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from include.errors import CtrError
+from include.lake.lake import Lake
+from include.settings import Settings
+from training.data.id_memory import Floats
+from training.data.item_texts import COLUMNS, Shown
+from training.data.rows import Rows, build_rows
+from training.data.state import State
+from training.tables import NEEDED_FOR, read_shards
+from training.text.text_table import TextTable
+
+
+def rows_of_day(
+    store: Lake, day: date, state: State, texts: TextTable, members: Floats, settings: Settings
+) -> tuple[Rows, Shown]:
+    """The rows of a day and its distinct items, as the state knows the world when the day begins.
+
+    One shard of `CTR_SHARD_ROWS` is in memory at a time. Raises `CtrError` where the rows are not as many as the manifest says.
+    """
+
+    def shards(columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        return read_shards(store, "training", day, NEEDED_FOR, settings.shard_rows, columns)
+
+    shown = Shown.of(shards(COLUMNS), state, texts, members)
+    rows = on_disk((build_rows(shard, state, texts, shown, members) for shard in shards()), settings.home)
+    published = store.require("training", day, NEEDED_FOR).table("training").rows
+    if len(rows) != published:
+        raise CtrError(
+            f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: the table must "
+            "be whole. Clear build_training_table of that day."
+        )
+    return rows, shown
+
+
+def on_disk(shards: Iterable[Rows], folder: Path) -> Rows:
+    """The rows of all shards, one shard after another, mapped from files of the folder; there must be a shard.
+
+    The files have no names: nothing is left of them once the rows are let go of, or the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        files = {each.name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for each in fields(Rows)}
+        count, shard = 0, None
+        for shard in shards:
+            count += len(shard)
+            for name, file in files.items():
+                getattr(shard, name).numpy().tofile(file)
+        assert shard is not None
+        return Rows(**{name: _mapped(file, count, getattr(shard, name)) for name, file in files.items()})
+
+
+def _mapped(file: BinaryIO, rows: int, like: Tensor) -> Tensor:
+    """The file as `[rows, …]`, of the dtype and the further axes of `like`."""
+    shape = (rows, *like.shape[1:])
+    if not like[:1].numel():
+        return like.new_empty(shape)
+    return torch.from_numpy(np.memmap(file, like.numpy().dtype, mode="c", shape=shape))

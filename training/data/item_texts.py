@@ -1,0 +1,61 @@
+"""The distinct items of some rows and what their texts tell: found once, in however many parts the rows come."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from training.data.id_memory import Floats, Hits
+from training.data.state import State
+from training.text.text_table import BAGS, ITEM_TEXTS, TextTable, bag_width
+from training.text.topics import share, total
+
+ITEM_COLUMNS = ("item_id", *ITEM_TEXTS)
+COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
+"""The columns of `training` that `Shown.of` reads."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The distinct items of rows, in the order of their first row, whose text is taken for all rows of the item.
+
+    `ids [m]`; `vectors [m, dim] float32`: the text at length one; `topics [m, topics] float32`; `hits`: warm neighbours of each;
+    `widths`: columns of each bag of `BAGS`, wide enough for all rows.
+    """
+
+    ids: pa.Array
+    vectors: Floats
+    topics: Floats
+    hits: Hits
+    widths: dict[str, int]
+
+    @classmethod
+    def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable, members: Floats) -> "Shown":
+        """Of rows in any number of shards with `COLUMNS`; `members [texts, topics]` is `state.topics.of(texts)`.
+
+        A model that reads no text learns nothing here, and no shard is read.
+        """
+        if not state.config.rung.text:
+            nothing = np.zeros((0, 0), np.float32)
+            return cls(pa.array([], pa.string()), nothing, nothing, Hits.none(0), {})
+        first: list[pa.Table] = []
+        widths = dict.fromkeys(BAGS, 1)
+        for shard in shards:
+            first = [_first_rows(pa.concat_tables([*first, shard.select(list(ITEM_COLUMNS))]))]
+            widths = {name: max(width, bag_width(shard[name])) for name, width in widths.items()}
+        (items,) = first
+        ids = items["item_id"].combine_chunks()
+        title = texts.places(items["title_key"].fill_null(0).to_numpy())
+        entities = texts.bag(items["item_entity_keys"], widths["item_entity_keys"])
+        vectors = texts.item_vectors(title, entities)
+        topics = share(total(np.concatenate([title[:, None], entities], axis=1), members))
+        searched = state.config.rung.llm
+        hits = state.index.search(vectors, state.items.encode(ids)) if searched else Hits.none(len(ids))
+        return cls(ids, vectors, topics, hits, widths)
+
+
+def _first_rows(table: pa.Table) -> pa.Table:
+    """The first row of each item."""
+    items = table["item_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    return table.take(np.unique(items, return_index=True)[1])

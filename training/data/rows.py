@@ -1,0 +1,202 @@
+"""Training rows as tensors: columnar from Arrow, no Python per row."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from include.errors import InvalidInputError
+from include.features import NEUTRAL_CTR
+from include.schemas import LEVELS
+from training.data.dense import DEEP, logit, transformed
+from training.data.id_memory import Floats, Hits, Part
+from training.data.item_texts import Shown
+from training.data.state import ModelConfig, State
+from training.text.matching import match
+from training.text.text_table import BAGS, TextTable
+from training.text.topics import share, total
+
+NEUTRAL_PRIOR = float(logit(np.array(NEUTRAL_CTR)))
+PART_ROWS = 65_536
+"""Rows that are remembered at a time; the memory's last bits depend on it."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Model input of `n` impressions; every field's first axis is the rows. What a rung does not read is 0 or of no width.
+
+    `scene`, `user`, `item [n] int64`: places, 0 is out of vocabulary for users and items.
+    `user_cold`, `item_cold [n] bool`: the id's own embedding is not to be used.
+    `user_level`, `item_level [n] int64`: place in `LEVELS`.
+    `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
+    `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
+    `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `kin [n, 2] float32`: their
+    lift and the similarity of the nearest.
+    `own [n, 2] float32`: the lift of the item and of the user.
+    `match [n, 3 · MATCH_WIDTH] float32`: how the item's texts fit query, service and bill.
+    `topics [n, topics] float32`: the item's; `today`, `always`: those of the row's intents, and of all of the user's so
+    far; `taste`: topics that the user clicked more than foreseen.
+    `habits [n, deep features] float32`: their mean over the user's impressions so far and this one.
+    `label [n] float32`: 1 for a click (0 where labels are unknown).
+    """
+
+    scene: Tensor
+    user: Tensor
+    item: Tensor
+    user_cold: Tensor
+    item_cold: Tensor
+    user_level: Tensor
+    item_level: Tensor
+    dense: Tensor
+    prior: Tensor
+    title: Tensor
+    entities: Tensor
+    query: Tensor
+    service: Tensor
+    bill: Tensor
+    neighbours: Tensor
+    weights: Tensor
+    kin: Tensor
+    own: Tensor
+    match: Tensor
+    topics: Tensor
+    today: Tensor
+    always: Tensor
+    taste: Tensor
+    habits: Tensor
+    label: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+    def take(self, rows: Tensor) -> "Rows":
+        """The rows at these places, in this order."""
+        return Rows(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def between(self, places: slice) -> "Rows":
+        """The rows of a slice, not copied."""
+        return Rows(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+
+    def to(self, device: str) -> "Rows":
+        """The same rows on a device."""
+        return Rows(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+def build_rows(table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats) -> Rows:
+    """Rows of a day, or of a part of it, as the state knows the world when that day begins.
+
+    `shown` are the items of the whole day, `members [texts, topics]` is `state.topics.of(texts)`.
+    """
+    users, items = state.users.encode(table["user_id"]), state.items.encode(table["item_id"])
+    dense, memory = state.standardiser.apply(transformed(table)), state.memory
+    label = table["label"].fill_null(0).to_numpy() if "label" in table.column_names else np.zeros(len(users))
+    arrays = {
+        "scene": _places(table["scene"], state.config.scenes, "scene"),
+        "user": users,
+        "item": items,
+        "user_cold": memory.user_counts[users, 0] == 0,
+        "item_cold": memory.item_counts[items, 0] == 0,
+        "user_level": _places(table["user_level"], LEVELS, "user_level"),
+        "item_level": _places(table["item_level"], LEVELS, "item_level"),
+        "dense": dense,
+        "prior": logit(table["scene_ctr_7d"].to_numpy()).astype(np.float32),
+        "habits": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
+        "own": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
+        "label": label.astype(np.float32),
+    }
+    if state.config.rung.text:
+        arrays |= _text_arrays(table, state, texts, shown, members, users)
+    else:
+        arrays |= _no_text(len(users))
+    return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+
+
+def _text_arrays(
+    table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats, users: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of rows that come from texts."""
+    title = texts.places(table["title_key"].fill_null(0).to_numpy())
+    entities, query, service, bill = (texts.bag(table[name], shown.widths[name]) for name in BAGS)
+    item_texts = np.concatenate([title[:, None], entities], axis=1)
+    item = pc.index_in(table["item_id"], value_set=shown.ids).to_numpy()
+    memory, intents = state.memory, total(np.concatenate([query, service, bill], axis=1), members)
+    return {
+        "title": title,
+        "entities": entities,
+        "query": query,
+        "service": service,
+        "bill": bill,
+        "neighbours": shown.hits.places[item],
+        "weights": shown.hits.weights[item],
+        "kin": np.stack([shown.hits.lift, shown.hits.similarity], axis=1)[item],
+        "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
+        "topics": shown.topics[item],
+        "today": share(intents),
+        "always": share(intents + memory.intents[users]),
+        "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
+    }
+
+
+def _no_text(rows: int) -> dict[str, np.ndarray]:
+    """The same for a model that reads no text: nothing is looked up."""
+    hits, missing, nothing = Hits.none(rows), np.zeros((rows, 1), np.int64), np.zeros((rows, 0), np.float32)
+    return {
+        "title": missing[:, 0],
+        **dict.fromkeys(("entities", "query", "service", "bill"), missing),
+        "neighbours": hits.places,
+        "weights": hits.weights,
+        "kin": np.stack([hits.lift, hits.similarity], axis=1),
+        **dict.fromkeys(("match", "topics", "today", "always", "taste"), nothing),
+    }
+
+
+def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.ndarray:
+    places = pc.index_in(column, value_set=pa.array(names, pa.string()))
+    if places.null_count:
+        unknown = pc.unique(column.filter(pc.is_null(places))).to_pylist()
+        raise InvalidInputError(
+            f"Column '{what}' of the training table holds {unknown[:5]}; expected one of {list(names)}."
+        )
+    return places.to_numpy().astype(np.int64)
+
+
+def with_prior(rows: Rows, config: ModelConfig) -> Rows:
+    """Labelled rows to learn from; those of a lake's first day, which has no CTR before it, take their scene's of that day.
+
+    It is an intercept, in place of `NEUTRAL_CTR`, that no later row sees. Without it the network would learn the way from there
+    to the CTRs, which the next day's prior goes by itself: on a log of 4 % clicks, the second day was foreseen at a third.
+    """
+    if not len(rows) or not torch.allclose(rows.prior, torch.tensor(NEUTRAL_PRIOR)):
+        return rows
+    scene, label = rows.scene.numpy(), rows.label.numpy()
+    shown, clicked = (np.bincount(scene, weights, minlength=len(config.scenes)) for weights in (None, label))
+    rates = (clicked + config.ctr_smoothing * clicked.sum() / len(rows)) / (shown + config.ctr_smoothing)
+    return replace(rows, prior=torch.from_numpy(logit(rates)).float()[rows.scene])
+
+
+def state_after(state: State, rows: Rows, shown: Shown, members: Floats, logit: np.ndarray) -> State:
+    """The state when the day of these labelled rows is over; `shown` and `members` as for `build_rows`, `logit [n]` is what
+    the model foresaw before the day."""
+    share_of_day = 1 / np.bincount(rows.user.numpy(), minlength=len(state.users)).clip(min=1)
+    parts = (
+        _part(rows.take(places), members, logit[places.numpy()], share_of_day)
+        for places in torch.arange(len(rows)).split(PART_ROWS)
+    )
+    return replace(state, memory=state.memory.after(parts, state.items.encode(shown.ids), shown.vectors))
+
+
+def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarray) -> Part:
+    intents = torch.cat([rows.query, rows.service, rows.bill], dim=1).numpy()
+    return Part(
+        users=rows.user.numpy(),
+        items=rows.item.numpy(),
+        labels=rows.label.numpy(),
+        expected=(1 / (1 + np.exp(-logit))).astype(np.float32),
+        topics=rows.topics.numpy(),
+        intents=total(intents, members),
+        share=share_of_day[rows.user.numpy()],
+        deep=rows.dense[:, DEEP].numpy(),
+    )

@@ -1,0 +1,84 @@
+"""Everything of a model but its weights: configuration, vocabularies, statistics, whitening, and what it remembers."""
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from training.data.dense import Standardiser
+from training.data.id_memory import Floats, Memory, WarmIndex, lift
+from training.data.vocabulary import Vocabulary
+from training.model_variants import Rung, rung_named
+from training.text.topics import Topics
+from training.text.whitening import TextSpace, Whitening
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What shapes a model: `model` is its rung's name. Sizes of the embedding tables come from the vocabularies.
+
+    `encoder` and `llm` are empty where the rung reads no text, or no language model's vectors.
+    """
+
+    model: str
+    scenes: tuple[str, ...]
+    encoder: str
+    llm: str
+    item_few_impressions: int
+    ctr_smoothing: float
+    text_space: TextSpace = "whitened"
+    warm_index: str = "Flat"
+    id_dim: int = 16
+    expert_dim: int = 64
+    text_dim: int = 32
+    shared_experts: int = 2
+    scene_experts: int = 2
+    levels: int = 2
+    user_cold_rate: float = 0.1
+    item_cold_rate: float = 0.15
+
+    @property
+    def rung(self) -> Rung:
+        """What the model is composed of."""
+        return rung_named(self.model)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `model.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ModelConfig":
+        """The inverse of `as_json`."""
+        return cls(**{**data, "scenes": tuple(data["scenes"])})
+
+
+@dataclass(frozen=True)
+class State:
+    """The world as the model knows it when a day begins."""
+
+    config: ModelConfig
+    users: Vocabulary
+    items: Vocabulary
+    standardiser: Standardiser
+    whiten_text: Whitening
+    whiten_llm: Whitening
+    topics: Topics
+    memory: Memory
+
+    @cached_property
+    def index(self) -> WarmIndex:
+        """Search over the items that are warm when the day begins."""
+        return WarmIndex(self.memory, self.item_lift, self.config.item_few_impressions, self.config.warm_index)
+
+    @cached_property
+    def user_lift(self) -> Floats:
+        """Smoothed log(clicks / expected clicks) by row of the user vocabulary."""
+        return lift(self.memory.user_counts, self.config.ctr_smoothing)
+
+    @cached_property
+    def item_lift(self) -> Floats:
+        """Smoothed log(clicks / expected clicks) by row of the item vocabulary."""
+        return lift(self.memory.item_counts, self.config.ctr_smoothing)
+
+    def extended(self, users: Vocabulary, items: Vocabulary) -> "State":
+        """The same state with larger vocabularies, whose new ids have not been seen."""
+        return replace(self, users=users, items=items, memory=self.memory.extended(len(users), len(items)))

@@ -1,0 +1,1 @@
+"""The two jobs that fill the cache of texts' vectors. May import `learn` and what that may."""

@@ -1,0 +1,140 @@
+"""`embed-cold`: a language model reads the texts of cold and few-shot items and the intents of such users, and no other.
+
+A vector belongs to one title or one entity; an item's is the mean over its title and entities, a user's the mean over the
+intents of the row. So the cost grows with the vocabulary of what is cold, not with impressions. A vector is filed under the
+first day on which its text was cold, so that a candidate reads what was cold before its day, and nothing later.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.console import err
+from include.lake.lake import Lake, get_lake
+from include.settings import Settings
+from training.embed.distinct_texts import distinct_texts
+from training.embed.embed_texts import encode_into
+from training.learn.warm_start import rungs_in_use
+from training.tables import published_days, read_day
+from training.text.encoders import language_model, llm_place
+from training.text.text_table import BAGS, ITEM_TEXTS
+from training.text.vector_cache import Keys, VectorCache
+
+BATCH = 16
+NEEDED_FOR = "Embedding cold texts"
+USER_KEYS = BAGS[1:]
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Embeds the newest cold texts first, at most `llm_max_texts` of them, and returns the record it writes.
+
+    None where neither the model to train nor the champion reads a language model's vectors.
+    """
+    started = time.monotonic()
+    store = get_lake()
+    store.require("training", day, NEEDED_FOR)
+    read = any(rung.llm for rung in rungs_in_use(settings))
+    days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
+    cold = cold_texts(store, days).filed_after(_last_run(store, day), day)
+    place = llm_place(settings)
+    cache = VectorCache(store, place.slug)
+    wanted = cold.without(cache)
+    _adopt(cache, wanted)
+    missing = wanted.among(~np.isin(wanted.keys, cache.keys()))
+    chosen = missing.among(np.arange(len(missing.keys)) < settings.llm_max_texts)
+    if len(chosen.keys):
+        encoder = language_model(settings)
+        for first in sorted(set(chosen.first)):
+            keys = np.sort(chosen.keys[chosen.first == first])
+            encode_into(store, encoder, distinct_texts(store, days, NEEDED_FOR, among=keys), first, batch_size=BATCH)
+    skipped = len(missing.keys) - len(chosen.keys)
+    if skipped:
+        err.print(
+            f"{skipped:,} cold texts are left out (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
+        )
+    everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
+    record = {
+        "day": str(day),
+        "model": place.slug,
+        "texts": len(cold.keys),
+        "cached": len(cold.keys) - len(missing.keys),
+        "encoded": len(chosen.keys),
+        "skipped": skipped,
+        "share": round(len(chosen.keys) / max(everything, 1), 5),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    store.write_record("embed_cold", day, record)
+    return record
+
+
+@dataclass(frozen=True)
+class ColdTexts:
+    """Texts of cold items and users, most wanted first: `keys [n] int64` and the `first [n]` day for which each is wanted."""
+
+    keys: Keys
+    first: npt.NDArray[np.object_]
+
+    def among(self, rows: npt.NDArray[np.bool_]) -> "ColdTexts":
+        """Those of the rows."""
+        return ColdTexts(self.keys[rows], self.first[rows])
+
+    def filed_after(self, ran: date | None, day: date) -> "ColdTexts":
+        """The same, wanted for `day` where they would be for one that an earlier run has seen to: what models were trained on and
+        evaluated with must not change, or they could not be reproduced."""
+        if ran is None:
+            return self
+        return ColdTexts(self.keys, np.array([day if first <= ran else first for first in self.first], object))
+
+    def without(self, cache: VectorCache) -> "ColdTexts":
+        """Those that the cache does not hold for their first day or an earlier one."""
+        held = np.zeros(len(self.keys), bool)
+        for first in set(self.first):
+            held |= (self.first == first) & np.isin(self.keys, cache.keys(through=first))
+        return self.among(~held)
+
+
+def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
+    """The texts of what was cold on any of the days, newest day first; within a day items come before users."""
+    first: dict[int, date] = {}
+    order: list[Keys] = [np.empty(0, np.int64)]
+    for day in reversed(days):
+        rows = read_day(store, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_TEXTS, *USER_KEYS])
+        order += [_keys_of(rows, "item_level", ITEM_TEXTS), _keys_of(rows, "user_level", USER_KEYS)]
+        first |= dict.fromkeys(np.concatenate(order[-2:]).tolist(), day)
+    keys = np.concatenate(order)
+    keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
+    return ColdTexts(keys, np.array([first[key] for key in keys.tolist()], object))
+
+
+def _last_run(store: Lake, day: date) -> date | None:
+    """The newest earlier day whose run embedded anything; None where the run before was of a model that reads no such vectors."""
+    last = max((each for each in store.record_days("embed_cold") if each < day), default=None)
+    record = store.record("embed_cold", last) if last else None
+    return last if record and record["texts"] else None
+
+
+def _adopt(cache: VectorCache, wanted: ColdTexts) -> None:
+    """Copies vectors that only a later day's part holds (a backfill of an earlier day) to the day that wants them now."""
+    keys = np.sort(wanted.keys)
+    vectors, found = cache.lookup(keys)
+    for first in set(wanted.first):
+        rows = found & np.isin(keys, wanted.keys[wanted.first == first])
+        if rows.any():
+            cache.append(keys[rows], vectors[rows], first)
+
+
+def _keys_of(rows: pa.Table, level: str, columns: Sequence[str]) -> Keys:
+    cold = rows.filter(pc.not_equal(rows[level], "warm")).select(list(columns))
+    parts = []
+    for name in columns:
+        column = cold[name]
+        values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        parts.append(values.drop_null().to_numpy())
+    return np.unique(np.concatenate(parts)).astype(np.int64)

@@ -1,0 +1,86 @@
+"""`embed-texts`: every distinct text of the training window gets its encoder vector, once."""
+
+import time
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from include.console import err
+from include.lake.lake import Lake, get_lake
+from include.settings import Settings
+from training.embed.distinct_texts import Texts, distinct_texts
+from training.learn.warm_start import rungs_in_use
+from training.progress import progress
+from training.tables import published_days
+from training.text.encoders import Encoder, encoder_place, text_encoder
+from training.text.vector_cache import VectorCache
+
+BATCH, PART = 64, 8192
+MAX_UNKNOWN_SHARE = 0.05
+UNKNOWN_SAMPLE = 2000
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Encodes what the cache lacks of the texts of the training window up to `day`, and returns the record it writes.
+
+    Nothing where neither the model to train nor the champion reads text.
+    """
+    started = time.monotonic()
+    store = get_lake()
+    store.require("features", day, "Embedding texts")
+    read = any(rung.text for rung in rungs_in_use(settings))
+    days = published_days(store, "texts", day, settings.train_days) if read else []
+    texts = distinct_texts(store, days, "Embedding texts")
+    place = encoder_place(settings)
+    missing = without_cached(texts, VectorCache(store, place.slug))
+    unknown = None  # nothing new was read
+    if missing.texts:
+        encoder = text_encoder(settings)
+        unknown = round(encoder.unknown_share(_sample(missing.texts, settings.seed)), 5)
+        warn_unknown(unknown, place.slug)
+        encode_into(store, encoder, missing, day, batch_size=BATCH)
+    record = {
+        "day": str(day),
+        "model": place.slug,
+        "texts": len(texts.texts),
+        "cached": len(texts.texts) - len(missing.texts),
+        "encoded": len(missing.texts),
+        "skipped": 0,
+        "unknown_share": unknown,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    store.write_record("embed_texts", day, record)
+    return record
+
+
+def without_cached(texts: Texts, cache: VectorCache) -> Texts:
+    """The texts that the cache has no vector for."""
+    rows = np.flatnonzero(~np.isin(texts.keys, cache.keys()))
+    return Texts(texts.keys[rows], [texts.texts[row] for row in rows])
+
+
+def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch_size: int) -> None:
+    """Encodes texts into the encoder's cache for a log day, part by part, with a progress bar."""
+    cache = VectorCache(store, encoder.slug)
+    with progress() as bar:
+        task = bar.add_task(f"Embedding texts with {encoder.slug}", total=len(texts.texts))
+        for start in range(0, len(texts.texts), PART):
+            part = slice(start, start + PART)
+            vectors = encoder.encode(texts.texts[part], batch_size, lambda rows: bar.advance(task, rows))
+            cache.append(texts.keys[part], vectors, day)
+
+
+def warn_unknown(share: float, slug: str) -> None:
+    """Tells a person when the encoder cannot read the language of the texts."""
+    if share > MAX_UNKNOWN_SHARE:
+        err.print(
+            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so it misreads these texts. "
+            "Set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
+        )
+
+
+def _sample(texts: list[str], seed: int) -> list[str]:
+    if len(texts) <= UNKNOWN_SAMPLE:
+        return texts
+    return [texts[row] for row in np.random.default_rng(seed).choice(len(texts), UNKNOWN_SAMPLE, replace=False)]

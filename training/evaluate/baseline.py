@@ -1,0 +1,72 @@
+"""A cheap model beside every night: what the counts alone are worth, so that a network that adds nothing to them is seen.
+
+Gradient-boosted trees (scikit-learn's histogram trees, after LightGBM) on the declared numeric features as they are and the
+scene; neither ids nor texts. They are fitted anew each night on a sample of the last week, and evaluated on the candidate's rows.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from include.calendar import WINDOW_DAYS, previous
+from include.lake.lake import Lake
+from include.settings import Settings
+from training.data.dense import columns_of
+from training.data.row_sample import KEY, sample
+from training.evaluate.metrics import Floats
+from training.tables import only_days_before, published_days, read_shards
+
+NEEDED_FOR = "The baseline"
+FEWEST_CLICKS = 50
+_PARAMETERS: dict[str, Any] = {
+    "learning_rate": 0.1,
+    "max_iter": 100,
+    "min_samples_leaf": 50,
+    "l2_regularization": 1.0,
+    "early_stopping": True,
+}
+"""Chosen beforehand; nothing was tuned."""
+
+
+def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, dict[str, Any]]:
+    """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and what it was fitted on.
+
+    None where `CTR_BASELINE_ROWS` is 0 or the days before have too few clicks, which `note` says.
+    """
+    started = time.monotonic()
+    if not settings.baseline_rows:
+        return None, {"note": "CTR_BASELINE_ROWS is 0"}
+    with only_days_before(day):
+        known = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
+    label = known["label"].to_numpy()
+    about = {"rows": len(known), "clicks": int(label.sum()), "parameters": _PARAMETERS}
+    if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
+        return None, {**about, "note": f"the week before has {about['clicks']} clicks of {about['rows']} rows"}
+    inputs = _inputs(known, settings)
+    used = np.flatnonzero(np.isfinite(inputs).any(axis=0))  # scikit-learn has no bins for a column without a value
+    scene = [len(used) - 1]
+    model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
+    model.fit(inputs[:, used], label)
+    probability = model.predict_proba(_inputs(rows, settings)[:, used])[:, 1]
+    return probability, {**about, "trees": model.n_iter_, "seconds": round(time.monotonic() - started, 2), "note": None}
+
+
+def _rows_before(store: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:
+    for known in published_days(store, "training", previous(day), WINDOW_DAYS):
+        yield from read_shards(store, "training", known, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
+
+
+def _columns() -> list[str]:
+    return [*columns_of(), "scene", "label"]
+
+
+def _inputs(rows: pa.Table, settings: Settings) -> Floats:
+    """`[n, features + 1]`: NaN where a value is missing; the last is the number of the scene."""
+    scene = pc.index_in(rows["scene"], value_set=pa.array(settings.scenes, pa.string())).cast(pa.float64())
+    return np.stack([*(rows[name].cast(pa.float64()).to_numpy() for name in columns_of()), scene.to_numpy()], axis=1)

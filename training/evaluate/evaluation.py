@@ -1,0 +1,221 @@
+"""Evaluates candidate, champion and anchor on the rows of the day, which none has seen, and records every metric.
+
+The metrics, and what an estimate is, are told in `training/evaluate/day_metrics.py`.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import CtrError, MissingDataError, NothingToDoError
+from include.lake.lake import Lake
+from include.registry import registry
+from include.registry.outdated import outdated_versions
+from include.registry.registry import ModelVersion
+from include.settings import Settings
+from training.evaluate import metrics, oracle, predictions
+from training.evaluate.day_metrics import MODELS, evaluate, mean_of_rows
+from training.evaluate.lineage_audit import audit
+from training.evaluate.predictions import EvaluationRows, usable
+from training.tables import read_day
+
+if TYPE_CHECKING:
+    from training.learn.artifact import Predictor
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Predicts the training rows of `day` with both models; writes and returns the record `evaluation`."""
+    started = time.monotonic()
+    lake = Lake(settings.lake_url)
+    train = lake.record("train", day)
+    if train is None:
+        raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
+    candidate, champion = registry.get(train["version"]), registry.champion()
+    status = champion_status(champion, candidate, day)
+    last = max((night for night in lake.record_days("decision") if night < day), default=None)
+    before = (lake.record("decision", last) if last else None) or {}
+    anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
+    of_day = rows_of(lake, day)
+    table, notes = _predicted(lake, day, of_day, candidate, champion if status == "unseen" else None, anchor, settings)
+    predictions.write(lake, day, table)
+    rows = EvaluationRows.of(table)
+    record = {
+        "day": str(day),
+        "candidate": _describe(candidate),
+        "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
+        "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
+        "baseline": notes["baseline"],
+        **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
+        "not_promoted": _not_promoted(of_day, before, rows),
+        "oracle": _oracle(rows, day, settings),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    record["seconds"] = round(time.monotonic() - started, 2)
+    lake.write_record("evaluation", day, record, candidate.version)
+    registry.log_metrics(candidate.version, logged_metrics(record))
+    return record
+
+
+_NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.\- ]")
+"""Characters that a name of MLflow's metrics cannot hold."""
+_NOTES = {
+    "unseen": "has not seen this day",
+    "same": "is the candidate itself: this day was run before",
+    "seen": "was trained on this day or by a later run, so an honest comparison is not possible",
+}
+
+
+def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day: date) -> str:
+    """`none`, `same` (as the candidate), `seen` (it knows the day, so it must not be compared on it) or `unseen`."""
+    if champion is None:
+        return "none"
+    if champion.version == candidate.version or champion.content_hash == candidate.content_hash:
+        return "same"
+    return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
+
+
+def _anchor(
+    lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: dict[str, Any]
+) -> ModelVersion | None:
+    """The anchor where it is another version than champion and candidate, and all that it learnt is as it was.
+
+    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the loss.
+    """
+    known = registry.versions()
+    last = before.get("anchor") or {"loss_shown": False}
+    stays = last["version"] if last["loss_shown"] else None
+    found = next((version for version in known if version.version == stays), None)
+    if found is None or found.pruned_at:
+        found = registry.anchor(day, known)
+    if found is None or found.version in (candidate.version, champion.version if champion else None):
+        return None
+    return None if found.version in outdated_versions(lake, known) else found
+
+
+def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
+    """How the candidate of the last night's decision does beside the champion that stayed in its place, on this day's rows."""
+    from training.learn import artifact
+
+    number = before.get("candidate")
+    if before.get("promoted") is not False or rows.champion is None or not usable(rows.champion):
+        return None
+    version = next((each for each in registry.versions() if each.version == number), None)
+    if version is None or version.pruned_at or before["champion"] != _number(registry.champion()):
+        return None
+    try:
+        probability = known_scenes(artifact.load(registry.download(version.version)), table)
+    except CtrError:
+        return None
+    if not usable(probability):
+        return None
+    losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
+    about = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
+    return about | {"change": mean_of_rows(losses, rows.user)}
+
+
+def _number(version: ModelVersion | None) -> int | None:
+    return version.version if version else None
+
+
+def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
+    """Figures of the model version as flat metrics: its headline, its scenes (`scene/S/auc`), champion's and baseline's."""
+    headline = record["headline"]
+    flat = {name: estimate["value"] for name, estimate in (headline["candidate"] or {}).items()}
+    for model in ("champion", "baseline"):
+        flat |= {f"{model}/{name}": estimate["value"] for name, estimate in (headline[model] or {}).items()}
+    for group in record["groups"]:
+        if group["by"] == "scene" and group["candidate"]:
+            place = f"scene/{_NOT_IN_A_METRIC.sub('_', group['scene'])}"
+            flat |= {f"{place}/{name}": group["candidate"][name]["value"] for name in ("auc", "log_loss", "pcoc")}
+    best = record["oracle"] or {}
+    flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+def rows_of(lake: Lake, day: date) -> pa.Table:
+    """The training rows of the day, in the order of their events.
+
+    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where the table is not whole.
+    """
+    published = lake.require("training", day, "Evaluation").tables["training"].rows
+    if not published:
+        raise NothingToDoError(f"{day} has no rows (it was declared empty): no model is evaluated on it.")
+    table = read_day(lake, "training", day, "Evaluation").sort_by("event_id")
+    if table.num_rows != published:
+        raise CtrError(
+            f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
+            "the table must be whole. Clear build_training_table of that day."
+        )
+    return table
+
+
+def with_predictions(
+    table: pa.Table, predicted: Mapping[str, metrics.Floats | None], alpha: metrics.Floats
+) -> pa.Table:
+    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there are none."""
+    for name, values in [*((model, predicted.get(model)) for model in MODELS), ("alpha", alpha)]:
+        column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
+        table = table.append_column(name, column)
+    return table.select(predictions.SCHEMA.names)
+
+
+def _predicted(
+    lake: Lake,
+    day: date,
+    table: pa.Table,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    anchor: ModelVersion | None,
+    settings: Settings,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The day's training rows `table` with the models' predictions, and notes: why the anchor has none, what the baseline is."""
+    from training.evaluate import baseline
+    from training.learn import artifact
+
+    folder = registry.download(candidate.version)
+    model = artifact.load(folder)
+    audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
+    of_candidate = model.predict(table)
+
+    def of_version(other: ModelVersion) -> metrics.Floats:
+        return known_scenes(artifact.load(registry.download(other.version)), table)
+
+    predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
+    notes: dict[str, Any] = {"anchor": None}
+    try:
+        predicted["anchor"] = of_version(anchor) if anchor else None
+    except CtrError as error:  # an old version whose encoder or features are no longer there: the night goes on without
+        notes["anchor"] = str(error)
+    predicted["baseline"], notes["baseline"] = baseline.predict(lake, day, table, settings)
+    return with_predictions(table, predicted, of_candidate.alpha), notes
+
+
+def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
+    """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
+    known = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
+    if pc.all(known).as_py():
+        return model.predict(table).probability
+    probability = np.full(table.num_rows, np.nan)
+    probability[known.to_numpy()] = model.predict(table.filter(known)).probability
+    return probability
+
+
+def _describe(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "log_day": str(version.log_day),
+        "trained_from": str(version.trained_from),
+        "trained_through": str(version.trained_through),
+        "content_hash": version.content_hash,
+    }
+
+
+def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> dict[str, Any] | None:
+    known = oracle.truth(day, settings)
+    return oracle.best_auc(rows, known) if known is not None else None

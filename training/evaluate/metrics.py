@@ -1,0 +1,142 @@
+"""Metrics of click predictions on one set of impressions: ranking, log loss and calibration.
+
+All take `label` `[rows]` in {0, 1} and `probability` `[rows]` in [0, 1]. Where a metric is not defined (one class only,
+no click, no row) the result is NaN; what is reported says "insufficient" instead (`training.evaluate.evaluation`).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.metrics import roc_auc_score
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CALIBRATION_BINS = 10
+EPSILON = 1e-7
+"""Probabilities are clipped to [EPSILON, 1 - EPSILON] in the log loss."""
+
+
+def auc(label: Integers, probability: Floats) -> float:
+    """Area under the ROC curve: the chance that a click is ranked above a non-click, ties counting half."""
+    if label.min(initial=1) == label.max(initial=0):
+        return float("nan")
+    return float(roc_auc_score(label, probability))
+
+
+def gauc(label: Integers, probability: Floats, user: Integers) -> float:
+    """Mean of each user's own AUC weighted by impressions, over users with a click and a non-click.
+
+    It ignores what ranks users against each other, which no list that one user sees depends on
+    (Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017).
+    """
+    _, _, impressions, of_user = user_auc(label, probability, user)
+    return float(np.average(of_user, weights=impressions)) if len(of_user) else float("nan")
+
+
+def user_auc(
+    label: Integers, probability: Floats, user: Integers, group: Integers | None = None
+) -> tuple[Integers, Integers, Floats, Floats]:
+    """AUC within each user (within each group, where given): group, user, impressions and AUC, all `[pairs]`.
+
+    Pairs of one class only are left out. Uses the rank-sum form of AUC with mid-ranks for ties.
+    """
+    group = np.zeros_like(user) if group is None else group
+    by_score = np.argsort(probability, kind="stable")
+    pair_key = group * (user.max(initial=0) + 1) + user
+    order = by_score[np.argsort(pair_key[by_score], kind="stable")]
+    group, user, probability, clicked = group[order], user[order], probability[order], label[order] > 0
+    new_pair = changes(group) | changes(user)
+    starts = np.flatnonzero(new_pair)
+    pair = np.cumsum(new_pair) - 1
+    rank = _mid_ranks(new_pair | changes(probability)) - starts[pair]
+    impressions = np.diff(np.append(starts, len(user))).astype(np.float64)
+    clicks = np.bincount(pair, weights=clicked, minlength=len(starts))
+    rank_sum = np.bincount(pair, weights=rank * clicked, minlength=len(starts))
+    both = (clicks > 0) & (clicks < impressions)
+    clicks, impressions = clicks[both], impressions[both]
+    area = (rank_sum[both] - clicks * (clicks + 1) / 2) / (clicks * (impressions - clicks))
+    return group[starts][both], user[starts][both], impressions, area
+
+
+def row_log_loss(label: Integers, probability: Floats) -> Floats:
+    """`[rows]` negative log likelihood of each label, in nats."""
+    clipped = np.clip(probability, EPSILON, 1 - EPSILON)
+    return -np.where(label > 0, np.log(clipped), np.log1p(-clipped))
+
+
+def at_ctr(label: Integers, probability: Floats) -> Floats:
+    """`[n]` the probabilities with one number added to all their logits, so that they sum to the clicks.
+
+    A base rate that differs between the days that a model learnt and this one has no part in what they say. Raises `ValueError`
+    where there is no click, or nothing else.
+    """
+    clicks = int(label.sum())
+    if not 0 < clicks < len(label):
+        raise ValueError(f"{clicks} clicks of {len(label)} rows: no offset makes the predictions sum to them")
+    score = logit(np.clip(probability, EPSILON, 1 - EPSILON))
+    offset = brentq(lambda shift: expit(score + shift).sum() - clicks, -40, 40)
+    return expit(score + offset)
+
+
+def mean_of_rows(values: Floats, user: Integers) -> tuple[float, float]:
+    """Mean of `[n]` values and its standard error, where the rows of a user are not independent of each other."""
+    mean = float(values.mean())
+    of_user = np.bincount(user, weights=values - mean)
+    return mean, float(np.sqrt((of_user**2).sum()) / len(values))
+
+
+def pcoc(label: Integers, probability: Floats) -> float:
+    """Predicted clicks over clicks: 1 is calibrated on the whole, above 1 is too optimistic."""
+    return float(probability.sum() / label.sum()) if label.any() else float("nan")
+
+
+def ece(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error: mean distance of prediction and CTR over bins of about equally many rows.
+
+    Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015. Chance alone makes it
+    positive in a small sample.
+    """
+    if not len(label):
+        return float("nan")
+    of_row = calibration_bins(probability, bins=bins)
+    return float(np.abs(np.bincount(of_row, weights=probability - label)).sum() / len(label))
+
+
+def calibration_bins(probability: Floats, bins: int = CALIBRATION_BINS) -> Integers:
+    """`[rows]` number in [0, bins) of each row's bin, by rank of its prediction; ties share the lowest."""
+    order = np.argsort(probability, kind="stable")
+    result = np.empty(len(order), np.int64)
+    result[order] = first_of_run(changes(probability[order])) * bins // len(order)
+    return result
+
+
+def calibration_curve(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
+    """For each bin of `ece`: mean prediction, CTR and rows, ascending."""
+    of_row = calibration_bins(probability, bins=bins)
+    rows = np.bincount(of_row, minlength=bins)
+    predicted = np.bincount(of_row, weights=probability, minlength=bins)
+    clicks = np.bincount(of_row, weights=label, minlength=bins)
+    return [
+        {"predicted": float(predicted[b] / rows[b]), "ctr": float(clicks[b] / rows[b]), "rows": int(rows[b])}
+        for b in range(bins)
+        if rows[b]
+    ]
+
+
+def changes(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """`[rows]` True at 0 and where a value differs from the one before."""
+    return np.r_[True, values[1:] != values[:-1]][: len(values)]
+
+
+def first_of_run(starts_run: NDArray[np.bool_]) -> Integers:
+    """`[rows]` position at which each row's run starts."""
+    return np.maximum.accumulate(np.where(starts_run, np.arange(len(starts_run)), 0))
+
+
+def _mid_ranks(starts_run: NDArray[np.bool_]) -> Floats:
+    """`[rows]` 1-based ranks in which the rows of a run share their mean rank."""
+    starts = np.flatnonzero(starts_run)
+    ends = np.append(starts[1:], len(starts_run))
+    return ((starts + ends + 1) / 2)[np.cumsum(starts_run) - 1]

@@ -1,0 +1,1 @@
+"""Whether a candidate is promoted: a policy, its comparisons and rules. May import `evaluate` and what that may."""

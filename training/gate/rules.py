@@ -1,0 +1,233 @@
+"""The gate's rules: each looks at one piece of evidence and gives a verdict and a sentence.
+
+How they decide, and why, is told in `include/policies/gate.yaml`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import t
+
+from training.gate.comparisons import Comparison
+from training.gate.policy import Calibration, Risks, Sanity
+
+Verdict = Literal["pass", "note", "hold", "reject"]
+
+FAMILIES = 5
+"""Families of comparisons among which the night's risks are divided: overall, scenes, cold rows, calibration, anchor."""
+TILTS = (0.5, 1.0, 2.0, 4.0)
+"""Sizes of a loss, in standard errors beyond the one that matters, that the evidence against the anchor is made to see."""
+MOST_EVIDENCE = log(1e6)
+MIN_NIGHTS = 5
+"""Nights whose PCOC must be known before they say how far from 1 is usual; before, `FIRST_NIGHTS` is."""
+FIRST_NIGHTS = log(1.5)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule's outcome; a `note` does not stand in the way of promotion."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One comparison's share of the night's risks."""
+
+    hold: float
+    reject: float
+    promote: float
+
+    @classmethod
+    def of(cls, risks: Risks, comparisons: int) -> "Levels":
+        """The share of one of the comparisons of a family."""
+        parts = FAMILIES * max(comparisons, 1)
+        return cls(risks.hold / parts, risks.reject / parts, risks.promote)
+
+    def sees(self, se: float) -> float:
+        """The smallest loss that is held, but for the risk to promote one."""
+        return se * (_quantile(1 - self.hold) + _quantile(1 - self.promote))
+
+
+def beside_champion(one: Comparison, levels: Levels) -> Rule:
+    """A change from the champion, by tonight's rows alone."""
+    if one.change is None or one.se is None or one.other is None or one.low is None or one.high is None:
+        return Rule(one.name, "note", f"{one.what} cannot be compared: {one.lacks}.", {"insufficient": one.lacks})
+    digits, sees = one.digits, levels.sees(one.se)
+    upper, surely = (one.change + _quantile(1 - risk) * one.se for risk in (levels.hold, levels.reject))
+    ruled_out = one.change - _quantile(1 - levels.promote) * one.se >= -one.matters
+    figures = (
+        f"{one.what} is {one.candidate:.4f}, the champion's {one.other:.4f} on the same rows: "
+        f"{one.change:+{digits}} ({one.low:+{digits}} to {one.high:+{digits}})."
+    )
+    verdict: Verdict
+    if one.low > 0:
+        verdict, says = "pass", "It is better."
+    elif ruled_out:
+        verdict, says = "pass", f"A loss of {one.matters:{digits}} or more, which would matter, is ruled out."
+    elif surely < 0 and one.change < -one.matters:
+        verdict = "reject"
+        says = f"It is worse beyond doubt, and by more than the {one.matters:{digits}} that matter. " + _LOOK
+    elif upper < 0:
+        verdict = "hold"
+        says = (
+            "It is worse by more than chance shows, though not beyond doubt, and a loss of "
+            f"{one.matters:{digits}} is not ruled out. {_DECIDE}"
+        )
+    else:
+        verdict = "note"
+        says = f"The night cannot tell whether it is worse: it sees a loss from {sees:{digits}} on."
+    evidence = _rounded({"change": one.change, "se": one.se, "sees": sees, "matters": one.matters})
+    return Rule(one.name, verdict, f"{figures} {says}", evidence)
+
+
+_LOOK = "Look at what it learnt: *Data quality* of the days before, and the learning curve in the report."
+_DECIDE = "A person decides: see in the report where it is worse."
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Evidence that the nights' candidates lose something since the anchor: a log e-value for each of `TILTS`."""
+
+    values: tuple[float, ...] = (0.0,) * len(TILTS)
+    nights: int = 0
+
+    def with_night(self, loss: float, se: float) -> "Sum":
+        """With another night's loss beyond the one that matters; it stays between none and `MOST_EVIDENCE`, so that neither years
+        of good nights nor one that was beyond doubt outweigh the nights after it.
+
+        exp(tilt z - tilt² / 2) is an e-value for a z that is normal with a mean of 0 or less.
+        """
+        z = loss / se
+        values = (
+            min(max(0.0, before) + tilt * z - tilt**2 / 2, MOST_EVIDENCE)
+            for before, tilt in zip(self.values, TILTS, strict=True)
+        )
+        return Sum(tuple(round(value, 4) for value in values), self.nights + 1)
+
+    @property
+    def evidence(self) -> float:
+        """Log of the mean e-value."""
+        return float(logsumexp(self.values)) - log(len(TILTS))
+
+
+def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
+    """A change from the anchor, by all nights since; `better`: than the champion on tonight's rows, so that it mends a loss."""
+    name, who = f"{one.name} since the anchor", f"version {anchor['version']} of {anchor['log_day']}, the anchor"
+    if one.change is None or one.se is None or one.low is None or one.high is None:
+        return Rule(
+            name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
+        )
+    figures = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
+    is_shown = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    verdict: Verdict
+    if is_shown and better:
+        verdict = "note"
+        says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
+    elif is_shown:
+        verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
+        says = (
+            f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
+            f"in {exp(total.evidence):,.0f} nights. Find out since when; `ctr rollback --to {anchor['version']}` returns to "
+            "the anchor."
+        )
+    elif one.change - _quantile(1 - levels.promote) * one.se >= -one.matters:
+        verdict, says = "pass", f"A loss of {one.matters:g} or more is ruled out."
+    else:
+        verdict, says = (
+            "note",
+            f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
+        )
+    evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
+    return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_shown})
+
+
+@dataclass(frozen=True)
+class Pcoc:
+    """Predicted clicks over clicks in a group, `all` or a scene: the candidate's with its 95 % interval, the champion's of the
+    same rows (None without one), and the champions' logs of the nights before."""
+
+    group: str
+    name: str
+    what: str
+    value: float
+    low: float
+    high: float
+    champion: float | None
+    earlier: Sequence[float]
+
+
+def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
+    """Calibration beside the champion's: what moves both is the day's base rate."""
+    se = max((log(one.high) - log(one.low)) / (2 * _quantile(0.975)), 1e-9)
+    surely = abs(log(one.value)) - _quantile(1 - levels.hold) * se
+    usual = FIRST_NIGHTS
+    if len(one.earlier) >= MIN_NIGHTS:
+        usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
+    figures = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+    figures += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
+    other = abs(log(one.champion)) if one.champion else None
+    nearer = other is not None and abs(log(one.value)) < other
+    insane = one.high < rule.low or one.low > rule.high
+    verdict: Verdict
+    if insane and not nearer:
+        verdict, says = (
+            "reject",
+            f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}",
+        )
+    elif insane:
+        verdict, says = "note", f"It is outside {rule.low:g} to {rule.high:g}, yet nearer to 1 than the champion's."
+    elif other is not None and surely > max(other + log(rule.farther), usual):
+        verdict = "hold"
+        says = (
+            f"It is farther from 1 than the champion's by more than a factor of {rule.farther:g}, and farther than is usual "
+            f"({exp(-usual):.2f} to {exp(usual):.2f}). {_DECIDE}"
+        )
+    else:
+        verdict, says = "pass", f"Usual are {exp(-usual):.2f} to {exp(usual):.2f}."
+    evidence = _rounded({"value": one.value, "low": one.low, "high": one.high, "usual": usual})
+    return Rule(one.name, verdict, f"{figures} {says}", {**evidence, "champion": one.champion})
+
+
+def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
+    """Better than chance, and not too good to be true; `auc` is an estimate."""
+    if auc["value"] is None:
+        sentence = f"The day has too few clicks or non-clicks for an AUC ({auc['note']}). A person decides."
+        return [Rule("auc above chance", "hold", sentence, {})]
+    value, low, high = auc["value"], auc["low"], auc["high"]
+    evidence = _rounded({"value": value, "low": low, "high": high})
+    figures = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
+    floor, ceiling = rule.auc_lower_bound_above, rule.auc_below
+    return [
+        Rule("auc above chance", "pass", f"{figures}: above {floor:g}.", evidence)
+        if low > floor
+        else Rule("auc above chance", "reject", f"{figures}: not proven to be above {floor:g}. {_LOOK}", evidence),
+        Rule("auc plausible", "pass", f"{figures}: below {ceiling:g}.", evidence)
+        if value < ceiling
+        else Rule(
+            "auc plausible",
+            "reject",
+            f"{figures}, {ceiling:g} or more: suspect a leak. Look at the leakage audit of the training table.",
+            evidence,
+        ),
+    ]
+
+
+def _nights(count: int) -> str:
+    return "1 night" if count == 1 else f"{count} nights"
+
+
+def _quantile(probability: float) -> float:
+    return NormalDist().inv_cdf(probability)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in values.items()}

@@ -1,0 +1,245 @@
+"""A model version as a folder of plain files, never pickle, that loads without Airflow and without Spark.
+
+weights.safetensors       the network; `model.json` tells its rung of the ladder, its shape and where its texts' vectors come from
+vocabulary/*.parquet      ids in the order of their embedding rows
+state.safetensors         standardisation, whitening, and what is remembered of users and items (the neighbours' index)
+calibration.json          Platt slope and offset by scene
+feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_curve.svg: for people and audits
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+
+from include.calendar import parse_day
+from include.errors import CtrError, InvalidInputError, MissingDataError
+from include.lake.lake import Lake, get_lake
+from include.settings import get_settings
+from training.data.dense import INPUTS, NAMES, Standardiser
+from training.data.id_memory import Memory
+from training.data.item_texts import Shown
+from training.data.rows import build_rows
+from training.data.state import ModelConfig, State
+from training.data.vocabulary import Vocabulary
+from training.device import device
+from training.learn.calibration import Calibration
+from training.learn.trainer import predict
+from training.model_variants import RUNGS, Rung
+from training.models.network import Network, Widths
+from training.models.text import TextLookup
+from training.text.text_table import TextTable, keys_in
+from training.text.topics import Topics
+from training.text.vector_cache import Keys, VectorCache
+from training.text.whitening import Whitening
+
+HASHED = (
+    "weights.safetensors",
+    "state.safetensors",
+    "vocabulary/users.parquet",
+    "vocabulary/items.parquet",
+    "calibration.json",
+    "model.json",
+)
+"""The files that predictions depend on, in the order in which they are hashed."""
+
+MEMORY = tuple(field.name for field in fields(Memory))
+
+
+class OtherArchitectureError(CtrError):
+    """A model of code that has since changed the network or what it remembers: it can be neither loaded nor continued."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of rows in their order: calibrated `probability [n] float64`, `alpha [n]`, and the `backbone [n]` and `content
+    [n]` logits; `missing_texts` is the number of distinct texts that had no cached vector and read as no text."""
+
+    probability: npt.NDArray[np.float64]
+    alpha: npt.NDArray[np.float64]
+    backbone: npt.NDArray[np.float64]
+    content: npt.NDArray[np.float64]
+    missing_texts: int
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model, ready to predict rows of the `training` table."""
+
+    model: Network
+    state: State
+    calibration: Calibration
+
+    def predict(self, rows: pa.Table, store: Lake | None = None) -> Predictions:
+        """Click probabilities of rows with the columns of `training` (`label` and `log_ts` may lack).
+
+        Text vectors come from the lake's caches. With `log_ts`, the language model's count up to the rows' last day only,
+        so that a prediction does not change when later days are run.
+        """
+        texts = load_texts(self.state, text_keys(rows, self.state.config.rung), store or get_lake(), _last_day(rows))
+        lookup, members = text_lookup(texts, self.model.device.type), self.state.topics.of(texts)
+        shown, size = Shown.of([rows], self.state, texts, members), get_settings().shard_rows
+        parts = []
+        for start in range(0, max(len(rows), 1), size):
+            built = build_rows(rows.slice(start, size), self.state, texts, shown, members)
+            out = predict(self.model, built, lookup)
+            probability = self.calibration.apply(out.logit, built.scene.numpy())
+            parts.append((probability, out.alpha, out.backbone, out.content))
+        probability, alpha, backbone, content = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Predictions(probability, alpha, backbone, content, texts.missing)
+
+
+def text_keys(rows: pa.Table, rung: Rung) -> Keys:
+    """The distinct text keys that a model of the rung reads of rows, sorted: none for one without text."""
+    return keys_in(rows) if rung.text else np.empty(0, np.int64)
+
+
+def load_texts(state: State, keys: Keys, store: Lake, llm_through: date | None) -> TextTable:
+    """The vectors of text keys in the state's whitened spaces."""
+    caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
+    return TextTable.load(keys, caches, (state.whiten_text, state.whiten_llm), llm_through)
+
+
+def text_lookup(texts: TextTable, where: str) -> TextLookup:
+    """The tables as a module on a device."""
+    tensors = [torch.from_numpy(array) for array in (texts.text, texts.llm, texts.has_llm)]
+    return TextLookup(*tensors).to(where)
+
+
+def build_model(state: State) -> Network:
+    """A network of the state's size, with fresh weights."""
+    widths = Widths(len(state.users), len(state.items), len(NAMES), state.whiten_text.dim, state.whiten_llm.dim)
+    return Network(state.config, widths)
+
+
+def save(folder: Path, predictor: Predictor, extra: dict[str, Any]) -> str:
+    """Writes a version and returns its content hash; `extra` holds what goes into further JSON files, by name."""
+    (folder / "vocabulary").mkdir(parents=True, exist_ok=True)
+    state = predictor.state
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in predictor.model.state_dict().items()}
+    save_tensors(weights, folder / "weights.safetensors")
+    save_file(_state_arrays(state), folder / "state.safetensors")
+    for name, vocabulary in (("users", state.users), ("items", state.items)):
+        pq.write_table(pa.table({"id": vocabulary.ids}), folder / f"vocabulary/{name}.parquet")
+    content = {
+        "calibration": predictor.calibration.as_json(state.config.scenes),
+        "model": state.config.as_json(),
+        "feature_meta": feature_meta(state),
+        **extra,
+    }
+    for name, data in content.items():
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    return content_hash(folder)
+
+
+def load(folder: Path) -> Predictor:
+    """The version in a folder; raises `MissingDataError` where it is not whole."""
+    lacking = [name for name in HASHED if not (folder / name).is_file()]
+    if lacking:
+        raise MissingDataError(
+            f"The model folder {folder} lacks {', '.join(lacking)}. Retrain its day, or roll back to another version."
+        )
+    try:
+        state = _load_state(folder)
+        model = build_model(state)
+        model.load_state_dict(load_tensors(folder / "weights.safetensors"))
+    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, rungs
+        raise OtherArchitectureError(
+            f"The model in {folder} was trained by code of another architecture: {str(error).splitlines()[0]} "
+            "Retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
+        ) from error
+    calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
+    return Predictor(model.to(device()).eval(), state, calibration)
+
+
+def rung_in(folder: Path) -> Rung | None:
+    """The rung of the version in a folder, without loading it; None for one of code that knows other rungs."""
+    return RUNGS.get(_json(folder / "model.json").get("model", ""))
+
+
+def learnt_days(folder: Path) -> list[date]:
+    """The days whose training rows the version in a folder was trained on, by its manifests (without those of its base)."""
+    return [parse_day(day) for day in _json(folder / "manifests.json")["training"]]
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the files that predictions depend on."""
+    digest = hashlib.sha256()
+    for name in HASHED:
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def feature_meta(state: State) -> list[dict[str, Any]]:
+    """What each dense input is, and how it was transformed and standardised."""
+    meaning = {feature.name: feature for feature in INPUTS}
+    rows = []
+    for name, mean, scale in zip(NAMES, state.standardiser.mean, state.standardiser.scale, strict=True):
+        feature = meaning.get(name)
+        rows.append(
+            {
+                "name": name,
+                "grain": feature.grain if feature else "row",
+                "transform": feature.transform if feature else "identity",
+                "unit": feature.unit if feature else "as logged",
+                "mean": float(mean),
+                "scale": float(scale),
+            }
+        )
+    return rows
+
+
+def _state_arrays(state: State) -> dict[str, np.ndarray]:
+    return {
+        "standardiser.mean": state.standardiser.mean,
+        "standardiser.scale": state.standardiser.scale,
+        "whiten_text.mean": state.whiten_text.mean,
+        "whiten_text.weight": np.ascontiguousarray(state.whiten_text.weight),
+        "whiten_text.deviation": state.whiten_text.deviation,
+        "whiten_llm.deviation": state.whiten_llm.deviation,
+        "whiten_llm.mean": state.whiten_llm.mean,
+        "whiten_llm.weight": np.ascontiguousarray(state.whiten_llm.weight),
+        "topics.centres": state.topics.centres,
+        **{f"memory.{name}": getattr(state.memory, name) for name in MEMORY},
+    }
+
+
+def _load_state(folder: Path) -> State:
+    arrays = load_file(folder / "state.safetensors")
+    users, items = (
+        Vocabulary(pq.read_table(folder / f"vocabulary/{name}.parquet")["id"].combine_chunks())
+        for name in ("users", "items")
+    )
+    return State(
+        config=ModelConfig.from_json(_json(folder / "model.json")),
+        users=users,
+        items=items,
+        standardiser=Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]),
+        whiten_text=Whitening(*(arrays[f"whiten_text.{name}"] for name in ("mean", "weight", "deviation"))),
+        whiten_llm=Whitening(*(arrays[f"whiten_llm.{name}"] for name in ("mean", "weight", "deviation"))),
+        topics=Topics(arrays["topics.centres"]),
+        memory=Memory(*(arrays[f"memory.{name}"] for name in MEMORY)),
+    )
+
+
+def _last_day(rows: pa.Table) -> date | None:
+    if "log_ts" not in rows.column_names or len(rows) == 0:
+        return None
+    last = pc.max(rows["log_ts"]).as_py()
+    return last.date() if last else None
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,58 @@
+"""The first pass over the days: what has to be known before a model's first step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.lake.lake import Lake
+from training.data.dense import Moments, columns_of, transformed
+from training.data.vocabulary import Vocabulary
+from training.learn.artifact import Predictor, text_keys
+from training.model_variants import Rung
+from training.tables import NEEDED_FOR, read_shards
+from training.text.text_table import ITEM_TEXTS, TEXT_KEYS, keys_in
+from training.text.vector_cache import Keys
+
+IDS = ("user_id", "item_id")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass over the days finds: their ids, text keys and rows; for a model that starts from nothing also the
+    moments of its features and the keys of its items' texts."""
+
+    users: Vocabulary
+    items: Vocabulary
+    moments: Moments
+    keys: Keys
+    item_keys: Keys
+    rows: int
+
+
+def survey(store: Lake, days: Sequence[date], base: Predictor | None, rung: Rung, shard_rows: int) -> Survey:
+    """One pass over the days, a shard at a time, for a model of the rung that continues `base` or starts from nothing."""
+    users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
+    moments, rows = Moments(), 0
+    keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
+    columns = (*IDS, *(TEXT_KEYS if rung.text else ()), *(columns_of() if base is None else ()))
+    for day in days:
+        seen = dict.fromkeys(IDS, pa.array([], pa.string()))
+        for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns):
+            seen = {name: _distinct(known, shard[name]) for name, known in seen.items()}
+            keys = np.union1d(keys, text_keys(shard, rung))
+            rows += len(shard)
+            if base is None:
+                moments.add(transformed(shard))
+            if base is None and rung.text:
+                item_keys = np.union1d(item_keys, keys_in(shard, ITEM_TEXTS))
+        users, items = users.extended(seen["user_id"]), items.extended(seen["item_id"])
+    return Survey(users, items, moments, keys, item_keys, rows)
+
+
+def _distinct(known: pa.Array, column: pa.ChunkedArray) -> pa.Array:
+    """The known ids and those of the column, each once."""
+    return pc.unique(pa.chunked_array([known, *column.cast(pa.string()).chunks]))

@@ -1,0 +1,51 @@
+"""What a version predicted of some rows before it was saved, which it must predict again before it may serve."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.errors import CtrError
+from include.lake.lake import Lake
+from include.registry import registry
+from training.learn.artifact import Predictor, content_hash, load
+from training.tables import NEEDED_FOR, read_shards
+
+PROBE = "probe.parquet"
+ROWS = 256
+TOLERANCE = 1e-5
+"""Of a probability: another processor may round otherwise."""
+
+
+def write(folder: Path, predictor: Predictor, store: Lake, day: date) -> None:
+    """Writes the first rows of a published day that the model has learnt, and its probabilities of them."""
+    rows = next(read_shards(store, "training", day, NEEDED_FOR, ROWS))
+    probability = predictor.predict(rows, store).probability
+    pq.write_table(rows.append_column("probability", pa.array(probability)), folder / PROBE)
+
+
+def load_verified(version: int) -> Predictor:
+    """A version that predicts its probe as before it was saved.
+
+    Raises `CtrError` where a file of the model has changed or a probability is another, and what `artifact.load` raises.
+    """
+    folder, known = registry.download(version), registry.get(version)
+    if (found := content_hash(folder)) != known.content_hash:
+        raise CtrError(
+            f"The files of version {version} in {folder} are not those that were registered: expected content "
+            f"{known.content_hash[:12]}, found {found[:12]}. Restore them from a backup, or retrain its day."
+        )
+    predictor = load(folder)
+    probe = pq.read_table(folder / PROBE) if (folder / PROBE).is_file() else None
+    if probe is None:  # a version of before there were probes
+        return predictor
+    again = predictor.predict(probe.drop_columns(["probability"])).probability
+    largest = float(np.abs(again - probe["probability"].to_numpy()).max())
+    if not largest <= TOLERANCE:
+        raise CtrError(
+            f"Version {version} predicts its probe of {len(probe)} rows otherwise than before it was saved: probabilities differ "
+            f"by up to {largest:.2g}, expected at most {TOLERANCE:g}. Did the text caches of the lake change, or the code?"
+        )
+    return predictor

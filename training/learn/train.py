@@ -1,0 +1,260 @@
+"""`train`: the candidate of log day *d*, from the training rows of days before *d*.
+
+It continues the newest version promoted on an earlier day with the days since that one was trained, or starts from nothing
+on the training window (`start.py`). Nothing of day *d* or later is read.
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from include.console import err
+from include.errors import InvalidInputError, MissingDataError
+from include.lake.lake import Lake, Manifest, get_lake
+from include.registry import registry
+from include.settings import Settings
+from include.version import code_version
+from training.data.cold_simulation import ColdSimulation
+from training.data.id_memory import Memory
+from training.data.state import ModelConfig, State
+from training.device import steady_threads
+from training.distributed import first, require_same
+from training.learn import probe, pyfunc
+from training.learn.artifact import Predictor, build_model, load_texts, save, text_lookup
+from training.learn.calibration import Calibration
+from training.learn.checkpoints import Checkpoints
+from training.learn.dataset_scan import Survey, survey
+from training.learn.learning_curve import write_curve
+from training.learn.train_day import Learning, Texts
+from training.learn.train_state import Learnt
+from training.learn.trainer import CurvePoint, Trainer, predict
+from training.learn.warm_start import config_of, start_of
+from training.models.network import Network
+from training.progress import progress
+from training.tables import NEEDED_FOR, only_days_before
+from training.text.topics import Topics
+from training.text.vector_cache import Keys, VectorCache
+from training.text.whitening import Whitening
+
+LLM_DIM = 64
+PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
+"""Settings that say where things are, and play no part in what is learnt."""
+SHARE = "They must share lake, registry, settings, code and CTR_HOME."
+DIFFERED = "Train again, on devices of one kind; if they differ again, in one process."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and its learning curve."""
+
+    predictor: Predictor
+    curve: tuple[CurvePoint, ...]
+    rows: int
+
+
+def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, Any]:
+    """Trains and registers the candidate of `day`, and returns the record that it writes.
+
+    Of several processes, the first one registers and writes; the record of the others is empty.
+    """
+    started, began = time.monotonic(), datetime.now(UTC)
+    store = get_lake()
+    with only_days_before(day):
+        start = start_of(store, day, settings, scratch=scratch)
+    base, days = start.version, start.days
+    if not days and base is None:
+        raise MissingDataError(
+            f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
+            f"and found none in {store.url}. Load history first (`ctr history`)."
+        )
+    if not days and base is not None:
+        err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
+        return _record(store, day, settings.model, base, days, None, started) if first() else {}
+    config = start.model.state.config if start.model else config_of(settings)
+    manifests = {each: store.require("training", each, NEEDED_FOR) for each in days}  # of what is read from here on
+    checkpoints = Checkpoints.of(store, day, days, config, base, settings)
+    with only_days_before(day):
+        trained = fit(store, days, settings, start.model, checkpoints)
+    if not first():
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
+        pyfunc.describe(Path(folder))
+        write_curve(Path(folder), trained.curve)
+        probe.write(Path(folder), trained.predictor, store, days[-1])
+        version = registry.register(
+            Path(folder),
+            log_day=day,
+            trained_from=base.trained_from if base else days[0],
+            trained_through=days[-1],
+            base_version=base.version if base else None,
+            builds={each: manifest.build for each, manifest in manifests.items()},
+            content_hash=digest,
+            metrics=_metrics(trained),
+            params={
+                "days": len(days),
+                "base_version": base.version if base else "none",
+                "settings_digest": settings.digest(),
+                **settings.model_dump(mode="json", exclude=PLACES),
+            },
+            began=began,
+        )
+    checkpoints.remove()
+    registry.prune()
+    return _record(store, day, settings.model, version, days, trained, started)
+
+
+def fit(
+    store: Lake,
+    days: Sequence[date],
+    settings: Settings,
+    base: Predictor | None,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
+    """Learns the days in order, from `base` or from nothing, with the settings' rung of the ladder.
+
+    The same input and seed give the same weights on a CPU, whether or not the run goes on from `checkpoints`.
+    """
+    steady_threads(settings.train_threads)
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    config = base.state.config if base else config_of(settings)
+    if config.model != settings.model:
+        raise InvalidInputError(
+            f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
+        )
+    found = survey(store, days, base, config.rung, settings.shard_rows)
+    learnt = Learnt(
+        grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
+    )
+    model = build_model(learnt.state)
+    if base:
+        _take_over(model, base.model)
+    cold = ColdSimulation(learnt.state.standardiser, config.user_cold_rate, config.item_cold_rate)
+    trainer = Trainer(model, cold, settings, fresh=base is None)
+    texts = _texts(store, learnt.state, found, days[-1], trainer.device)
+    learnt, begun = checkpoints.resume(trainer, learnt) if checkpoints else (learnt, None)
+    where = f"{days[len(learnt.curve) :]} {begun and begun.so_far}"
+    require_same("what there is to learn", lambda: trainer.checksum(where), SHARE)
+    with progress() as bar:
+        task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in learnt.curve))
+        learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
+        for day in days[len(learnt.curve) :]:
+            learnt, begun = learning.day(day, learnt, begun), None
+            require_same(f"the model after {day}", trainer.checksum, DIFFERED)
+            if checkpoints:
+                checkpoints.write(trainer, learnt)
+    network = trainer.finish()
+    again = [predict(network, day.sample, texts.lookup).logit for day in learnt.foreseen]
+    before = base.calibration if base else Calibration.identity(len(config.scenes))
+    return Trained(Predictor(network, learnt.state, learnt.calibration(before, again)), learnt.curve, found.rows)
+
+
+def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> Texts:
+    table = load_texts(state, found.keys, store, llm_through=last)
+    if table.missing:
+        err.print(
+            f"{table.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
+        )
+    return Texts(table, state.topics.of(table), text_lookup(table, where))
+
+
+def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Settings, last: date) -> State:
+    """The state before the first day of a model that starts from nothing: statistics are the window's."""
+    whitening, topics = _text_space(store, config, found, settings.seed)
+    return State(
+        config=config,
+        users=found.users,
+        items=found.items,
+        standardiser=found.moments.standardiser(),
+        whiten_text=whitening,
+        whiten_llm=_llm_whitening(store, config, found.keys, last),
+        topics=topics,
+        memory=Memory.empty(len(found.users), len(found.items), len(topics.centres), whitening.dim),
+    )
+
+
+def _text_space(store: Lake, config: ModelConfig, found: Survey, seed: int) -> tuple[Whitening, Topics]:
+    """Whitening and topics of the items' texts; of no width for a model without text."""
+    if not config.rung.text:
+        return Whitening.nothing(), Topics.none()
+    vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
+    whitening = Whitening.fit(vectors[has_vector], space=config.text_space)
+    return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
+
+
+def grown(store: Lake, state: State, found: Survey, last: date) -> State:
+    """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them.
+
+    Only a base that never saw a language-model vector gets their whitening now.
+    """
+    if not state.whiten_llm.fitted:
+        state = replace(state, whiten_llm=_llm_whitening(store, state.config, found.keys, last))
+    return state.extended(found.users, found.items)
+
+
+def _llm_whitening(store: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
+    """Whitening of the cached cold texts; none leads into it while there are too few."""
+    if not config.rung.llm:
+        return Whitening.nothing()
+    vectors, found = VectorCache(store, config.llm).lookup(keys, last)
+    return Whitening.fit(vectors[found], LLM_DIM) if found.sum() >= 2 else Whitening.nothing(LLM_DIM)
+
+
+@torch.no_grad()
+def _take_over(model: Network, base: Network) -> None:
+    """Copies the base's weights; new ids keep their fresh rows."""
+    old = base.state_dict()
+    for name, weight in model.state_dict().items():
+        weight[: len(old[name])].copy_(old[name]) if weight.dim() else weight.copy_(old[name])
+
+
+def _provenance(
+    manifests: dict[date, Manifest], settings: Settings, base: registry.ModelVersion | None
+) -> dict[str, Any]:
+    return {
+        "manifests": {
+            "base_version": base.version if base else None,
+            "code": code_version(),
+            "training": {str(day): asdict(manifest) for day, manifest in manifests.items()},
+        },
+        "settings": settings.model_dump(mode="json", exclude=PLACES),
+    }
+
+
+def _metrics(trained: Trained) -> dict[str, float]:
+    last = trained.curve[-1]
+    metrics = {"rows": float(trained.rows), "progressive_log_loss": last.log_loss, "train_loss": last.train_loss}
+    return metrics | ({"progressive_auc": last.auc} if last.auc is not None else {})
+
+
+def _record(
+    store: Lake,
+    day: date,
+    model: str,
+    version: registry.ModelVersion,
+    days: Sequence[date],
+    trained: Trained | None,
+    started: float,
+) -> dict[str, Any]:
+    record = {
+        "day": str(day),
+        "model": model,
+        "version": version.version,
+        "base_version": version.base_version,
+        "trained_from": str(version.trained_from),
+        "trained_through": str(version.trained_through),
+        "days": len(days),
+        "rows": trained.rows if trained else 0,
+        "seconds": round(time.monotonic() - started, 2),
+        "content_hash": version.content_hash,
+        "learning_curve": [asdict(point) for point in trained.curve] if trained else [],
+    }
+    store.write_record("train", day, record, version.version)
+    return record

@@ -1,0 +1,74 @@
+"""How a day is learnt: predicted first, then remembered and learnt from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+import torch
+
+from include.lake.lake import Lake
+from include.settings import Settings
+from training.data.day_rows import on_disk, rows_of_day
+from training.data.id_memory import Floats
+from training.data.rows import Rows, state_after, with_prior
+from training.data.shuffle import generator_of
+from training.distributed import share_of, total
+from training.learn.calibration import Doubles
+from training.learn.checkpoints import Checkpoints
+from training.learn.train_state import Begun, Foreseen, Learnt, sampled
+from training.learn.trainer import Pass, Trainer, curve_point, predict
+from training.models.text import TextLookup
+from training.text.text_table import TextTable
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of all days: `table` for rows, `members [texts, topics]` their topics, `lookup` for the network."""
+
+    table: TextTable
+    members: Floats
+    lookup: TextLookup
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What every day of a run is learnt with; `advance` is told the number of rows learnt, step by step."""
+
+    store: Lake
+    settings: Settings
+    trainer: Trainer
+    texts: Texts
+    advance: Callable[[int], None]
+    checkpoints: Checkpoints | None = None
+
+    def day(self, day: date, learnt: Learnt, begun: Begun | None) -> Learnt:
+        """What is learnt when the day is over; a day that was `begun` before is gone on with."""
+        started = time.monotonic()
+        state, texts = learnt.state, self.texts
+        rows, shown = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
+        begun = begun or Begun(self._foresee(rows))
+        logit = begun.logit
+        after = state_after(state, rows, shown, texts.members, logit)
+
+        def keep(so_far: Pass) -> None:
+            if self.checkpoints:
+                self.checkpoints.write(self.trainer, learnt, Begun(logit, so_far))
+
+        labelled = with_prior(rows, state.config)
+        loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, begun.so_far, keep)
+        point = curve_point(day, rows, logit, loss, started)
+        untrained = self.trainer.fresh and not learnt.curve  # what such weights foresaw calibrates nothing
+        foreseen = None if untrained else self._foreseen(day, labelled, logit)
+        return learnt.and_day(after, point, foreseen)
+
+    def _foreseen(self, day: date, rows: Rows, logit: Doubles) -> Foreseen:
+        sample = rows.take(sampled(rows.scene, generator_of(self.settings.seed, day)))
+        return Foreseen(logit, rows.label.numpy(), rows.scene.numpy(), on_disk([sample], self.settings.home))
+
+    def _foresee(self, rows: Rows) -> Doubles:
+        """Logits `[n] float64` of the day's rows before any is learnt from; each process adds those of its share."""
+        own, logit = share_of(len(rows)), torch.zeros(len(rows), dtype=torch.float64)
+        with self.trainer.averaged() as steady:
+            logit[own] = torch.from_numpy(predict(steady, rows.between(own), self.texts.lookup).logit)
+        return total(logit.to(self.trainer.device)).cpu().numpy()

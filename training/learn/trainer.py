@@ -1,0 +1,251 @@
+"""The training loop: one pass over the days in order, each day predicted before it is learnt from."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor, nn
+
+from include.errors import CtrError
+from include.settings import Settings
+from training.checksum import checksum
+from training.data.cold_simulation import ColdSimulation, drawn
+from training.data.rows import Rows
+from training.data.shuffle import blocks, generator_of
+from training.device import device
+from training.distributed import part_of, processes, sum_gradients, total
+from training.learn.calibration import Doubles
+from training.models.network import Network, Output, sort_by_scene
+from training.models.text import TextLookup
+
+EMBEDDING_RATE = 0.05
+WARM_UP_STEPS = 20
+AVERAGE_DECAY = 0.99
+"""Of the moving average of the dense weights (Polyak), which looks back about a hundred steps."""
+AUXILIARY = 0.2
+"""Weight of the losses of backbone and content alone, which keep both readable and neither idle."""
+PREDICT_BATCH = 8192
+
+
+class TrainingDivergedError(CtrError):
+    """The loss is not a number any more."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Outputs for rows in their own order, `[n] float64` each; `logit` is not calibrated."""
+
+    logit: Doubles
+    alpha: Doubles
+    backbone: Doubles
+    content: Doubles
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One day of the learning curve: out-of-sample AUC and log loss before the day was learnt from."""
+
+    day: str
+    rows: int
+    clicks: int
+    auc: float | None
+    log_loss: float
+    train_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How far the pass over a day has come: the blocks that are learnt, and the sum of their rows' losses."""
+
+    blocks: int = 0
+    loss: float = 0.0
+
+
+NOTHING_YET = Pass()
+
+
+class Trainer:
+    """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
+
+    def __init__(self, model: Network, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
+        self.device = device()
+        self.model = model.to(self.device)
+        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
+        self._cold, self._settings, self.fresh, self._steps = cold, settings, fresh, 0
+        tables = self._tables = [model.users.weight, model.items.weight]
+        rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
+        self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
+        self._trained = rest
+        self._average = [weight.detach().clone() for weight in rest]
+        self._sparse = torch.optim.Adagrad(tables, lr=EMBEDDING_RATE, initial_accumulator_value=0.1)
+
+    def learn(
+        self,
+        rows: Rows,
+        texts: TextLookup,
+        day: date,
+        advance: Callable[[int], None],
+        so_far: Pass = NOTHING_YET,
+        keep: Callable[[Pass], None] = lambda _: None,
+    ) -> float:
+        """One pass over a day's rows in the seed's order, or the rest of one; returns the mean loss.
+
+        Between two blocks, `keep` is told how far the pass has come: from there it can be gone on with.
+        """
+        self.model.train()
+        seed, loss = self._settings.seed, so_far.loss
+        for number, places in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
+            if number < so_far.blocks:
+                advance(len(places))
+                continue
+            if number > so_far.blocks:
+                keep(Pass(number, loss))
+            loss += self._block(rows, texts, day, places, generator_of(seed, day, number), advance)
+        return loss / max(len(rows), 1)
+
+    def _block(
+        self,
+        rows: Rows,
+        texts: TextLookup,
+        day: date,
+        places: Tensor,
+        generator: torch.Generator,
+        advance: Callable[[int], None],
+    ) -> float:
+        """Learns the rows at these places in an order of the generator's; returns the sum of their losses.
+
+        Of several processes each learns its part of every batch; rows that are left, fewer than processes, are not learnt.
+        """
+        loss = 0.0
+        for picks in places[torch.randperm(len(places), generator=generator)].split(self._settings.batch_size):
+            draw = drawn(len(picks), generator)
+            if len(picks) >= processes():
+                batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
+                loss += self._step(batch.to(self.device), texts, day, len(picks)) * len(batch)
+            advance(len(picks))
+        return float(total(torch.tensor(loss, dtype=torch.float64, device=self.device)))
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name, on the CPU: weights and buffers, averages, optimisers, steps."""
+        kept = {f"model.{name}": weight for name, weight in self.model.state_dict().items()}
+        kept |= {f"average.{place}": weight for place, weight in enumerate(self._average)}
+        for name, optimiser in self._optimisers():
+            for place, values in optimiser.state_dict()["state"].items():
+                kept |= {f"{name}.{place}.{what}": value for what, value in values.items()}
+        return {"steps": torch.tensor(self._steps)} | {name: value.detach().cpu() for name, value in kept.items()}
+
+    def checksum(self, more: str = "") -> str:
+        """Of the snapshot, and of some text."""
+        return checksum(self.snapshot(), more)
+
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """The inverse of `snapshot`, for a trainer of the same model."""
+        self.model.load_state_dict(_under("model", kept))
+        torch._foreach_copy_(self._average, [kept[f"average.{place}"] for place in range(len(self._average))])
+        for name, optimiser in self._optimisers():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(name, kept).items():
+                place, what = key.split(".")
+                state.setdefault(int(place), {})[what] = value
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+        self._steps = int(kept["steps"])
+
+    def _optimisers(self) -> tuple[tuple[str, torch.optim.Optimizer], ...]:
+        return ("dense", self._dense), ("sparse", self._sparse)
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """The model with averaged weights, which is what predicts: the last steps' noise is not in it."""
+        steady = [weight.detach().clone() for weight in self._trained]
+        self._set(self._average)
+        try:
+            yield self.model
+        finally:
+            self._set(steady)
+
+    def finish(self) -> Network:
+        """The model with averaged weights, for good."""
+        self._set(self._average)
+        return self.model.eval()
+
+    @torch.no_grad()
+    def _set(self, weights: list[Tensor]) -> None:
+        torch._foreach_copy_(list[Tensor](self._trained), weights)
+
+    def _step(self, batch: Rows, texts: TextLookup, day: date, rows: int) -> float:
+        """Learns from a batch, or this process's part of one that has as many `rows`; returns the mean loss of the part."""
+        self._steps += 1
+        for group in self._dense.param_groups:
+            group["lr"] = self._settings.learning_rate * min(1.0, self._steps / WARM_UP_STEPS)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            out = self.model(batch, texts)
+        loss = main = _bce(out.logit, batch.label)
+        if self.model.rung.content:
+            loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(
+                f"The loss became {float(loss.detach())} on day {day}, step {self._steps}: nothing was registered. "
+                "Look at the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
+            )
+        self._dense.zero_grad()
+        self._sparse.zero_grad()
+        (loss * (len(batch) / rows)).backward()
+        sum_gradients(self._trained, self._tables, -(-rows // processes()))
+        self._dense.step()
+        self._sparse.step()
+        young = (1 + self._steps) / (10 + self._steps) if self.fresh else 1.0  # random weights are soon forgotten
+        decay = min(AVERAGE_DECAY, young)
+        torch._foreach_lerp_(self._average, [weight.detach() for weight in self._trained], 1 - decay)
+        return float(main.detach())
+
+
+def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
+    """Outputs for rows, without calibration."""
+    model.eval()
+    parts = [_predict_batch(model, rows.take(picks).to(model.device.type), texts) for picks in _chunks(len(rows))]
+    if not parts:
+        return Predicted(*(np.empty(0) for _ in range(4)))
+    return Predicted(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
+
+
+@torch.inference_mode()
+def _predict_batch(model: Network, rows: Rows, texts: TextLookup) -> list[Doubles]:
+    batch, order = sort_by_scene(rows)
+    out: Output = model(batch, texts)
+    back = torch.argsort(order)
+    return [values[back].double().cpu().numpy() for values in (out.logit, out.alpha, out.backbone, out.content)]
+
+
+def _chunks(rows: int) -> Iterator[Tensor]:
+    return iter(torch.arange(rows).split(PREDICT_BATCH)) if rows else iter(())
+
+
+def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, started: float) -> CurvePoint:
+    """The learning curve's point of a day; `logit [n]` was predicted before it was learnt from."""
+    labels = rows.label.numpy()
+    both = 0 < labels.sum() < len(labels)
+    probability = 1 / (1 + np.exp(-logit))
+    return CurvePoint(
+        day=str(day),
+        rows=len(rows),
+        clicks=int(labels.sum()),
+        auc=round(float(roc_auc_score(labels, logit)), 5) if both else None,
+        log_loss=round(float(log_loss(labels, probability, labels=[0, 1])), 5),
+        train_loss=round(train_loss, 5),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _under(prefix: str, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is kept under names that begin with the prefix, without it."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in kept.items() if name.startswith(f"{prefix}.")}
+
+
+def _bce(logit: Tensor, label: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(logit.float(), label)

@@ -1,0 +1,163 @@
+"""Where the candidate of a day starts: the days that it learns, and the promoted version that it continues, if any."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain
+
+import numpy as np
+from rich.markup import escape
+
+from include.calendar import WINDOW_DAYS, previous
+from include.console import err
+from include.lake.lake import Lake
+from include.registry import registry
+from include.registry.outdated import base_for, outdated_versions
+from include.settings import Settings
+from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed
+from training.data.state import ModelConfig
+from training.learn.artifact import OtherArchitectureError, Predictor, load, rung_in
+from training.model_variants import Rung, rung_named
+from training.tables import NEEDED_FOR, published_days, read_shards
+from training.text.encoders import encoder_place, llm_place
+from training.text.text_table import ITEM_TEXTS, keys_in
+from training.text.vector_cache import VectorCache
+from training.text.whitening import MOST_SHIFT, MOST_SPREAD, Drift
+
+FEWEST_TEXTS = 50
+"""Fewer texts do not tell whether they have moved."""
+SETTLED_DAYS = 2 * WINDOW_DAYS
+"""Age of a lake from which its features are as they will be: what compares the week with all days needs a second week."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The days to learn, ascending, and the version that learns them with its model: None to start from nothing."""
+
+    days: list[date]
+    version: registry.ModelVersion | None = None
+    model: Predictor | None = None
+
+
+def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
+    """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained; else the
+    training window.
+
+    What is not continued, and why, is written to stderr.
+    """
+    days = days_to_learn(store, day, settings)
+    if scratch:
+        return Start(days)
+    known = registry.versions()
+    base = base_for(day, known, outdated_versions(store, known))
+    version = base.version
+    if base.outdated:
+        instead = f"version {version.version}" if version else "nothing"
+        err.print(f"[yellow]Starting from {instead}:[/] {escape(base.why())}", highlight=False)
+    if version is None:
+        return Start(days)
+    new = [each for each in days if each > version.trained_through]
+    try:
+        model = load(registry.download(version.version))
+        reason = next(why_not_continued(store, settings, version, model, new), None)
+    except (OtherArchitectureError, registry.PrunedError) as error:
+        reason = str(error)
+    if reason is None:
+        return Start(new, version, model)
+    err.print(f"[yellow]Starting from nothing:[/] {escape(reason)}", highlight=False)
+    return Start(days)
+
+
+def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
+    """The published days with rows that the candidate of `day` may learn from: before it, in the training window."""
+    days = published_days(store, "training", previous(day), settings.train_days)
+    return [each for each in days if store.require("training", each, NEEDED_FOR).tables["training"].rows]
+
+
+def config_of(settings: Settings) -> ModelConfig:
+    """What a model that starts from nothing is made for."""
+    rung = rung_named(settings.model)
+    return ModelConfig(
+        model=rung.name,
+        scenes=settings.scenes,
+        encoder=encoder_place(settings).slug if rung.text else "",
+        llm=llm_place(settings).slug if rung.llm else "",
+        item_few_impressions=settings.item_few_impressions,
+        ctr_smoothing=settings.ctr_smoothing,
+        text_space=settings.text_space,
+        warm_index=settings.warm_index,
+    )
+
+
+def rungs_in_use(settings: Settings) -> Iterator[Rung]:
+    """The rung that is trained, then the champion's: both are evaluated on the day's rows and need what they read."""
+    yield rung_named(settings.model)
+    champion = registry.champion()
+    of_champion = rung_in(registry.download(champion.version)) if champion else None
+    if of_champion:
+        yield of_champion
+
+
+def why_not_continued(
+    store: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
+) -> Iterator[str]:
+    """Reasons why a version must not learn the `new` days: its settings, or the days that its statistics come from."""
+    wanted = config_of(settings)
+    for what in ("model", "scenes", "encoder", "llm", "text_space"):
+        was, now = getattr(model.state.config, what), getattr(wanted, what)
+        if was != now:
+            yield f"version {version.version} was trained with {what} {was}, and the settings now say {now}."
+    if not new:
+        return
+    fitted = _first_of_chain(version)
+    lake_from = min([fitted.trained_from, *store.days("training")[:1]])
+    if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
+        yield (
+            f"the statistics of version {version.version} were fitted on {fitted.trained_from}..{fitted.trained_through}, "
+            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
+        )
+    if _days(lake_from, new[-1]) >= SETTLED_DAYS:
+        awake = awakened(store, model.state.standardiser, new, settings.shard_rows)
+        if awake:
+            yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
+    drift = text_drift(store, model, new, settings.shard_rows)
+    if drift and drift.refit:
+        yield (
+            f"the items' texts have moved away from those that the text space of version {version.version} was fitted on: "
+            f"by {drift.shift:.2f} standard deviations (at most {MOST_SHIFT}), with {drift.spread:.2f} times their variance "
+            f"(at most {MOST_SPREAD})."
+        )
+
+
+def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
+    """How the items' texts of these days lie in a model's text space; None where it reads none, or too few are known."""
+    if not model.state.config.rung.text or not days:
+        return None
+    shards = (read_shards(store, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
+    keys = np.unique(np.concatenate([keys_in(shard, ITEM_TEXTS) for shard in chain.from_iterable(shards)]))
+    vectors, found = VectorCache(store, model.state.config.encoder).lookup(keys)
+    return model.state.whiten_text.drift(vectors[found]) if found.sum() >= FEWEST_TEXTS else None
+
+
+def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
+    """Inputs that a standardiser switched off, because they were constant, and that vary in the rows of these days."""
+    off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
+    if not off:
+        return []
+    moments = Moments(len(off))
+    for day in days:
+        for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns_of(off)):
+            moments.add(transformed(shard, off))
+    return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
+
+
+def _first_of_chain(version: registry.ModelVersion) -> registry.ModelVersion:
+    """The version that started from nothing and that this one goes back to: its days are those of the statistics."""
+    known = {each.version: each for each in registry.versions()}
+    while version.base_version in known:
+        version = known[version.base_version]
+    return version
+
+
+def _days(first: date, last: date) -> int:
+    return (last - first).days + 1

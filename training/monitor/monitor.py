@@ -1,0 +1,154 @@
+"""What a night looks like beside those before it: the champion's realised metrics, drift of its inputs, and freshness.
+
+It judges nothing and stops nothing: it writes the record `monitor`, whose `alerts` say in words what a person should look at.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from include.calendar import WINDOW_DAYS, previous
+from include.lake.lake import Lake
+from include.registry import registry
+from include.settings import Settings
+from training.data.row_sample import KEY, sample
+from training.evaluate import predictions
+from training.monitor.drift import MIN_ROWS, compare
+from training.monitor.drift_columns import READ, WATCHED, watched
+from training.monitor.freshness import freshness
+from training.monitor.gate_watch import warnings, watch
+from training.monitor.realised import changes, figures, worse
+from training.tables import published_days, read_shards
+
+NEEDED_FOR = "Monitoring"
+SAMPLE_ROWS = 100_000
+"""Most rows of the reference, and of the day, that are compared: chance then adds 0.0002 to a PSI."""
+_NAMED = 5
+"""Features that an alert names."""
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Writes and returns the record `monitor` of the day; what is not there yet is told in it, and is no error."""
+    started, now = time.monotonic(), datetime.now(UTC)
+    store = Lake(settings.lake_url)
+    evaluation = store.record("evaluation", day)
+    metrics, note = figures(evaluation)
+    champion = _champion(evaluation)
+    record: dict[str, Any] = {
+        "day": str(day),
+        "rows": _rows(store, day),
+        "champion": champion,
+        "metrics": metrics,
+        "metrics_note": note,
+        "change": changes(metrics, _earlier_figures(store, day)) if metrics else None,
+        "drift": _drift(store, day, settings),
+        "gate": watch(store, day),
+        "freshness": freshness(store, day, champion["trained_through"] if champion else None, now),
+        "created_at": now.isoformat(timespec="seconds"),
+    }
+    record["alerts"] = [*alerts(record), *_behind_baseline(evaluation)]
+    record["seconds"] = round(time.monotonic() - started, 2)
+    store.write_record("monitor", day, record)
+    return record
+
+
+def alerts(record: dict[str, Any]) -> Iterator[str]:
+    """What a person should look at, in sentences: late tables, worse metrics, and what has shifted."""
+    for stage, of_stage in record["freshness"]["published"].items():
+        if of_stage["days_behind"] != 0:
+            yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
+    yield from warnings(record["gate"])
+    for scene, metric, entry in worse(record["change"]) if record["change"] else ():
+        value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
+        where = f"in scene {scene}" if scene else "of all rows"
+        covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
+        yield f"{metric} {where} is {value:.4f}; {covered}."
+    drift = record["drift"]
+    shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]
+    if shifted:
+        named = ", ".join(f"{entry['name']} {entry['psi']:.2f}" for entry in shifted[:_NAMED])
+        yield f"{len(shifted)} of {len(drift['features'])} features have shifted (PSI): {named}."
+    for what, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
+        if entry["band"] == "shifted":
+            means = (
+                f"{entry[f'mean_{when}']:.4f} {when}" for when in ("then", "now") if entry[f"mean_{when}"] is not None
+            )
+            missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
+            yield f"{what} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
+
+
+def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
+    """Where the champion ranks the day no better than the night's baseline does."""
+    change = ((evaluation or {}).get("headline") or {}).get("champion_from_baseline")
+    if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
+        auc = change["auc"]
+        yield (
+            f"The champion is not ahead of the baseline, trees on the counts alone: AUC {auc['value']:+.4f} from it "
+            f"({auc['low']:+.4f} to {auc['high']:+.4f})."
+        )
+
+
+def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Who served when the day was evaluated: the gate, beside this task, may have promoted another one since."""
+    if evaluation is not None:
+        champion = evaluation["champion"]
+        return champion and {name: champion[name] for name in ("version", "trained_through", "status")}
+    current = registry.champion()
+    if current is None:
+        return None
+    return {"version": current.version, "trained_through": str(current.trained_through), "status": "not evaluated"}
+
+
+def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
+    """Of the last monitored days before, those that have honest figures."""
+    days = [known for known in store.record_days("monitor") if known < day][-WINDOW_DAYS:]
+    records = (store.record("monitor", known) for known in days)
+    return [record["metrics"] for record in records if record and record["metrics"]]
+
+
+def _rows(store: Lake, day: date) -> int:
+    manifest = store.manifest("training", day)
+    return manifest.table("training").rows if manifest else 0
+
+
+def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
+    """The day's rows against those of the published days of the week before, features with the largest PSI first."""
+    before = published_days(store, "training", previous(day), WINDOW_DAYS)
+    today = [day] if store.manifest("training", day) else []
+    then, now = (
+        sample(_training_rows(store, days, settings.shard_rows), SAMPLE_ROWS, READ) for days in (before, today)
+    )
+    scored_then, scored_now = (
+        sample(_champion_scores(store, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
+    )
+    features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
+    rows_then = sum(_rows(store, known) for known in before)
+    return {
+        "reference": [str(known) for known in before],
+        "rows_then": rows_then,
+        "rows_now": _rows(store, day),
+        "note": None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),
+        "moved_from": settings.psi_moved,
+        "shifted_from": settings.psi_shifted,
+        "features": sorted(features, key=lambda entry: (-(entry["psi"] or 0), entry["name"])),
+        "label": compare("label", then["label"], now["label"], settings),
+        "predictions": compare("champion", scored_then, scored_now, settings),
+    }
+
+
+def _too_few(then: int, now: int) -> str:
+    return f"insufficient: {then:,} rows of the days before and {now:,} of the day, {MIN_ROWS:,} needed of each"
+
+
+def _training_rows(store: Lake, days: Iterable[date], rows: int) -> Iterator[pa.Table]:
+    for day in days:
+        yield from read_shards(store, "training", day, NEEDED_FOR, rows, [KEY, *READ])
+
+
+def _champion_scores(store: Lake, days: Iterable[date]) -> Iterator[pa.Table]:
+    """What each day's champion of then, which may be another version, said of rows that it had not seen."""
+    for day in days:
+        yield from predictions.champion_parts(store, day)

@@ -1,0 +1,1 @@
+"""The night in one page, and in ten lines. May import `evaluate` and what that may."""

@@ -1,0 +1,219 @@
+"""The report of a day: one self-contained HTML page, made of whatever records the day has, also of a day that failed."""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from include.days.day_states import State, describe_wait
+from include.days.waits import Wait
+from include.lake.lake import Lake, report_path
+from include.lake.model_records import records_of_day, records_of_version
+from include.records import named
+from include.registry import registry
+from include.schemas import LEVELS
+from include.settings import Settings
+from include.stages import STAGES
+from training import charts
+from training.report.tables import write_tables
+
+RECORDS = ("wait", "embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
+"""Kinds of records, in the order in which a night writes them."""
+MOST_DRIFTED = 15
+"""Features that the section on drift shows."""
+FIGURES = {
+    "auc": "AUC, all rows",
+    "log_loss": "Log loss",
+    "pcoc": "PCOC",
+    "ece": "ECE",
+    "scene_mean_auc": "Per-scene mean AUC",
+    "scene_mean_gauc": "Per-scene mean GAUC",
+}
+"""Figures of the headline, with the names that people read."""
+
+
+def run(day: date, settings: Settings) -> dict[str, Any]:
+    """Writes the day's report, keeps it and its tables with the candidate, and says where it is."""
+    lake = Lake(settings.lake_url)
+    data = gather(lake, day)
+    page = render(data)
+    version = (data["records"]["train"] or {}).get("version")
+    if version is not None:
+        lake.write_bytes(report_path(day, version), page.encode())
+        _attach(version, page, data["records"]["evaluation"])
+    lake.write_bytes(report_path(day), page.encode())
+    return {"day": str(day), "report": lake.uri(report_path(day)), "version": version}
+
+
+def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "report.html").write_text(page)
+        if evaluation:
+            write_tables(folder, evaluation)
+        registry.log_artifacts(version, folder)
+
+
+def gather(lake: Lake, day: date) -> dict[str, Any]:
+    """Everything that the lake knows of a day; None for what it does not."""
+    manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
+    return {
+        "day": str(day),
+        "quality": {stage: lake.record(f"quality/{stage}", day) for stage in STAGES},
+        "records": {kind: lake.record(kind, day) for kind in RECORDS} | records_of_day(lake, day),
+        "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
+        "promoted_by": _promoted_by(records_of_day(lake, day)["train"]),
+        **_served(lake, records_of_day(lake, day)["decision"] or {}),
+    }
+
+
+def _served(lake: Lake, decision: dict[str, Any]) -> dict[str, Any]:
+    """What the services of the candidate, and of the champion before it, took when they were tried before their promotions."""
+    champion = next((each for each in registry.versions() if each.version == decision.get("champion")), None)
+    before = records_of_version(lake, champion.log_day, champion.version)["decision"] if champion else None
+    return {"served": decision.get("served"), "champion_served": (before or {}).get("served")}
+
+
+def _promoted_by(train: dict[str, Any] | None) -> str | None:
+    """Who put the day's candidate in use, by the gate's decision or against it."""
+    known = [version for version in registry.versions() if train and version.version == train["version"]]
+    return known[0].promoted_by if known else None
+
+
+def render(data: dict[str, Any]) -> str:
+    """The page of what `gather` found."""
+    folder = Path(__file__).parent / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"fixed": _fixed, "signed": _signed, "percent": _percent, "count": _count, "heat": _heat}
+    evaluation, train = data["records"]["evaluation"], data["records"]["train"]
+    curves = evaluation["calibration"] if evaluation else {}
+    learning = (train or {}).get("learning_curve") or []
+    return environment.get_template("report.html.j2").render(
+        **data,
+        **data["records"],
+        banner=banner(data),
+        next_step=next_step(data["records"]["decision"], data["promoted_by"]),
+        figures=FIGURES,
+        levels=LEVELS,
+        cells=_cells(evaluation),
+        most_drifted=MOST_DRIFTED,
+        times=times(data),
+        calibration_svg=Markup(charts.calibration(curves)) if curves else None,  # noqa: S704, our own drawing
+        learning_svg=Markup(charts.learning_curve(learning)) if learning else None,  # noqa: S704
+    )
+
+
+@dataclass(frozen=True)
+class Banner:
+    """What the page says first; `kind` is a verdict or `none`, `failed` whether a data-quality check failed."""
+
+    kind: str
+    title: str
+    reasons: list[str]
+    failed: bool = False
+
+
+def banner(data: dict[str, Any]) -> Banner:
+    """A failed check first, else a log that never came, else the decision, else how far the run came."""
+    failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
+    decision = data["records"]["decision"]
+    if failed:
+        checks = [check for check in data["quality"][failed[0]]["checks"] if check["status"] == "fail"]
+        reasons = [
+            f"{check['table']}: {named(check)}: expected {check['expected']}, observed {check['observed']}."
+            for check in checks
+        ]
+        return Banner("reject", f"Data quality failed in {failed[0]}", reasons, failed=True)
+    wait = data["records"]["wait"]
+    if wait and wait["gave_up_at"] and not data["manifests"]["logs"]:
+        return Banner("none", State.NO_LOG.capitalize(), [describe_wait(Wait.model_validate(wait))])
+    if not decision:
+        missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
+        return Banner("none", "No decision", [f"The run has no record '{missing}': it ended before."])
+    titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
+    return Banner(decision["verdict"], titles[decision["verdict"]], decision["reasons"])
+
+
+def next_step(decision: dict[str, Any] | None, promoted_by: str | None) -> str | None:
+    """What a person may do about the decision, in words; None where there is nothing to do."""
+    if not decision or promoted_by:
+        return None
+    command = f"`ctr promote {decision['candidate']}`"
+    if decision["verdict"] == "promote" and decision["may_promote"]:
+        return f"The DAG promotes it; without the DAG, {command} does."
+    if decision["verdict"] == "reject":
+        return f"The champion stays. The reasons say where to look; {command} overrules the gate."
+    if decision["verdict"] == "hold" and decision["may_promote"] and "promoted" not in decision:
+        return f"Answer under Required Actions in Airflow. Without an answer the champion stays; later {command} promotes it."
+    return f"The champion stays; {command} promotes this candidate."
+
+
+def times(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows and seconds of every stage and training task that has a record."""
+    lines = []
+    for stage, quality in data["quality"].items():
+        if quality:
+            seconds = quality.get("seconds")
+            lines.append(
+                {"task": stage, "rows": quality["rows"], "seconds": _total(seconds), "detail": _parts(seconds)}
+            )
+    for kind, record in data["records"].items():
+        if record and "seconds" in record:
+            rows = record.get("rows", record.get("encoded"))
+            lines.append({"task": kind, "rows": rows, "seconds": record["seconds"], "detail": _texts(record)})
+    return lines
+
+
+def _texts(record: dict[str, Any]) -> str:
+    """What an embedding task did not have to encode, left out, or could not read; nothing of another task."""
+    if "encoded" not in record:
+        return ""
+    told = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
+    told += [f"{record['skipped']:,} left out"] if record["skipped"] else []
+    told += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
+    told += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
+    return ", ".join(told)
+
+
+def _total(seconds: Any) -> float | None:
+    return sum(seconds.values()) if isinstance(seconds, dict) else seconds
+
+
+def _parts(seconds: Any) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()) if isinstance(seconds, dict) else ""
+
+
+def _cells(evaluation: dict[str, Any] | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+    """The cells of each scene by user level and item level."""
+    cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for group in (evaluation or {}).get("groups", []):
+        if group["by"] == "cell":
+            cells.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = group
+    return cells
+
+
+def _fixed(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{int(value):,}"
+
+
+def _heat(value: float | None, low: float = 0.5, high: float = 0.9) -> int:
+    """Percentage of the accent colour for a value between `low` and `high`."""
+    return 0 if value is None else round(100 * min(1.0, max(0.0, (value - low) / (high - low))))

@@ -1,0 +1,53 @@
+"""The evaluation as flat tables, kept with the version for those who work with numbers instead of pages."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from include.schemas import LEVELS
+from training.evaluate.bootstrap import METRICS
+from training.evaluate.day_metrics import CHANGES
+from training.evaluate.evaluation import logged_metrics
+
+KEYS = ("by", "scene", "user_level", "item_level")
+_PARTS = ("value", "low", "high", "note")
+
+
+def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
+    """Writes `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
+    with (folder / "cold_report_long.csv").open("w", newline="") as file:
+        rows = long_rows(evaluation)
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with (folder / "cold_report_pivot.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(pivot(evaluation))
+    (folder / "val_metrics.json").write_text(json.dumps(logged_metrics(evaluation), indent=1))
+
+
+def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each group, metric and model; `change` is candidate - champion."""
+    rows = []
+    for group in evaluation["groups"]:
+        known = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
+        for model, names in (("candidate", METRICS[1:]), ("champion", METRICS[1:]), ("change", CHANGES)):
+            for metric in names if group[model] else ():
+                estimate = group[model][metric]
+                rows.append(
+                    {**known, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
+                )
+    return rows or [dict.fromkeys((*KEYS, "n", "clicks", "model", "metric", *_PARTS))]
+
+
+def pivot(evaluation: dict[str, Any]) -> list[list[Any]]:
+    """The candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
+    cells = {
+        (group["scene"], group["user_level"], group["item_level"]): group["candidate"]["auc"]["value"]
+        for group in evaluation["groups"]
+        if group["by"] == "cell" and group["candidate"]
+    }
+    scenes = list(dict.fromkeys(scene for scene, _, _ in cells))
+    header = ["scene", "user_level", *(f"item_{level}" for level in LEVELS)]
+    lines = [[scene, user, *(cells[scene, user, item] for item in LEVELS)] for scene in scenes for user in LEVELS]
+    return [header, *lines]

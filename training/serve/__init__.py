@@ -1,0 +1,1 @@
+"""Scores of lists and over HTTP, with the champion. May import `evaluate`, `learn` and what those may."""

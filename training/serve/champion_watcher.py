@@ -1,0 +1,107 @@
+"""The champion of a running service, loaded anew in the background when another version is promoted."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from include.registry import registry
+from training.learn.artifact import Predictions
+from training.learn.probe import load_verified
+from training.serve.scoring import Champion
+from training.text.vector_cache import Part, kept_parts
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 300
+"""A version that failed is tried again after so long: the lake may have been away, but loading costs time and memory."""
+OVERDUE_LOOKS = 6
+"""Looks at the alias that may be missed before the champion counts as stale."""
+NONE_YET = "No model version is champion: run the DAG ctr_daily, or `ctr promote VERSION`."
+
+
+class LiveChampion:
+    """`current` is the version that serves, or None. A request takes it once and keeps it; only the loader replaces it."""
+
+    def __init__(self, look_seconds: float, version: int | None = None) -> None:
+        """`version` is served whatever is champion; None serves the champion."""
+        self._fixed = version
+        self.current: Champion | None = None
+        self._look_seconds = look_seconds
+        self._trouble: str | None = "The champion is being loaded."
+        self._looked_at = time.monotonic()
+        self._failed: int | None = None
+        self._retry_at = 0.0
+        self._model_lock = threading.Lock()
+        self._parts: dict[str, Part] = {}
+
+    def predict(self, champion: Champion, rows: pa.Table) -> Predictions:
+        """What the champion predicts of rows; one request at a time, as each uses all of torch's threads."""
+        with self._model_lock, kept_parts(self._parts):
+            return champion.predict(rows)
+
+    def health(self) -> dict[str, Any]:
+        """`status`: `ok`, `stale` (an older version serves, or it is not known which is champion) or `unavailable`; `reason`
+        tells why in words that anyone may read, without paths or messages of errors, which the log has."""
+        age = time.monotonic() - self._looked_at
+        overdue = (
+            f"The registry was last read {age:.0f} seconds ago." if age > OVERDUE_LOOKS * self._look_seconds else None
+        )
+        champion, reason = self.current, self._trouble or overdue
+        status = "unavailable" if champion is None else "stale" if reason else "ok"
+        return {"status": status, "version": champion.version.version if champion else None, "reason": reason}
+
+    @contextmanager
+    def kept_fresh(self) -> Iterator[None]:
+        """Inside, a thread looks at the alias at once, then every `look_seconds`."""
+        stop = threading.Event()
+
+        def run() -> None:
+            self.look()
+            while not stop.wait(self._look_seconds):
+                self.look()
+
+        thread = threading.Thread(target=run, name="champion", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(timeout=5)  # a version that is just being loaded does not keep the service from stopping
+
+    def look(self) -> None:
+        """Looks at the alias once, and loads its version if another one serves; never raises."""
+        try:
+            version = registry.champion() if self._fixed is None else registry.get(self._fixed)
+        except Exception:
+            log.exception("The model registry cannot be read")
+            self._trouble = "The model registry cannot be read; the log of the service tells why."
+            return
+        self._looked_at = time.monotonic()
+        if version is None:
+            self._trouble = NONE_YET
+        elif self.current is not None and version.version == self.current.version.version:
+            self._trouble = self._failed = None
+        elif version.version != self._failed or time.monotonic() >= self._retry_at:
+            self._load(version)
+
+    def _load(self, version: registry.ModelVersion) -> None:
+        number = version.version
+        self._trouble = f"Version {number} is being loaded."
+        try:
+            predictor = load_verified(number)
+        except Exception as error:
+            log.exception("Version %s cannot serve", number)
+            self._failed, self._retry_at = number, time.monotonic() + RETRY_SECONDS
+            self._trouble = (
+                f"Version {number} failed to load or to predict its probe ({type(error).__name__}); it is tried "
+                f"again every {RETRY_SECONDS} seconds. The log of the service tells more."
+            )
+        else:
+            self.current = Champion(version, predictor)
+            self._trouble = self._failed = None
+            self._looked_at = time.monotonic()

@@ -1,0 +1,112 @@
+"""Using the model: the champion as a Python object, and its click probabilities of a day's impressions in the lake.
+
+from training.serve.scoring import load_champion
+champion = load_champion()
+champion.predict(frame).probability     # a pandas or Arrow table with the columns of `training`
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import InvalidInputError, MissingDataError
+from include.lake.lake import get_lake
+from include.raw.score_list import rows_path
+from include.registry import registry
+from training.data.dense import columns_of
+from training.evaluate.evaluation import known_scenes
+from training.learn import artifact
+from training.tables import read_day, read_orc, write_orc
+from training.text.text_table import BAGS, TEXT_KEYS
+
+NEEDED_FOR = "Scoring"
+ROW_COLUMNS = ("user_id", "item_id", "scene", "user_level", "item_level", "scene_ctr_7d")
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("scene", pa.string()),
+        ("probability", pa.float64()),
+    ]
+)
+"""`probability` is calibrated; it is null in a scene that the model was not trained for."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that serves, and its model."""
+
+    version: registry.ModelVersion
+    predictor: artifact.Predictor
+
+    def columns(self) -> list[str]:
+        """The columns that `predict` reads."""
+        text = TEXT_KEYS if self.predictor.state.config.rung.text else ()
+        return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
+
+    def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:
+        """Of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
+
+        Raises `InvalidInputError` that names the columns that are missing, or a scene or level that is unknown.
+        """
+        table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
+        missing = [name for name in self.columns() if name not in table.column_names]
+        if missing:
+            raise InvalidInputError(
+                f"Version {self.version.version} predicts rows with the columns of 'training'; {len(missing)} of "
+                f"{len(self.columns())} are missing: {', '.join(missing)}. They are made by spark_jobs/training_table.py, "
+                "and docs/features.md tells what each is."
+            )
+        if "title_key" in self.columns() and not pa.types.is_integer(table["title_key"].type):
+            raise InvalidInputError(
+                f"'title_key' is of type {table['title_key'].type}: expected 64-bit integers, which floats cannot hold. Use "
+                "pandas' nullable Int64, or an Arrow table."
+            )
+        for name in set(BAGS) & set(self.columns()):  # of lists that are all empty pandas knows no type
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table[name].cast(pa.list_(pa.int64())))
+        return self.predictor.predict(table)
+
+
+def load_champion() -> Champion:
+    """The champion of the registry; raises `MissingDataError` where no version was promoted yet."""
+    version = registry.champion()
+    if version is None:
+        raise MissingDataError("No model version is champion yet: run the DAG ctr_daily, or `ctr promote VERSION`.")
+    return Champion(version, artifact.load(registry.download(version.version)))
+
+
+def run(day: date, listed: str | None = None) -> dict[str, Any]:
+    """Writes the champion's scores of the day's published rows to the lake, and returns the record that it writes.
+
+    They are what `evaluate` finds of the same version, bit for bit. `seen` says that the model has learnt from the day.
+    `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored instead, in the
+    order of the list, and the record is not kept.
+    """
+    store, champion = get_lake(), load_champion()
+    table = read_orc(store, rows_path(listed, day)) if listed else read_day(store, "training", day, NEEDED_FOR)
+    table = table.sort_by("event_id")
+    probability = known_scenes(champion.predictor, table)
+    scores = table.select(SCHEMA.names[:-1]).append_column(
+        "probability", pa.array(probability, pa.float64(), from_pandas=True)
+    )
+    name = f"version={champion.version.version}.orc"
+    path = f"{listed}/scores/dt={day}/{name}" if listed else f"_scores/dt={day}/{name}"
+    write_orc(store, path, scores.cast(SCHEMA))
+    record = {
+        "day": str(day),
+        "version": champion.version.version,
+        "seen": champion.version.trained_through >= day,
+        "rows": len(scores),
+        "unknown_scenes": scores["probability"].null_count,
+        "mean": pc.mean(scores["probability"]).as_py(),
+        "path": store.uri(path),
+    }
+    if not listed:
+        store.write_record("score", day, record)
+    return record

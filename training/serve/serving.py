@@ -1,0 +1,141 @@
+"""The champion over HTTP: `GET /health`, `GET /version`, `POST /predict`.
+
+All but `/health` want the header `Authorization: Bearer {CTR_SERVE_TOKEN}`. What goes wrong is told as `{"detail": …}`, without
+anything of the service's inside.
+"""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from include.errors import InvalidInputError
+from include.settings import Settings, get_settings
+from include.version import code_version
+from training.serve.champion_watcher import LiveChampion
+from training.serve.request_rows import MalformedRequestError, TooManyRowsError, UnfitRowsError, columns_of, read_rows
+from training.serve.scoring import Champion
+
+OPEN_PATH = "/health"
+_BODY = {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": {"type": "object"}}}}
+
+
+class BearerToken:
+    """Answers 401 to all but `/health` that lacks the token, before it reaches a route: a new one is not open by mistake."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app, self._token = app, token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application around another one."""
+        if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._knows(scope):
+            await self._app(scope, receive, send)
+            return
+        told = {
+            "detail": "A bearer token is needed: the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
+        }
+        await JSONResponse(told, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        scheme, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+
+def create_app(live: LiveChampion, token: str, chosen: Settings) -> FastAPI:
+    """The service of a champion, which is kept up to date while the application runs."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with live.kept_fresh():
+            yield
+
+    app = FastAPI(title="CTR scoring", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(BearerToken, token=token)
+    app.add_exception_handler(Exception, _tell_nothing)
+    code = code_version()
+
+    @app.get(OPEN_PATH)
+    async def health() -> JSONResponse:
+        """Whether a champion serves, and is the registry's; 503 while there is none."""
+        told = live.health()
+        return JSONResponse(told, 503 if told["status"] == "unavailable" else 200)
+
+    @app.get("/version")
+    async def version() -> dict[str, Any]:
+        """The version that serves, and the columns that it expects with their types."""
+        champion = _serving(live)
+        return {
+            "version": champion.version.version,
+            "log_day": str(champion.version.log_day),
+            "model": champion.predictor.state.config.model,
+            "code": code,
+            "columns": {column.name: column.type for column in columns_of(champion)},
+        }
+
+    @app.post("/predict", openapi_extra={"requestBody": {"content": {"application/json": {"schema": _BODY}}}})
+    async def predict(request: Request) -> JSONResponse:
+        """Calibrated click probabilities of rows, in their order, and the version that they are of."""
+        champion = _serving(live)  # for all of the request, whatever is promoted meanwhile
+        body = await _body(request, chosen.serve_max_bytes)
+        return await run_in_threadpool(_predicted, live, champion, body, chosen.serve_max_rows)
+
+    return app
+
+
+def run(host: str, port: int, version: int | None = None) -> None:
+    """Serves the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
+    chosen = get_settings()
+    token = chosen.serve_token.get_secret_value().strip()
+    if not token:
+        raise InvalidInputError(
+            "CTR_SERVE_TOKEN is not set, and the service answers nobody without a token. Make one with\n"
+            '  python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
+            "and put it in the environment or in settings.env of CTR_HOME."
+        )
+    live = LiveChampion(chosen.serve_reload_seconds, version)
+    uvicorn.run(create_app(live, token, chosen), host=host, port=port, ws="none", server_header=False)
+
+
+def _serving(live: LiveChampion) -> Champion:
+    if live.current is None:
+        raise HTTPException(503, live.health()["reason"])
+    return live.current
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body, of which never more than `most` bytes (and one chunk) are held, whatever length the header says."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413, f"At most {most} bytes a request: send the rows in parts.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _predicted(live: LiveChampion, champion: Champion, body: bytes, most: int) -> JSONResponse:
+    try:
+        rows = read_rows(body, columns_of(champion), most)
+    except UnfitRowsError as error:
+        raise HTTPException(422, error.fault) from None
+    except TooManyRowsError as error:
+        raise HTTPException(413, str(error)) from None
+    except MalformedRequestError as error:
+        raise HTTPException(400, str(error)) from None
+    found = live.predict(champion, rows)
+    told = {
+        "version": champion.version.version,
+        "probability": found.probability.tolist(),
+        "missing_texts": found.missing_texts,
+    }
+    return JSONResponse(told)  # raises, and so answers 500, rather than writing NaN
+
+
+async def _tell_nothing(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "The service failed on this request; its log tells why."}, 500)
