@@ -27,7 +27,7 @@ from include.lake.lake import get_lake
 from include.settings import Settings, get_settings
 from training.data.cold_simulation import ColdSimulation
 from training.data.dense import NAMES, columns_of
-from training.data.item_texts import Shown
+from training.data.item_texts import ItemTexts
 from training.data.rows import build_rows
 from training.device import device, steady_threads
 from training.learn import train
@@ -52,11 +52,11 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
     steady_threads(threads)
     torch.manual_seed(chosen.seed)
     config = config_of(chosen)
-    found = train.survey(store, days, None, config.rung, chosen.shard_rows)
+    found = train.scan_dataset(store, days, None, config.variant, chosen.shard_rows)
     state = train.fresh_state(store, found, config, chosen, days[-1])
     texts = load_texts(state, found.keys, store, days[-1])
     table, members = read_day(store, "training", days[-1], "A benchmark"), state.topics.of(texts)
-    rows = build_rows(table, state, texts, Shown.of([table], state, texts, members), members)
+    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
     cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(build_model(state), cold, chosen, fresh=True)
     learn = partial(trainer.learn, rows, text_lookup(texts, trainer.device), days[-1], lambda _: None)

@@ -84,7 +84,7 @@ def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, 
         early = typed(tagged.where(good & (F.col("log_ts") < begins))).withColumn("day", F.to_date("log_ts"))
         write_table(early, "late", lake.uri(f"{staging}/late"), 0)
     else:
-        _no_rows(lake, staging, "late")
+        _write_empty_table(lake, staging, "late")
     write_table(as_quarantine(tagged.where(bad)), "quarantine", lake.uri(f"{staging}/quarantine"), 0)
 
 
@@ -102,14 +102,14 @@ def _refuse_to_empty(lake: Lake, day: date) -> None:
 def _stage_empty(lake: Lake, staging: str, late: DataFrame | None) -> None:
     """The tables of a day that the settings declare empty: nothing, but for events that came with later days."""
     if late is None:
-        _no_rows(lake, staging, "logs")
+        _write_empty_table(lake, staging, "logs")
     else:
         write_table(late, "logs", lake.uri(f"{staging}/logs"), 0, by="scene")
     for table in ("late", "quarantine"):
-        _no_rows(lake, staging, table)
+        _write_empty_table(lake, staging, table)
 
 
-def _no_rows(lake: Lake, staging: str, table: str) -> None:
+def _write_empty_table(lake: Lake, staging: str, table: str) -> None:
     """A table without rows is an empty folder: readers bring the declared schema."""
     lake.fs.makedirs(lake.path(f"{staging}/{table}"), exist_ok=True)
 

@@ -9,7 +9,7 @@ BackboneName = Literal["dnn", "mmoe", "ple", "star", "pepnet"]
 
 
 @dataclass(frozen=True)
-class Rung:
+class ModelVariant:
     """What a model is composed of.
 
     Every `backbone` reads ids, dense features, habits, the lift of user and item, and levels. With `text` it also reads how
@@ -24,23 +24,25 @@ class Rung:
     llm: bool = False
 
 
-RUNGS = {
-    rung.name: rung
-    for rung in (
-        Rung("dnn", "dnn"),
-        Rung("mmoe", "mmoe"),
-        Rung("star", "star"),
-        Rung("pepnet", "pepnet"),
-        Rung("ple", "ple"),
-        Rung("ple-text", "ple", text=True),
-        Rung("ple-alpha", "ple", text=True, content=True),
-        Rung("ple-alpha-llm", "ple", text=True, content=True, llm=True),
+MODEL_VARIANTS = {
+    variant.name: variant
+    for variant in (
+        ModelVariant("dnn", "dnn"),
+        ModelVariant("mmoe", "mmoe"),
+        ModelVariant("star", "star"),
+        ModelVariant("pepnet", "pepnet"),
+        ModelVariant("ple", "ple"),
+        ModelVariant("ple-text", "ple", text=True),
+        ModelVariant("ple-alpha", "ple", text=True, content=True),
+        ModelVariant("ple-alpha-llm", "ple", text=True, content=True, llm=True),
     )
 }
 
 
-def rung_named(name: str) -> Rung:
+def model_variant(name: str) -> ModelVariant:
     """The rung of a name; raises `InvalidInputError` where there is none."""
-    if name not in RUNGS:
-        raise InvalidInputError(f"There is no model '{name}' (CTR_MODEL, --model): expected one of {', '.join(RUNGS)}.")
-    return RUNGS[name]
+    if name not in MODEL_VARIANTS:
+        raise InvalidInputError(
+            f"There is no model '{name}' (CTR_MODEL, --model): expected one of {', '.join(MODEL_VARIANTS)}."
+        )
+    return MODEL_VARIANTS[name]

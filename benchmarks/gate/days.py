@@ -47,7 +47,7 @@ from training.evaluate import evaluation, oracle, predictions
 from training.gate import gate
 from training.learn import train
 from training.learn.warm_start import days_to_learn
-from training.model_variants import RUNGS, rung_named
+from training.model_variants import MODEL_VARIANTS, model_variant
 
 HISTORY = 8
 """Days before the first judged night: the first champion learns seven of them, a whole week, as one of fewer is not continued."""
@@ -96,7 +96,7 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         version=trained["version"],
         base=trained["base_version"],
         champion=decision["champion"],
-        days_learnt=trained["days"],
+        trained_days=trained["days"],
         verdict=decision["verdict"],
         blocking=[rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject")],
         reasons=decision["reasons"],
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = _arguments(argv)
     out = result_file("gate-days", given.out)
     tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
-    llm, outcomes = rung_named(given.model).llm, list[Outcome]()
+    llm, outcomes = model_variant(given.model).llm, list[Outcome]()
     with tempfile.TemporaryDirectory(prefix="ctr-gate-data-") as temporary:
         root = given.home or Path(temporary)
         home = generated(root, given.seed, given.rows, HISTORY, given.days, given.llm_texts, llm=llm, tell=tell)
@@ -196,7 +196,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=18, help="of the world and of its models")
     parser.add_argument("--rows", type=int, default=5000, help="rows a day")
     parser.add_argument("--days", type=int, default=DAYS, help="nights that are judged")
-    parser.add_argument("--model", choices=RUNGS, default="ple")
+    parser.add_argument("--model", choices=MODEL_VARIANTS, default="ple")
     parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
     parser.add_argument("--policy", type=Path, default=PROJECT / "include/policies/gate.yaml")
     parser.add_argument("--home", type=Path, help="folder for generated data; default a temporary one")

@@ -40,7 +40,7 @@ class Outcome:
     version: int
     base: int | None
     champion: int
-    days_learnt: int
+    trained_days: int
     verdict: str
     blocking: list[str]
     reasons: list[str]

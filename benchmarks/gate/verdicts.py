@@ -25,7 +25,7 @@ def judged(
     return evaluation, {
         "verdict": verdict_of(found.rules),
         "blocking": [rule.name for rule in found.rules if rule.verdict in ("hold", "reject")],
-        "loss_shown": found.loss_shown,
+        "loss_shown": found.loss_is_proven,
         "sums": found.sums,
         "pcoc": found.pcoc,
     }

@@ -22,7 +22,7 @@ from include.lake.lake import get_lake
 from include.settings import PROJECT, get_settings
 from include.version import digest_of
 from training.evaluate.metrics import Floats
-from training.text.encoders import encoder_place, llm_place
+from training.text.encoders import resolve_encoder, resolve_llm
 
 
 def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, Any]]]:
@@ -59,7 +59,7 @@ def _key(home: Home, seed: int) -> str:
     """Short hash of all that predictions depend on."""
     settings = home.settings(seed)
     builds = [home.store.require("training", day, NEEDED_FOR).build for day in home.days]
-    slugs = [place(settings).slug for place in (encoder_place, llm_place)]
+    slugs = [place(settings).slug for place in (resolve_encoder, resolve_llm)]
     vectors = [path for slug in slugs for path in home.store.files(f"embeddings/model={slug}", ".orc")]
     parts = [code_digest(), settings.digest(), *map(str, home.evaluated), *builds, *vectors]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -74,11 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(argv)
     for day in given.evaluate:
-        learnt = [each for each in given.days if each < day]
-        found = fit_and_predict(given.model, get_lake(), learnt, day, get_settings())
+        trained_days = [each for each in given.days if each < day]
+        found = fit_and_predict(given.model, get_lake(), trained_days, day, get_settings())
         told = {
             "day": str(day),
-            "days_learnt": len(learnt),
+            "days_learnt": len(trained_days),
             "rows_learnt": found.rows,
             "rows_predicted": len(found.probability),
             "fit_seconds": round(found.fit_seconds, 2),

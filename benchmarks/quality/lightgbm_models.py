@@ -21,7 +21,7 @@ from include.settings import Settings
 from training.data.dense import columns_of
 from training.device import steady_threads
 from training.evaluate.metrics import Floats
-from training.text.encoders import encoder_place
+from training.text.encoders import resolve_encoder
 from training.text.matching import MATCH_WIDTH, match
 from training.text.text_table import BAGS, ITEM_TEXTS, TEXT_KEYS, TextTable, bag_width, keys_in
 from training.text.vector_cache import VectorCache
@@ -64,8 +64,8 @@ class LightGbm:
         if self._texts:
             self._texts.fit(pa.concat_tables(rows))
             rows = [self._texts.added(each) for each in rows]
-        learnt, held = held_out(rows)
-        rounds = self._train(learnt, MOST_ROUNDS, stop_on=held).best_iteration
+        fitted_rows, held = held_out(rows)
+        rounds = self._train(fitted_rows, MOST_ROUNDS, stop_on=held).best_iteration
         self._booster = self._train(pa.concat_tables(rows), rounds)
         self.about = {"rounds": rounds, "most_rounds": MOST_ROUNDS, "parameters": self._parameters}
 
@@ -97,7 +97,7 @@ class Similarities:
     """How the title and entities of an item fit each of a row's intent sequences, in the space of the training items' texts."""
 
     def __init__(self, store: Lake, settings: Settings) -> None:
-        self._vectors = VectorCache(store, encoder_place(settings).slug)
+        self._vectors = VectorCache(store, resolve_encoder(settings).slug)
 
     def fit(self, rows: pa.Table) -> None:
         """Centres the vectors on those of the items' texts, as the project's models do."""

@@ -54,7 +54,7 @@ class Model(Protocol):
         """Click probabilities `[n] float64` of rows of the `training` table without `label`."""
 
 
-class Rung:
+class ModelVariant:
     """A model of the ladder, as `training.learn.train` trains it from nothing: one pass over the days in order."""
 
     def __init__(self, name: str, store: Lake, settings: Settings) -> None:
@@ -72,7 +72,7 @@ class Rung:
     def predict(self, rows: pa.Table) -> Floats:
         """See `Model`."""
         found = self._predictor.predict(rows, self._store)
-        if self._predictor.state.config.rung.content:
+        if self._predictor.state.config.variant.content:
             self.about["alpha"] = {
                 side: {level: _mean(found.alpha, rows[f"{side}_level"], level) for level in LEVELS}
                 for side in ("user", "item")
@@ -89,7 +89,7 @@ def _mean(values: Floats, column: pa.ChunkedArray, level: str) -> float | None:
 def model_of(name: str, store: Lake, settings: Settings) -> Model:
     """A model by its name in `MODELS`, not fitted yet."""
     if name in (*LADDER, *ALTERNATIVES, *TEXT_SPACES):
-        return Rung(name, store, settings)
+        return ModelVariant(name, store, settings)
     if name in (LIGHTGBM, LIGHTGBM_TEXT):
         from benchmarks.quality.lightgbm_models import LightGbm
 
@@ -143,11 +143,11 @@ def fit_and_predict(name: str, store: Lake, days: Sequence[date], day: date, set
     model, began = model_of(name, store, settings), time.monotonic()
     with only_days_before(day):
         model.fit(days)
-        learnt = sum(store.require("training", each, NEEDED_FOR).tables["training"].rows for each in days)
+        fitted_rows = sum(store.require("training", each, NEEDED_FOR).tables["training"].rows for each in days)
     fitted = time.monotonic()
     rows = evaluation_rows(store, day).drop_columns(["label"])
     read = time.monotonic()
     probability = model.predict(rows)
     if len(probability) != rows.num_rows or not usable(probability):
         raise CtrError(f"{name} of {day}: expected {rows.num_rows} probabilities, found others. Look at its fit.")
-    return Fitted(probability, learnt, fitted - began, time.monotonic() - read, model.about)
+    return Fitted(probability, fitted_rows, fitted - began, time.monotonic() - read, model.about)

@@ -23,20 +23,22 @@ _STRONGEST = 0.05
 
 def draw(found: Result, title: str, path: Path) -> bool:
     """Writes the picture of a data set's figures; False, and nothing, where no model is compared with a rung before it."""
-    rungs = {name: told["minus_rung_before"] for name, told in found["models"].items() if "minus_rung_before" in told}
-    if not rungs:
+    variants = {
+        name: told["minus_rung_before"] for name, told in found["models"].items() if "minus_rung_before" in told
+    }
+    if not variants:
         return False
     alphas = _alphas(found["fits"])
     figure, panels = plt.subplots(
         1 + bool(alphas),
         1,
-        figsize=(12, 1.6 + 0.55 * len(rungs) + (2.4 if alphas else 0)),
+        figsize=(12, 1.6 + 0.55 * len(variants) + (2.4 if alphas else 0)),
         layout="constrained",
-        height_ratios=[0.9 + 0.55 * len(rungs), 2.4] if alphas else None,
+        height_ratios=[0.9 + 0.55 * len(variants), 2.4] if alphas else None,
         squeeze=False,
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    _changes(panels[0, 0], rungs)
+    _changes(panels[0, 0], variants)
     if alphas:
         _trust(panels[1, 0], alphas)
     figure.savefig(path, dpi=130)
@@ -44,9 +46,9 @@ def draw(found: Result, title: str, path: Path) -> bool:
     return True
 
 
-def _changes(axes: Axes, rungs: dict[str, Result]) -> None:
+def _changes(axes: Axes, variants: dict[str, Result]) -> None:
     """A rung a line, a cell a column: the change of AUC to the rung before, in bold where its interval leaves 0 out."""
-    estimates = [[rung["changes"][name] for name in _SHOWN] for rung in rungs.values()]
+    estimates = [[variant["changes"][name] for name in _SHOWN] for variant in variants.values()]
     values = np.array([[np.nan if each["value"] is None else each["value"] for each in line] for line in estimates])
     norm = TwoSlopeNorm(0.0, -_STRONGEST, _STRONGEST)
     axes.imshow(np.clip(values, -_STRONGEST, _STRONGEST), cmap="RdBu", norm=norm, aspect="auto", alpha=0.6)
@@ -61,7 +63,9 @@ def _changes(axes: Axes, rungs: dict[str, Result]) -> None:
                 text += f"\n±{(each['high'] - each['low']) / 2:.3f}"
             axes.text(column, line, text, ha="center", va="center", fontsize=8, weight="bold" if sure else "normal")
     axes.set_xticks(range(len(_SHOWN)), list(_SHOWN.values()), fontsize=8)
-    axes.set_yticks(range(len(rungs)), [f"{name} − {rung['other']}" for name, rung in rungs.items()], fontsize=9)
+    axes.set_yticks(
+        range(len(variants)), [f"{name} − {variant['other']}" for name, variant in variants.items()], fontsize=9
+    )
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_xlabel("change of AUC, half of a 95 % interval; bold: the interval leaves 0 out", fontsize=9)

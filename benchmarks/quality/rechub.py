@@ -96,8 +96,8 @@ class Rechub:
     def fit(self, days: Sequence[date]) -> None:
         """See `Model`."""
         rows = training_rows(self._store, days, [*IDS, *columns_of(), "scene", "label"])
-        learnt, held = held_out(rows)
-        losses = self._train(learnt, MOST_EPOCHS, judged_on=held)
+        fitted_rows, held = held_out(rows)
+        losses = self._train(fitted_rows, MOST_EPOCHS, judged_on=held)
         epochs = int(np.argmin(losses)) + 1
         self._train(pa.concat_tables(rows), epochs)
         self.about = {

@@ -25,7 +25,7 @@ class Request(BaseModel):
     first: date
     last: date
     conf: dict[str, Any]
-    begun: datetime | None = None
+    began: datetime | None = None
     builds: dict[str, str]
     champion: int | None
 
@@ -49,9 +49,9 @@ class Request(BaseModel):
         """Its log days, ascending."""
         return list(days_between(self.first, self.last))
 
-    def keep(self, begun: datetime) -> None:
+    def keep(self, began: datetime) -> None:
         """Write down that Airflow has taken it, so that the same command takes it up where this one is stopped."""
-        self.begun = begun
+        self.began = began
         _path().write_text(self.model_dump_json())
 
     def settle(self) -> None:

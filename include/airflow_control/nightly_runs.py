@@ -65,7 +65,7 @@ _RANK = {
 _BUSY = {"running", "awaiting_input", "up_for_retry", "up_for_reschedule", "deferred"}
 _BUSY_SECONDS = 45 * 60  # longer than a task may run
 _IDLE_SECONDS = 10 * 60  # longer than Airflow takes to find the tasks of a process that was killed
-_SHOWN_DAYS = 6
+_LISTED_DAYS = 6
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def run_days(
     airflow: AirflowClient,
     days: Sequence[date],
     conf: Mapping[str, Any],
-    begun: datetime | None = None,
+    began: datetime | None = None,
     on_begin: Callable[[datetime], None] = lambda _: None,
 ) -> dict[date, Outcome]:
     """Run ascending log days through a backfill of Airflow, wait for them, and return how each ended.
 
     Runs that are under way, of these days or of an earlier backfill, come to their end first and are not begun anew, nor are days
-    that were run since `begun`, when an earlier call began them. Days of a cancelled backfill are freed. `on_begin` is called
+    that were run since `began`, when an earlier call began them. Days of a cancelled backfill are freed. `on_begin` is called
     with the time at which Airflow has taken a backfill.
 
     Raises:
@@ -102,8 +102,8 @@ def run_days(
     if under_way:
         out.print(Text(f"Under way already, and waited for: {', '.join(map(str, under_way))}", style="bold"))
         outcomes = _follow(airflow, under_way, None)
-    if begun:
-        ran = [day for day in days if day not in under_way and day in runs and _is_of(runs[day], begun)]
+    if began:
+        ran = [day for day in days if day not in under_way and day in runs and _is_of(runs[day], began)]
         outcomes |= {day: _outcome(airflow, runs[day]) for day in ran}
     if left := [day for day in days if day not in outcomes]:
         since = airflow.backfill(left[0], left[-1], dict(conf))
@@ -135,12 +135,12 @@ def _goes_on(run: Run) -> bool:
     return not _ended(run) and run.hindrance != "cancelled backfill"
 
 
-def _is_of(run: Run, begun: datetime | None) -> bool:
+def _is_of(run: Run, began: datetime | None) -> bool:
     """Whether a run was queued since then, or was still under way then, so that Airflow took no other one in its place."""
-    return begun is None or run.end is None or run.end >= begun or (run.queued is not None and run.queued >= begun)
+    return began is None or run.end is None or run.end >= began or (run.queued is not None and run.queued >= began)
 
 
-def _follow(airflow: AirflowClient, days: Sequence[date], begun: datetime | None) -> dict[date, Outcome]:
+def _follow(airflow: AirflowClient, days: Sequence[date], began: datetime | None) -> dict[date, Outcome]:
     """Show the runs that the days have had since `begun` until all have ended.
 
     Raises `CtrError` where nothing moves any more.
@@ -151,7 +151,7 @@ def _follow(airflow: AirflowClient, days: Sequence[date], begun: datetime | None
         last: object = None
         while True:
             found = airflow.runs_of_days(days[0], days[-1])
-            runs = {day: found[day] for day in days if day in found and _is_of(found[day], begun)}
+            runs = {day: found[day] for day in days if day in found and _is_of(found[day], began)}
             states = {day: _stage_states(run) for day, run in runs.items()}
             live.update(_progress(days, runs, states, time.monotonic() - started))
             _print_changes(states, seen)
@@ -196,8 +196,8 @@ def _progress(
     pace = usual_seconds({day: runs[day] for day in ended})
     if pace and len(ended) < len(days):
         line += f", about {counted(max(1, round(pace * (len(days) - len(ended)) / 60)), 'minute')} left"
-    first = max(0, min(len(ended) - 2, len(days) - _SHOWN_DAYS))
-    shown = days[first : first + _SHOWN_DAYS]
+    first = max(0, min(len(ended) - 2, len(days) - _LISTED_DAYS))
+    shown = days[first : first + _LISTED_DAYS]
     table = Table()
     table.add_column("stage")
     for day in shown:

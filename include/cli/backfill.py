@@ -175,8 +175,8 @@ def _announce(request: "Request", steps: "list[Redo]") -> None:
     )
     given = ", ".join(f"{name}={value}" for name, value in request.conf.items())
     out.print(f"Runs of {counted(len(days), 'day')}, {days[0]} to {days[-1]}, with {given}.", highlight=False)
-    if request.begun:
-        out.print(f"Takes up what an earlier call began at {request.begun:%Y-%m-%d %H:%M} UTC.", highlight=False)
+    if request.began:
+        out.print(f"Takes up what an earlier call began at {request.began:%Y-%m-%d %H:%M} UTC.", highlight=False)
 
 
 def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
@@ -194,7 +194,7 @@ def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
     if earlier:
         minutes = counted(max(1, round(earlier * len(days) / 60)), "minute")
         err.print(f"About {minutes}: {earlier:.0f} s a day, the median of recent runs.", highlight=False)
-    outcomes = run_days(airflow, days, request.conf, request.begun, request.keep)
+    outcomes = run_days(airflow, days, request.conf, request.began, request.keep)
     stale = sorted({step.day for step in plan(get_lake()) if step.possible and step.day in outcomes})
     if again := [day for day in stale if outcomes[day].state == "success"]:
         outcomes |= run_days(airflow, list(days_between(again[0], again[-1])), request.conf)

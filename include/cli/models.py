@@ -131,10 +131,10 @@ def reproduce(version: Version) -> None:
 
 def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
     """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
-    from include.orchestration.training_process import become_training
+    from include.orchestration.training_process import exec_training
 
     chosen = [] if version is None else ["--version", str(version)]
-    become_training("serve", "--host", host, "--port", str(port), *chosen)
+    exec_training("serve", "--host", host, "--port", str(port), *chosen)
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:

@@ -77,7 +77,7 @@ def quarantine(
     from include.lake.lake import get_lake
     from include.quality.quarantine import rejected
     from include.quality.rejected_values import REPAIR_DOCS, repair_entries, values_at_fault
-    from include.quality.repairs import shown_rejected
+    from include.quality.repairs import masked_rejected
     from include.raw.row_rules import refuse_unknown_reason
 
     refuse_unknown_reason(reason)
@@ -91,7 +91,7 @@ def quarantine(
     found = rejected(store, log_day, reason, samples=rows)
     values = values_at_fault(store, log_day, reason) if found.rows else {}
     late = _late(store, log_day)
-    samples = shown_rejected(found.samples, log_day)
+    samples = masked_rejected(found.samples, log_day)
     if as_json:
         told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
         told |= {"values": {name: asdict(each) for name, each in values.items()}, "repair": repair_entries(values)}

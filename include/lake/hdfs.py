@@ -87,8 +87,11 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
 }
 
 
-def told(error: BaseException, where: str) -> Exception | None:
-    """What an error of hdfs-native, or of Hadoop's Java client, means, in words; None for one that is not known here."""
+def translate_hdfs_error(error: BaseException, where: str) -> Exception | None:
+    """Translate an error of hdfs-native, or of Hadoop's Java client, into a `StorageError` or `UnavailableError`.
+
+    Returns None for an error that is not known here.
+    """
     text = str(error).replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t")  # hdfs-native quotes what Java said
     for pattern, (kind, expected, next_step) in _CAUSES.items():
         if match := re.search(pattern, text):
@@ -102,8 +105,8 @@ def _found(text: str) -> str:
     return shorten(re.sub(r'^[\w.]+Exception(", "|: )', "", line).rstrip(": "), 500)
 
 
-class _Telling:
-    """An object of hdfs-native (client, reader, writer, listing) whose errors are told in this project's words."""
+class _ErrorTranslatingProxy:
+    """Wraps an object of hdfs-native (client, reader, writer, listing); re-raises its errors as StorageError or UnavailableError."""
 
     def __init__(self, inner: Any, url: str, path: str = "", *, answers: bool = True) -> None:
         self._inner, self._url, self._path, self._answers = inner, url, path, answers
@@ -115,7 +118,7 @@ class _Telling:
             path = self._path or (arguments[0] if arguments and isinstance(arguments[0], str) else "")
             result = self._tried(lambda: method(*arguments), path)
             wrapped = name in _ITERATORS or (name in _OPENING and not self._path)
-            return _Telling(result, self._url, path) if wrapped else result
+            return _ErrorTranslatingProxy(result, self._url, path) if wrapped else result
 
         return call
 
@@ -134,8 +137,10 @@ class _Telling:
             except (RuntimeError, OSError) as error:
                 if not self._path and _SAFE_MODE in str(error) and time.monotonic() < end:
                     time.sleep(_POLL_SECONDS)
-                elif type(error) in (RuntimeError, OSError) and (words := told(error, f"{self._url}{path}")):
-                    raise words from error
+                elif type(error) in (RuntimeError, OSError) and (
+                    translated := translate_hdfs_error(error, f"{self._url}{path}")
+                ):
+                    raise translated from error
                 else:
                     raise
 
@@ -161,14 +166,14 @@ def _settle(answer: "Future[Any]", call: Callable[[], Any]) -> None:
         answer.set_exception(error)
 
 
-class _Told:
-    """Beside a file system of hdfs-native: what its client meets is told in this project's words."""
+class _TranslatesErrors:
+    """Mixin for a file system of hdfs-native whose client re-raises errors as StorageError or UnavailableError."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **((_FEW_ATTEMPTS | options) if is_fail_fast() else options))
         client, url = cast(Any, self).client, cast(Any, self).unstrip_protocol("/").rstrip("/")
         _CLIENTS.append(client.inner)
-        client.inner = _Telling(client.inner, url, answers=not is_fail_fast())
+        client.inner = _ErrorTranslatingProxy(client.inner, url, answers=not is_fail_fast())
         if is_fail_fast() and cast(Any, self).port:  # without a port it may be the name of a nameservice
             _look_up(cast(Any, self).host, url)
 
@@ -178,12 +183,14 @@ def _look_up(host: str, url: str) -> None:
     try:
         getaddrinfo(host, None)
     except gaierror as error:
-        raise cast(Exception, told(OSError(f"failed to lookup address information: {error.strerror}"), url)) from None
+        raise cast(
+            Exception, translate_hdfs_error(OSError(f"failed to lookup address information: {error.strerror}"), url)
+        ) from None
 
 
-class HdfsFileSystem(_Told, native.HdfsFileSystem):
+class HdfsFileSystem(_TranslatesErrors, native.HdfsFileSystem):
     """`hdfs://`"""
 
 
-class ViewfsFileSystem(_Told, native.ViewfsFileSystem):
+class ViewfsFileSystem(_TranslatesErrors, native.ViewfsFileSystem):
     """`viewfs://`: several HDFS under one address."""

@@ -16,7 +16,7 @@ def training(*arguments: str) -> int:
     return subprocess.run(_command(arguments), env=_environment()).returncode
 
 
-def become_training(*arguments: str) -> NoReturn:
+def exec_training(*arguments: str) -> NoReturn:
     """Turns this process into `python -m training …`, so that a signal to stop a service reaches the service."""
     command = _command(arguments)
     os.execve(command[0], command, _environment())  # noqa: S606

@@ -17,7 +17,7 @@ from include.records import Record, named
 if TYPE_CHECKING:
     from include.orchestration.alerts import Notice
 
-CHECKS_SHOWN = 10
+LISTED_CHECKS = 10
 PAUSES = (1.0, 3.0)
 """Seconds before each further try."""
 _VALUE = 300
@@ -58,7 +58,7 @@ def _try(client: httpx.Client, url: SecretStr, body: dict[str, Any]) -> tuple[st
 
 def message(notice: "Notice") -> dict[str, Any]:
     """The notice as Slack's JSON: `text` for notifications and for receivers without blocks, `blocks` with all of it."""
-    shown, more = notice.checks[:CHECKS_SHOWN], len(notice.checks) - CHECKS_SHOWN
+    shown, more = notice.checks[:LISTED_CHECKS], len(notice.checks) - LISTED_CHECKS
     link = f"<{_escaped(notice.link)}|{_escaped(notice.link_text)}>"
     first = _line(shown[0]) if shown else _value(notice.text)
     others = [f"and {len(notice.checks) - 1} more"] if len(notice.checks) > 1 else []

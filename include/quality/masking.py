@@ -24,7 +24,7 @@ def folded(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
 
 
-def shown_raw(raw: str) -> str:
+def masked_raw(raw: str) -> str:
     """A quarantined raw row as a sample may show it: JSON of its columns, or a record that has too few or too many fields."""
     try:
         columns = json.loads(raw)

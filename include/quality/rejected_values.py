@@ -125,11 +125,11 @@ def repair_entries(found: dict[str, Values]) -> str:
     """What a repair file (`REPAIR_DOCS`) may say of the values, with capitals where a person has to decide; '' where no
     value can be repaired by its name."""
     entries: list[str] = []
-    if names := _shown_values(found, UNKNOWN_SCENE):
+    if names := _masked_values(found, UNKNOWN_SCENE):
         entries.append(f"scenes: {_flow(dict.fromkeys(names, 'SCENE'))}  # one of {', '.join(get_settings().scenes)}")
-    if names := _shown_values(found, BAD_LABEL):
+    if names := _masked_values(found, BAD_LABEL):
         entries.append(f"labels: {_flow(dict.fromkeys(names, 'LABEL'))}  # 0 or 1")
-    if names := _shown_values(found, UNPARSABLE_TIME):
+    if names := _masked_values(found, UNPARSABLE_TIME):
         entries.append(f'time: {{formats: [FORMAT], zone: ZONE}}  # such as "%d.%m.%Y %H:%M" and UTC, for {names[0]}')
     if NOT_A_NUMBER in found:
         pairs: dict[str, dict[str, str]] = {}
@@ -140,7 +140,7 @@ def repair_entries(found: dict[str, Values]) -> str:
     return "\n".join(entries)
 
 
-def _shown_values(found: dict[str, Values], reason: str) -> list[str]:
+def _masked_values(found: dict[str, Values], reason: str) -> list[str]:
     """Values of a reason that an entry may name: as they came in, and not blank."""
     values = found[reason].most if reason in found else []
     return [each.value for each in values if each.value and _is_whole(each)]

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
-from include.quality.masking import shown, shown_raw
+from include.quality.masking import masked_raw, shown
 from include.quality.quarantine import rejected_rows
 from include.raw.deliveries import Delivery, Raw, finish_interrupted, repairs_path
 from include.raw.file_check import raw_digest, read_header
@@ -265,13 +265,13 @@ def _write(raw: Raw, day: date, entries: dict[Key, bytes], digest: str) -> None:
             )
 
 
-def shown_rejected(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
+def masked_rejected(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
     """Sampled rows as they may be shown: sensitive columns masked; with the repaired columns, where a repair was not enough."""
     keys = [(row["source_file"], row["source_row"], row["fingerprint"]) for row in rows]
     repaired = applied_columns(Raw(), day, keys)
     told = []
     for row, key in zip(rows, keys, strict=True):
-        one = {name: value for name, value in row.items() if name != "fingerprint"} | {"raw": shown_raw(row["raw"])}
+        one = {name: value for name, value in row.items() if name != "fingerprint"} | {"raw": masked_raw(row["raw"])}
         if repaired:
             columns = {name: shown(name, value) for name, value in repaired.get(key, {}).items()}
             one["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None

@@ -146,7 +146,7 @@ def _count_records(raw: Raw, path: str) -> int:
 
     Fast, and independent of Spark; a quote inside an unquoted field misleads it, and then `recount` settles it.
     """
-    count, quoted, begun = 0, False, False
+    count, quoted, in_line = 0, False, False
     with _open(raw, path) as file:
         for chunk in _chunks(file):
             if not chunk:
@@ -157,12 +157,12 @@ def _count_records(raw: Raw, path: str) -> int:
             outside = ends[(np.searchsorted(quotes, ends) + quoted) % 2 == 0]
             if len(outside):
                 # An end right after another ends nothing: the second byte of CRLF, or a blank line.
-                count += int((np.diff(outside) > 1).sum()) + bool(begun or outside[0] > 0)
-                begun = bool(outside[-1] < len(chunk) - 1)
+                count += int((np.diff(outside) > 1).sum()) + bool(in_line or outside[0] > 0)
+                in_line = bool(outside[-1] < len(chunk) - 1)
             else:
-                begun = True
+                in_line = True
             quoted = bool((quoted + len(quotes)) % 2)
-    return count + begun
+    return count + in_line
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

@@ -115,14 +115,14 @@ def create_version(
     given = [Param(key, str(value)[:MAX_PARAM]) for key, value in params.items()]
     mlflow.log_batch(run.info.run_id, params=given)
     context = [InputTag("mlflow.data.context", "training")]
-    learnt = [
+    train_state = [
         DatasetInput(
             Dataset(title, digest[-MAX_DIGEST:], "lake", json.dumps({"uri": get_settings().lake_url})), context
         )
         for title, digest in datasets.items()
     ]
-    if learnt:
-        mlflow.log_inputs(run.info.run_id, learnt)
+    if train_state:
+        mlflow.log_inputs(run.info.run_id, train_state)
     log_metrics(run.info.run_id, metrics)
     mlflow.log_artifacts(run.info.run_id, str(folder), MODEL_FOLDER)
     mlflow.set_terminated(run.info.run_id)

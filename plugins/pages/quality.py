@@ -17,7 +17,7 @@ from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, Manifest, docs_path
 from include.quality.quarantine import rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
-from include.quality.repairs import shown_rejected
+from include.quality.repairs import masked_rejected
 from include.raw.row_rules import MEANINGS, refuse_unknown_reason
 from include.stages import CHECKED, Checked
 from plugins.pages.records import RANK, Audited, Check, History, Result
@@ -257,7 +257,7 @@ def _add_rejected_rows(store: Lake, day: date, found: Finding) -> None:
 
 def _once(samples: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
     """Rejected rows as they may be shown, each once though it was sampled for several reasons."""
-    return shown_rejected(list({(row["source_file"], row["source_row"]): row for row in samples}.values()), day)
+    return masked_rejected(list({(row["source_file"], row["source_row"]): row for row in samples}.values()), day)
 
 
 def _failing_since(history: History, check: Check, day: date) -> date:

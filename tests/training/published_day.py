@@ -75,7 +75,7 @@ class NamedModels:
     def __init__(self, **predictions: np.ndarray) -> None:
         self.predictions = predictions
 
-    def learnt_days(self, folder: Path) -> list[date]:
+    def trained_days(self, folder: Path) -> list[date]:
         """No days."""
         return []
 

@@ -50,8 +50,8 @@ def test_two_processes_register_one_version_like_that_of_one_process(world, mode
             assert two[what] == pytest.approx(one[what], abs=1e-3), what
     one, two = (load(registry.download(each["version"])) for each in (alone, record))
     rows = read_day(world.lake, "training", LAST, "a test")
-    foreseen = [each.predict(rows, world.lake).probability for each in (one, two)]
-    assert np.allclose(*foreseen, atol=5e-3)
+    predictions = [each.predict(rows, world.lake).probability for each in (one, two)]
+    assert np.allclose(*predictions, atol=5e-3)
     for (name, was), now in zip(one.model.named_buffers(), two.model.buffers(), strict=True):
         assert np.allclose(was, now, rtol=1e-3, atol=1e-4), name
     assert not list((world.home / "checkpoints").glob("*"))

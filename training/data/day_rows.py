@@ -17,7 +17,7 @@ from include.errors import CtrError
 from include.lake.lake import Lake
 from include.settings import Settings
 from training.data.id_memory import Floats
-from training.data.item_texts import COLUMNS, Shown
+from training.data.item_texts import COLUMNS, ItemTexts
 from training.data.rows import Rows, build_rows
 from training.data.state import State
 from training.tables import NEEDED_FOR, read_shards
@@ -26,7 +26,7 @@ from training.text.text_table import TextTable
 
 def rows_of_day(
     store: Lake, day: date, state: State, texts: TextTable, members: Floats, settings: Settings
-) -> tuple[Rows, Shown]:
+) -> tuple[Rows, ItemTexts]:
     """The rows of a day and its distinct items, as the state knows the world when the day begins.
 
     One shard of `CTR_SHARD_ROWS` is in memory at a time. Raises `CtrError` where the rows are not as many as the manifest says.
@@ -35,7 +35,7 @@ def rows_of_day(
     def shards(columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         return read_shards(store, "training", day, NEEDED_FOR, settings.shard_rows, columns)
 
-    shown = Shown.of(shards(COLUMNS), state, texts, members)
+    shown = ItemTexts.of(shards(COLUMNS), state, texts, members)
     rows = on_disk((build_rows(shard, state, texts, shown, members) for shard in shards()), settings.home)
     published = store.require("training", day, NEEDED_FOR).table("training").rows
     if len(rows) != published:

@@ -17,7 +17,7 @@ COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
 
 
 @dataclass(frozen=True)
-class Shown:
+class ItemTexts:
     """The distinct items of rows, in the order of their first row, whose text is taken for all rows of the item.
 
     `ids [m]`; `vectors [m, dim] float32`: the text at length one; `topics [m, topics] float32`; `hits`: warm neighbours of each;
@@ -31,12 +31,12 @@ class Shown:
     widths: dict[str, int]
 
     @classmethod
-    def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable, members: Floats) -> "Shown":
+    def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable, members: Floats) -> "ItemTexts":
         """Of rows in any number of shards with `COLUMNS`; `members [texts, topics]` is `state.topics.of(texts)`.
 
         A model that reads no text learns nothing here, and no shard is read.
         """
-        if not state.config.rung.text:
+        if not state.config.variant.text:
             nothing = np.zeros((0, 0), np.float32)
             return cls(pa.array([], pa.string()), nothing, nothing, Hits.none(0), {})
         first: list[pa.Table] = []
@@ -50,7 +50,7 @@ class Shown:
         entities = texts.bag(items["item_entity_keys"], widths["item_entity_keys"])
         vectors = texts.item_vectors(title, entities)
         topics = share(total(np.concatenate([title[:, None], entities], axis=1), members))
-        searched = state.config.rung.llm
+        searched = state.config.variant.llm
         hits = state.index.search(vectors, state.items.encode(ids)) if searched else Hits.none(len(ids))
         return cls(ids, vectors, topics, hits, widths)
 

@@ -13,7 +13,7 @@ from include.features import NEUTRAL_CTR
 from include.schemas import LEVELS
 from training.data.dense import DEEP, logit, transformed
 from training.data.id_memory import Floats, Hits, Part
-from training.data.item_texts import Shown
+from training.data.item_texts import ItemTexts
 from training.data.state import ModelConfig, State
 from training.text.matching import match
 from training.text.text_table import BAGS, TextTable
@@ -33,13 +33,13 @@ class Rows:
     `user_level`, `item_level [n] int64`: place in `LEVELS`.
     `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
     `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
-    `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `kin [n, 2] float32`: their
+    `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `neighbour_stats [n, 2] float32`: their
     lift and the similarity of the nearest.
-    `own [n, 2] float32`: the lift of the item and of the user.
+    `id_lift [n, 2] float32`: the lift of the item and of the user.
     `match [n, 3 · MATCH_WIDTH] float32`: how the item's texts fit query, service and bill.
-    `topics [n, topics] float32`: the item's; `today`, `always`: those of the row's intents, and of all of the user's so
-    far; `taste`: topics that the user clicked more than foreseen.
-    `habits [n, deep features] float32`: their mean over the user's impressions so far and this one.
+    `topics [n, topics] float32`: the item's; `intent_topics`, `intent_topics_ever`: those of the row's intents, and of all of
+    the user's so far; `topic_affinity`: topics that the user clicked more than predicted.
+    `mean_deep_features [n, deep features] float32`: their mean over the user's impressions so far and this one.
     `label [n] float32`: 1 for a click (0 where labels are unknown).
     """
 
@@ -59,14 +59,14 @@ class Rows:
     bill: Tensor
     neighbours: Tensor
     weights: Tensor
-    kin: Tensor
-    own: Tensor
+    neighbour_stats: Tensor
+    id_lift: Tensor
     match: Tensor
     topics: Tensor
-    today: Tensor
-    always: Tensor
-    taste: Tensor
-    habits: Tensor
+    intent_topics: Tensor
+    intent_topics_ever: Tensor
+    topic_affinity: Tensor
+    mean_deep_features: Tensor
     label: Tensor
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Rows:
         return Rows(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def build_rows(table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats) -> Rows:
+def build_rows(table: pa.Table, state: State, texts: TextTable, shown: ItemTexts, members: Floats) -> Rows:
     """Rows of a day, or of a part of it, as the state knows the world when that day begins.
 
     `shown` are the items of the whole day, `members [texts, topics]` is `state.topics.of(texts)`.
@@ -103,11 +103,11 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, shown: Shown, me
         "item_level": _places(table["item_level"], LEVELS, "item_level"),
         "dense": dense,
         "prior": logit(table["scene_ctr_7d"].to_numpy()).astype(np.float32),
-        "habits": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
-        "own": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
+        "mean_deep_features": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
+        "id_lift": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
         "label": label.astype(np.float32),
     }
-    if state.config.rung.text:
+    if state.config.variant.text:
         arrays |= _text_arrays(table, state, texts, shown, members, users)
     else:
         arrays |= _no_text(len(users))
@@ -115,7 +115,7 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, shown: Shown, me
 
 
 def _text_arrays(
-    table: pa.Table, state: State, texts: TextTable, shown: Shown, members: Floats, users: np.ndarray
+    table: pa.Table, state: State, texts: TextTable, shown: ItemTexts, members: Floats, users: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The arrays of rows that come from texts."""
     title = texts.places(table["title_key"].fill_null(0).to_numpy())
@@ -131,12 +131,12 @@ def _text_arrays(
         "bill": bill,
         "neighbours": shown.hits.places[item],
         "weights": shown.hits.weights[item],
-        "kin": np.stack([shown.hits.lift, shown.hits.similarity], axis=1)[item],
+        "neighbour_stats": np.stack([shown.hits.lift, shown.hits.similarity], axis=1)[item],
         "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
         "topics": shown.topics[item],
-        "today": share(intents),
-        "always": share(intents + memory.intents[users]),
-        "taste": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
+        "intent_topics": share(intents),
+        "intent_topics_ever": share(intents + memory.intents[users]),
+        "topic_affinity": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
     }
 
 
@@ -148,8 +148,8 @@ def _no_text(rows: int) -> dict[str, np.ndarray]:
         **dict.fromkeys(("entities", "query", "service", "bill"), missing),
         "neighbours": hits.places,
         "weights": hits.weights,
-        "kin": np.stack([hits.lift, hits.similarity], axis=1),
-        **dict.fromkeys(("match", "topics", "today", "always", "taste"), nothing),
+        "neighbour_stats": np.stack([hits.lift, hits.similarity], axis=1),
+        **dict.fromkeys(("match", "topics", "intent_topics", "intent_topics_ever", "topic_affinity"), nothing),
     }
 
 
@@ -177,7 +177,7 @@ def with_prior(rows: Rows, config: ModelConfig) -> Rows:
     return replace(rows, prior=torch.from_numpy(logit(rates)).float()[rows.scene])
 
 
-def state_after(state: State, rows: Rows, shown: Shown, members: Floats, logit: np.ndarray) -> State:
+def state_after(state: State, rows: Rows, shown: ItemTexts, members: Floats, logit: np.ndarray) -> State:
     """The state when the day of these labelled rows is over; `shown` and `members` as for `build_rows`, `logit [n]` is what
     the model foresaw before the day."""
     share_of_day = 1 / np.bincount(rows.user.numpy(), minlength=len(state.users)).clip(min=1)

@@ -7,7 +7,7 @@ from typing import Any
 from training.data.dense import Standardiser
 from training.data.id_memory import Floats, Memory, WarmIndex, lift
 from training.data.vocabulary import Vocabulary
-from training.model_variants import Rung, rung_named
+from training.model_variants import ModelVariant, model_variant
 from training.text.topics import Topics
 from training.text.whitening import TextSpace, Whitening
 
@@ -37,9 +37,9 @@ class ModelConfig:
     item_cold_rate: float = 0.15
 
     @property
-    def rung(self) -> Rung:
+    def variant(self) -> ModelVariant:
         """What the model is composed of."""
-        return rung_named(self.model)
+        return model_variant(self.model)
 
     def as_json(self) -> dict[str, Any]:
         """For `model.json`."""

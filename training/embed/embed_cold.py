@@ -21,9 +21,9 @@ from include.lake.lake import Lake, get_lake
 from include.settings import Settings
 from training.embed.distinct_texts import distinct_texts
 from training.embed.embed_texts import encode_into
-from training.learn.warm_start import rungs_in_use
+from training.learn.warm_start import variants_in_use
 from training.tables import published_days, read_day
-from training.text.encoders import language_model, llm_place
+from training.text.encoders import language_model, resolve_llm
 from training.text.text_table import BAGS, ITEM_TEXTS
 from training.text.vector_cache import Keys, VectorCache
 
@@ -40,10 +40,10 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
     store = get_lake()
     store.require("training", day, NEEDED_FOR)
-    read = any(rung.llm for rung in rungs_in_use(settings))
+    read = any(variant.llm for variant in variants_in_use(settings))
     days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
     cold = cold_texts(store, days).filed_after(_last_run(store, day), day)
-    place = llm_place(settings)
+    place = resolve_llm(settings)
     cache = VectorCache(store, place.slug)
     wanted = cold.without(cache)
     _adopt(cache, wanted)

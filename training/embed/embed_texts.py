@@ -10,10 +10,10 @@ from include.console import err
 from include.lake.lake import Lake, get_lake
 from include.settings import Settings
 from training.embed.distinct_texts import Texts, distinct_texts
-from training.learn.warm_start import rungs_in_use
+from training.learn.warm_start import variants_in_use
 from training.progress import progress
 from training.tables import published_days
-from training.text.encoders import Encoder, encoder_place, text_encoder
+from training.text.encoders import Encoder, resolve_encoder, text_encoder
 from training.text.vector_cache import VectorCache
 
 BATCH, PART = 64, 8192
@@ -29,10 +29,10 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
     store = get_lake()
     store.require("features", day, "Embedding texts")
-    read = any(rung.text for rung in rungs_in_use(settings))
+    read = any(variant.text for variant in variants_in_use(settings))
     days = published_days(store, "texts", day, settings.train_days) if read else []
     texts = distinct_texts(store, days, "Embedding texts")
-    place = encoder_place(settings)
+    place = resolve_encoder(settings)
     missing = without_cached(texts, VectorCache(store, place.slug))
     unknown = None  # nothing new was read
     if missing.texts:

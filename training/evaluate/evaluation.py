@@ -180,7 +180,7 @@ def _predicted(
 
     folder = registry.download(candidate.version)
     model = artifact.load(folder)
-    audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.learnt_days(folder)])
+    audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.trained_days(folder)])
     of_candidate = model.predict(table)
 
     def of_version(other: ModelVersion) -> metrics.Floats:

@@ -18,13 +18,13 @@ MAX_RETURNING = 0.01
 """Share of the day's first-seen users or items that a vocabulary may hold while the lake has forgotten nothing yet."""
 
 
-def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, learnt: list[date]) -> None:
+def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, train_state: list[date]) -> None:
     """Writes the record `quality/model`; raises `LeakageError` where a check failed.
 
     `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `learnt` the days that the version's
     manifests name.
     """
-    checks = list(model_checks(day, rows, model, learnt, forgets=_forgets(store, day)))
+    checks = list(model_checks(day, rows, model, train_state, forgets=_forgets(store, day)))
     quality = {
         "stage": "model",
         "day": str(day),
@@ -45,9 +45,11 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
         )
 
 
-def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date], *, forgets: bool) -> Iterator[Record]:
+def model_checks(
+    day: date, rows: pa.Table, model: Predictor, train_state: list[date], *, forgets: bool
+) -> Iterator[Record]:
     """The checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
-    newest = max(learnt, default=None)
+    newest = max(train_state, default=None)
     yield record(
         "model",
         "expect_trained_before_the_day",
@@ -66,14 +68,14 @@ def model_checks(day: date, rows: pa.Table, model: Predictor, learnt: list[date]
         returning = len(_known(vocabulary, new))
         share = Measure(returning / max(len(new), 1), high=None if forgets else MAX_RETURNING, unit="share")
         told = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
-        learnt_from = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
-        unlearnt = int((~learnt_from).sum())
+        trained_on = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
+        unlearnt = int((~trained_on).sum())
         yield record(
             "model",
             "expect_vocabulary_of_the_days_before",
             unlearnt == 0,
             f"no {who} of {day} in the vocabulary that was not learnt from",
-            f"{unlearnt:,} of {len(learnt_from):,}; {told}",
+            f"{unlearnt:,} of {len(trained_on):,}; {told}",
             column=f"{who}_id",
             failing_rows=unlearnt,
             measure=Measure(unlearnt, high=0, unit="ids"),

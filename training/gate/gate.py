@@ -59,7 +59,7 @@ class Judgement:
     pcoc: dict[str, float]
 
     @property
-    def loss_shown(self) -> bool:
+    def loss_is_proven(self) -> bool:
         """Whether the nights since the anchor show a loss."""
         return any(rule.evidence.get("loss_shown") for rule in self.rules)
 
@@ -87,7 +87,7 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
         "may_promote": may_promote,
         "policy": policy.model_dump(mode="json"),
         "comparisons": judged.comparisons,
-        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judged.loss_shown},
+        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judged.loss_is_proven},
         "since_anchor": {name: asdict(one) for name, one in judged.sums.items()},
         "pcoc": judged.pcoc,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -127,12 +127,12 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
             name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
         )
     figures = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
-    is_shown = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    is_proven = one.change < -one.matters and total.evidence >= -log(levels.hold)
     verdict: Verdict
-    if is_shown and better:
+    if is_proven and better:
         verdict = "note"
         says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
-    elif is_shown:
+    elif is_proven:
         verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
         says = (
             f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
@@ -147,7 +147,7 @@ def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[s
             f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
         )
     evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
-    return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_shown})
+    return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_proven})
 
 
 @dataclass(frozen=True)

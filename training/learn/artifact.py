@@ -30,14 +30,14 @@ from include.lake.lake import Lake, get_lake
 from include.settings import get_settings
 from training.data.dense import INPUTS, NAMES, Standardiser
 from training.data.id_memory import Memory
-from training.data.item_texts import Shown
+from training.data.item_texts import ItemTexts
 from training.data.rows import build_rows
 from training.data.state import ModelConfig, State
 from training.data.vocabulary import Vocabulary
 from training.device import device
 from training.learn.calibration import Calibration
 from training.learn.trainer import predict
-from training.model_variants import RUNGS, Rung
+from training.model_variants import MODEL_VARIANTS, ModelVariant
 from training.models.network import Network, Widths
 from training.models.text import TextLookup
 from training.text.text_table import TextTable, keys_in
@@ -88,9 +88,9 @@ class Predictor:
         Text vectors come from the lake's caches. With `log_ts`, the language model's count up to the rows' last day only,
         so that a prediction does not change when later days are run.
         """
-        texts = load_texts(self.state, text_keys(rows, self.state.config.rung), store or get_lake(), _last_day(rows))
+        texts = load_texts(self.state, text_keys(rows, self.state.config.variant), store or get_lake(), _last_day(rows))
         lookup, members = text_lookup(texts, self.model.device.type), self.state.topics.of(texts)
-        shown, size = Shown.of([rows], self.state, texts, members), get_settings().shard_rows
+        shown, size = ItemTexts.of([rows], self.state, texts, members), get_settings().shard_rows
         parts = []
         for start in range(0, max(len(rows), 1), size):
             built = build_rows(rows.slice(start, size), self.state, texts, shown, members)
@@ -101,9 +101,9 @@ class Predictor:
         return Predictions(probability, alpha, backbone, content, texts.missing)
 
 
-def text_keys(rows: pa.Table, rung: Rung) -> Keys:
+def text_keys(rows: pa.Table, variant: ModelVariant) -> Keys:
     """The distinct text keys that a model of the rung reads of rows, sorted: none for one without text."""
-    return keys_in(rows) if rung.text else np.empty(0, np.int64)
+    return keys_in(rows) if variant.text else np.empty(0, np.int64)
 
 
 def load_texts(state: State, keys: Keys, store: Lake, llm_through: date | None) -> TextTable:
@@ -164,12 +164,12 @@ def load(folder: Path) -> Predictor:
     return Predictor(model.to(device()).eval(), state, calibration)
 
 
-def rung_in(folder: Path) -> Rung | None:
+def variant_in(folder: Path) -> ModelVariant | None:
     """The rung of the version in a folder, without loading it; None for one of code that knows other rungs."""
-    return RUNGS.get(_json(folder / "model.json").get("model", ""))
+    return MODEL_VARIANTS.get(_json(folder / "model.json").get("model", ""))
 
 
-def learnt_days(folder: Path) -> list[date]:
+def trained_days(folder: Path) -> list[date]:
     """The days whose training rows the version in a folder was trained on, by its manifests (without those of its base)."""
     return [parse_day(day) for day in _json(folder / "manifests.json")["training"]]
 

@@ -33,14 +33,14 @@ from training.data.rows import Rows
 from training.data.state import ModelConfig
 from training.device import device
 from training.distributed import first, processes
-from training.learn.train_state import Begun, Foreseen, Learnt
+from training.learn.train_state import HeldOutDay, PartialDay, TrainState
 from training.learn.trainer import NOTHING_YET, CurvePoint, Pass, Trainer
 from training.tables import NEEDED_FOR
 from training.text.vector_cache import VectorCache
 
 Tensors = dict[str, Tensor]
 TRAINER = "trainer.safetensors"
-FORESEEN = ("logit", "label", "scene")
+HELD_OUT = ("logit", "label", "scene")
 """Arrays of a foreseen day; beside them is its sample."""
 
 
@@ -80,20 +80,22 @@ class Checkpoints:
         }
         return cls(settings.home, day, decides)
 
-    def write(self, trainer: Trainer, learnt: Learnt, begun: Begun | None = None) -> None:
+    def write(self, trainer: Trainer, train_state: TrainState, partial_day: PartialDay | None = None) -> None:
         """Replaces what is there by what is learnt, at the end of a day or with the next one `begun`; the first process does."""
         if not first():
             return
-        days, so_far = len(learnt.curve), begun.so_far if begun else NOTHING_YET
+        days, so_far = len(train_state.curve), partial_day.so_far if partial_day else NOTHING_YET
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not begun:
-            self._write(_days_file(days), _tensors_of(learnt), {"curve": [asdict(point) for point in learnt.curve]})
-        foreseen = {"foreseen": torch.from_numpy(begun.logit)} if begun else {}
-        self._write(TRAINER, trainer.snapshot() | foreseen, {"days": days, **asdict(so_far)})
-        if not begun:
+        if not partial_day:
+            self._write(
+                _days_file(days), _tensors_of(train_state), {"curve": [asdict(point) for point in train_state.curve]}
+            )
+        held_out = {"held_out": torch.from_numpy(partial_day.logit)} if partial_day else {}
+        self._write(TRAINER, trainer.snapshot() | held_out, {"days": days, **asdict(so_far)})
+        if not partial_day:
             (self.folder / _days_file(days - 1)).unlink(missing_ok=True)
 
-    def resume(self, trainer: Trainer, fresh: Learnt) -> tuple[Learnt, Begun | None]:
+    def resume(self, trainer: Trainer, fresh: TrainState) -> tuple[TrainState, PartialDay | None]:
         """What was learnt when the run was stopped, and the day that was begun, with the trainer as it was then.
 
         Without a checkpoint that can be used it is `fresh`, and stderr tells why.
@@ -102,14 +104,16 @@ class Checkpoints:
             return fresh, None
         try:
             kept, told = self._read(TRAINER)
-            learnt = _learnt_of(*self._read(_days_file(told["days"])), fresh) if told["days"] else fresh
+            train_state = _train_state_of(*self._read(_days_file(told["days"])), fresh) if told["days"] else fresh
         except (OSError, SafetensorError, UnusableCheckpointError) as error:
             err.print(f"Training starts over: the checkpoint in {self.folder} cannot be used. {error}", markup=False)
             return fresh, None
-        foreseen = kept.pop("foreseen", None)
+        held_out = kept.pop("held_out", None)
         trainer.restore(kept)
         err.print(f"Training goes on after {told['days']} days and {told['blocks']} blocks of the next one.")
-        return learnt, None if foreseen is None else Begun(foreseen.numpy(), Pass(told["blocks"], told["loss"]))
+        return train_state, None if held_out is None else PartialDay(
+            held_out.numpy(), Pass(told["blocks"], told["loss"])
+        )
 
     def remove(self) -> None:
         """Removes them, and what other runs of the log day left."""
@@ -120,7 +124,7 @@ class Checkpoints:
         path = self.folder / name
         temporary = path.with_suffix(".tmp")
         header = json.dumps(told | {"run": self.folder.name})
-        save_file(tensors, temporary, {"told": header, "digest": checksum(tensors, header)})
+        save_file(tensors, temporary, {"about": header, "digest": checksum(tensors, header)})
         temporary.replace(path)
 
     def _read(self, name: str) -> tuple[Tensors, dict[str, Any]]:
@@ -128,7 +132,7 @@ class Checkpoints:
         with safe_open(self.folder / name, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  it is no mapping
-        header = metadata.get("told", "{}")
+        header = metadata.get("about", "{}")
         if metadata.get("digest") != checksum(tensors, header):
             raise UnusableCheckpointError(f"{name} is damaged: its content is not that of its digest.")
         told = json.loads(header)
@@ -141,24 +145,24 @@ def _days_file(days: int) -> str:
     return f"days-{days}.safetensors"
 
 
-def _tensors_of(learnt: Learnt) -> Tensors:
-    tensors = {f"memory.{name}": torch.from_numpy(array) for name, array in vars(learnt.state.memory).items()}
-    for place, day in enumerate(learnt.foreseen):
-        tensors |= {f"foreseen.{place}.{name}": torch.from_numpy(getattr(day, name)) for name in FORESEEN}
+def _tensors_of(train_state: TrainState) -> Tensors:
+    tensors = {f"memory.{name}": torch.from_numpy(array) for name, array in vars(train_state.state.memory).items()}
+    for place, day in enumerate(train_state.held_out):
+        tensors |= {f"held_out.{place}.{name}": torch.from_numpy(getattr(day, name)) for name in HELD_OUT}
         tensors |= {f"sample.{place}.{name}": tensor for name, tensor in vars(day.sample).items()}
     return tensors
 
 
-def _learnt_of(tensors: Tensors, told: dict[str, Any], fresh: Learnt) -> Learnt:
+def _train_state_of(tensors: Tensors, told: dict[str, Any], fresh: TrainState) -> TrainState:
     """The inverse of `_tensors_of`."""
     memory = Memory(**{name: tensors[f"memory.{name}"].numpy() for name in vars(fresh.state.memory)})
-    days = len({name.split(".")[1] for name in tensors if name.startswith("foreseen.")})
-    foreseen = tuple(_foreseen_of(tensors, place) for place in range(days))
+    days = len({name.split(".")[1] for name in tensors if name.startswith("held_out.")})
+    held_out = tuple(_held_out_of(tensors, place) for place in range(days))
     curve = tuple(CurvePoint(**point) for point in told["curve"])
-    return Learnt(replace(fresh.state, memory=memory), curve, foreseen)
+    return TrainState(replace(fresh.state, memory=memory), curve, held_out)
 
 
-def _foreseen_of(tensors: Tensors, place: int) -> Foreseen:
-    logit, label, scene = (tensors[f"foreseen.{place}.{name}"].numpy() for name in FORESEEN)
+def _held_out_of(tensors: Tensors, place: int) -> HeldOutDay:
+    logit, label, scene = (tensors[f"held_out.{place}.{name}"].numpy() for name in HELD_OUT)
     sample = Rows(**{each.name: tensors[f"sample.{place}.{each.name}"] for each in fields(Rows)})
-    return Foreseen(logit, label, scene, sample)
+    return HeldOutDay(logit, label, scene, sample)

@@ -12,7 +12,7 @@ from include.lake.lake import Lake
 from training.data.dense import Moments, columns_of, transformed
 from training.data.vocabulary import Vocabulary
 from training.learn.artifact import Predictor, text_keys
-from training.model_variants import Rung
+from training.model_variants import ModelVariant
 from training.tables import NEEDED_FOR, read_shards
 from training.text.text_table import ITEM_TEXTS, TEXT_KEYS, keys_in
 from training.text.vector_cache import Keys
@@ -21,7 +21,7 @@ IDS = ("user_id", "item_id")
 
 
 @dataclass(frozen=True)
-class Survey:
+class DatasetScan:
     """What a first pass over the days finds: their ids, text keys and rows; for a model that starts from nothing also the
     moments of its features and the keys of its items' texts."""
 
@@ -33,24 +33,26 @@ class Survey:
     rows: int
 
 
-def survey(store: Lake, days: Sequence[date], base: Predictor | None, rung: Rung, shard_rows: int) -> Survey:
+def scan_dataset(
+    store: Lake, days: Sequence[date], base: Predictor | None, variant: ModelVariant, shard_rows: int
+) -> DatasetScan:
     """One pass over the days, a shard at a time, for a model of the rung that continues `base` or starts from nothing."""
     users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
     moments, rows = Moments(), 0
     keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
-    columns = (*IDS, *(TEXT_KEYS if rung.text else ()), *(columns_of() if base is None else ()))
+    columns = (*IDS, *(TEXT_KEYS if variant.text else ()), *(columns_of() if base is None else ()))
     for day in days:
         seen = dict.fromkeys(IDS, pa.array([], pa.string()))
         for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns):
             seen = {name: _distinct(known, shard[name]) for name, known in seen.items()}
-            keys = np.union1d(keys, text_keys(shard, rung))
+            keys = np.union1d(keys, text_keys(shard, variant))
             rows += len(shard)
             if base is None:
                 moments.add(transformed(shard))
-            if base is None and rung.text:
+            if base is None and variant.text:
                 item_keys = np.union1d(item_keys, keys_in(shard, ITEM_TEXTS))
         users, items = users.extended(seen["user_id"]), items.extended(seen["item_id"])
-    return Survey(users, items, moments, keys, item_keys, rows)
+    return DatasetScan(users, items, moments, keys, item_keys, rows)
 
 
 def _distinct(known: pa.Array, column: pa.ChunkedArray) -> pa.Array:

@@ -29,10 +29,10 @@ from training.learn import probe, pyfunc
 from training.learn.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.learn.calibration import Calibration
 from training.learn.checkpoints import Checkpoints
-from training.learn.dataset_scan import Survey, survey
+from training.learn.dataset_scan import DatasetScan, scan_dataset
 from training.learn.learning_curve import write_curve
 from training.learn.train_day import Learning, Texts
-from training.learn.train_state import Learnt
+from training.learn.train_state import TrainState
 from training.learn.trainer import CurvePoint, Trainer, predict
 from training.learn.warm_start import config_of, start_of
 from training.models.network import Network
@@ -129,34 +129,38 @@ def fit(
         raise InvalidInputError(
             f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
         )
-    found = survey(store, days, base, config.rung, settings.shard_rows)
-    learnt = Learnt(
-        grown(store, base.state, found, days[-1]) if base else fresh_state(store, found, config, settings, days[-1])
+    found = scan_dataset(store, days, base, config.variant, settings.shard_rows)
+    train_state = TrainState(
+        extended_state(store, base.state, found, days[-1])
+        if base
+        else fresh_state(store, found, config, settings, days[-1])
     )
-    model = build_model(learnt.state)
+    model = build_model(train_state.state)
     if base:
-        _take_over(model, base.model)
-    cold = ColdSimulation(learnt.state.standardiser, config.user_cold_rate, config.item_cold_rate)
+        _copy_weights(model, base.model)
+    cold = ColdSimulation(train_state.state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(model, cold, settings, fresh=base is None)
-    texts = _texts(store, learnt.state, found, days[-1], trainer.device)
-    learnt, begun = checkpoints.resume(trainer, learnt) if checkpoints else (learnt, None)
-    where = f"{days[len(learnt.curve) :]} {begun and begun.so_far}"
+    texts = _texts(store, train_state.state, found, days[-1], trainer.device)
+    train_state, partial_day = checkpoints.resume(trainer, train_state) if checkpoints else (train_state, None)
+    where = f"{days[len(train_state.curve) :]} {partial_day and partial_day.so_far}"
     require_same("what there is to learn", lambda: trainer.checksum(where), SHARE)
     with progress() as bar:
-        task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in learnt.curve))
+        task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in train_state.curve))
         learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
-        for day in days[len(learnt.curve) :]:
-            learnt, begun = learning.day(day, learnt, begun), None
+        for day in days[len(train_state.curve) :]:
+            train_state, partial_day = learning.day(day, train_state, partial_day), None
             require_same(f"the model after {day}", trainer.checksum, DIFFERED)
             if checkpoints:
-                checkpoints.write(trainer, learnt)
+                checkpoints.write(trainer, train_state)
     network = trainer.finish()
-    again = [predict(network, day.sample, texts.lookup).logit for day in learnt.foreseen]
+    again = [predict(network, day.sample, texts.lookup).logit for day in train_state.held_out]
     before = base.calibration if base else Calibration.identity(len(config.scenes))
-    return Trained(Predictor(network, learnt.state, learnt.calibration(before, again)), learnt.curve, found.rows)
+    return Trained(
+        Predictor(network, train_state.state, train_state.calibration(before, again)), train_state.curve, found.rows
+    )
 
 
-def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> Texts:
+def _texts(store: Lake, state: State, found: DatasetScan, last: date, where: str) -> Texts:
     table = load_texts(state, found.keys, store, llm_through=last)
     if table.missing:
         err.print(
@@ -165,7 +169,7 @@ def _texts(store: Lake, state: State, found: Survey, last: date, where: str) -> 
     return Texts(table, state.topics.of(table), text_lookup(table, where))
 
 
-def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Settings, last: date) -> State:
+def fresh_state(store: Lake, found: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
     """The state before the first day of a model that starts from nothing: statistics are the window's."""
     whitening, topics = _text_space(store, config, found, settings.seed)
     return State(
@@ -180,16 +184,16 @@ def fresh_state(store: Lake, found: Survey, config: ModelConfig, settings: Setti
     )
 
 
-def _text_space(store: Lake, config: ModelConfig, found: Survey, seed: int) -> tuple[Whitening, Topics]:
+def _text_space(store: Lake, config: ModelConfig, found: DatasetScan, seed: int) -> tuple[Whitening, Topics]:
     """Whitening and topics of the items' texts; of no width for a model without text."""
-    if not config.rung.text:
+    if not config.variant.text:
         return Whitening.nothing(), Topics.none()
     vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
     whitening = Whitening.fit(vectors[has_vector], space=config.text_space)
     return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
 
 
-def grown(store: Lake, state: State, found: Survey, last: date) -> State:
+def extended_state(store: Lake, state: State, found: DatasetScan, last: date) -> State:
     """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them.
 
     Only a base that never saw a language-model vector gets their whitening now.
@@ -201,14 +205,14 @@ def grown(store: Lake, state: State, found: Survey, last: date) -> State:
 
 def _llm_whitening(store: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
     """Whitening of the cached cold texts; none leads into it while there are too few."""
-    if not config.rung.llm:
+    if not config.variant.llm:
         return Whitening.nothing()
     vectors, found = VectorCache(store, config.llm).lookup(keys, last)
     return Whitening.fit(vectors[found], LLM_DIM) if found.sum() >= 2 else Whitening.nothing(LLM_DIM)
 
 
 @torch.no_grad()
-def _take_over(model: Network, base: Network) -> None:
+def _copy_weights(model: Network, base: Network) -> None:
     """Copies the base's weights; new ids keep their fresh rows."""
     old = base.state_dict()
     for name, weight in model.state_dict().items():

@@ -16,7 +16,7 @@ from training.data.shuffle import generator_of
 from training.distributed import share_of, total
 from training.learn.calibration import Doubles
 from training.learn.checkpoints import Checkpoints
-from training.learn.train_state import Begun, Foreseen, Learnt, sampled
+from training.learn.train_state import HeldOutDay, PartialDay, TrainState, sampled
 from training.learn.trainer import Pass, Trainer, curve_point, predict
 from training.models.text import TextLookup
 from training.text.text_table import TextTable
@@ -42,31 +42,31 @@ class Learning:
     advance: Callable[[int], None]
     checkpoints: Checkpoints | None = None
 
-    def day(self, day: date, learnt: Learnt, begun: Begun | None) -> Learnt:
+    def day(self, day: date, train_state: TrainState, partial_day: PartialDay | None) -> TrainState:
         """What is learnt when the day is over; a day that was `begun` before is gone on with."""
         started = time.monotonic()
-        state, texts = learnt.state, self.texts
+        state, texts = train_state.state, self.texts
         rows, shown = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
-        begun = begun or Begun(self._foresee(rows))
-        logit = begun.logit
+        partial_day = partial_day or PartialDay(self._predict_day(rows))
+        logit = partial_day.logit
         after = state_after(state, rows, shown, texts.members, logit)
 
         def keep(so_far: Pass) -> None:
             if self.checkpoints:
-                self.checkpoints.write(self.trainer, learnt, Begun(logit, so_far))
+                self.checkpoints.write(self.trainer, train_state, PartialDay(logit, so_far))
 
         labelled = with_prior(rows, state.config)
-        loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, begun.so_far, keep)
+        loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, partial_day.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
-        untrained = self.trainer.fresh and not learnt.curve  # what such weights foresaw calibrates nothing
-        foreseen = None if untrained else self._foreseen(day, labelled, logit)
-        return learnt.and_day(after, point, foreseen)
+        untrained = self.trainer.fresh and not train_state.curve  # what such weights foresaw calibrates nothing
+        held_out = None if untrained else self._held_out_day(day, labelled, logit)
+        return train_state.and_day(after, point, held_out)
 
-    def _foreseen(self, day: date, rows: Rows, logit: Doubles) -> Foreseen:
+    def _held_out_day(self, day: date, rows: Rows, logit: Doubles) -> HeldOutDay:
         sample = rows.take(sampled(rows.scene, generator_of(self.settings.seed, day)))
-        return Foreseen(logit, rows.label.numpy(), rows.scene.numpy(), on_disk([sample], self.settings.home))
+        return HeldOutDay(logit, rows.label.numpy(), rows.scene.numpy(), on_disk([sample], self.settings.home))
 
-    def _foresee(self, rows: Rows) -> Doubles:
+    def _predict_day(self, rows: Rows) -> Doubles:
         """Logits `[n] float64` of the day's rows before any is learnt from; each process adds those of its share."""
         own, logit = share_of(len(rows)), torch.zeros(len(rows), dtype=torch.float64)
         with self.trainer.averaged() as steady:

@@ -20,7 +20,7 @@ SCENE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class HeldOutDay:
     """A day as predicted before it was learnt from: `logit [n] float64`, not calibrated, `label [n]` and `scene [n] int64`.
 
     `sample` are rows of the day, at most `SCENE_ROWS` of each scene, to be predicted again by the final weights.
@@ -33,17 +33,17 @@ class Foreseen:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainState:
     """The state at the end of the last learnt day, a point of the curve for each, and the last ones as they were foreseen."""
 
     state: State
     curve: tuple[CurvePoint, ...] = ()
-    foreseen: tuple[Foreseen, ...] = ()
+    held_out: tuple[HeldOutDay, ...] = ()
 
-    def and_day(self, state: State, point: CurvePoint, foreseen: Foreseen | None) -> "Learnt":
-        """The same after one more day; `foreseen` is None where it tells nothing."""
-        days = (*self.foreseen, foreseen) if foreseen else self.foreseen
-        return Learnt(state, (*self.curve, point), days[-CALIBRATION_DAYS:])
+    def and_day(self, state: State, point: CurvePoint, held_out: HeldOutDay | None) -> "TrainState":
+        """The same after one more day; `held_out` is None where it tells nothing."""
+        days = (*self.held_out, held_out) if held_out else self.held_out
+        return TrainState(state, (*self.curve, point), days[-CALIBRATION_DAYS:])
 
     def calibration(self, before: Calibration, again: Sequence[Doubles]) -> Calibration:
         """Slopes of the days as they were foreseen, which tell how far to trust a logit of rows not learnt yet; offsets of their
@@ -51,16 +51,16 @@ class Learnt:
 
         With fewer than three days, the rest of the way is `before`.
         """
-        if not self.foreseen:
+        if not self.held_out:
             return before
-        logits = np.concatenate([day.logit for day in self.foreseen])
-        labels = np.concatenate([day.label for day in self.foreseen]).astype(np.float64)
-        scene = np.concatenate([day.scene for day in self.foreseen])
+        logits = np.concatenate([day.logit for day in self.held_out])
+        labels = np.concatenate([day.label for day in self.held_out]).astype(np.float64)
+        scene = np.concatenate([day.scene for day in self.held_out])
         fitted = Calibration.fit(logits, labels, scene, len(before.slope))
-        sampled = np.concatenate([day.sample.label.numpy() for day in self.foreseen]).astype(np.float64)
-        of_scene = np.concatenate([day.sample.scene.numpy() for day in self.foreseen])
+        sampled = np.concatenate([day.sample.label.numpy() for day in self.held_out]).astype(np.float64)
+        of_scene = np.concatenate([day.sample.scene.numpy() for day in self.held_out])
         fitted = fitted.with_offsets_of(np.concatenate(again), sampled, of_scene)
-        return before.towards(fitted, len(self.foreseen) / CALIBRATION_DAYS)
+        return before.towards(fitted, len(self.held_out) / CALIBRATION_DAYS)
 
 
 def sampled(scene: Tensor, generator: torch.Generator) -> Tensor:
@@ -70,7 +70,7 @@ def sampled(scene: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Begun:
+class PartialDay:
     """A day in the middle: `logit [n] float64`, what was foreseen of its rows, and how far the pass over them has come."""
 
     logit: Doubles

@@ -186,7 +186,7 @@ class Trainer:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             out = self.model(batch, texts)
         loss = main = _bce(out.logit, batch.label)
-        if self.model.rung.content:
+        if self.model.variant.content:
             loss = main + AUXILIARY * (_bce(out.backbone, batch.label) + _bce(out.content, batch.label))
         if not torch.isfinite(loss):
             raise TrainingDivergedError(

@@ -16,10 +16,10 @@ from include.registry.outdated import base_for, outdated_versions
 from include.settings import Settings
 from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed
 from training.data.state import ModelConfig
-from training.learn.artifact import OtherArchitectureError, Predictor, load, rung_in
-from training.model_variants import Rung, rung_named
+from training.learn.artifact import OtherArchitectureError, Predictor, load, variant_in
+from training.model_variants import ModelVariant, model_variant
 from training.tables import NEEDED_FOR, published_days, read_shards
-from training.text.encoders import encoder_place, llm_place
+from training.text.encoders import resolve_encoder, resolve_llm
 from training.text.text_table import ITEM_TEXTS, keys_in
 from training.text.vector_cache import VectorCache
 from training.text.whitening import MOST_SHIFT, MOST_SPREAD, Drift
@@ -76,12 +76,12 @@ def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
 
 def config_of(settings: Settings) -> ModelConfig:
     """What a model that starts from nothing is made for."""
-    rung = rung_named(settings.model)
+    variant = model_variant(settings.model)
     return ModelConfig(
-        model=rung.name,
+        model=variant.name,
         scenes=settings.scenes,
-        encoder=encoder_place(settings).slug if rung.text else "",
-        llm=llm_place(settings).slug if rung.llm else "",
+        encoder=resolve_encoder(settings).slug if variant.text else "",
+        llm=resolve_llm(settings).slug if variant.llm else "",
         item_few_impressions=settings.item_few_impressions,
         ctr_smoothing=settings.ctr_smoothing,
         text_space=settings.text_space,
@@ -89,11 +89,11 @@ def config_of(settings: Settings) -> ModelConfig:
     )
 
 
-def rungs_in_use(settings: Settings) -> Iterator[Rung]:
+def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
     """The rung that is trained, then the champion's: both are evaluated on the day's rows and need what they read."""
-    yield rung_named(settings.model)
+    yield model_variant(settings.model)
     champion = registry.champion()
-    of_champion = rung_in(registry.download(champion.version)) if champion else None
+    of_champion = variant_in(registry.download(champion.version)) if champion else None
     if of_champion:
         yield of_champion
 
@@ -117,7 +117,7 @@ def why_not_continued(
             f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        awake = awakened(store, model.state.standardiser, new, settings.shard_rows)
+        awake = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
         if awake:
             yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
     drift = text_drift(store, model, new, settings.shard_rows)
@@ -131,7 +131,7 @@ def why_not_continued(
 
 def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
     """How the items' texts of these days lie in a model's text space; None where it reads none, or too few are known."""
-    if not model.state.config.rung.text or not days:
+    if not model.state.config.variant.text or not days:
         return None
     shards = (read_shards(store, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
     keys = np.unique(np.concatenate([keys_in(shard, ITEM_TEXTS) for shard in chain.from_iterable(shards)]))
@@ -139,7 +139,7 @@ def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: 
     return model.state.whiten_text.drift(vectors[found]) if found.sum() >= FEWEST_TEXTS else None
 
 
-def awakened(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
+def newly_varying(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
     """Inputs that a standardiser switched off, because they were constant, and that vary in the rows of these days."""
     off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
     if not off:

@@ -49,21 +49,21 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, widths: Widths) -> None:
         super().__init__()
-        rung = self.rung = config.rung
+        variant = self.variant = config.variant
         self.scenes = len(config.scenes)
         self.users = nn.Embedding(widths.users, config.id_dim, sparse=True)
         self.items = nn.Embedding(widths.items, config.id_dim, sparse=True)
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=0.01)
-        known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if rung.llm else 0)
-        self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if rung.text else None
+        known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if variant.llm else 0)
+        self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if variant.text else None
         ids, seen = 3 * config.id_dim, known + (self.text.outputs if self.text else 0)
         self.backbone = backbone_of(config, ids + seen)
         self.wide = nn.Linear(seen, 1)
         nn.init.zeros_(self.wide.weight)
-        if rung.content:
+        if variant.content:
             self.content = ContentTower(self.scenes, widths.text, widths.llm, config.text_dim)
-            self.gate = Gate(known + MATCHES + TEXTS + (2 if rung.llm else 0), self.scenes)
+            self.gate = Gate(known + MATCHES + TEXTS + (2 if variant.llm else 0), self.scenes)
 
     @property
     def device(self) -> torch.device:
@@ -80,7 +80,7 @@ class Network(nn.Module):
         text = texts(rows)
         seen = torch.cat([known, self.text(rows, text, user)], dim=1)
         backbone = rows.prior + self._backbone(ids, seen, sizes)
-        if not self.rung.content:
+        if not self.variant.content:
             return alone(backbone)
         content = rows.prior + self.content(text, sizes)
         alpha = self._alpha(rows, text, known)
@@ -98,7 +98,7 @@ class Network(nn.Module):
     def _item(self, rows: Rows) -> Tensor:
         """`[B, id_dim]`; for a cold item, its warm neighbours stand in."""
         own = self.items(rows.item.masked_fill(rows.item_cold, 0))
-        if not self.rung.llm:
+        if not self.variant.llm:
             return own
         with torch.no_grad():  # a cold row must not move them
             vectors = nn.functional.embedding(rows.neighbours, self.items.weight)
@@ -108,10 +108,19 @@ class Network(nn.Module):
     def _known(self, rows: Rows) -> Tensor:
         """`[B, …]`: dense features, habits, lift, levels, and what is known of the item's neighbours."""
         levels = [_one_hot(rows.user_level), _one_hot(rows.item_level)]
-        return torch.cat([rows.dense, rows.habits, rows.own, *levels, *([rows.kin] if self.rung.llm else [])], dim=1)
+        return torch.cat(
+            [
+                rows.dense,
+                rows.mean_deep_features,
+                rows.id_lift,
+                *levels,
+                *([rows.neighbour_stats] if self.variant.llm else []),
+            ],
+            dim=1,
+        )
 
     def _alpha(self, rows: Rows, text: TextInputs, known: Tensor) -> Tensor:
-        seen = [known, text.match, text.present, *([text.llm_mask] if self.rung.llm else [])]
+        seen = [known, text.match, text.present, *([text.llm_mask] if self.variant.llm else [])]
         return self.gate(torch.cat(seen, dim=1), rows.scene)
 
 
@@ -121,7 +130,7 @@ def backbone_of(config: ModelConfig, inputs: int) -> nn.Module:
     The first `2 · id_dim` inputs are the embeddings of user and item.
     """
     scenes, dim, shared, own = len(config.scenes), config.expert_dim, config.shared_experts, config.scene_experts
-    match config.rung.backbone:
+    match config.variant.backbone:
         case "dnn":
             return Dnn(inputs, scenes, dim=dim)
         case "mmoe":

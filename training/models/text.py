@@ -111,7 +111,7 @@ class TextFeatures(nn.Module):
         """`[B, outputs]`: the item's text with the user's embedding `user [B, id_dim]` and with the user's habits, similarity,
         what is present, and the topics that the user clicked."""
         taste = self.taste(text.vectors[:, :2].flatten(1))
-        habit = self.habit(torch.cat([rows.habits, text.vectors[:, 2:].flatten(1)], dim=1))
+        habit = self.habit(torch.cat([rows.mean_deep_features, text.vectors[:, 2:].flatten(1)], dim=1))
         parts = [user * taste, habit * taste, self.similarity(text), text.present]
         return torch.cat([*parts, _clicks(rows)], dim=1)
 
@@ -122,8 +122,8 @@ def _mean(bag: Tensor, table: Tensor) -> Tensor:
 
 def _fit(rows: Rows) -> Tensor:
     """`[B, FIT_WIDTH]`: the item's topics, how far each is among the user's intents, and the sums, so far and today."""
-    wants = rows.topics * torch.log1p(TOPICS * rows.always)
-    sums = [_log_odds(rows.topics, rows.always), _log_odds(rows.topics, rows.today)]
+    wants = rows.topics * torch.log1p(TOPICS * rows.intent_topics_ever)
+    sums = [_log_odds(rows.topics, rows.intent_topics_ever), _log_odds(rows.topics, rows.intent_topics)]
     return torch.cat([rows.topics, wants, torch.stack(sums, dim=1)], dim=1)
 
 
@@ -134,5 +134,5 @@ def _log_odds(topics: Tensor, intents: Tensor) -> Tensor:
 
 def _clicks(rows: Rows) -> Tensor:
     """`[B, TOPICS + 1]`: how far each of the item's topics is to the user's taste, as clicks tell, and the sum."""
-    clicks = rows.topics * rows.taste
+    clicks = rows.topics * rows.topic_affinity
     return torch.cat([clicks, clicks.sum(1, keepdim=True)], dim=1)

@@ -24,7 +24,7 @@ OVERDUE_LOOKS = 6
 NONE_YET = "No model version is champion: run the DAG ctr_daily, or `ctr promote VERSION`."
 
 
-class LiveChampion:
+class ChampionWatcher:
     """`current` is the version that serves, or None. A request takes it once and keeps it; only the loader replaces it."""
 
     def __init__(self, look_seconds: float, version: int | None = None) -> None:
@@ -32,7 +32,7 @@ class LiveChampion:
         self._fixed = version
         self.current: Champion | None = None
         self._look_seconds = look_seconds
-        self._trouble: str | None = "The champion is being loaded."
+        self._error_message: str | None = "The champion is being loaded."
         self._looked_at = time.monotonic()
         self._failed: int | None = None
         self._retry_at = 0.0
@@ -51,7 +51,7 @@ class LiveChampion:
         overdue = (
             f"The registry was last read {age:.0f} seconds ago." if age > OVERDUE_LOOKS * self._look_seconds else None
         )
-        champion, reason = self.current, self._trouble or overdue
+        champion, reason = self.current, self._error_message or overdue
         status = "unavailable" if champion is None else "stale" if reason else "ok"
         return {"status": status, "version": champion.version.version if champion else None, "reason": reason}
 
@@ -79,29 +79,29 @@ class LiveChampion:
             version = registry.champion() if self._fixed is None else registry.get(self._fixed)
         except Exception:
             log.exception("The model registry cannot be read")
-            self._trouble = "The model registry cannot be read; the log of the service tells why."
+            self._error_message = "The model registry cannot be read; the log of the service tells why."
             return
         self._looked_at = time.monotonic()
         if version is None:
-            self._trouble = NONE_YET
+            self._error_message = NONE_YET
         elif self.current is not None and version.version == self.current.version.version:
-            self._trouble = self._failed = None
+            self._error_message = self._failed = None
         elif version.version != self._failed or time.monotonic() >= self._retry_at:
             self._load(version)
 
     def _load(self, version: registry.ModelVersion) -> None:
         number = version.version
-        self._trouble = f"Version {number} is being loaded."
+        self._error_message = f"Version {number} is being loaded."
         try:
             predictor = load_verified(number)
         except Exception as error:
             log.exception("Version %s cannot serve", number)
             self._failed, self._retry_at = number, time.monotonic() + RETRY_SECONDS
-            self._trouble = (
+            self._error_message = (
                 f"Version {number} failed to load or to predict its probe ({type(error).__name__}); it is tried "
                 f"again every {RETRY_SECONDS} seconds. The log of the service tells more."
             )
         else:
             self.current = Champion(version, predictor)
-            self._trouble = self._failed = None
+            self._error_message = self._failed = None
             self._looked_at = time.monotonic()

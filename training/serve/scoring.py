@@ -46,7 +46,7 @@ class Champion:
 
     def columns(self) -> list[str]:
         """The columns that `predict` reads."""
-        text = TEXT_KEYS if self.predictor.state.config.rung.text else ()
+        text = TEXT_KEYS if self.predictor.state.config.variant.text else ()
         return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
 
     def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:

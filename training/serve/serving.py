@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from include.errors import InvalidInputError
 from include.settings import Settings, get_settings
 from include.version import code_version
-from training.serve.champion_watcher import LiveChampion
+from training.serve.champion_watcher import ChampionWatcher
 from training.serve.request_rows import MalformedRequestError, TooManyRowsError, UnfitRowsError, columns_of, read_rows
 from training.serve.scoring import Champion
 
@@ -47,7 +47,7 @@ class BearerToken:
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
 
 
-def create_app(live: LiveChampion, token: str, chosen: Settings) -> FastAPI:
+def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
     """The service of a champion, which is kept up to date while the application runs."""
 
     @asynccontextmanager
@@ -98,11 +98,11 @@ def run(host: str, port: int, version: int | None = None) -> None:
             '  python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
             "and put it in the environment or in settings.env of CTR_HOME."
         )
-    live = LiveChampion(chosen.serve_reload_seconds, version)
+    live = ChampionWatcher(chosen.serve_reload_seconds, version)
     uvicorn.run(create_app(live, token, chosen), host=host, port=port, ws="none", server_header=False)
 
 
-def _serving(live: LiveChampion) -> Champion:
+def _serving(live: ChampionWatcher) -> Champion:
     if live.current is None:
         raise HTTPException(503, live.health()["reason"])
     return live.current
@@ -119,7 +119,7 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _predicted(live: LiveChampion, champion: Champion, body: bytes, most: int) -> JSONResponse:
+def _predicted(live: ChampionWatcher, champion: Champion, body: bytes, most: int) -> JSONResponse:
     try:
         rows = read_rows(body, columns_of(champion), most)
     except UnfitRowsError as error:

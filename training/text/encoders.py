@@ -32,7 +32,7 @@ Pooling = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class ModelPlace:
+class ModelSource:
     """Where a language model comes from: a folder or hub id, perhaps a GGUF file in it, and its name in the cache."""
 
     source: str
@@ -40,30 +40,30 @@ class ModelPlace:
     gguf: str | None = None
 
 
-def encoder_place(settings: Settings) -> ModelPlace:
+def resolve_encoder(settings: Settings) -> ModelSource:
     """The BERT-type encoder of the settings, or the bundled one."""
     if settings.text_encoder:
         return _chosen(settings.text_encoder)
-    return ModelPlace(str(_package_folder(BUNDLED_ENCODER, "CTR_TEXT_ENCODER") / "model"), BUNDLED_ENCODER)
+    return ModelSource(str(_package_folder(BUNDLED_ENCODER, "CTR_TEXT_ENCODER") / "model"), BUNDLED_ENCODER)
 
 
-def llm_place(settings: Settings) -> ModelPlace:
+def resolve_llm(settings: Settings) -> ModelSource:
     """The language model of the settings, or the bundled one."""
     if settings.llm:
         return _chosen(settings.llm)
     folder = _package_folder(BUNDLED_LLM, "CTR_LLM")
-    return ModelPlace(str(folder), BUNDLED_LLM, gguf=next(folder.glob("*.gguf")).name)
+    return ModelSource(str(folder), BUNDLED_LLM, gguf=next(folder.glob("*.gguf")).name)
 
 
-def _chosen(name: str) -> ModelPlace:
+def _chosen(name: str) -> ModelSource:
     slug = re.sub(r"[^A-Za-z0-9.]+", "_", "/".join(name.rstrip("/").split("/")[-2:])).strip("_")
     slug = f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
     if name.endswith(".gguf"):
         file = Path(name)
         if not file.is_file():
             raise InvalidInputError(f"CTR_LLM names the GGUF file {name}, which does not exist. Correct the path.")
-        return ModelPlace(str(file.parent), slug, gguf=file.name)
-    return ModelPlace(name, slug)
+        return ModelSource(str(file.parent), slug, gguf=file.name)
+    return ModelSource(name, slug)
 
 
 def _package_folder(package: str, setting: str) -> Path:
@@ -84,7 +84,7 @@ class Encoder:
     `normalize` scales vectors to length one (as sentence encoders want); a language model's stay as they are.
     """
 
-    def __init__(self, place: ModelPlace, *, max_tokens: int, normalize: bool) -> None:
+    def __init__(self, place: ModelSource, *, max_tokens: int, normalize: bool) -> None:
         encoder_threads()
         where = device()
         dtype = torch.bfloat16 if where == "cuda" or _cpu_has_bf16() else torch.float32
@@ -142,7 +142,7 @@ class Encoder:
 
 def text_encoder(settings: Settings) -> Encoder:
     """The BERT-type encoder of the settings, ready to encode."""
-    return Encoder(encoder_place(settings), max_tokens=MAX_TOKENS["encoder"], normalize=True)
+    return Encoder(resolve_encoder(settings), max_tokens=MAX_TOKENS["encoder"], normalize=True)
 
 
 def language_model(settings: Settings) -> Encoder:
@@ -150,13 +150,13 @@ def language_model(settings: Settings) -> Encoder:
 
     A GGUF file is unpacked once, into `{home}/unpacked`: that takes 16 s of CPU for 135M parameters, loading it 0.2 s.
     """
-    place = llm_place(settings)
+    place = resolve_llm(settings)
     if place.gguf:
         place = _unpacked(place, place.gguf, settings.home / "unpacked")
     return Encoder(place, max_tokens=MAX_TOKENS["llm"], normalize=False)
 
 
-def _unpacked(place: ModelPlace, gguf: str, shelf: Path) -> ModelPlace:
+def _unpacked(place: ModelSource, gguf: str, shelf: Path) -> ModelSource:
     stat = (Path(place.source) / gguf).stat()
     folder = shelf / f"{place.slug}-{stat.st_size}-{int(stat.st_mtime)}"
     if not folder.is_dir():
@@ -170,7 +170,7 @@ def _unpacked(place: ModelPlace, gguf: str, shelf: Path) -> ModelPlace:
         with suppress(OSError):  # another process was faster; its copy is the same
             temporary.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
-    return ModelPlace(str(folder), place.slug)
+    return ModelSource(str(folder), place.slug)
 
 
 def _made(folder: Path) -> Path:

@@ -130,7 +130,7 @@ def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch)
     champion = registry.champion()
     twin, bad = days.nights([day], lambda _: None)
     assert (twin.kind, bad.kind) == ("undamaged", "bad")
-    assert (twin.base, bad.base, bad.days_learnt) == (None, None, 8)
+    assert (twin.base, bad.base, bad.trained_days) == (None, None, 8)
     assert twin.champion == bad.champion == champion.version
     assert bad.auc[0] < twin.auc[0]
     assert bad.auc[1] == twin.auc[1]
@@ -147,7 +147,7 @@ def outcome(**changed: object) -> Outcome:
         version=2,
         base=1,
         champion=1,
-        days_learnt=1,
+        trained_days=1,
         verdict="promote",
         blocking=[],
         reasons=["Per-scene mean GAUC changed by +0.0010."],

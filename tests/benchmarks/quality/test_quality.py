@@ -24,7 +24,7 @@ from include.errors import CtrError, LeakageError
 from include.lake.lake import Lake
 from include.settings import get_settings
 from tests.training import fabricate
-from training.model_variants import RUNGS
+from training.model_variants import MODEL_VARIANTS
 
 ROWS, LEARNT = 300, 2
 SCENES = fabricate.SCENES
@@ -90,13 +90,13 @@ def test_a_fit_that_reads_the_evaluation_day_is_refused(home):
 
 def test_peers_stop_on_the_last_training_day_or_on_users_of_it():
     days = [pa.table({"user_id": [f"u{n}" for n in range(20)], "day": [day] * 20}) for day in range(3)]
-    learnt, held = held_out(days)
-    assert set(learnt["day"].to_pylist()) == {0, 1}
+    fitted_rows, held = held_out(days)
+    assert set(fitted_rows["day"].to_pylist()) == {0, 1}
     assert set(held["day"].to_pylist()) == {2}
-    learnt, held = held_out(days[:2])
-    assert (len(learnt), len(held)) == (36, 4)
+    fitted_rows, held = held_out(days[:2])
+    assert (len(fitted_rows), len(held)) == (36, 4)
     assert set(held["day"].to_pylist()) == {1}
-    last = learnt.filter(pc.equal(learnt["day"], 1))
+    last = fitted_rows.filter(pc.equal(fitted_rows["day"], 1))
     assert not set(held["user_id"].to_pylist()) & set(last["user_id"].to_pylist())
 
 
@@ -217,7 +217,7 @@ def test_the_picture_shows_each_step_of_the_ladder_and_its_trust_in_text(home, t
 
 
 def test_every_model_of_the_ladder_can_be_measured():
-    assert set(RUNGS) == {*LADDER, *ALTERNATIVES}
+    assert set(MODEL_VARIANTS) == {*LADDER, *ALTERNATIVES}
 
 
 def test_figures_of_the_world_of_development_are_marked(home):

@@ -133,8 +133,8 @@ def airflow(monkeypatch) -> Iterator[Airflow]:
     server.server_close()
 
 
-def run(airflow: Airflow, days: list[date], begun: datetime | None = None) -> dict[date, str]:
-    return {day: outcome.state for day, outcome in run_days(airflow.client, days, {"promote": "auto"}, begun).items()}
+def run(airflow: Airflow, days: list[date], began: datetime | None = None) -> dict[date, str]:
+    return {day: outcome.state for day, outcome in run_days(airflow.client, days, {"promote": "auto"}, began).items()}
 
 
 def test_a_first_call_runs_all_days_as_one_backfill(airflow):
@@ -152,8 +152,8 @@ def test_runs_that_a_killed_call_left_are_not_begun_anew(airflow, left):
 
 def test_days_that_a_left_call_has_run_are_not_run_again(airflow):
     airflow.leave("success", "success", "running")
-    begun = datetime.fromisoformat(airflow.backfills[-1]["created_at"])
-    assert run(airflow, DAYS, begun) == dict.fromkeys(DAYS, "success")
+    began = datetime.fromisoformat(airflow.backfills[-1]["created_at"])
+    assert run(airflow, DAYS, began) == dict.fromkeys(DAYS, "success")
     assert airflow.posts == []
 
 

@@ -75,10 +75,10 @@ def test_a_fault_of_code_keeps_its_traceback():
 
 
 def test_an_hdfs_whose_name_is_unknown_fails_at_once(fail_fast):
-    begun = time.monotonic()
+    began = time.monotonic()
     with pytest.raises(UnavailableError, match="expected the name of a host that is known here"):
         Lake("hdfs://nowhere.invalid:9000/lake")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - began < 5
 
 
 def test_an_hdfs_that_does_not_answer_is_told_soon(fail_fast, silent):

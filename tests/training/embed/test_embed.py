@@ -182,10 +182,10 @@ def test_a_model_that_is_not_there_says_which_setting_to_change(tmp_path):
     with pytest.raises(InvalidInputError, match="CTR_TEXT_ENCODER"):
         encoders.text_encoder(missing)
     with pytest.raises(InvalidInputError, match="CTR_LLM"):
-        encoders.llm_place(missing)
+        encoders.resolve_llm(missing)
 
 
 def test_a_chosen_model_has_a_cache_of_its_own():
-    places = [encoders.encoder_place(SimpleNamespace(text_encoder=name)).slug for name in ("", "a/bert", "b/bert")]
+    places = [encoders.resolve_encoder(SimpleNamespace(text_encoder=name)).slug for name in ("", "a/bert", "b/bert")]
     assert len(set(places)) == 3
     assert all("/" not in slug for slug in places)

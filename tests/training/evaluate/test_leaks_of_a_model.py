@@ -26,13 +26,13 @@ def replaced(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
     return rows.set_column(rows.column_names.index(column), column, pa.array(values))
 
 
-@pytest.mark.parametrize("fitted", ["survey", "fresh_state"])
+@pytest.mark.parametrize("fitted", ["scan_dataset", "fresh_state"])
 def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, monkeypatch, fitted):
-    """`survey` fits the standardisation and the vocabularies, `fresh_state` the whitening."""
+    """`scan_dataset` fits the standardisation and the vocabularies, `fresh_state` the whitening."""
     honest = getattr(train, fitted)
 
     def leaky(store, second, *others):
-        if fitted == "survey":
+        if fitted == "scan_dataset":
             return honest(store, [*second, LAST], *others)
         read_day(store, "texts", LAST, "Fitting the whitening")
         return honest(store, second, *others)
@@ -44,7 +44,7 @@ def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, 
 
 def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, candidate, monkeypatch):
     """What `test_nothing_of_the_evaluation_day_is_used` looks at would move."""
-    honest, day = train.survey, read_day(world.lake, "training", LAST, "a leak")
+    honest, day = train.scan_dataset, read_day(world.lake, "training", LAST, "a leak")
 
     def leaky(*arguments):
         found = honest(*arguments)
@@ -52,18 +52,18 @@ def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, 
         return found
 
     clean = candidate(LAST)
-    monkeypatch.setattr(train, "survey", leaky)
+    monkeypatch.setattr(train, "scan_dataset", leaky)
     assert train.run(LAST, world.settings)["content_hash"] != clean["content_hash"]
 
 
 def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
-    honest, day = train.survey, read_day(world.lake, "training", LAST, "a leak")
+    honest, day = train.scan_dataset, read_day(world.lake, "training", LAST, "a leak")
 
     def leaky(*arguments):
         found = honest(*arguments)
         return type(found)(**{**vars(found), "items": found.items.extended(day["item_id"])})
 
-    monkeypatch.setattr(train, "survey", leaky)
+    monkeypatch.setattr(train, "scan_dataset", leaky)
     train.run(LAST, world.settings)
     with pytest.raises(LeakageError, match="expect_vocabulary_of_the_days_before: expected no item"):
         evaluation.run(LAST, world.settings)
@@ -105,17 +105,17 @@ def test_users_whom_the_retention_forgot_and_who_return_are_no_leak(world, train
     get_settings.cache_clear()
     rows = read_day(world.lake, "training", LAST, "a test")
     rows = replaced(rows, "user_level", ["zero"] * len(rows))
-    learnt = [fabricate.day(3)]
-    audit(world.lake, fabricate.day(8), rows, 1, trained.predictor, learnt)
+    trained_days = [fabricate.day(3)]
+    audit(world.lake, fabricate.day(8), rows, 1, trained.predictor, trained_days)
     told = world.lake.record("quality/model", fabricate.day(8))["checks"][1]["observed"]
     assert f"first seen on {fabricate.day(8)} are in the vocabulary" in told
     with pytest.raises(LeakageError, match="expect_first_seen_unknown: expected no user first seen"):
-        audit(world.lake, fabricate.day(7), rows, 1, trained.predictor, learnt)
+        audit(world.lake, fabricate.day(7), rows, 1, trained.predictor, trained_days)
 
 
 def test_every_id_of_an_honest_vocabulary_was_learnt_from(made, trained):
-    grown = train.fit(made.lake, [LAST], made.settings, trained.predictor)
-    for state in (trained.predictor.state, grown.predictor.state):
+    extended_state = train.fit(made.lake, [LAST], made.settings, trained.predictor)
+    for state in (trained.predictor.state, extended_state.predictor.state):
         for counts, vocabulary in ((state.memory.user_counts, state.users), (state.memory.item_counts, state.items)):
             assert len(counts) == len(vocabulary)
             assert (counts[1:, 0] >= 1).all()

@@ -257,7 +257,7 @@ def test_a_broken_scene_is_shown_against_the_anchor_when_the_champion_has_it_too
     second = judgement(day.rows(*broken, model(day, 3)), past)
     names = [rule.name for rule in second.rules if rule.verdict in ("hold", "reject")]
     assert names == ["auc of scene 0 since the anchor"]
-    assert second.loss_shown
+    assert second.loss_is_proven
     assert second.sums["auc of scene 0"].nights == 2
     assert judgement(day.rows(*broken, model(day, 3)), Past(7, first.sums)).sums["auc of scene 0"].nights == 1
 

@@ -150,7 +150,7 @@ def test_a_block_holds_rows_of_all_parts_of_a_day():
 def first_day(made, trained) -> tuple[Rows, train_day.Texts]:
     """The rows of the first day, and their texts."""
     state = trained.predictor.state
-    found = dataset_scan.survey(made.lake, DAYS[:1], None, state.config.rung, 600)
+    found = dataset_scan.scan_dataset(made.lake, DAYS[:1], None, state.config.variant, 600)
     texts = train._texts(made.lake, state, found, DAYS[0], "cpu")
     return rows_of_day(made.lake, DAYS[0], state, texts.table, texts.members, made.settings)[0], texts
 

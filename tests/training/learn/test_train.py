@@ -103,12 +103,12 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
     assert second["base_version"] == first["version"]
     assert (second["days"], second["trained_from"]) == (2, first["trained_from"])
     assert second["trained_through"] == str(fabricate.day(3))
-    base, grown = (load(registry.download(record["version"])) for record in (first, second))
-    assert np.array_equal(base.state.whiten_text.weight, grown.state.whiten_text.weight)
-    assert np.array_equal(base.state.standardiser.mean, grown.state.standardiser.mean)
-    assert len(grown.state.items) > len(base.state.items)
-    assert grown.state.items.ids[: len(base.state.items) - 1] == base.state.items.ids
-    assert grown.state.memory.item_counts[:, 0].sum() == 4 * len(world.log) / 5
+    base, extended_state = (load(registry.download(record["version"])) for record in (first, second))
+    assert np.array_equal(base.state.whiten_text.weight, extended_state.state.whiten_text.weight)
+    assert np.array_equal(base.state.standardiser.mean, extended_state.state.standardiser.mean)
+    assert len(extended_state.state.items) > len(base.state.items)
+    assert extended_state.state.items.ids[: len(base.state.items) - 1] == base.state.items.ids
+    assert extended_state.state.memory.item_counts[:, 0].sum() == 4 * len(world.log) / 5
 
 
 def test_a_base_whose_files_were_pruned_is_not_continued(world, promoted, capsys):
@@ -137,7 +137,7 @@ def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
         return read_shards(store, table, day, needed_for, rows, columns)
 
     monkeypatch.setattr(dataset_scan, "read_shards", watched)
-    found = dataset_scan.survey(made.lake, [LAST], trained.predictor, trained.predictor.state.config.rung, 250)
+    found = dataset_scan.scan_dataset(made.lake, [LAST], trained.predictor, trained.predictor.state.config.variant, 250)
     assert read == [("user_id", "item_id", "title_key", *BAGS)]
     assert found.rows == 600
     assert len(found.users) > len(trained.predictor.state.users)

@@ -13,12 +13,12 @@ from include.lake.lake import Lake
 from include.registry import registry
 from training.__main__ import cli
 from training.data.id_memory import WarmIndex
-from training.data.item_texts import Shown
+from training.data.item_texts import ItemTexts
 from training.data.rows import Rows, build_rows
 from training.embed import embed_cold, embed_texts
 from training.learn import train, warm_start
 from training.learn.artifact import load, save, text_keys
-from training.model_variants import RUNGS, rung_named
+from training.model_variants import MODEL_VARIANTS, model_variant
 from training.models.dnn import Dnn
 from training.models.mmoe import Mmoe
 from training.models.network import Network, Output, sort_by_scene
@@ -28,7 +28,7 @@ from training.models.star import PartitionedNorm, Star
 from training.tables import read_day
 
 LAST = fabricate.day(4)
-BLIND = [name for name, rung in RUNGS.items() if not rung.text]
+BLIND = [name for name, variant in MODEL_VARIANTS.items() if not variant.text]
 BACKBONES = {
     "dnn": lambda: Dnn(6, 3, dim=8),
     "mmoe": lambda: Mmoe(6, 3, experts=4, dim=8),
@@ -65,14 +65,14 @@ def outputs(model: Network, rows: Rows, texts) -> Output:
     return model(batch, texts)
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_a_rung_learns(fitted, name):
     first, second = fitted(name).curve
     assert second.train_loss < first.train_loss
     assert second.log_loss < first.log_loss
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_a_rung_gives_the_same_bytes_again_and_after_a_save(made, fitted, day, tmp_path, name):
     one = fitted(name).predictor
     again = train.fit(made.lake, [fabricate.day(0), fabricate.day(1)], settings_of(made, name), None).predictor
@@ -83,17 +83,17 @@ def test_a_rung_gives_the_same_bytes_again_and_after_a_save(made, fitted, day, t
     assert np.array_equal(loaded.predict(day, made.lake).probability, one.predict(day, made.lake).probability)
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_a_rung_goes_on_from_itself(made, fitted, name):
-    grown = train.fit(made.lake, [fabricate.day(2)], settings_of(made, name), fitted(name).predictor)
-    assert len(grown.predictor.state.users) > len(fitted(name).predictor.state.users)
-    assert np.isfinite(grown.curve[0].train_loss)
+    extended_state = train.fit(made.lake, [fabricate.day(2)], settings_of(made, name), fitted(name).predictor)
+    assert len(extended_state.predictor.state.users) > len(fitted(name).predictor.state.users)
+    assert np.isfinite(extended_state.curve[0].train_loss)
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_text_has_a_say_only_where_there_is_a_content_tower(made, fitted, day, name):
     found = fitted(name).predictor.predict(day, made.lake)
-    if RUNGS[name].content:
+    if MODEL_VARIANTS[name].content:
         assert ((found.alpha > 0) & (found.alpha < 1)).all()
         assert not np.array_equal(found.content, found.backbone)
     else:
@@ -101,7 +101,7 @@ def test_text_has_a_say_only_where_there_is_a_content_tower(made, fitted, day, n
         assert np.array_equal(found.content, found.backbone)
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_without_text_vectors_only_a_rung_that_reads_text_predicts_otherwise(made, fitted, day, tmp_path, name):
     model, empty = fitted(name).predictor, Lake(f"file://{tmp_path}")
     same = np.array_equal(model.predict(day, made.lake).probability, model.predict(day, empty).probability)
@@ -109,16 +109,18 @@ def test_without_text_vectors_only_a_rung_that_reads_text_predicts_otherwise(mad
     assert (model.predict(day, empty).missing_texts == 0) == (name in BLIND)
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_only_the_full_rung_reads_a_language_model_and_looks_for_neighbours(made, monkeypatch, day, name):
     searched, slugs = [], []
     search, look = WarmIndex.search, train.VectorCache.lookup
     monkeypatch.setattr(WarmIndex, "search", lambda *given: searched.append(1) or search(*given))
     monkeypatch.setattr(train.VectorCache, "lookup", lambda *given: slugs.append(given[0].slug) or look(*given))
     train.fit(made.lake, [fabricate.day(0)], settings_of(made, name), None).predictor.predict(day, made.lake)
-    assert bool(searched) == RUNGS[name].llm
+    assert bool(searched) == MODEL_VARIANTS[name].llm
     assert set(slugs) == {
-        slug for slug, read in ((fabricate.ENCODER, RUNGS[name].text), (fabricate.LLM, RUNGS[name].llm)) if read
+        slug
+        for slug, read in ((fabricate.ENCODER, MODEL_VARIANTS[name].text), (fabricate.LLM, MODEL_VARIANTS[name].llm))
+        if read
     }
 
 
@@ -223,7 +225,7 @@ def test_a_model_is_not_continued_as_another(made, fitted):
 def test_the_command_line_names_the_rung(world):
     assert CliRunner().invoke(cli, ["train", "--day", str(LAST), "--model", "dnn"]).exit_code == 0
     version = registry.versions()[0]
-    assert load(registry.download(version.version)).state.config.rung == rung_named("dnn")
+    assert load(registry.download(version.version)).state.config.variant == model_variant("dnn")
     assert world.lake.record("train", LAST)["model"] == "dnn"
 
 
@@ -253,11 +255,13 @@ NO_COLD = embed_cold.ColdTexts(np.empty(0, np.int64), np.empty(0, object))
 def test_neighbours_are_known_to_the_full_rung_alone(made, fitted, day):
     for name in ("ple-alpha", "ple-alpha-llm"):
         predictor = fitted(name).predictor
-        texts = train.load_texts(predictor.state, text_keys(day, RUNGS[name]), made.lake, None)
+        texts = train.load_texts(predictor.state, text_keys(day, MODEL_VARIANTS[name]), made.lake, None)
         members = predictor.state.topics.of(texts)
-        shown = Shown.of([day], predictor.state, texts, members)
+        shown = ItemTexts.of([day], predictor.state, texts, members)
         rows = build_rows(day, predictor.state, texts, shown, members)
         lookup = train.text_lookup(texts, "cpu")
-        other = replace(rows, kin=torch.randn_like(rows.kin), weights=torch.rand_like(rows.weights))
+        other = replace(
+            rows, neighbour_stats=torch.randn_like(rows.neighbour_stats), weights=torch.rand_like(rows.weights)
+        )
         before, after = (outputs(predictor.model, each, lookup).logit for each in (rows, other))
-        assert torch.equal(before, after) == (not RUNGS[name].llm)
+        assert torch.equal(before, after) == (not MODEL_VARIANTS[name].llm)

@@ -7,7 +7,7 @@ from fabricate import arrow, training_frame
 
 from training.data.cold_simulation import ColdSimulation
 from training.data.dense import logit
-from training.data.item_texts import Shown
+from training.data.item_texts import ItemTexts
 from training.data.rows import NEUTRAL_PRIOR, Rows, build_rows, with_prior
 from training.learn.artifact import load_texts, text_lookup
 from training.models.layers import NORM_CLIP, ExpertBank, InputNorm, PerScene
@@ -21,7 +21,7 @@ def rows_and_texts(made, trained):
     texts = load_texts(trained.predictor.state, keys_in(table), made.lake, None)
     state = trained.predictor.state
     members = state.topics.of(texts)
-    rows = build_rows(table, state, texts, Shown.of([table], state, texts, members), members)
+    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
     return rows, text_lookup(texts, "cpu")
 
 
@@ -88,9 +88,9 @@ def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
         user=torch.zeros_like(batch.user),
         item=torch.zeros_like(batch.item),
         dense=torch.randn_like(batch.dense),
-        own=torch.randn_like(batch.own),
-        habits=torch.randn_like(batch.habits),
-        taste=torch.randn_like(batch.taste),
+        id_lift=torch.randn_like(batch.id_lift),
+        mean_deep_features=torch.randn_like(batch.mean_deep_features),
+        topic_affinity=torch.randn_like(batch.topic_affinity),
     )
     before, after = model(batch, texts), model(other, texts)
     assert torch.equal(before.content, after.content)
@@ -123,8 +123,8 @@ def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, 
     cold = ColdSimulation(trained.predictor.state.standardiser, 0.0, 1.0)(rows, torch.rand(4, len(rows)))
     assert cold.item_cold.all()
     assert (cold.item_level == 0).all()
-    assert not cold.own[:, 0].any()
-    assert torch.equal(cold.own[:, 1], rows.own[:, 1])
+    assert not cold.id_lift[:, 0].any()
+    assert torch.equal(cold.id_lift[:, 1], rows.id_lift[:, 1])
     assert torch.equal(cold.user_level, rows.user_level)
     never = ColdSimulation(trained.predictor.state.standardiser, 0.0, 0.0)(rows, torch.rand(4, len(rows)))
     assert torch.equal(never.dense, rows.dense)

@@ -23,7 +23,7 @@ from include.orchestration import training_process
 from include.registry import registry
 from training.learn import train
 from training.serve import champion_watcher, scoring, serving
-from training.serve.champion_watcher import RETRY_SECONDS, LiveChampion
+from training.serve.champion_watcher import RETRY_SECONDS, ChampionWatcher
 from training.tables import read_day
 
 pytestmark = pytest.mark.long
@@ -37,7 +37,7 @@ class Service:
     """A service in this process whose champion is looked for only when a test says so."""
 
     def __init__(self, world, **limits):
-        self.live = LiveChampion(10)
+        self.live = ChampionWatcher(10)
         chosen = world.settings.model_copy(update=limits)
         self.app = serving.create_app(self.live, TOKEN, chosen)
         self.client = TestClient(self.app, headers=AUTHORISED, raise_server_exceptions=False)
@@ -282,7 +282,7 @@ def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service,
 
 def test_a_chosen_version_is_served_whichever_is_champion(world, service):
     promote_second(world)
-    live = LiveChampion(60, version=1)
+    live = ChampionWatcher(60, version=1)
     live.look()
     assert live.health() == {"status": "ok", "version": 1, "reason": None}
 
@@ -374,7 +374,7 @@ def test_loading_does_not_hold_up_requests(world, service, table, monkeypatch):
 
 def test_a_real_server_takes_up_a_promotion_by_itself(world, champion, table):
     chosen = world.settings.model_copy(update={"serve_reload_seconds": 0.05})
-    app = serving.create_app(LiveChampion(chosen.serve_reload_seconds), TOKEN, chosen)
+    app = serving.create_app(ChampionWatcher(chosen.serve_reload_seconds), TOKEN, chosen)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, ws="none", log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
