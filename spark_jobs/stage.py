@@ -183,4 +183,6 @@ def _of_storage(error: Exception) -> Exception | None:
     if "hdfs" not in str(error):
         return None
 
-    return told(error, f"Spark, with the lake {get_settings().lake_url} and the raw logs {get_settings().raw_url}")
+    return translate_hdfs_error(
+        error, f"Spark, with the lake {get_settings().lake_url} and the raw logs {get_settings().raw_url}"
+    )

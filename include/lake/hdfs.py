@@ -106,7 +106,7 @@ def _found(text: str) -> str:
 
 
 class _ErrorTranslatingProxy:
-    """Wraps an object of hdfs-native (client, reader, writer, listing); re-raises its errors as StorageError or UnavailableError."""
+    """Wraps an object of hdfs-native (client, reader, writer, listing); re-raises its errors as those of `include.errors`."""
 
     def __init__(self, inner: Any, url: str, path: str = "", *, answers: bool = True) -> None:
         self._inner, self._url, self._path, self._answers = inner, url, path, answers
