@@ -182,6 +182,7 @@ def _of_storage(error: Exception) -> Exception | None:
         return storage_error(error)
     if "hdfs" not in str(error):
         return None
+    from include.lake.hdfs import translate_hdfs_error
 
     return translate_hdfs_error(
         error, f"Spark, with the lake {get_settings().lake_url} and the raw logs {get_settings().raw_url}"
