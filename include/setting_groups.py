@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import NoDecode
 
 PROJECT = Path(__file__).resolve().parent.parent
-"""The folder of this checkout or installation."""
+"""The folder of this checkout, or of the installed packages."""
+HOME = (PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()) / ".ctr"
 
 
 def _ascending(band: tuple[float, float]) -> tuple[float, float]:
@@ -42,7 +43,7 @@ class Places(BaseModel):
     """Where things lie."""
 
     home: Annotated[Path, OUTSIDE_DIGEST] = Field(
-        PROJECT / ".ctr", description="Folder of everything local: lake, raw logs, registry, Airflow."
+        HOME, description="Folder of everything local: lake, raw logs, registry, Airflow."
     )
     lake: Annotated[str, OUTSIDE_DIGEST] = Field("", description="URL of the lake; default `file://{home}/lake`.")
     raw: Annotated[str, OUTSIDE_DIGEST] = Field("", description="URL of the raw logs; default `file://{home}/raw`.")

@@ -14,6 +14,7 @@ from include.cli import (
     monitor,
     quality,
     sample,
+    settings,
     status,
 )
 from include.console import exit_clearly
@@ -26,7 +27,21 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for family in (sample, imports, models, history, status, backfill, features, quality, monitor, health, leak_demo, demo):
+for family in (
+    sample,
+    imports,
+    models,
+    history,
+    status,
+    backfill,
+    features,
+    quality,
+    monitor,
+    health,
+    leak_demo,
+    settings,
+    demo,
+):
     family.register(cli)
 
 

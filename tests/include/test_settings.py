@@ -1,7 +1,8 @@
 import pytest
 
+from include.cli.settings import env_example, settings_markdown
 from include.errors import InvalidInputError
-from include.settings import get_settings
+from include.settings import PROJECT, get_settings
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,19 @@ def test_a_setting_out_of_range_is_named_with_what_was_found(monkeypatch, name, 
 def test_what_makes_sense_is_accepted(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     get_settings()
+
+
+def test_the_generated_references_are_those_of_the_code():
+    """`ctr settings --markdown > docs/settings.md; ctr settings --env > .env.example` after a change."""
+    assert (PROJECT / "docs/settings.md").read_text() == settings_markdown()
+    assert (PROJECT / ".env.example").read_text() == env_example()
+
+
+def test_the_example_can_be_read_as_it_stands(monkeypatch, tmp_path):
+    """Uncommented, every default is accepted in the form in which it is written."""
+    lines = [line.removeprefix("#") for line in env_example().splitlines() if line.startswith("#CTR_")]
+    example = tmp_path / "example.env"
+    example.write_text("\n".join(line for line in lines if not line.endswith("=")))
+    monkeypatch.setenv("CTR_ENV_FILE", str(example))
+    get_settings.cache_clear()
+    assert get_settings().batch_size == 256
