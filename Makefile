@@ -59,7 +59,7 @@ test-quick: setup ## The tests that need no Spark, Airflow or service and do not
 test-services: ## Services started for it are killed: HDFS, Spark's cluster, Airflow and its PostgreSQL, the Docker stack; property tests try more examples
 	@tools/setup.sh --tests && HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 0 -m "services or hypothesis" $(ARGS)
 
-lint: setup ## ruff, mypy, the import rules between the rooms, Dockerfile and compose, known vulnerabilities of the lock
+lint: setup ## ruff, mypy, the import rules between the packages, Dockerfile and compose, known vulnerabilities of the lock
 	@tools/lint.sh
 
 audit-images: ## Updates of the distribution's security team that the stack's images lack
@@ -90,7 +90,7 @@ bench-gate-curves: setup ## The promotion gate on made worlds whose truth is kno
 bench-gate: setup ## The promotion gate on twenty nights with trained models, six of them planted bad (ARGS="--seed 19 --rows 20000")
 	@$(BIN)/python -m benchmarks.gate.days $(ARGS)
 
-bench-quality: setup ## The ladder of models beside LightGBM and torch-rechub, some hours (ARGS="--data lake" for the lake of your settings, "--data generated --seeds 18 --rows 5000")
+bench-quality: setup ## Model variants of models beside LightGBM and torch-rechub, some hours (ARGS="--data lake" for the lake of your settings, "--data generated --seeds 18 --rows 5000")
 	@$(BIN)/python -m benchmarks.quality.compare $(ARGS)
 
 bench-serving: setup ## Latency of `ctr serve`, after training a small champion (ARGS="--home .ctr" for the one that is there)

@@ -147,7 +147,7 @@ class Models(BaseModel):
     """What is trained, and how."""
 
     model: str = Field(
-        "ple-alpha-llm", description="Rung of the ladder to train: dnn, mmoe, … (`training/model_variants.py`)."
+        "ple-alpha-llm", description="Model variant to train: dnn, mmoe, … (`training/model_variants.py`)."
     )
     text_encoder: str = Field("", description="Hugging Face model or folder; default the bundled MiniLM.")
     text_space: Literal["whitened", "pca", "encoder"] = Field(
