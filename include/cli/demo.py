@@ -64,15 +64,15 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port of the pages.")] = 8080,
 ) -> None:
     """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C; where it is served already, say where."""
-    from include.airflow_control import airflow_local
+    from include.airflow_control import airflow_environment, airflow_local
 
     choose_home(data)
     if found := airflow_local.instance():
         state = "runs already" if found.ready else "is being started"
-        out.print(Text(f"Airflow {state} at {found.url} ({found.holder}), {airflow_local.login()}"))
+        out.print(Text(f"Airflow {state} at {found.url} ({found.holder}), {airflow_environment.login()}"))
         return
     with airflow_local.running(port) as airflow:
-        out.print(Text(f"Airflow: {airflow.url}, {airflow_local.login()}. Ctrl-C stops it."))
+        out.print(Text(f"Airflow: {airflow.url}, {airflow_environment.login()}. Ctrl-C stops it."))
         try:
             while True:
                 time.sleep(3600)
@@ -144,7 +144,7 @@ def run_nightly(days: list[date]) -> str:
 
 def show_results(data: Data, days: list[date], as_json: bool, seconds: float) -> None:
     """The table at the end, and where everything lies."""
-    from include.airflow_control import airflow_local
+    from include.airflow_control import airflow_environment
     from include.airflow_control.demo import result
     from include.lake.lake import get_lake, report_path
 
@@ -157,7 +157,7 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
     if not get_settings().airflow_url:
         option = "" if data is Data.sample else f" DATA={data}"
-        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_local.login()})"))
+        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_environment.login()})"))
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 

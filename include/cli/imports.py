@@ -76,8 +76,9 @@ def from_csv(
 ) -> None:
     """Imports any delimited log by a mapping; rows without a readable time go to `_rejects/`, with the reason."""
     from include.cli.progress import bar
+    from include.raw.csv_import import import_csv
     from include.raw.deliveries import Raw
-    from include.raw.mapping import import_csv, read_mapping
+    from include.raw.mapping import read_mapping
 
     rule = read_mapping(mapping)
     with bar("Importing", total=1, as_json=as_json) as progress:

@@ -13,8 +13,8 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from include.registry.model_version import ModelVersion
     from include.registry.outdated import ReplacedDays
-    from include.registry.registry import ModelVersion
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]

@@ -14,7 +14,8 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.plural import counted
 
 if TYPE_CHECKING:
-    from include.lake.lake import Lake, Manifest
+    from include.lake.lake import Lake
+    from include.lake.manifest import Manifest
     from include.quality.rejected_values import Values
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from include.calendar import days_between, parse_day
 from include.days.day_status import current_version
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
 from include.lake.late_events import late_key
+from include.lake.manifest import Manifest
 from include.raw.deliveries import Raw
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping

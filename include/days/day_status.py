@@ -5,8 +5,9 @@ from datetime import date
 from typing import Any
 
 from include.calendar import days_between, parse_day
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
 from include.lake.late_events import late_version
+from include.lake.manifest import Manifest
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw
 from include.raw.file_check import raw_digest

@@ -15,10 +15,9 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 
 import json
 import time
-import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import asdict
+from datetime import date, timedelta
 from typing import Any
 
 import fsspec
@@ -27,6 +26,7 @@ from fsspec import AbstractFileSystem
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError, UnavailableError
 from include.lake.local_files import LocalFiles
+from include.lake.manifest import Manifest, new_build
 from include.plural import counted
 from include.records import named
 from include.settings import get_settings
@@ -42,58 +42,6 @@ for _protocol, _name in (
 ABANDONED = timedelta(days=2)
 """A build that was staged and not finished for this long has no job any more."""
 _WRITES = 8
-
-
-@dataclass(frozen=True)
-class TableVersion:
-    """One table of a published or staged day: its folder under the lake, rows, bytes and hash of its schema."""
-
-    path: str
-    rows: int
-    bytes: int
-    schema: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one stage published for one day, and from what.
-
-    `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
-    was read; `settings` holds the values of those that shape the stage (`settings.shaping`), in manifests of earlier versions
-    of the code a hash of them. `profile` of `logs` holds
-    `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with, and `late`, what it holds
-    of earlier days: `{day: {"rows", "digest"}}`.
-    """
-
-    stage: Stage
-    day: str
-    build: str
-    tables: dict[str, TableVersion]
-    rows_in: int
-    inputs: dict[str, str]
-    code_version: str
-    settings: dict[str, Any] | str
-    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    profile: dict[str, Any] = field(default_factory=dict)
-
-    def table(self, name: str) -> TableVersion:
-        """The version of a table; raises `MissingDataError` for one that the code which made the day did not know."""
-        if name not in self.tables:
-            raise MissingDataError(
-                f"{self.stage} of {self.day} were made by an earlier version of the code, without the table '{name}' (found "
-                f"{', '.join(self.tables)}). `ctr backfill-plan` tells what to redo."
-            )
-        return self.tables[name]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Manifest":
-        """The inverse of `asdict`."""
-        return cls(**{**data, "tables": {name: TableVersion(**table) for name, table in data["tables"].items()}})
-
-
-def new_build() -> str:
-    """A name for a build that no other job picks."""
-    return uuid.uuid4().hex[:12]
 
 
 class Lake:

@@ -12,7 +12,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from include.calendar import ONE_DAY, days_between
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 
 REACH = timedelta(days=31)
 """The most days that an event may come late: the maximum of the setting `late_days`."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.days.waits import News
+    from include.registry.model_version import ModelVersion
     from include.registry.outdated import ReplacedDays
-    from include.registry.registry import ModelVersion
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from functools import cache
 from include.calendar import ONE_DAY
 from include.lake.lake import Lake
 from include.lake.row_sketch import differing_share
-from include.registry.registry import CHAMPION, ModelVersion, holder, promoted_before, versions
+from include.registry.model_version import ModelVersion
+from include.registry.registry import CHAMPION, holder, promoted_before, versions
 from include.settings import get_settings
 
 ReplacedDays = dict[date, float]

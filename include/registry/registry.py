@@ -9,16 +9,15 @@ with `pruned_at` has lost its model folder to `CTR_KEEP_VERSIONS`; what is known
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
-from include.calendar import parse_day
 from include.errors import InvalidInputError, MissingDataError
-from include.lake.lake import new_build
+from include.lake.manifest import new_build
 from include.registry import mlflow_store as store
+from include.registry.model_version import ModelVersion, version_from_mlflow
 from include.settings import get_settings
 
 CHAMPION = "champion"
@@ -29,41 +28,6 @@ _TAKEN_BACK = ("rolled_back_at", "rolled_back_by", "rolled_back_reason")
 
 class PrunedError(MissingDataError):
     """The files of an old version were deleted, as the settings say."""
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One registered model: what it was trained on, what the gate said, and whether it was ever in use.
-
-    `log_day` is the day whose run trained it; `trained_from`..`trained_through` the days of its training rows, both
-    included; `base_version` the version it was warm-started from, `builds` the build of the training rows of each day that it
-    learnt itself; times are ISO 8601, UTC.
-    """
-
-    version: int
-    run_id: str
-    log_day: date
-    trained_from: date
-    trained_through: date
-    base_version: int | None
-    builds: dict[date, str]
-    content_hash: str
-    verdict: str | None
-    promoted_at: str | None
-    promoted_by: str | None
-    promoted_reason: str | None
-    rolled_back_at: str | None
-    rolled_back_by: str | None
-    rolled_back_reason: str | None
-    pruned_at: str | None
-    outdated_notified_at: str | None
-    aliases: tuple[str, ...]
-    created_at: str
-
-    @property
-    def in_history(self) -> bool:
-        """Whether it was promoted and not taken back since."""
-        return self.promoted_at is not None and self.rolled_back_at is None
 
 
 def register(
@@ -115,7 +79,7 @@ def versions() -> list[ModelVersion]:
         if not token:
             break
     aliases = store.aliases() if found else {}
-    return sorted((_version(entity, aliases) for entity in found), key=lambda version: -version.version)
+    return sorted((version_from_mlflow(entity, aliases) for entity in found), key=lambda version: -version.version)
 
 
 def get(version: int) -> ModelVersion:
@@ -281,31 +245,6 @@ def _registered(log_day: date, content_hash: str) -> int | None:
         if (version.log_day, version.content_hash, version.pruned_at) == (log_day, content_hash, None):
             return version.version
     return None
-
-
-def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
-    tags, number = entity.tags, int(entity.version)
-    return ModelVersion(
-        version=number,
-        run_id=entity.run_id,
-        log_day=parse_day(tags["log_day"]),
-        trained_from=parse_day(tags["trained_from"]),
-        trained_through=parse_day(tags["trained_through"]),
-        base_version=int(tags["base_version"]) if "base_version" in tags else None,
-        builds={parse_day(day): build for day, build in json.loads(tags.get("builds", "{}")).items()},
-        content_hash=tags["content_hash"],
-        verdict=tags.get("verdict"),
-        promoted_at=tags.get("promoted_at"),
-        promoted_by=tags.get("promoted_by"),
-        promoted_reason=tags.get("promoted_reason"),
-        rolled_back_at=tags.get("rolled_back_at"),
-        rolled_back_by=tags.get("rolled_back_by"),
-        rolled_back_reason=tags.get("rolled_back_reason"),
-        pruned_at=tags.get("pruned_at"),
-        outdated_notified_at=tags.get("outdated_notified_at"),
-        aliases=aliases.get(number, ()),
-        created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-    )
 
 
 def holder(known: list[ModelVersion], alias: str) -> ModelVersion | None:

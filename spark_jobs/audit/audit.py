@@ -18,7 +18,8 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import parse_day, previous, window
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.quality.masking import shown
 from include.quality.suites import (

@@ -8,7 +8,8 @@ from model_versions import model_version
 from page_records import HOSTILE
 
 from include.errors import MissingDataError
-from include.lake.lake import Manifest, TableVersion, report_path
+from include.lake.lake import report_path
+from include.lake.manifest import Manifest, TableVersion
 from include.registry import registry
 from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart

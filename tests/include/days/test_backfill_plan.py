@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from include.cli.app import cli
 from include.days.backfill_plan import is_current, plan, stale_inputs
 from include.days.day_status import current_version
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake, new_build
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.registry import registry
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping

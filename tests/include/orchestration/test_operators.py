@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipExcept
 
 from include.days.waits import wait_of
 from include.errors import DataQualityError
-from include.lake.lake import Manifest, TableVersion, get_lake
+from include.lake.lake import get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.orchestration import alerts
 from include.orchestration.operators import (
     RETRY_POLICY,

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.errors import InvalidInputError
-from include.lake.lake import Manifest, TableVersion, get_lake
+from include.lake.lake import get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.quality.rejected_values import repair_entries, values_at_fault
 from include.quality.repairs import Repair
 from include.settings import get_settings

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
+from include.raw.csv_import import import_csv
 from include.raw.deliveries import Raw
-from include.raw.mapping import Mapping, Times, import_csv, read_mapping, time_parser
+from include.raw.mapping import Mapping, Times, read_mapping, time_parser
 from include.schemas import RAW_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("home")
