@@ -26,33 +26,34 @@ class Instance(BaseModel):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """URL of its api-server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def holder(self) -> str:
-        """Who runs it, for a person."""
+        """The process that runs it, for messages."""
         return f"pid {self.pid}, `{self.command}`, since {self.since:%Y-%m-%d %H:%M} UTC"
 
 
 def airflow_home() -> Path:
-    """Airflow's folder: metadata database, logs, secrets."""
+    """Return Airflow's folder: metadata database, logs, secrets."""
     return get_settings().home.resolve() / "airflow"
 
 
 def password_file() -> Path:
-    """Where the generated password of `admin` lies, readable by the owner only."""
+    """Return the file with the generated password of `admin`, readable by the owner only."""
     return airflow_home() / "passwords.json"
 
 
 def login() -> str:
-    """Who may log in, for a person."""
+    """Return the login, for messages."""
     return f"user admin, password in {password_file()}"
 
 
 def environment(instance: Instance) -> dict[str, str]:
-    """Environment of every Airflow process: this checkout's DAGs and plugins, its database, a local executor."""
-    home, url = airflow_home(), instance.url
+    """Return the environment of every Airflow process: this checkout's DAGs and plugins, its database, a local executor."""
+    home = airflow_home()
+    url = instance.url
     database = get_settings().airflow_database.get_secret_value() or postgres(instance).url
     conf = {
         "CORE__DAGS_FOLDER": PROJECT / "dags",
@@ -107,7 +108,7 @@ def _secret_file(name: str) -> Path:
 
 
 def _secret(name: str, *, fernet: bool = False) -> str:
-    """A generated secret, kept in a file that only the owner can read."""
+    """Return a generated secret, stored in a file that only the owner can read."""
     path = _secret_file(name)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -123,7 +124,7 @@ def _secret(name: str, *, fernet: bool = False) -> str:
 
 
 def password() -> str:
-    """Password of `admin`, generated before Airflow starts."""
+    """Return the password of `admin`, generated before Airflow starts."""
     path = password_file()
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def password() -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
+    """Return a loopback port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,8 +1,8 @@
 """A real Airflow on this machine for the demo, `ctr ui` and the tests: LocalExecutor, loopback only, a login of its own.
 
 PostgreSQL and three processes (api-server, scheduler, dag-processor) in one folder, `{home}/airflow`, with generated secrets that
-only the owner can read. Whoever starts it holds a lock on that folder, restarts what ends, and stops all; others use it through
-`connect` or `connected`.
+only the owner can read. The process that starts it holds a lock on that folder, restarts what ends, and stops all; other
+processes use it through `connect` or `connected`.
 """
 
 import fcntl
@@ -43,11 +43,11 @@ from include.settings import PROJECT, get_settings
 # The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
 _COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
 _START_SECONDS = 180
-_LOCK_SECONDS = 1.0  # longer than somebody looks whether the lock is held
+_LOCK_SECONDS = 1.0  # longer than another process holds the lock to look at it
 
 
 def instance() -> Instance | None:
-    """The Airflow that runs on this home or is being started, whoever runs it; None where none does."""
+    """Return the Airflow that runs on this home or is being started, by any process; None where there is none."""
     deadline = time.monotonic() + _LOCK_SECONDS
     with suppress(FileNotFoundError), _lock_file().open() as file:
         while not _try_lock(file, fcntl.LOCK_SH):
@@ -55,7 +55,7 @@ def instance() -> Instance | None:
             with suppress(ValidationError):  # its holder is about to write it
                 return Instance.model_validate_json(file.read())
             if time.monotonic() > deadline:
-                raise CtrError(f"{_lock_file()} is locked, and does not say by whom. Next: repeat the command.")
+                raise CtrError(f"{_lock_file()} is locked and does not name the holder. Next: repeat the command.")
             time.sleep(0.05)
     return None
 
@@ -67,24 +67,25 @@ def connect() -> AirflowClient | None:
         The client, once an Airflow that is being started is ready; None where none runs.
 
     Raises:
-        CtrError: the Airflow of CTR_AIRFLOW_URL lets nobody in, or the embedded one does not answer.
+        CtrError: the Airflow of CTR_AIRFLOW_URL refuses the login, or the embedded one does not answer.
     """
     if get_settings().airflow_url:
         return _connect_elsewhere()
-    deadline, told = time.monotonic() + _START_SECONDS, False
-    while found := instance():
-        if found.ready:
-            client = AirflowClient(found.url, password())
+    deadline = time.monotonic() + _START_SECONDS
+    announced = False
+    while embedded := instance():
+        if embedded.ready:
+            client = AirflowClient(embedded.url, password())
             with suppress(httpx.TransportError):  # its api-server is being restarted, or it ends
                 client.login()
                 return client
-        elif not told:
-            told = True
-            _tell(f"Waiting for Airflow at {found.url}, which is being started ({found.holder})")
+        elif not announced:
+            announced = True
+            _print_line(f"Waiting for Airflow at {embedded.url}, which is being started ({embedded.holder})")
         if time.monotonic() > deadline:
             raise CtrError(
-                f"Airflow at {found.url} ({found.holder}) did not answer within {_START_SECONDS} s. Next: look at its logs in "
-                f"{airflow_home() / 'logs'}, or end that process and repeat the command."
+                f"Airflow at {embedded.url} ({embedded.holder}) did not answer within {_START_SECONDS} s. "
+                f"Next: look at its logs in {airflow_home() / 'logs'}, or stop that process and repeat the command."
             )
         time.sleep(0.5)
     return None
@@ -92,22 +93,22 @@ def connect() -> AirflowClient | None:
 
 @contextmanager
 def connected() -> Iterator[AirflowClient]:
-    """The Airflow of `connect`, or one that is started for as long as it is needed."""
+    """Give a client of the Airflow of `connect`, or of one that is started for as long as it is needed."""
     client = connect()
     if client is None:
         with running() as client:
             yield client
         return
-    found = None if get_settings().airflow_url else instance()
-    if found:
-        _tell(f"Using the Airflow that runs at {found.url} ({found.holder})")
+    embedded = None if get_settings().airflow_url else instance()
+    if embedded:
+        _print_line(f"Using the Airflow that runs at {embedded.url} ({embedded.holder})")
     try:
         yield client
     except CtrError as error:
-        if found and instance() is None:
+        if embedded and instance() is None:
             raise CtrError(
-                f"Airflow at {found.url} has ended with the process that ran it ({found.holder}). Next: repeat the command: it "
-                "starts an Airflow of its own and goes on where this one has stopped."
+                f"Airflow at {embedded.url} has ended with the process that ran it ({embedded.holder}). "
+                "Next: repeat the command: it starts an Airflow of its own and resumes."
             ) from error
         raise
 
@@ -116,16 +117,16 @@ def _connect_elsewhere() -> AirflowClient:
     password = get_settings().airflow_password.get_secret_value()
     if not password:
         raise CtrError(
-            f"CTR_AIRFLOW_PASSWORD is not set, so that Airflow at {get_settings().airflow_url} (CTR_AIRFLOW_URL) cannot be "
-            "asked: set it to the password of `admin`"
+            f"CTR_AIRFLOW_PASSWORD is not set, so there is no login to Airflow at {get_settings().airflow_url} "
+            "(CTR_AIRFLOW_URL). Next: set it to the password of `admin`."
         )
     client = AirflowClient(get_settings().airflow_url, password)
     try:
         client.login()
     except httpx.HTTPError as error:
         raise CtrError(
-            f"Airflow at {client.url} (CTR_AIRFLOW_URL) did not let `admin` in: {error}. Is it up (`docker compose ps`), and is "
-            "CTR_AIRFLOW_PASSWORD the password? Then repeat the command, which goes on where this one has stopped."
+            f"Airflow at {client.url} (CTR_AIRFLOW_URL) refused the login of `admin`: {error}. Next: check that it is up "
+            "(`docker compose ps`) and that CTR_AIRFLOW_PASSWORD is the password, then repeat the command, which resumes."
         ) from error
     client.wait_for_dag()
     return client
@@ -133,7 +134,7 @@ def _connect_elsewhere() -> AirflowClient:
 
 @contextmanager
 def running(port: int | None = None) -> Iterator[AirflowClient]:
-    """A running Airflow with the pools created and the DAG parsed, whose processes are restarted when they end.
+    """Run an Airflow with the pools created and the DAG parsed, and give a client of it; processes that end are restarted.
 
     It is stopped, with all its children, at the end. Raises `CtrError`, inside the `with` block too, where a process ends again
     and again.
@@ -150,14 +151,14 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
         _refuse_port_in_use(own.port)
         main = threading.main_thread()
         supervisor = Supervisor(
-            airflow_home() / "processes.json", _tell, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
+            airflow_home() / "processes.json", _print_line, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
         )
 
         def end(number: int, _frame: object) -> None:
             if not supervisor.stopping.is_set():
                 raise supervisor.failure or SystemExit(128 + number)
 
-        # Else a plain kill, or a terminal that is closed, would leave Airflow running.
+        # Otherwise a plain kill, or a closed terminal, would leave Airflow running.
         before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             yield _start(own, supervisor, file)
@@ -170,12 +171,13 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
 def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClient:
     began = time.monotonic()
     client = AirflowClient(own.url, password())
-    _tell(f"Starting Airflow at {own.url}, {login()}")
-    _tell("Database, api-server, scheduler and dag-processor take about half a minute …")
+    _print_line(f"Starting Airflow at {own.url}, {login()}")
+    _print_line("Database, api-server, scheduler and dag-processor take about half a minute …")
     supervisor.end_earlier()
     if not get_settings().airflow_database.get_secret_value():
         _start_postgres(postgres(own), supervisor)
-    env, logs = environment(own), airflow_home() / "logs"
+    env = environment(own)
+    logs = airflow_home() / "logs"
     _migrate(env, logs)
     for name, *options in _COMPONENTS:
         command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", "airflow", name, *options]
@@ -185,20 +187,20 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
     client.create_pools()
     client.wait_for_dag()
     _write(file, own.model_copy(update={"ready": True}))
-    _tell(f"Airflow is ready after {time.monotonic() - began:.0f} s")
+    _print_line(f"Airflow is ready after {time.monotonic() - began:.0f} s")
     return client
 
 
 def _start_postgres(database: Postgres, supervisor: Supervisor) -> None:
     earlier = airflow_home() / "airflow.db"
     if earlier.exists() and not database.exists:
-        _tell(
-            f"Airflow's database is PostgreSQL now; the history of its earlier runs stays behind in {earlier} (SQLite)"
+        _print_line(
+            f"Airflow's database is PostgreSQL now; the history of its earlier runs stays in {earlier} (SQLite)"
         )
     database.start(supervisor)
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     err.print(Text(line), soft_wrap=True)
 
 
@@ -208,14 +210,14 @@ def _lock_file() -> Path:
 
 @contextmanager
 def _hold(own: Instance) -> Iterator[IO[str]]:
-    """Holds the lock on this home, whose file says who does; raises `CtrError` with that where it is somebody else."""
+    """Hold the lock on this home, whose file names the holder; raises `CtrError` where another process holds it."""
     with _lock_file().open("a+") as file:
         _lock_file().chmod(0o600)
         deadline = time.monotonic() + _LOCK_SECONDS
         while not _try_lock(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline and (other := instance()):
                 raise CtrError(
-                    f"Airflow runs already at {other.url} ({other.holder}). Next: use that one, or end it first."
+                    f"Airflow runs already at {other.url} ({other.holder}). Next: use that one, or stop it first."
                 )
             time.sleep(0.05)
         _write(file, own)
@@ -272,7 +274,7 @@ def _wait_until_up(client: AirflowClient, own: Instance, supervisor: Supervisor)
 def _listens(pids: list[int], port: int) -> bool:
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(pid).net_connections("tcp"):
-                if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                     return True
     return False

@@ -31,7 +31,7 @@ for family in (sample, imports, models, history, status, backfill, features, qua
 
 
 def app() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     fail_fast()
     with exit_clearly():
         cli()

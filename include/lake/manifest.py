@@ -21,7 +21,7 @@ class TableVersion:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one stage published for one day, and from what.
+    """What one stage published for one day, and from which inputs.
 
     `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
     was read; `settings` holds the values of those that shape the stage (`settings.shaping`), in manifests of earlier versions
@@ -42,20 +42,20 @@ class Manifest:
     profile: dict[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> TableVersion:
-        """The version of a table; raises `MissingDataError` for one that the code which made the day did not know."""
+        """Return the version of a table; raises `MissingDataError` where an earlier version of the code made no such table."""
         if name not in self.tables:
             raise MissingDataError(
                 f"{self.stage} of {self.day} were made by an earlier version of the code, without the table '{name}' (found "
-                f"{', '.join(self.tables)}). `ctr backfill-plan` tells what to redo."
+                f"{', '.join(self.tables)}). `ctr backfill-plan` lists what to redo."
             )
         return self.tables[name]
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Manifest":
-        """The inverse of `asdict`."""
+        """Return a manifest from the JSON that `asdict` gives."""
         return cls(**{**data, "tables": {name: TableVersion(**table) for name, table in data["tables"].items()}})
 
 
 def new_build() -> str:
-    """A name for a build that no other job picks."""
+    """Return a unique name for a build."""
     return uuid.uuid4().hex[:12]

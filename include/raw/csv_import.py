@@ -62,16 +62,16 @@ def import_csv(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> list[CsvReport]:
-    """Writes the inputs as raw days, all of them or, after any error, none; importing a file again replaces it."""
+    """Write the inputs as raw days, all of them or, after any error, none; importing a file again replaces it."""
     raw = raw or Raw()
     names = Counter(import_name("csv", path) for path in inputs)
-    if twice := [name for name, count in names.items() if count > 1]:
+    if duplicates := [name for name, count in names.items() if count > 1]:
         raise InvalidInputError(
-            f"Two inputs have the same folder and name ('{twice[0]}'), by which an import is known: rename one of them."
+            f"Two inputs have the same folder and name ('{duplicates[0]}'), by which an import is identified: rename one of them."
         )
     with Delivery(raw) as delivery:
         return [
-            _import_one(path, mapping, delivery, replace, _part_of(progress, number, len(inputs)))
+            _import_file(path, mapping, delivery, replace, _part_of(progress, number, len(inputs)))
             for number, path in enumerate(inputs)
         ]
 
@@ -80,7 +80,9 @@ def _part_of(progress: Progress | None, number: int, count: int) -> Progress | N
     return (lambda done: progress((number + done) / count)) if progress else None
 
 
-def _import_one(path: str, mapping: Mapping, delivery: Delivery, replace: bool, progress: Progress | None) -> CsvReport:
+def _import_file(
+    path: str, mapping: Mapping, delivery: Delivery, replace: bool, progress: Progress | None
+) -> CsvReport:
     source = source_name(path)
     imported = Imported(import_name("csv", path), source)
     report = CsvReport(imported)
@@ -150,7 +152,7 @@ class _Reader:
         self._scenes = frozenset(mapping.scenes.values())
 
     def records(self, progress: Progress | None) -> Iterator[tuple[int, list[str]]]:
-        """Line number and fields of every data record; raises `InvalidInputError` where the file is not as mapped."""
+        """Yield the line number and fields of every data record; raises `InvalidInputError` where the file is not as mapped."""
         csv.field_size_limit(MAX_FIELD_CHARACTERS)
         with open_input(self._path, progress) as (stream, tick):
             text = io.TextIOWrapper(stream, encoding=self._mapping.encoding, errors="surrogateescape", newline="")
@@ -173,7 +175,7 @@ class _Reader:
                 ) from None
 
     def _data(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
-        """The data records; the first record settles whether there is a header."""
+        """Yield the data records; the first record decides whether there is a header."""
         records = (record for record in reader if record)
         first = next(records, None)
         if first is None:
@@ -186,26 +188,28 @@ class _Reader:
         yield from records
 
     def _is_header(self, first: list[str]) -> bool:
-        """Whether the first record is a header; with `auto`, if it holds two of the names: a renamed one makes it no data."""
+        """Return whether the first record is a header; with `auto`, if it holds two of the names: one may be renamed."""
         if self._mapping.header != "auto":
             return self._mapping.header == "true"
         return not self._mapping.names or len(set(self._mapping.sources()) & set(first)) > 1
 
-    def _settle(self, names: list[str], found: list[str]) -> None:
+    def _settle(self, names: list[str], fields: list[str]) -> None:
         missing = sorted(set(self._mapping.sources()) - set(names))
-        double = sorted(name for name, count in Counter(names).items() if count > 1 and name in self._mapping.sources())
-        if missing or double or len(names) != len(found):
-            fault = f"no column {', '.join(missing)}" if missing else f"two columns {', '.join(double)}"
-            if not missing and not double:
-                fault = f"{len(found)} fields"
+        duplicates = sorted(
+            name for name, count in Counter(names).items() if count > 1 and name in self._mapping.sources()
+        )
+        if missing or duplicates or len(names) != len(fields):
+            fault = f"no column {', '.join(missing)}" if missing else f"two columns {', '.join(duplicates)}"
+            if not missing and not duplicates:
+                fault = f"{len(fields)} fields"
             expected = (
                 f"{len(names)} fields"
                 if fault.endswith("fields")
                 else f"columns {', '.join(self._mapping.sources()[:12])}"
             )
-            shown = ", ".join(found[:12])[:300]
+            beginning = ", ".join(fields[:12])[:300]
             raise InvalidInputError(
-                f"{self._path}, line 1: expected {expected}; found {fault}. The line begins: {shown}. "
+                f"{self._path}, line 1: expected {expected}; found {fault}. The line begins: {beginning}. "
                 "Correct 'columns', 'names', 'header' or 'delimiter' in the mapping. Nothing was imported."
             )
         self._width = len(names)
@@ -216,11 +220,11 @@ class _Reader:
         self._pick = itemgetter(*places)
 
     def is_other_scene(self, scene: str) -> bool:
-        """Whether the mapping names scenes and this is none of them."""
+        """Return whether the mapping names scenes and this is none of them."""
         return bool(self._scenes) and scene not in self._scenes
 
     def raw_row(self, record: list[str]) -> list[str]:
-        """A record as a raw row, its time in UTC; raises `RowError`."""
+        """Return a record as a raw row, its time in UTC; raises `RowError`."""
         if len(record) != self._width:
             raise RowError("another number of fields", f"expected {self._width} fields, found {len(record)}")
         if not _encodable(record):

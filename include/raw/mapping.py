@@ -110,26 +110,26 @@ class Mapping(BaseModel):
         return self
 
     def sources(self) -> list[str]:
-        """Names of the file's columns that are used."""
+        """Return the names of the file's columns that are used."""
         return [source for source in self.columns.values() if isinstance(source, str)]
 
 
 def read_mapping(path: str) -> Mapping:
-    """A mapping from a YAML file, or a bundled one by its name; raises an error that names the field."""
+    """Return a mapping from a YAML file, or a bundled one by its name; raises an error that names the field."""
     file = Path(path)
     bundled = BUNDLED / f"{path}.yaml"
     if not file.is_file():
         file = bundled if re.fullmatch(r"\w+", path) else file
     if not file.is_file():
-        known = ", ".join(sorted(found.stem for found in BUNDLED.glob("*.yaml")))
+        names = ", ".join(sorted(bundle.stem for bundle in BUNDLED.glob("*.yaml")))
         raise MissingDataError(
-            f"There is no mapping {path}: expected a YAML file, or the name of a bundled mapping: {known}."
+            f"There is no mapping {path}: expected a YAML file, or the name of a bundled mapping: {names}."
         )
     return read_model(file, Mapping, f"compare it with {bundled.parent.name}/antm2c.yaml, which has comments")
 
 
 def read_model(file: Path, model: type[M], next_step: str) -> M:
-    """A YAML file as a pydantic model; raises `InvalidInputError` that names every wrong field and the next step."""
+    """Return a YAML file as a pydantic model; raises `InvalidInputError` that names every wrong field and the next step."""
     try:
         # Every scalar stays as it is written: 007 and true are values of a log.
         data = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
@@ -143,7 +143,7 @@ def read_model(file: Path, model: type[M], next_step: str) -> M:
 
 
 def time_parser(times: Times) -> Callable[[str], str | None]:
-    """A function from a time as written to `YYYY-MM-DD HH:MM:SS` in UTC, or None where it fits no format."""
+    """Return a function from a time as logged to `YYYY-MM-DD HH:MM:SS` in UTC, or None where it fits no format."""
     zone = ZoneInfo(times.zone)
 
     @lru_cache(maxsize=1 << 18)

@@ -14,7 +14,7 @@ class ModelVersion:
 
     `log_day` is the day whose run trained it; `trained_from`..`trained_through` the days of its training rows, both
     included; `base_version` the version it was warm-started from, `builds` the build of the training rows of each day that it
-    learnt itself; times are ISO 8601, UTC.
+    was trained on itself; times are ISO 8601, UTC.
     """
 
     version: int
@@ -39,13 +39,14 @@ class ModelVersion:
 
     @property
     def in_history(self) -> bool:
-        """Whether it was promoted and not taken back since."""
+        """True if it was promoted and not rolled back since."""
         return self.promoted_at is not None and self.rolled_back_at is None
 
 
 def version_from_mlflow(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
     """Return a version from an MLflow model version and the aliases of all versions."""
-    tags, number = entity.tags, int(entity.version)
+    tags = entity.tags
+    number = int(entity.version)
     return ModelVersion(
         version=number,
         run_id=entity.run_id,

@@ -45,7 +45,7 @@ def run_exit(monkeypatch, tmp_path):
 
 
 def test_spark_exit_status_2_is_not_worth_a_retry(run_exit):
-    with pytest.raises(UnretryableError, match="a retry cannot mend"):
+    with pytest.raises(UnretryableError, match="a retry cannot fix"):
         run_exit(2).execute({"task_state_store": None})
 
 
