@@ -185,8 +185,8 @@ class Evaluation(BaseModel):
         0.02,
         ge=0,
         le=1,
-        description="A version is outdated where more than this share of the rows, or of the clicks, of a day that it was trained "
-        "on was replaced since.",
+        description="A version is outdated where more than this share of the rows, or of the clicks, of a day that it was "
+        "trained on was replaced since.",
     )
     psi_moved: float = Field(0.1, gt=0, description="From this PSI on, a feature is reported as moved (monitor).")
     psi_shifted: float = Field(0.25, gt=0, description="Above this PSI, a feature is reported as shifted (monitor).")
