@@ -32,7 +32,8 @@ from sqlalchemy.pool import StaticPool
 
 from benchmarks.machine import console, machine, result_file
 from include.days.runs import DAG_ID
-from include.lake.lake import Manifest, TableVersion, get_lake
+from include.lake.lake import get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.records import Measure, record
 from include.settings import get_settings
 from include.stages import CHECKED, STAGES

@@ -13,7 +13,7 @@ WINDOW_DAYS = 7
 
 
 def parse_day(text: str) -> date:
-    """The day written as `YYYY-MM-DD`; raises `InvalidInputError` for anything else."""
+    """Return the day written as `YYYY-MM-DD`; raises `InvalidInputError` for anything else."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
@@ -21,30 +21,30 @@ def parse_day(text: str) -> date:
 
 
 def previous(day: date) -> date:
-    """The day before."""
+    """Return the day before."""
     return day - ONE_DAY
 
 
 def days_between(first: date, last: date) -> Iterator[date]:
-    """Every day from `first` to `last`, both included, ascending; raises `InvalidInputError` if `last` < `first`."""
+    """Return every day from `first` to `last`, both included, ascending; raises `InvalidInputError` if `last` < `first`."""
     if last < first:
         raise InvalidInputError(f"The range {first}..{last} ends before it starts: give the earlier day first.")
     return (first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
 def window(day: date, length: int = WINDOW_DAYS) -> list[date]:
-    """The `length` calendar days that end with `day`, ascending, whether or not they have data."""
+    """Return the `length` calendar days that end with `day`, ascending, whether or not they have data."""
     return list(days_between(day - timedelta(days=length - 1), day))
 
 
 def day_bounds(day: date) -> tuple[datetime, datetime]:
-    """[start, end) of a UTC day."""
+    """Return the start of a UTC day and of the next one: [start, end)."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return start, start + ONE_DAY
 
 
 def log_day_if_known(interval_start: datetime | None, explicit: str | None = None) -> date | None:
-    """As `log_day`, but None where the run has no log day."""
+    """Return the same as `log_day`, but None where the run has no log day."""
     try:
         return log_day(interval_start, explicit)
     except InvalidInputError:
@@ -52,7 +52,7 @@ def log_day_if_known(interval_start: datetime | None, explicit: str | None = Non
 
 
 def log_day(interval_start: datetime | None, explicit: str | None = None) -> date:
-    """The log day of a run: `explicit` (a run parameter) if given, else the UTC date on which the data interval starts.
+    """Return the log day of a run: `explicit` (a run parameter) if given, else the UTC date on which the data interval starts.
 
     Raises `InvalidInputError` when there is neither: "today" is never assumed.
     """

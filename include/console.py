@@ -1,4 +1,4 @@
-"""How every `ctr` command speaks: a rich table for people, JSON for scripts, errors on standard error."""
+"""The output of every `ctr` command: a rich table for people, JSON for scripts, errors on standard error."""
 
 import json
 import sys
@@ -19,17 +19,19 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts i
 
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
+_WIDEST = 1000
+_FEW_ROWS = 5
 
 
 def show_json(data: Any) -> None:
-    """Prints one JSON document on standard output, nothing else."""
+    """Print one JSON document on standard output, nothing else."""
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
 @contextmanager
 def exit_clearly() -> Iterator[None]:
-    """Tells an error that a person can act on in its own words and exits with status 2; with 3 where there is nothing to do,
-    with 1 where a service is away and the same command may succeed later."""
+    """Print an error that a person can act on and exit with status 2; with 3 where there is nothing to do,
+    with 1 where a service is unavailable and the same command may succeed later."""
     try:
         yield
     except NothingToDoError as error:
@@ -38,9 +40,9 @@ def exit_clearly() -> Iterator[None]:
     except (CtrError, UnavailableError) as error:
         _refuse(error)
     except OSError as error:
-        if (words := storage_error(error)) is None:
+        if (refusal := storage_error(error)) is None:
             raise
-        _refuse(words)
+        _refuse(refusal)
 
 
 def _refuse(error: CtrError | UnavailableError) -> NoReturn:
@@ -53,7 +55,7 @@ def _refuse(error: CtrError | UnavailableError) -> NoReturn:
 
 
 def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empty: str) -> None:
-    """Prints rows with the same keys as a table, or as a JSON list; `empty` is said where there are none."""
+    """Print rows with the same keys as a table, or as a JSON list; `empty` is printed where there are none."""
     if as_json:
         show_json(list(rows))
         return
@@ -63,12 +65,8 @@ def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empt
     table = _table(rows, title)
     natural = Measurement.get(out, out.options.update(width=_WIDEST), table).maximum
     if natural > out.width and len(rows) <= _FEW_ROWS:
-        table = _table_by_column(rows, title)  # few rows stand side by side where they are too wide to stand in lines
+        table = _table_by_column(rows, title)  # a few rows that are too wide are shown as columns
     out.print(table)
-
-
-_WIDEST = 1000
-_FEW_ROWS = 5
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:

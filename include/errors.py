@@ -1,4 +1,4 @@
-"""The project's own errors: each message names the table or file, the day, what was expected, found, and what to do."""
+"""The project's errors: each message names the table or file, the day, what was expected and found, and what to do."""
 
 import errno
 from collections.abc import Iterable
@@ -34,22 +34,22 @@ class LeakageError(CtrError):
 
 
 class NothingToDoError(CtrError):
-    """There is nothing to work on, and nothing wrong with that: the step and what follows it are skipped."""
+    """There is nothing to do, which is no fault: the step and those after it are skipped."""
 
 
 class StorageError(CtrError):
-    """The file system refuses, for want of a permission or of room in a quota: a person has to change something there."""
+    """The file system refuses: a permission, the disk or a quota. A person has to change something there."""
 
 
 class UnavailableError(Exception):
-    """A service that is away or cannot serve for now. No `CtrError`: the same call may succeed later, so tasks retry it."""
+    """A service is unavailable for now. Not a `CtrError`: the same call may succeed later, so tasks retry it."""
 
 
 _ACCESS = (
     "a user who may do this",
-    "give the user access to what is named here (`chown`, `chmod`), or run as the user who has it.",
+    "give the user access to this path (`chown`, `chmod`), or run as the user who has it.",
 )
-_ROOM = ("room for a file", "free some space (`df -h`), remove days that nobody needs, or raise the quota.")
+_ROOM = ("room for a file", "free some space (`df -h`), remove days that are not needed, or raise the quota.")
 _PATH = ("a path along folders", "correct the path: CTR_LAKE, CTR_RAW or CTR_HOME.")
 _CAUSES: dict[int, tuple[str, str]] = {
     errno.EACCES: _ACCESS,
@@ -61,15 +61,18 @@ _CAUSES: dict[int, tuple[str, str]] = {
     errno.ELOOP: _PATH,
     errno.ENAMETOOLONG: _PATH,
 }
-_NO_FOLDER = ("a folder in which one can be made", "correct the path (CTR_LAKE, CTR_RAW or CTR_HOME), or mount it.")
+_NO_FOLDER = (
+    "a folder in which a new one can be made",
+    "correct the path (CTR_LAKE, CTR_RAW or CTR_HOME), or mount it.",
+)
 
 
 def storage_error(error: OSError, *, makes_folder: bool = False) -> StorageError | None:
-    """What a refusal of the local file system means, in words; None for one that a person need not mend, such as a missing file.
+    """Translate an error of the local file system; None for one that needs no person, such as a missing file.
 
     Args:
         error: as Python raises it, with the path.
-        makes_folder: whether a folder was to be made, which a missing one above it (as in `/proc`) refuses.
+        makes_folder: whether the call was to make a folder, which fails where a parent cannot be made (as in `/proc`).
     """
     cause = _CAUSES.get(error.errno or 0)
     if cause is None and makes_folder and error.errno == errno.ENOENT:

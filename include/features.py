@@ -16,6 +16,14 @@ Transform = Literal["log1p", "identity", "logit"]
 
 NEVER = 365
 """Days since something that never happened, or longer ago than that."""
+NEUTRAL_CTR = 0.1
+"""CTR that priors lean on where there is no log at all: `prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)`, with the
+`ctr_smoothing` k of the settings. It is what training rows of a lake's first day carry, the same in every row."""
+STRENGTH_RANGE = (1.0, 1000.0)
+"""Bounds of an estimated prior strength, in impressions."""
+ENOUGH_KEYS = 100
+"""Keys, clicks and repeated impressions of a scene below which a prior's strength is not estimated."""
+_WINDOWS = {"7d": f"{WINDOW_DAYS} days", "total": "so far", "row": "the impression"}
 
 
 @dataclass(frozen=True)
@@ -56,12 +64,12 @@ class Feature:
 
 
 def smoothed_ctr(clicks: str, impressions: str, prior: str, strength: str) -> str:
-    """SQL of the smoothed CTR: `(clicks + k * prior) / (impressions + k)`, inside (0, 1) for a prior inside (0, 1)."""
+    """Return the SQL of a smoothed CTR: `(clicks + k * prior) / (impressions + k)`, inside (0, 1) for a prior inside (0, 1)."""
     return f"(({clicks}) + ({strength}) * ({prior})) / (({impressions}) + ({strength}))"
 
 
 def level_of(impressions: str, few: int) -> str:
-    """SQL of a key's level from its impressions so far (see `schemas.Level`)."""
+    """Return the SQL of a key's level from its impressions so far (see `schemas.Level`)."""
     return f"CASE WHEN {impressions} <= 0 THEN 'zero' WHEN {impressions} <= {few} THEN 'few' ELSE 'warm' END"
 
 
@@ -224,26 +232,14 @@ FEATURES: tuple[Feature, ...] = (
 )
 """Declared features. `deep_features_0..26` are model inputs as well, as logged (null reads as the training mean)."""
 
-# Priors
-
-
-NEUTRAL_CTR = 0.1
-"""CTR that priors lean on where there is no log at all: `prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)`, with the
-`ctr_smoothing` k of the settings. It is what training rows of a lake's first day carry, the same in every row."""
-
-STRENGTH_RANGE = (1.0, 1000.0)
-"""Bounds of an estimated prior strength, in impressions."""
-ENOUGH_KEYS = 100
-"""Keys, clicks and repeated impressions of a scene below which a prior's strength is not estimated."""
-
 
 def prior_strength(keys: int, impressions: int, clicks: int, squares: float, shares: float) -> float:
-    """How many impressions the scene's CTR weighs against those of one user or item: empirical Bayes, from their 7-day counts.
+    """Return the weight, in impressions, of the scene's CTR against the counts of a user or item, by empirical Bayes.
 
-    Sums over the keys (with n impressions and x clicks each) of a scene: `impressions` Σn, `clicks` Σx, `squares` Σn²,
-    `shares` Σx²/n. The beta-binomial strength is 1/ρ - 1 of the intraclass correlation ρ, estimated by analysis of variance
-    (Ridout, Demétrio and Firth, Biometrics 1999): the more keys differ, the less the prior weighs. With too few to tell, it
-    is the setting `ctr_smoothing`.
+    The arguments are sums of 7-day counts over the keys (n impressions and x clicks each) of a scene: `impressions` Σn,
+    `clicks` Σx, `squares` Σn², `shares` Σx²/n. The beta-binomial strength is 1/ρ - 1 of the intraclass correlation ρ,
+    estimated by analysis of variance (Ridout, Demétrio and Firth, Biometrics 1999): the more keys differ, the less the prior
+    weighs. With too few keys for an estimate, it is the setting `ctr_smoothing`.
     """
     repeated = impressions - keys
     if min(keys, clicks, impressions - clicks, repeated) < ENOUGH_KEYS:
@@ -257,13 +253,8 @@ def prior_strength(keys: int, impressions: int, clicks: int, squares: float, sha
     return round(min(max(1 / correlation - 1, low), high), 2) if correlation > 1 / (high + 1) else high
 
 
-# Documentation
-
-_WINDOWS = {"7d": f"{WINDOW_DAYS} days", "total": "so far", "row": "the impression"}
-
-
 def features_markdown() -> str:
-    """`docs/features.md`: the declared features as a table."""
+    """Return `docs/features.md`: the declared features as a table."""
     lines = [
         "# Features",
         "",
@@ -273,12 +264,14 @@ def features_markdown() -> str:
         "| feature | key | type | unit | looks back on | unseen key | model sees | meaning |",
         "|---" * 8 + "|",
     ]
-    for each in FEATURES:
-        default = "the scene's CTR" if each.default is None else "" if each.grain == "row" else f"{each.default:g}"
-        key = each.grain.replace("_", " × ")
+    for feature in FEATURES:
+        default = (
+            "the scene's CTR" if feature.default is None else "" if feature.grain == "row" else f"{feature.default:g}"
+        )
+        key = feature.grain.replace("_", " × ")
         lines.append(
-            f"| `{each.name}` | {key} | {each.type} | {each.unit} | {_WINDOWS[each.window]} | {default} "
-            f"| {each.transform} | {each.meaning} |"
+            f"| `{feature.name}` | {key} | {feature.type} | {feature.unit} | {_WINDOWS[feature.window]} | {default} "
+            f"| {feature.transform} | {feature.meaning} |"
         )
     lines.append(
         f"| `{DEEP_FEATURES[0]}` … `{DEEP_FEATURES[-1]}` | row | double |  | the impression |  | identity | as logged |"

@@ -1,6 +1,6 @@
-"""Numbers with their words, as messages and pages write them."""
+"""Numbers with their nouns, as messages and pages write them."""
 
 
 def counted(number: int, word: str) -> str:
-    """`1 day`, `2,000 days`."""
+    """Return a number with its noun: `1 day`, `2,000 days`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The record of one data-quality check, as every room writes it; `docs/architecture.md` tells its fields."""
+"""The record of one data-quality check, as every package writes it; `docs/architecture.md` describes its fields."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class Measure:
 
     @property
     def within(self) -> bool:
-        """Whether the value lies within its bounds; a bound itself does."""
+        """True if the value lies within its bounds, the bounds included."""
         return (self.low is None or self.low <= self.value) and (self.high is None or self.value <= self.high)
 
 
@@ -36,7 +36,7 @@ def record(
     failing_rows: int | None = None,
     measure: Measure | None = None,
 ) -> Record:
-    """One check's record; `ok` false gives `fail` for a critical check and `warning` for another.
+    """Return the record of one check; `ok` false gives `fail` for a critical check and `warning` for another.
 
     `failing_rows` is left out where the table as a whole is at fault, as in its volume or CTR, and no row by itself.
     """
@@ -55,11 +55,11 @@ def record(
 
 
 def named(check: Record) -> str:
-    """The name of a check, with its column."""
+    """Return the name of a check, with its column."""
     return f"{check['name']} on {check['column']}" if check.get("column") else str(check["name"])
 
 
 def worst(records: Iterable[Record]) -> str:
-    """`fail`, `warning` or `pass`: the worst status among records."""
-    seen = {each["status"] for each in records}
+    """Return the worst status among records: `fail`, `warning` or `pass`."""
+    seen = {check["status"] for check in records}
     return next((status for status in ("fail", "warning") if status in seen), "pass")

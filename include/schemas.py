@@ -1,4 +1,4 @@
-"""Columns of the raw logs, and what is said of a user or an item: the contract between the packages."""
+"""Columns of the raw logs and levels of users and items: the contract between the packages."""
 
 import hashlib
 from typing import Literal, get_args
@@ -34,5 +34,5 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def schema_hash(ddl: str) -> str:
-    """Short hash of a DDL schema, kept in manifests so that a reader notices a change."""
+    """Return a short hash of a DDL schema, kept in manifests so that a reader notices a change."""
     return hashlib.sha256(ddl.encode()).hexdigest()[:12]

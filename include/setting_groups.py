@@ -1,7 +1,4 @@
-"""Every setting, in groups, with its default and what it means; `include/settings.py` reads them.
-
-A group is a heading of `docs/settings.md`, which is generated from here (`ctr settings --markdown`).
-"""
+"""Every setting, in groups, with its default and what it means; `include/settings.py` reads them."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -36,7 +33,7 @@ class Shapes:
 
 
 OUTSIDE_DIGEST = object()
-"""Marks a setting that shapes neither data nor models: where things lie, how they are served, who is told."""
+"""Marks a setting that shapes neither data nor models: where things lie, how they are served, who is notified."""
 
 
 class Places(BaseModel):
@@ -189,8 +186,8 @@ class Evaluation(BaseModel):
         0.02,
         ge=0,
         le=1,
-        description="A version is outdated where more than this share of the rows, or of the clicks, of a day that it learnt was "
-        "replaced since.",
+        description="A version is outdated where more than this share of the rows, or of the clicks, of a day that it was "
+        "trained on was replaced since.",
     )
     psi_moved: float = Field(0.1, gt=0, description="From this PSI on, a feature is reported as moved (monitor).")
     psi_shifted: float = Field(0.25, gt=0, description="Above this PSI, a feature is reported as shifted (monitor).")
@@ -212,7 +209,7 @@ class Serving(BaseModel):
 
 
 class Nights(BaseModel):
-    """When nights run, what they wait for, and who is told."""
+    """When nights run, what they wait for, and who is notified."""
 
     schedule: str = Field(
         "0 0 * * *", description="Cron of `ctr_daily`, once a day; midnight UTC makes interval = log day."

@@ -36,7 +36,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def python_path() -> str:
-    """`PYTHONPATH` of a process that runs code of this project: the project's folder before what is there."""
+    """Return `PYTHONPATH` for a process that runs code of this project: the project's folder before what is set."""
     return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -60,7 +60,7 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @field_validator("sensitive_columns")
     @classmethod
     def _columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        """A misspelt column would be shown unmasked."""
+        """Refuse unknown columns: a misspelt one would be shown unmasked."""
         if unknown := [name for name in names if name not in _column_names()]:
             raise ValueError(f"expected columns of the raw logs or of a table, {', '.join(unknown)} is none")
         return names
@@ -68,7 +68,7 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @field_validator("lake", "raw")
     @classmethod
     def _with_scheme(cls, url: str) -> str:
-        """Without one, Python means this machine's files and Spark those of Hadoop's default."""
+        """Refuse a URL without a scheme: Python would read local files, Spark those of Hadoop's default."""
         if url and "://" not in url:
             raise ValueError("expected a URL with its scheme, such as file:///data/lake or hdfs://namenode:8020/lake")
         return url
@@ -76,7 +76,7 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @field_validator("schedule")
     @classmethod
     def _daily(cls, cron: str) -> str:
-        """Another pace would run a day's log twice, or never."""
+        """Refuse another pace than once a day: a day's log would run twice, or never."""
         if not _ONCE_A_DAY.fullmatch(cron):
             raise ValueError("expected a cron expression that comes once a day: MINUTE HOUR * * *, such as 0 0 * * *")
         return cron
@@ -92,7 +92,7 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @field_validator("notice_webhook")
     @classmethod
     def _protected(cls, value: SecretStr) -> SecretStr:
-        """The address is a password in itself, and a notice names what is wrong with the data: nobody may listen."""
+        """Refuse an unencrypted URL: the address is a password in itself, and notices describe the data."""
         text = value.get_secret_value().strip()
         url = urlsplit(text)
         if text and not (
@@ -122,12 +122,14 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
         return self.mlflow_artifacts or f"file://{self.home.resolve()}/mlflow"
 
     def values(self, *names: str) -> dict[str, Any]:
-        """The named settings as JSON holds them."""
+        """Return the named settings as JSON values."""
         return self.model_dump(mode="json", include=set(names))
 
     def digest(self, *names: str) -> str:
-        """Short hash of the named settings; by default of all that shape data and models (not of where things lie, how they
-        are served, or who is told)."""
+        """Return a short hash of the named settings; by default of all that shape data and models.
+
+        Settings of where things lie, how they are served and who is notified are left out of the default.
+        """
         outside = {name for name, field in type(self).model_fields.items() if OUTSIDE_DIGEST in field.metadata}
         chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=outside)
         text = json.dumps(chosen, sort_keys=True)
@@ -152,31 +154,31 @@ def shaping(stage: str) -> tuple[str, ...]:
     )
 
 
-def _shown(name: int | str, value: object) -> str:
-    """A setting's value as an error message may tell it."""
+def _printable(name: int | str, value: object) -> str:
+    """Return a setting's value as an error message may show it."""
     field = Settings.model_fields.get(str(name))
     return "a secret value" if field and field.annotation is SecretStr else repr(value)
 
 
-def _told(fault: ErrorDetails) -> str:
-    """A fault of validation in a line; one of several settings together names them itself."""
+def _fault_line(fault: ErrorDetails) -> str:
+    """Return a validation fault as one line; a fault of several settings names them itself."""
     if not fault["loc"]:
         return f"- {fault['msg']}"
     name = fault["loc"][0]
-    return f"- CTR_{str(name).upper()}: {fault['msg']}, found {_shown(name, fault['input'])}"
+    return f"- CTR_{str(name).upper()}: {fault['msg']}, found {_printable(name, fault['input'])}"
 
 
 @lru_cache
 def get_settings() -> Settings:
-    """The process's settings, read once; raises `InvalidInputError` that names every setting out of its range."""
+    """Return the process's settings, read once; raises `SettingError` that names every setting out of its range."""
     env_file = os.environ.get("CTR_ENV_FILE", ".env")
     try:
         home = Settings(_env_file=env_file).home  # type: ignore[call-arg]
         return Settings(_env_file=(env_file, home / "settings.env"))  # type: ignore[call-arg]
     except ValidationError as error:
-        faults = "\n".join(_told(fault) for fault in error.errors())
+        faults = "\n".join(_fault_line(fault) for fault in error.errors())
     except SettingsError as error:
         faults = f"- {error}: {error.__cause__}"
     raise SettingError(
-        f"Settings that cannot be used:\n{faults}\nNext: correct them in the environment, in settings.env of CTR_HOME or in .env."
+        f"Invalid settings:\n{faults}\nNext: correct them in the environment, in settings.env of CTR_HOME or in .env."
     )

@@ -1,4 +1,4 @@
-"""The stages of a night, each declared once: its tables, what they are made from, by which job, and what is checked of them.
+"""The stages of a night, each declared once: its tables, their inputs, the job that builds them, and what is checked.
 
 A *stage* is what is audited and published together: one manifest a day, one check task in the DAG.
 """
@@ -36,7 +36,7 @@ class Table:
 class StageSpec:
     """A stage: everything that differs between stages and is not code stands here.
 
-    `main` is the table whose rows are told as the stage's; `job` the module of `spark_jobs` that builds it, `task` the DAG's
+    `main` is the table whose rows are reported as the stage's; `job` the module of `spark_jobs` that builds it, `task` the DAG's
     task that runs the job. `inputs` are the stages that a build of a day reads, each with how many days back, and `raw`
     says that it reads the day's raw files and the late events. The settings that shape its rows are marked in
     `include/settings.py` (`Shapes`).
@@ -139,7 +139,7 @@ def stage_of(table: str) -> Stage:
 
 def scene_columns(scenes: tuple[str, ...]) -> list[str]:
     """Return the columns of a table `by_scene`, in the order of `scenes` (position, not name)."""
-    return [f"{what}_7d_scene_{n}" for n in range(len(scenes)) for what in ("impressions", "clicks")]
+    return [f"{count}_7d_scene_{n}" for n in range(len(scenes)) for count in ("impressions", "clicks")]
 
 
 def table_ddl(table: str) -> str:

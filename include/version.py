@@ -1,4 +1,4 @@
-"""Which code produced something: kept in manifests and models."""
+"""The version of the code, which manifests and models record."""
 
 import hashlib
 import os
@@ -13,11 +13,12 @@ from include.settings import PROJECT
 
 @lru_cache
 def code_version() -> str:
-    """What `CTR_CODE_VERSION` says (images have no history), the short git revision of the checkout (with `+changes` if it is
-    not clean), else the package's version.
+    """Return `CTR_CODE_VERSION` if set (images have no history), else the short git revision, else the package's version.
+
+    The revision of a checkout that is not clean ends in `+changes`.
     """
-    if told := os.environ.get("CTR_CODE_VERSION"):
-        return told
+    if override := os.environ.get("CTR_CODE_VERSION"):
+        return override
     try:
         revision = _git("rev-parse", "--short=12", "HEAD")
         return revision + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
@@ -30,12 +31,12 @@ def code_version() -> str:
 
 @lru_cache
 def code_digest() -> str:
-    """A hash of the sources that train: it tells uncommitted changes apart, and no other change from none."""
+    """Return a hash of the sources that train, by which uncommitted changes can be told apart."""
     return digest_of(path for room in ("include", "training") for path in (PROJECT / room).rglob("*.py"))
 
 
 def digest_of(files: Iterable[Path]) -> str:
-    """A hash of the names and contents of the project's files, in whatever order they come."""
+    """Return a hash of the names and contents of files of the project, in any order."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())

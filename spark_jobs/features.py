@@ -19,7 +19,8 @@ from pyspark.sql import functions as F
 from include.calendar import WINDOW_DAYS, previous
 from include.errors import MissingDataError
 from include.features import NEUTRAL_CTR, prior_strength
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 from include.settings import get_settings
 from include.stages import scene_columns
 from spark_jobs.columns import topic_key

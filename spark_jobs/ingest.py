@@ -16,8 +16,9 @@ from pyspark.sql import functions as F
 
 from include.calendar import ONE_DAY
 from include.errors import InvalidInputError
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
 from include.lake.late_events import arrivals, late_key, late_part, version_of
+from include.lake.manifest import Manifest
 from include.quality.repairs import REPAIRS_DDL
 from include.raw.deliveries import Raw, day_folder, repairs_path
 from include.raw.file_check import RawFile, check_raw_day, raw_digest, recount

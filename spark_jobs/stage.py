@@ -21,7 +21,8 @@ from pyspark.sql import SparkSession
 
 from include.calendar import days_between, parse_day, previous, window
 from include.errors import CtrError, InvalidInputError, UnavailableError, storage_error
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake, new_build
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.orchestration.spark_submit import raw_bytes
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping

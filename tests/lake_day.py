@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 import include.lake.lake
-from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.stages import SPECS
 
 DAY = date(2023, 7, 10)

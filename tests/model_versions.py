@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 
 FIRST_LOG_DAY = date(2023, 7, 17)
 

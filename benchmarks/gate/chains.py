@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.gate.outcomes import expected_log_loss
 from benchmarks.gate.verdicts import Result, judged, share
 from benchmarks.gate.worlds import Model, World, night, noise_that_loses
-from include.registry.registry import ModelVersion, anchor
+from include.registry.model_version import ModelVersion
+from include.registry.registry import anchor
 from training.gate.gate import Past
 
 CHAIN = 90

@@ -1,2 +1,2 @@
-"""Starts an Airflow and talks to one from outside: `ctr backfill`, the demo, the health check. May import all
-of `include` but `cli`."""
+"""Start of a local Airflow and calls of any Airflow: `ctr backfill`, the demo, the health check. May import all of `include`
+but `cli`."""

@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that the project needs: runs, tasks, logs and backfills of `ctr_daily`."""
+"""A client of Airflow's REST API: runs, tasks, logs and backfills of `ctr_daily`."""
 
 import json
 import time
@@ -21,7 +21,7 @@ _CLOSING_TRIES = 90
 
 
 class AirflowClient:
-    """The few calls of Airflow's REST API (v2) that the project needs."""
+    """The calls of Airflow's REST API (v2) that the project needs."""
 
     def __init__(self, url: str, password: str) -> None:
         self.url = url
@@ -29,46 +29,46 @@ class AirflowClient:
         self._password = password
 
     def login(self) -> None:
-        """Gets a token as `admin`."""
-        answer = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
-        answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        """Get a token as `admin`."""
+        response = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
+        response.raise_for_status()
+        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Make one call of `/api/v2` and return its JSON; raises `CtrError` with Airflow's own words."""
+        """Make one call of `/api/v2` and return its JSON; raises `CtrError` with Airflow's message."""
         return _accepted(self._request(method, f"/api/v2{path}", **kwargs))
 
     def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Ask for up to a minute until somebody answers, and a GET without an error of the server's own.
+        """Send a request, repeated for up to a minute until Airflow answers, and a GET until it answers without a server error.
 
-        It, or its database, may be restarted. Logs in again where the token has expired.
+        Airflow or its database may be restarting. Logs in again where the token has expired.
         """
         deadline = time.monotonic() + _RESTART_SECONDS
         while True:
             try:
-                answer = self._http.request(method, path, **kwargs)
-                if answer.status_code == httpx.codes.UNAUTHORIZED and "Authorization" in self._http.headers:
+                response = self._http.request(method, path, **kwargs)
+                if response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" in self._http.headers:
                     self.login()
-                    answer = self._http.request(method, path, **kwargs)
+                    response = self._http.request(method, path, **kwargs)
             except httpx.HTTPError as error:
                 if time.monotonic() > deadline:
                     raise CtrError(
-                        f"Airflow does not answer at {self.url}: {error}. Next: see that it runs, then repeat the command."
+                        f"Airflow does not answer at {self.url}: {error}. Next: check that it runs, then repeat the command."
                     ) from error
             else:
-                if method != "GET" or not answer.is_server_error or time.monotonic() > deadline:
-                    return answer
+                if method != "GET" or not response.is_server_error or time.monotonic() > deadline:
+                    return response
             time.sleep(2)
 
     def create_pools(self) -> None:
-        """Creates the pools of include/airflow_control/pools.json that are missing."""
+        """Create the pools of include/airflow_control/pools.json that are missing."""
         existing = {pool["name"] for pool in self.call("GET", "/pools")["pools"]}
         for name, pool in json.loads((PROJECT / "include/airflow_control/pools.json").read_text()).items():
             if name not in existing:
                 self.call("POST", "/pools", json={"name": name, **pool})
 
     def wait_for_dag(self, seconds: int = _PARSE_SECONDS) -> None:
-        """Waits until the DAG is parsed; raises `CtrError` with its import error if it cannot be."""
+        """Wait until the DAG is parsed; raises `CtrError` with its import error if it cannot be."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if any(
@@ -82,14 +82,14 @@ class AirflowClient:
         raise CtrError(f"Airflow did not list {DAG_ID} within {seconds} s: see the logs of its DAG processor.")
 
     def refuse_paused(self) -> None:
-        """Raise `CtrError` where the DAG is paused: no run of it would start, and to unpause it starts its schedule too."""
+        """Raise `CtrError` where the DAG is paused: no run would start, and unpausing it would start its schedule too."""
         if self.call("GET", f"/dags/{DAG_ID}")["is_paused"]:
             raise CtrError(
                 f"{DAG_ID} is paused in Airflow at {self.url}, so no run would start. Unpause it there, then repeat."
             )
 
     def unpause(self) -> None:
-        """Lets the DAG's queued runs start, those of a paused backfill too."""
+        """Unpause the DAG and its backfills, so that queued runs start."""
         self.call("PATCH", f"/dags/{DAG_ID}", json={"is_paused": False})
         for backfill in self._open():
             if backfill["is_paused"]:
@@ -110,35 +110,38 @@ class AirflowClient:
             "dag_run_conf": conf,
         }
         for _ in range(_CLOSING_TRIES):
-            answer = self._request("POST", "/api/v2/backfills", json=body)
-            if answer.status_code != httpx.codes.CONFLICT:
+            response = self._request("POST", "/api/v2/backfills", json=body)
+            if response.status_code != httpx.codes.CONFLICT:
                 break
-            # A try that was not answered may have made it; one whose runs have ended is closed by the scheduler a little later.
-            if mine := [each for each in self._open() if body.items() <= _as_asked(each).items()]:
-                return datetime.fromisoformat(mine[0]["created_at"])
+            # A request without a response may have made it; a backfill whose runs have ended is closed a little later.
+            if created := [
+                open_backfill for open_backfill in self._open() if body.items() <= _as_requested(open_backfill).items()
+            ]:
+                return datetime.fromisoformat(created[0]["created_at"])
             time.sleep(2)
-        return datetime.fromisoformat(_accepted(answer)["created_at"])
+        return datetime.fromisoformat(_accepted(response)["created_at"])
 
     def open_backfills(self) -> list[list[date]]:
-        """Return the log days of each backfill that is not completed; Airflow takes no other one beside it."""
+        """Return the log days of each backfill that is not completed; Airflow accepts no other one meanwhile."""
         spans = [
-            [log_day(datetime.fromisoformat(each[end])) for end in ("from_date", "to_date")] for each in self._open()
+            [log_day(datetime.fromisoformat(backfill[end])) for end in ("from_date", "to_date")]
+            for backfill in self._open()
         ]
         return [list(days_between(first, last)) for first, last in spans]
 
     def _open(self) -> list[dict[str, Any]]:
-        found = self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]
-        return [each for each in found if not each["completed_at"]]
+        backfills = self.call("GET", "/backfills", params={"dag_id": DAG_ID, "order_by": "-id"})["backfills"]
+        return [backfill for backfill in backfills if not backfill["completed_at"]]
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
-        """The DAG's runs, of some states or of all, newest first."""
+        """Return the DAG's runs, of some states or of all, newest first."""
         params = {"limit": 100, "order_by": "-run_after", "state": states}
         return list(self.call("GET", f"/dags/{DAG_ID}/dagRuns", params=params)["dag_runs"])
 
     def runs_of_days(self, first: date, last: date) -> dict[date, Run]:
         """Return the latest run of each log day from `first` to `last`, and of every other day with a run that has not ended."""
-        found = self._ask_pages("/runs", {"first": str(first), "last": str(last)})
-        return TypeAdapter(dict[date, Run]).validate_json(found)
+        content = self._ask_pages("/runs", {"first": str(first), "last": str(last)})
+        return TypeAdapter(dict[date, Run]).validate_json(content)
 
     def free_cancelled(self, days: Collection[date]) -> list[str]:
         """Mark as failed the queued runs of these days that belong to a cancelled backfill, and return their ids.
@@ -155,39 +158,42 @@ class AirflowClient:
         return freed
 
     def _ask_pages(self, path: str, params: dict[str, str]) -> bytes:
-        """JSON of the project's pages, which know more of a run than Airflow's own API, such as its backfill."""
-        answer = self._request("GET", f"/ctr/api{path}", params=params)
-        if answer.is_error:
+        """Return JSON of the project's pages, which show more of a run than Airflow's own API, such as its backfill."""
+        response = self._request("GET", f"/ctr/api{path}", params=params)
+        if response.is_error:
             raise CtrError(
                 f"The pages of Airflow at {self.url} did not answer: expected status 200 from /ctr/api{path}, found "
-                f"{answer.status_code} {answer.text[:200]}. Next: is the project's plugin loaded ([core] plugins_folder)?"
+                f"{response.status_code} {response.text[:200]}. "
+                "Next: check that the project's plugin is loaded ([core] plugins_folder)."
             )
-        return answer.content
+        return response.content
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run."""
+        """Return the task instances of a run."""
         return list(
             self.call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 100})["task_instances"]
         )
 
     def log_tail(self, run_id: str, task_id: str, try_number: int, lines: int = 25) -> str:
-        """The end of a task's log, as text."""
+        """Return the end of a task's log, as text."""
         path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(try_number, 1)}"
         content = self.call("GET", path, headers={"Accept": "application/json"})["content"]
         events = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
         return "\n".join(events[-lines:])
 
 
-def _accepted(answer: httpx.Response) -> Any:
-    """The JSON of an answer; raises `CtrError` with Airflow's own words for a refusal."""
-    if answer.is_error:
-        request = answer.request
-        raise CtrError(f"Airflow refused {request.method} {request.url.path}: {answer.status_code} {answer.text[:500]}")
-    return answer.json() if answer.content else None
+def _accepted(response: httpx.Response) -> Any:
+    """Return the JSON of a response; raises `CtrError` with Airflow's message for an error."""
+    if response.is_error:
+        request = response.request
+        raise CtrError(
+            f"Airflow refused {request.method} {request.url.path}: {response.status_code} {response.text[:500]}"
+        )
+    return response.json() if response.content else None
 
 
-def _as_asked(backfill: dict[str, Any]) -> dict[str, Any]:
-    """A backfill as `AirflowClient.backfill` asks for it."""
+def _as_requested(backfill: dict[str, Any]) -> dict[str, Any]:
+    """Return a backfill with the bounds that `AirflowClient.backfill` requests."""
     return backfill | {
         end: f"{log_day(datetime.fromisoformat(backfill[end]))}T00:00:00Z" for end in ("from_date", "to_date")
     }

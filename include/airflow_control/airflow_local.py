@@ -1,14 +1,12 @@
 """A real Airflow on this machine for the demo, `ctr ui` and the tests: LocalExecutor, loopback only, a login of its own.
 
 PostgreSQL and three processes (api-server, scheduler, dag-processor) in one folder, `{home}/airflow`, with generated secrets that
-only the owner can read. Whoever starts it holds a lock on that folder, restarts what ends, and stops all; others use it through
-`connect` or `connected`.
+only the owner can read. The process that starts it holds a lock on that folder, restarts what ends, and stops all; other
+processes use it through `connect` or `connected`.
 """
 
 import fcntl
-import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -23,10 +21,19 @@ from typing import IO
 
 import httpx
 import psutil
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from rich.text import Text
 
 from include.airflow_control.airflow_client import AirflowClient
+from include.airflow_control.airflow_environment import (
+    Instance,
+    airflow_home,
+    environment,
+    free_port,
+    login,
+    password,
+    postgres,
+)
 from include.airflow_control.postgres_local import Postgres
 from include.airflow_control.supervisor import Component, Supervisor, end_with_parent
 from include.console import err
@@ -36,135 +43,11 @@ from include.settings import PROJECT, get_settings
 # The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
 _COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
 _START_SECONDS = 180
-_LOCK_SECONDS = 1.0  # longer than somebody looks whether the lock is held
-
-
-class Instance(BaseModel):
-    """The Airflow of this home: the process that runs it, since when, and its ports."""
-
-    pid: int
-    command: str
-    since: datetime
-    port: int
-    database_port: int
-    ready: bool = False
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def holder(self) -> str:
-        """Who runs it, for a person."""
-        return f"pid {self.pid}, `{self.command}`, since {self.since:%Y-%m-%d %H:%M} UTC"
-
-
-def airflow_home() -> Path:
-    """Airflow's folder: metadata database, logs, secrets."""
-    return get_settings().home.resolve() / "airflow"
-
-
-def password_file() -> Path:
-    """Where the generated password of `admin` lies, readable by the owner only."""
-    return airflow_home() / "passwords.json"
-
-
-def login() -> str:
-    """Who may log in, for a person."""
-    return f"user admin, password in {password_file()}"
-
-
-def environment(instance: Instance) -> dict[str, str]:
-    """Environment of every Airflow process: this checkout's DAGs and plugins, its database, a local executor."""
-    home, url = airflow_home(), instance.url
-    database = get_settings().airflow_database.get_secret_value() or _postgres(instance).url
-    conf = {
-        "CORE__DAGS_FOLDER": PROJECT / "dags",
-        "CORE__PLUGINS_FOLDER": PROJECT / "plugins",
-        "CORE__LOAD_EXAMPLES": False,
-        "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": 4,
-        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": password_file(),
-        "CORE__FERNET_KEY": _secret("fernet_key", fernet=True),
-        "API__HOST": "127.0.0.1",
-        "API__PORT": instance.port,
-        "API__BASE_URL": url,
-        "API__WORKERS": 1,
-        "API__SECRET_KEY": _secret("api_secret_key"),
-        "API_AUTH__JWT_SECRET": _secret("jwt_secret"),
-        "DATABASE__SQL_ALCHEMY_CONN": database,
-        "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at the next refresh
-        "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
-        # A task waits for an api-server that is being started: each of its calls is tried for some three minutes.
-        "WORKERS__EXECUTION_API_RETRIES": 40,
-        "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": 10,
-        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # takes up the tasks of a call that was killed
-        "LOGGING__BASE_LOG_FOLDER": home / "logs",
-    }
-    spark = {"conn_type": "spark", "host": get_settings().spark_master, "extra": {"deploy-mode": "client"}}
-    return {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(PROJECT),
-        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
-        "GX_ANALYTICS_ENABLED": "false",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **{f"AIRFLOW__{name}": str(value) for name, value in conf.items()},
-    }
-
-
-def _postgres(instance: Instance) -> Postgres:
-    _secret("postgres_password")
-    home = airflow_home()
-    return Postgres(
-        home / "postgres", _secret_file("postgres_password"), instance.database_port, home / "logs/postgres.log"
-    )
-
-
-def _secret_file(name: str) -> Path:
-    return airflow_home() / "secrets" / name
-
-
-def _secret(name: str, *, fernet: bool = False) -> str:
-    """A generated secret, kept in a file that only the owner can read."""
-    path = _secret_file(name)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if fernet:
-            from cryptography.fernet import Fernet
-
-            value = Fernet.generate_key().decode()
-        else:
-            value = secrets.token_urlsafe(48)
-        path.touch(mode=0o600)
-        path.write_text(value)
-    return path.read_text()
-
-
-def password() -> str:
-    """Password of `admin`, generated before Airflow starts."""
-    path = password_file()
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"admin": secrets.token_urlsafe(18)}))
-    return str(json.loads(path.read_text())["admin"])
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_LOCK_SECONDS = 1.0  # longer than another process holds the lock to look at it
 
 
 def instance() -> Instance | None:
-    """The Airflow that runs on this home or is being started, whoever runs it; None where none does."""
+    """Return the Airflow that runs on this home or is being started, by any process; None where there is none."""
     deadline = time.monotonic() + _LOCK_SECONDS
     with suppress(FileNotFoundError), _lock_file().open() as file:
         while not _try_lock(file, fcntl.LOCK_SH):
@@ -172,7 +55,7 @@ def instance() -> Instance | None:
             with suppress(ValidationError):  # its holder is about to write it
                 return Instance.model_validate_json(file.read())
             if time.monotonic() > deadline:
-                raise CtrError(f"{_lock_file()} is locked, and does not say by whom. Next: repeat the command.")
+                raise CtrError(f"{_lock_file()} is locked and does not name the holder. Next: repeat the command.")
             time.sleep(0.05)
     return None
 
@@ -184,24 +67,25 @@ def connect() -> AirflowClient | None:
         The client, once an Airflow that is being started is ready; None where none runs.
 
     Raises:
-        CtrError: the Airflow of CTR_AIRFLOW_URL lets nobody in, or the embedded one does not answer.
+        CtrError: the Airflow of CTR_AIRFLOW_URL refuses the login, or the embedded one does not answer.
     """
     if get_settings().airflow_url:
         return _connect_elsewhere()
-    deadline, told = time.monotonic() + _START_SECONDS, False
-    while found := instance():
-        if found.ready:
-            client = AirflowClient(found.url, password())
+    deadline = time.monotonic() + _START_SECONDS
+    announced = False
+    while embedded := instance():
+        if embedded.ready:
+            client = AirflowClient(embedded.url, password())
             with suppress(httpx.TransportError):  # its api-server is being restarted, or it ends
                 client.login()
                 return client
-        elif not told:
-            told = True
-            _tell(f"Waiting for Airflow at {found.url}, which is being started ({found.holder})")
+        elif not announced:
+            announced = True
+            _print_line(f"Waiting for Airflow at {embedded.url}, which is being started ({embedded.holder})")
         if time.monotonic() > deadline:
             raise CtrError(
-                f"Airflow at {found.url} ({found.holder}) did not answer within {_START_SECONDS} s. Next: look at its logs in "
-                f"{airflow_home() / 'logs'}, or end that process and repeat the command."
+                f"Airflow at {embedded.url} ({embedded.holder}) did not answer within {_START_SECONDS} s. "
+                f"Next: look at its logs in {airflow_home() / 'logs'}, or stop that process and repeat the command."
             )
         time.sleep(0.5)
     return None
@@ -209,22 +93,22 @@ def connect() -> AirflowClient | None:
 
 @contextmanager
 def connected() -> Iterator[AirflowClient]:
-    """The Airflow of `connect`, or one that is started for as long as it is needed."""
+    """Give a client of the Airflow of `connect`, or of one that is started for as long as it is needed."""
     client = connect()
     if client is None:
         with running() as client:
             yield client
         return
-    found = None if get_settings().airflow_url else instance()
-    if found:
-        _tell(f"Using the Airflow that runs at {found.url} ({found.holder})")
+    embedded = None if get_settings().airflow_url else instance()
+    if embedded:
+        _print_line(f"Using the Airflow that runs at {embedded.url} ({embedded.holder})")
     try:
         yield client
     except CtrError as error:
-        if found and instance() is None:
+        if embedded and instance() is None:
             raise CtrError(
-                f"Airflow at {found.url} has ended with the process that ran it ({found.holder}). Next: repeat the command: it "
-                "starts an Airflow of its own and goes on where this one has stopped."
+                f"Airflow at {embedded.url} has ended with the process that ran it ({embedded.holder}). "
+                "Next: repeat the command: it starts an Airflow of its own and resumes."
             ) from error
         raise
 
@@ -233,16 +117,16 @@ def _connect_elsewhere() -> AirflowClient:
     password = get_settings().airflow_password.get_secret_value()
     if not password:
         raise CtrError(
-            f"CTR_AIRFLOW_PASSWORD is not set, so that Airflow at {get_settings().airflow_url} (CTR_AIRFLOW_URL) cannot be "
-            "asked: set it to the password of `admin`"
+            f"CTR_AIRFLOW_PASSWORD is not set, so there is no login to Airflow at {get_settings().airflow_url} "
+            "(CTR_AIRFLOW_URL). Next: set it to the password of `admin`."
         )
     client = AirflowClient(get_settings().airflow_url, password)
     try:
         client.login()
     except httpx.HTTPError as error:
         raise CtrError(
-            f"Airflow at {client.url} (CTR_AIRFLOW_URL) did not let `admin` in: {error}. Is it up (`docker compose ps`), and is "
-            "CTR_AIRFLOW_PASSWORD the password? Then repeat the command, which goes on where this one has stopped."
+            f"Airflow at {client.url} (CTR_AIRFLOW_URL) refused the login of `admin`: {error}. Next: check that it is up "
+            "(`docker compose ps`) and that CTR_AIRFLOW_PASSWORD is the password, then repeat the command, which resumes."
         ) from error
     client.wait_for_dag()
     return client
@@ -250,7 +134,7 @@ def _connect_elsewhere() -> AirflowClient:
 
 @contextmanager
 def running(port: int | None = None) -> Iterator[AirflowClient]:
-    """A running Airflow with the pools created and the DAG parsed, whose processes are restarted when they end.
+    """Run an Airflow with the pools created and the DAG parsed, and give a client of it; processes that end are restarted.
 
     It is stopped, with all its children, at the end. Raises `CtrError`, inside the `with` block too, where a process ends again
     and again.
@@ -267,14 +151,14 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
         _refuse_port_in_use(own.port)
         main = threading.main_thread()
         supervisor = Supervisor(
-            airflow_home() / "processes.json", _tell, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
+            airflow_home() / "processes.json", _print_line, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
         )
 
         def end(number: int, _frame: object) -> None:
             if not supervisor.stopping.is_set():
                 raise supervisor.failure or SystemExit(128 + number)
 
-        # Else a plain kill, or a terminal that is closed, would leave Airflow running.
+        # Otherwise a plain kill, or a closed terminal, would leave Airflow running.
         before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             yield _start(own, supervisor, file)
@@ -287,12 +171,13 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
 def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClient:
     began = time.monotonic()
     client = AirflowClient(own.url, password())
-    _tell(f"Starting Airflow at {own.url}, {login()}")
-    _tell("Database, api-server, scheduler and dag-processor take about half a minute …")
+    _print_line(f"Starting Airflow at {own.url}, {login()}")
+    _print_line("Database, api-server, scheduler and dag-processor take about half a minute …")
     supervisor.end_earlier()
     if not get_settings().airflow_database.get_secret_value():
-        _start_postgres(_postgres(own), supervisor)
-    env, logs = environment(own), airflow_home() / "logs"
+        _start_postgres(postgres(own), supervisor)
+    env = environment(own)
+    logs = airflow_home() / "logs"
     _migrate(env, logs)
     for name, *options in _COMPONENTS:
         command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", "airflow", name, *options]
@@ -302,20 +187,20 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
     client.create_pools()
     client.wait_for_dag()
     _write(file, own.model_copy(update={"ready": True}))
-    _tell(f"Airflow is ready after {time.monotonic() - began:.0f} s")
+    _print_line(f"Airflow is ready after {time.monotonic() - began:.0f} s")
     return client
 
 
-def _start_postgres(postgres: Postgres, supervisor: Supervisor) -> None:
+def _start_postgres(database: Postgres, supervisor: Supervisor) -> None:
     earlier = airflow_home() / "airflow.db"
-    if earlier.exists() and not postgres.exists:
-        _tell(
-            f"Airflow's database is PostgreSQL now; the history of its earlier runs stays behind in {earlier} (SQLite)"
+    if earlier.exists() and not database.exists:
+        _print_line(
+            f"Airflow's database is PostgreSQL now; the history of its earlier runs stays in {earlier} (SQLite)"
         )
-    postgres.start(supervisor)
+    database.start(supervisor)
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     err.print(Text(line), soft_wrap=True)
 
 
@@ -325,14 +210,14 @@ def _lock_file() -> Path:
 
 @contextmanager
 def _hold(own: Instance) -> Iterator[IO[str]]:
-    """Holds the lock on this home, whose file says who does; raises `CtrError` with that where it is somebody else."""
+    """Hold the lock on this home, whose file names the holder; raises `CtrError` where another process holds it."""
     with _lock_file().open("a+") as file:
         _lock_file().chmod(0o600)
         deadline = time.monotonic() + _LOCK_SECONDS
         while not _try_lock(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline and (other := instance()):
                 raise CtrError(
-                    f"Airflow runs already at {other.url} ({other.holder}). Next: use that one, or end it first."
+                    f"Airflow runs already at {other.url} ({other.holder}). Next: use that one, or stop it first."
                 )
             time.sleep(0.05)
         _write(file, own)
@@ -389,7 +274,7 @@ def _wait_until_up(client: AirflowClient, own: Instance, supervisor: Supervisor)
 def _listens(pids: list[int], port: int) -> bool:
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(pid).net_connections("tcp"):
-                if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                     return True
     return False

@@ -1,4 +1,4 @@
-"""A backfill that `ctr backfill` asked for: kept in the home until it has ended, so that it can be left and taken up again."""
+"""A backfill that `ctr backfill` requested: stored in the home until it has ended, so that it can be left and resumed."""
 
 from datetime import date, datetime
 from typing import Any, Self
@@ -17,7 +17,7 @@ from include.stages import STAGES
 
 
 class Request(BaseModel):
-    """The log days `first` to `last` and the parameters of their runs; `begun` is when Airflow took it.
+    """The log days `first` to `last` and the parameters of their runs; `began` is when Airflow accepted it.
 
     `builds` (of each `stage/day` that was published) and `champion` are as they were before.
     """
@@ -31,10 +31,10 @@ class Request(BaseModel):
 
     @classmethod
     def of(cls, store: Lake, first: date, last: date, conf: dict[str, Any]) -> Self:
-        """Return the one that was left, if it is for the same days and parameters; else a new one."""
-        left = _left()
-        if left and (left.first, left.last, left.conf) == (first, last, conf):
-            return cls(**left.model_dump())
+        """Return the stored request, if it is for the same days and parameters; else a new one."""
+        stored = _stored()
+        if stored and (stored.first, stored.last, stored.conf) == (first, last, conf):
+            return cls(**stored.model_dump())
         champion = registry.champion()
         builds = {
             f"{stage}/{day}": manifest.build
@@ -50,19 +50,19 @@ class Request(BaseModel):
         return list(days_between(self.first, self.last))
 
     def keep(self, began: datetime) -> None:
-        """Write down that Airflow has taken it, so that the same command takes it up where this one is stopped."""
+        """Store the request as accepted by Airflow, so that the same command resumes it where this one is stopped."""
         self.began = began
         _path().write_text(self.model_dump_json())
 
     def settle(self) -> None:
-        """It has ended, and was told."""
+        """Remove the stored request: its runs have ended."""
         _path().unlink(missing_ok=True)
 
     def changes(
         self, store: Lake, outcomes: dict[date, Outcome], runs: dict[date, Run], plan: Any
     ) -> list[dict[str, Any]]:
-        """Return what became of each day: its run, the tables that were published anew, its candidate and state."""
-        found = states(store, self.days, runs, plan)
+        """Return a row for each day: its run, the tables that were published again, its candidate and state."""
+        day_states = states(store, self.days, runs, plan)
         return [
             {
                 "day": str(day),
@@ -70,13 +70,13 @@ class Request(BaseModel):
                 "seconds": round(outcomes[day].seconds),
                 "published": ", ".join(self._published(store, day)) or None,
                 **_candidate(store, day),
-                "state": found[day].words,
+                "state": day_states[day].words,
             }
             for day in self.days
         ]
 
     def _published(self, store: Lake, day: date) -> list[str]:
-        """The stages whose published build is another one now."""
+        """Return the stages whose published build has changed."""
         manifests = {stage: store.manifest(stage, day) for stage in STAGES}
         return [stage for stage, now in manifests.items() if now and now.build != self.builds.get(f"{stage}/{day}")]
 
@@ -96,7 +96,7 @@ def _path() -> Any:
     return get_settings().home / "backfill.json"
 
 
-def _left() -> Request | None:
+def _stored() -> Request | None:
     try:
         return Request.model_validate_json(_path().read_text())
     except (FileNotFoundError, ValidationError):

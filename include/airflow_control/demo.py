@@ -1,4 +1,4 @@
-"""The demo: real logs, a history load, and the last days run by a real Airflow, with progress a person can watch."""
+"""The demo: real logs, a history load, and the last days run by a real Airflow, with visible progress."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ _SMALL_LOG = PROJECT / "include/airflow_control/small_log.env"
 
 
 def use_small_log_settings(extra: dict[str, str]) -> None:
-    """Writes the home's settings file, once, so that every later command and Airflow see the same settings."""
+    """Write the home's settings file, once, so that every later command and Airflow see the same settings."""
     path = get_settings().home / "settings.env"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def use_small_log_settings(extra: dict[str, str]) -> None:
 
 
 def ctr(*arguments: str) -> None:
-    """Runs another `ctr` command as a person would; raises `CtrError` if it fails."""
+    """Run another `ctr` command as a person would; raises `CtrError` if it fails."""
     out.print(Text("$ ctr " + " ".join(arguments), style="bold"))
     command = [sys.executable, "-c", "from include.cli.app import app; app()", *arguments]
     if subprocess.run(command, env={**os.environ, "CTR_HOME": str(get_settings().home)}).returncode:
@@ -43,7 +43,7 @@ def ctr(*arguments: str) -> None:
 
 
 def load_history(days: list[date]) -> None:
-    """Loads the days that are not published yet, in one Spark submit."""
+    """Load the days that are not published yet, in one Spark submit."""
     missing = [day for day in days if get_lake().manifest("training", day) is None]
     if missing:
         ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
@@ -52,7 +52,7 @@ def load_history(days: list[date]) -> None:
 def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
     """Run days through a real Airflow, again where they have run before, and return how each ended.
 
-    Runs that an earlier call has left come to their end first, and are not begun anew.
+    Runs that an earlier call has left are finished first, and are not started again.
     """
     out.print(Text(f"Nightly runs of {days[0]} to {days[-1]}, as a backfill in Airflow", style="bold"))
     with airflow_local.connected() as airflow:
@@ -61,14 +61,15 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
 
 
 def finished(store: Lake, day: date) -> bool:
-    """Whether a nightly run of this day has ended with a decision on the tables that are published now."""
+    """Return whether a nightly run of this day has ended with a decision on the tables that are published now."""
     decision = records_of_day(store, day)["decision"]
     return bool(decision and "decided_by" in decision)
 
 
 def result(store: Lake, day: date) -> dict[str, Any]:
-    """A nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
-    logs, checks = store.manifest("logs", day), check_counts(store, day)
+    """Return a nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
+    logs = store.manifest("logs", day)
+    checks = check_counts(store, day)
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
     records = records_of_day(store, day)
     evaluation, decision = (records[kind] or {} for kind in ("evaluation", "decision"))
@@ -103,18 +104,18 @@ def _new_item_auc(evaluation: dict[str, Any]) -> float | None:
 
 
 def _cold_cells(evaluation: dict[str, Any]) -> str:
-    """How many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
+    """Return how many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
     cold = [
         group
         for group in evaluation.get("groups", [])
         if group["by"] == "cell" and (group["user_level"], group["item_level"]) != ("warm", "warm")
     ]
-    told = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]
-    return f"{len(told)} of {len(cold)}"
+    evaluated = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]
+    return f"{len(evaluated)} of {len(cold)}"
 
 
 def next_raw_day(days: list[date]) -> date:
-    """The day after the demo's last."""
+    """Return the day after the demo's last."""
     if not days:
         raise MissingDataError("There are no raw days yet: run `make demo` first.")
     return days[-1] + timedelta(days=1)

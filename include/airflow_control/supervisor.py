@@ -1,4 +1,4 @@
-"""Runs Airflow's processes side by side, and starts one again that ends by itself."""
+"""Supervision of Airflow's processes: one that ends by itself is started again."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _LONGEST_PAUSE_SECONDS = 16
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 15
 _LOG_LINES = 20
-_SAME_START_SECONDS = 30  # the start of a process is told by a clock that may be set meanwhile
+_SAME_START_SECONDS = 30  # the clock may have been set since the process started
 
 
 def end_with_parent(stop_signal: signal.Signals, *options: str) -> list[str]:
@@ -52,7 +52,7 @@ class Component:
     stop_signal: signal.Signals = signal.SIGTERM
 
     def log_tail(self) -> str:
-        """The last lines of the log, with its path."""
+        """Return the last lines of the log, with its path."""
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if self.log.exists() else []
         return "\n".join([f"The end of {self.log}:", *lines])
 
@@ -84,27 +84,29 @@ class Supervisor:
     """Starts components, restarts those that end, and stops all; the first that was started is stopped last.
 
     Args:
-        record: file that names what runs, so that the next supervisor ends what this one had to leave behind.
-        tell: gets a line for each restart.
+        record: file that names what runs, so that the next supervisor stops what this one had to leave behind.
+        report: gets a line for each restart.
         failed: called, in the thread that watches, once a component has ended too often and all have been stopped.
     """
 
-    def __init__(self, record: Path, tell: Callable[[str], None], failed: Callable[[], None]) -> None:
+    def __init__(self, record: Path, report: Callable[[str], None], failed: Callable[[], None]) -> None:
         self.failure: CtrError | None = None
         self.stopping = Event()
-        self._record, self._tell, self._failed = record, tell, failed
+        self._record = record
+        self._report = report
+        self._failed = failed
         self._runs: list[_Run] = []
         self._thread: Thread | None = None
 
     def start(self, component: Component) -> None:
-        """Starts a component; while `watch` has not been called, nothing restarts it."""
+        """Start a component; while `watch` has not been called, nothing restarts it."""
         run = _Run(component)
         self._runs.append(run)
         run.start()
         self._write_record()
 
     def check(self) -> None:
-        """Raises `CtrError` with the end of its log where a component has ended."""
+        """Raise `CtrError` with the end of its log where a component has ended."""
         for run in self._runs:
             if run.process is not None and (status := run.process.poll()) is not None:
                 raise CtrError(
@@ -112,7 +114,7 @@ class Supervisor:
                 )
 
     def pids(self, name: str) -> list[int]:
-        """Process ids of a component and all that it has started."""
+        """Return the process ids of a component and of all that it has started."""
         return [
             pid
             for run in self._runs
@@ -121,12 +123,12 @@ class Supervisor:
         ]
 
     def watch(self) -> None:
-        """Restarts from now on what ends, in a thread of its own."""
+        """Start a thread that restarts components that end."""
         self._thread = Thread(target=self._watch, name="supervisor")
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops all components and all that they have started."""
+        """Stop all components and all that they have started."""
         self.stopping.set()
         if self._thread:
             self._thread.join()
@@ -146,7 +148,8 @@ class Supervisor:
             self._failed()
 
     def _tend(self, run: _Run) -> None:
-        now, name = time.monotonic(), run.component.name
+        now = time.monotonic()
+        name = run.component.name
         if run.process is None:
             if now >= run.due:
                 run.start()
@@ -161,12 +164,12 @@ class Supervisor:
         if len(run.ends) > RESTARTS:
             self.failure = CtrError(
                 f"Airflow's {name} {_ended(status)}, after {RESTARTS} restarts within {_WINDOW_SECONDS // 60} minutes: all of "
-                f"Airflow was stopped. {run.component.log_tail()}\nNext: mend what the log says, then repeat the command."
+                f"Airflow was stopped. {run.component.log_tail()}\nNext: fix what the log reports, then repeat the command."
             )
             return
         pause = min(2 ** (len(run.ends) - 1), _LONGEST_PAUSE_SECONDS)
         run.due = now + pause
-        self._tell(
+        self._report(
             f"Airflow's {name} {_ended(status)}: restart {len(run.ends)} of at most {RESTARTS} in {pause} s; "
             f"its log: {run.component.log}"
         )
@@ -195,7 +198,7 @@ class Supervisor:
         self._record.write_text(json.dumps(rows))
 
     def end_earlier(self) -> None:
-        """Ends what an earlier supervisor, which was killed, has left behind."""
+        """Stop processes that an earlier supervisor, which was killed, has left behind."""
         with suppress(FileNotFoundError, ValueError):
             for row in reversed(json.loads(self._record.read_text())):
                 with suppress(psutil.Error):
@@ -211,13 +214,13 @@ def _ended(status: int) -> str:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: unlike its process group, tasks and what they start do not leave it."""
-    found = []
+    """Return the processes of a session, which tasks and what they start do not leave, unlike its process group."""
+    pids = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
             if os.getsid(pid) == leader:
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -1,1 +1,1 @@
-"""The commands of `ctr`, one module for each family; `app` puts them together. It may import everything but `training`."""
+"""The commands of `ctr`, one module for each family; `app` puts them together. May import everything but `training`."""

@@ -46,7 +46,7 @@ for family in (
 
 
 def app() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     fail_fast()
     with exit_clearly():
         cli()

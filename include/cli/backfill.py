@@ -1,4 +1,4 @@
-"""`ctr backfill-plan` and `ctr backfill`: which days and tables to redo, and why; and doing it, through Airflow."""
+"""`ctr backfill-plan` and `ctr backfill`: which days and tables to redo and why, and redoing them through Airflow."""
 
 from dataclasses import asdict
 from datetime import date
@@ -36,19 +36,20 @@ class Promote(StrEnum):
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     cli.command("backfill-plan")(backfill_plan)
     cli.command("backfill")(backfill)
 
 
 def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
-    """Names the days and tables to redo and why: what is stale, what is missing, and what depends on corrected days."""
+    """List the days and tables to redo and why: what is stale, what is missing, and what depends on corrected days."""
     from include.days.backfill_plan import commands, plan
     from include.lake.lake import get_lake
     from include.registry import registry
     from include.registry.outdated import next_candidate, outdated_versions, sentence, trained_on
 
-    store, known = get_lake(), registry.versions()
+    store = get_lake()
+    versions = registry.versions()
     steps = plan(store, _days(changed))
     days = sorted({step.day for step in steps})
     rows = [_row(day, [step for step in steps if step.day == day]) for day in days]
@@ -56,16 +57,16 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
     cleared = [day for day in no_log if store.manifest("logs", day)]
     gaps = [day for day in no_log if day not in cleared]
     last = max(store.days("logs"), default=None)
-    outdated = outdated_versions(store, known)
+    outdated = outdated_versions(store, versions)
     # Counts that follow from an earlier day do not outdate a model: rows of the log do.
     corrected = [step.day for step in steps if step.stage == "logs" and step.day not in gaps]
-    models = [version.version for version in trained_on(known, corrected)]
-    following = next_candidate(store, known, {**{number: {} for number in models}, **outdated})
+    models = [version.version for version in trained_on(versions, corrected)]
+    following = next_candidate(store, versions, {**{number: {} for number in models}, **outdated})
     if as_json:
-        told = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
+        step_rows = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
         show_json(
             {
-                "steps": told,
+                "steps": step_rows,
                 "models": models,
                 "outdated": {number: list(map(str, sorted(replaced))) for number, replaced in outdated.items()},
                 "next_candidate": following and asdict(following),
@@ -95,13 +96,13 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
         )
     if models:
         out.print(
-            f"Versions that learnt from these days: {', '.join(map(str, models))}. They are outdated where more than "
-            f"{get_settings().outdated_share:.0%} of a day's rows or clicks are others once it is redone.",
+            f"Versions trained on these days: {', '.join(map(str, models))}. They are outdated where more than "
+            f"{get_settings().outdated_share:.0%} of a day's rows or clicks differ once it is redone.",
             highlight=False,
         )
     out.print(
-        "Through Airflow (every task of every day to the last, promotes nothing unless told to), or only what is listed, "
-        "tables alone, in one Spark submit:",
+        "To redo them: through Airflow (every task of every day to the last; promotes nothing by default), or only the tables "
+        "listed, in one Spark submit:",
         highlight=False,
     )
     for command in commands(days, last):
@@ -112,14 +113,14 @@ def backfill(
     first: Annotated[str, typer.Option("--from", help="First log day; default the first that is stale.")] = "",
     last: Annotated[str, typer.Option("--to", help="Last log day, included; default the last that is published.")] = "",
     changed: Changed = "",
-    promote: Annotated[Promote, typer.Option(help="auto: the runs of a backfill do not promote.")] = Promote.auto,
+    promote: Annotated[Promote, typer.Option(help="auto: a backfill promotes nothing.")] = Promote.auto,
     scratch: Annotated[bool, typer.Option("--scratch", help="Candidates start from nothing.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Runs log days again through Airflow, one at a time, and shows them until they have ended.
+    """Run log days again through Airflow, one at a time, and show them until they have ended.
 
-    Uses the Airflow of CTR_AIRFLOW_URL, else the one that runs on this home (`ctr ui`), else one of its own. Ctrl-C leaves the
-    runs to Airflow; the same command takes them up again.
+    Uses the Airflow of CTR_AIRFLOW_URL, else the one that runs on this home (`ctr ui`), else starts one. Ctrl-C leaves the
+    runs to Airflow; the same command resumes them.
     """
     from include.airflow_control import airflow_local
     from include.airflow_control.backfill_request import Request
@@ -138,14 +139,14 @@ def backfill(
             runs = airflow.runs_of_days(days[0], days[-1])
     except KeyboardInterrupt:
         err.print(
-            "Left. Where Airflow goes on, so do the runs: the same command takes them up again. To stop them, cancel the "
+            "No longer following the runs, which continue in Airflow: the same command resumes them. To stop them, cancel the "
             "backfill in Airflow.",
             highlight=False,
         )
         raise typer.Exit(130) from None
-    left = plan(store)
+    remaining = plan(store)
     request.settle()
-    _show_changes(store, request, request.changes(store, outcomes, runs, left), left, as_json)
+    _show_changes(store, request, request.changes(store, outcomes, runs, remaining), remaining, as_json)
     if failed := [f"{day} {outcome.state}" for day, outcome in outcomes.items() if outcome.state != "success"]:
         from include.airflow_control.nightly_runs import failure_text
 
@@ -153,34 +154,32 @@ def backfill(
 
 
 def _range(store: "Lake", first: str, last: str, steps: "list[Redo]") -> list[date]:
-    """The days to run: those given, else from the first stale one to the last that is stale or published."""
+    """Return the days to run: those of the options, else from the first stale one to the last that is stale or published."""
     stale = [step.day for step in steps]
     if not first and not stale:
-        raise NothingToDoError(
-            "Nothing is stale, and no day is missing. To run days all the same: --from DAY --to DAY."
-        )
-    begins = parse_day(first) if first else stale[0]
-    ends = parse_day(last) if last else max([begins, *stale[-1:], *store.days("logs")[-1:]])
-    return list(days_between(begins, ends))
+        raise NothingToDoError("Nothing is stale, and no day is missing. To run days anyway: --from DAY --to DAY.")
+    start = parse_day(first) if first else stale[0]
+    end = parse_day(last) if last else max([start, *stale[-1:], *store.days("logs")[-1:]])
+    return list(days_between(start, end))
 
 
 def _announce(request: "Request", steps: "list[Redo]") -> None:
     days = request.days
-    rows = [_row(day, found) for day in days if (found := [step for step in steps if step.day == day])]
+    rows = [_row(day, day_steps) for day in days if (day_steps := [step for step in steps if step.day == day])]
     show_rows(
         rows,
         title="Stale or missing among these days",
         as_json=False,
-        empty="Nothing that is published of these days is stale.",
+        empty="No published table of these days is stale.",
     )
-    given = ", ".join(f"{name}={value}" for name, value in request.conf.items())
-    out.print(f"Runs of {counted(len(days), 'day')}, {days[0]} to {days[-1]}, with {given}.", highlight=False)
+    parameters = ", ".join(f"{name}={value}" for name, value in request.conf.items())
+    out.print(f"Runs of {counted(len(days), 'day')}, {days[0]} to {days[-1]}, with {parameters}.", highlight=False)
     if request.began:
-        out.print(f"Takes up what an earlier call began at {request.began:%Y-%m-%d %H:%M} UTC.", highlight=False)
+        out.print(f"Resumes the backfill of {request.began:%Y-%m-%d %H:%M} UTC.", highlight=False)
 
 
 def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
-    """The runs of the request; those that were under way on tables which are stale by now are run once more."""
+    """Run the days of the request; repeat those that were under way on tables which are stale by now."""
     from include.airflow_control.nightly_runs import run_days, usual_seconds
     from include.days.backfill_plan import plan
     from include.lake.lake import get_lake
@@ -202,18 +201,18 @@ def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
 
 
 def _show_changes(
-    store: "Lake", request: "Request", rows: list[dict[str, Any]], left: "list[Redo]", as_json: bool
+    store: "Lake", request: "Request", rows: list[dict[str, Any]], remaining: "list[Redo]", as_json: bool
 ) -> None:
-    """What has changed: days, tables, candidates, the champion; and what has not."""
+    """Print what has changed (days, tables, candidates, the champion) and what is still stale."""
     from include.registry import registry
     from include.registry.outdated import next_candidate, outdated_versions, sentence
 
-    known = registry.versions()
-    champion = registry.holder(known, registry.CHAMPION)
+    versions = registry.versions()
+    champion = registry.holder(versions, registry.CHAMPION)
     number = champion.version if champion else None
-    outdated = outdated_versions(store, known)
-    stale = [f"{step.stage}/{step.day}" for step in left]
-    following = next_candidate(store, known, outdated)
+    outdated = outdated_versions(store, versions)
+    stale = [f"{step.stage}/{step.day}" for step in remaining]
+    following = next_candidate(store, versions, outdated)
     if as_json:
         champions = {"champion_before": request.champion, "champion": number, "champion_outdated": number in outdated}
         show_json({"days": rows, **champions, "next_candidate": following and asdict(following), "stale": stale})

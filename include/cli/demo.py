@@ -1,4 +1,4 @@
-"""`ctr demo` and `ctr ui`: the whole pipeline on this machine, and Airflow's pages on what it left."""
+"""`ctr demo` and `ctr ui`: the whole pipeline on this machine, and Airflow's pages on its results."""
 
 import os
 import time
@@ -27,7 +27,7 @@ DataOption = Annotated[Data, typer.Option(help="Generated logs, or a MIND-layout
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     cli.command()(demo)
     cli.command()(ui)
 
@@ -39,7 +39,7 @@ def demo(
     bad_day: Annotated[bool, typer.Option(help="Run one more day whose log is damaged.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Logs, a history load, and the last three days through a real Airflow; a second call goes on where the first stopped."""
+    """Run the pipeline: logs, a history load and three days in a real Airflow; a second call resumes where the first stopped."""
     from include.airflow_control import demo as demo_module
 
     began = time.monotonic()
@@ -48,7 +48,7 @@ def demo(
         run_bad_day(data, as_json)
         return
     err.print(
-        "Logs, a history load in Spark, then three nights in Airflow of some minutes each on two cores; every step is shown"
+        "Logs, a history load in Spark, then three nights in Airflow of a few minutes each on two cores; every step is shown"
     )
     days = generated_days() if data is Data.sample else imported_days(behaviors, news)
     nightly = days[-demo_module.NIGHTLY_DAYS :]
@@ -63,16 +63,16 @@ def ui(
     data: DataOption = Data.sample,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port of the pages.")] = 8080,
 ) -> None:
-    """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C; where it is served already, say where."""
-    from include.airflow_control import airflow_local
+    """Serve Airflow's UI, scheduler included, on this machine until Ctrl-C; print its address if it runs already."""
+    from include.airflow_control import airflow_environment, airflow_local
 
     choose_home(data)
-    if found := airflow_local.instance():
-        state = "runs already" if found.ready else "is being started"
-        out.print(Text(f"Airflow {state} at {found.url} ({found.holder}), {airflow_local.login()}"))
+    if embedded := airflow_local.instance():
+        state = "runs already" if embedded.ready else "is being started"
+        out.print(Text(f"Airflow {state} at {embedded.url} ({embedded.holder}), {airflow_environment.login()}"))
         return
     with airflow_local.running(port) as airflow:
-        out.print(Text(f"Airflow: {airflow.url}, {airflow_local.login()}. Ctrl-C stops it."))
+        out.print(Text(f"Airflow: {airflow.url}, {airflow_environment.login()}. Ctrl-C stops it."))
         try:
             while True:
                 time.sleep(3600)
@@ -81,7 +81,7 @@ def ui(
 
 
 def choose_home(data: Data) -> None:
-    """Every data source has a home of its own, whose settings every later command finds."""
+    """Switch to the data source's own home and write its settings, which every later command reads."""
     from include.airflow_control import demo as demo_module
 
     if data is Data.mind:
@@ -95,7 +95,7 @@ def choose_home(data: Data) -> None:
 
 
 def generated_days() -> list[date]:
-    """The demo's generated days; generates those that are missing."""
+    """Return the demo's days; generate those that are missing."""
     from include.airflow_control import demo as demo_module
     from include.raw.deliveries import Raw
 
@@ -107,7 +107,7 @@ def generated_days() -> list[date]:
 
 
 def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
-    """The days of a MIND-layout log; imports it unless that is done."""
+    """Return the days of a MIND-layout log; import it unless that is done."""
     from include.airflow_control import demo as demo_module
     from include.raw.deliveries import Raw
 
@@ -127,7 +127,7 @@ def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
 
 
 def run_nightly(days: list[date]) -> str:
-    """Runs the days that are not finished; returns what failed, or nothing."""
+    """Run the days that are not finished; return what failed, or an empty text."""
     from include.airflow_control import demo as demo_module
     from include.airflow_control.nightly_runs import failure_text
     from include.lake.lake import get_lake
@@ -143,8 +143,8 @@ def run_nightly(days: list[date]) -> str:
 
 
 def show_results(data: Data, days: list[date], as_json: bool, seconds: float) -> None:
-    """The table at the end, and where everything lies."""
-    from include.airflow_control import airflow_local
+    """Print the final table, and where the results are."""
+    from include.airflow_control import airflow_environment
     from include.airflow_control.demo import result
     from include.lake.lake import get_lake, report_path
 
@@ -157,12 +157,12 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
     out.print(Text(f"Days        {home}ctr status   {home}ctr quality --day {days[-1]}"))
     if not get_settings().airflow_url:
         option = "" if data is Data.sample else f" DATA={data}"
-        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_local.login()})"))
+        out.print(Text(f"Airflow UI  make ui{option}   ({airflow_environment.login()})"))
     out.print(Text(f"Took        {int(seconds) // 60} min {int(seconds) % 60} s"))
 
 
 def run_bad_day(data: Data, as_json: bool) -> None:
-    """One more day, damaged as a real upstream fault would: a red check, nothing published, the champion unchanged."""
+    """Run one more day, damaged as by a real upstream fault, and check: a check fails, nothing is published, same champion."""
     from include.airflow_control import demo as demo_module
     from include.lake.lake import get_lake
     from include.registry import registry
@@ -184,12 +184,12 @@ def run_bad_day(data: Data, as_json: bool) -> None:
     if as_json:
         show_json({"day": str(day), "failed_tasks": failed, "published": published, "champion_unchanged": unchanged})
     else:
-        _tell_bad_day(day, outcome.failures, published, after.version if after else None, unchanged)
+        _show_bad_day(day, outcome.failures, published, after.version if after else None, unchanged)
     if failed != ["check_logs"] or published or not unchanged:
         raise CtrError(f"Expected check_logs alone to fail, nothing published and the same champion; failed: {failed}.")
 
 
-def _tell_bad_day(day: date, failures: dict[str, str], published: bool, champion: int | None, unchanged: bool) -> None:
+def _show_bad_day(day: date, failures: dict[str, str], published: bool, champion: int | None, unchanged: bool) -> None:
     from include.lake.lake import get_lake
 
     record: dict[str, Any] = get_lake().record("quality/logs", day) or {"checks": []}

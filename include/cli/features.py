@@ -8,7 +8,7 @@ from include.console import JsonFlag, show_rows
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds `ctr features`."""
+    """Add `ctr features`."""
     cli.command("features")(features)
 
 
@@ -16,7 +16,7 @@ def features(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print what docs/features.md holds.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Every declared feature: what it is looked up by, what it looks back on, and its value for a key never seen."""
+    """List the declared features: key, window, and value for a key never seen."""
     from dataclasses import asdict
 
     from include.features import FEATURES, features_markdown
@@ -24,4 +24,4 @@ def features(
     if markdown:
         typer.echo(features_markdown(), nl=False)
         return
-    show_rows([asdict(each) for each in FEATURES], title="Features", as_json=as_json, empty="")
+    show_rows([asdict(feature) for feature in FEATURES], title="Features", as_json=as_json, empty="")

@@ -1,4 +1,4 @@
-"""`ctr health`: whether the nights go on, in one line and an exit status, for cron, probes and a watchdog outside."""
+"""`ctr health`: whether the nights run as they should, in one line and an exit status, for cron, probes and watchdogs."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _LIMITS = Limits()
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds `ctr health`."""
+    """Add `ctr health`."""
     cli.command("health")(health)
 
 
@@ -33,16 +33,16 @@ def health(
     as_metrics: Annotated[bool, typer.Option("--metrics", help="Print Prometheus's text format; exit with 0.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """One line: newest log and table, champion, scheduler, disk. Exit status 1 where one of them is not as it should be."""
-    found = facts(datetime.now(UTC), Limits(log_days, table_days, champion_days, disk))
-    healthy = all(fact.healthy for fact in found)
+    """Print one line: newest log and table, champion, scheduler, disk. Exit status 1 where one of them is not healthy."""
+    checked = facts(datetime.now(UTC), Limits(log_days, table_days, champion_days, disk))
+    healthy = all(fact.healthy for fact in checked)
     if as_metrics:
-        typer.echo("\n".join(metrics(found)))
+        typer.echo("\n".join(metrics(checked)))
         return
     if as_json:
-        show_json({"healthy": healthy, "facts": [asdict(fact) for fact in found]})
+        show_json({"healthy": healthy, "facts": [asdict(fact) for fact in checked]})
     else:
-        ordered = sorted(found, key=lambda fact: fact.healthy)  # what is wrong comes first
+        ordered = sorted(checked, key=lambda fact: fact.healthy)  # what is wrong comes first
         line = "; ".join(fact.text for fact in ordered)
         out.print(f"{'healthy' if healthy else 'NOT HEALTHY'}: {line}", highlight=False, markup=False, soft_wrap=True)
     if not healthy:

@@ -6,13 +6,11 @@ import typer
 
 from include.console import JsonFlag, out, show_json, show_rows
 
-ReplaceFlag = Annotated[
-    bool, typer.Option("--replace", help="Take the place of another input imported under the same name.")
-]
+ReplaceFlag = Annotated[bool, typer.Option("--replace", help="Replace another input imported under the same name.")]
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds the `ctr import` commands."""
+    """Add the `ctr import` commands."""
     group = typer.Typer(name="import", help="Import other logs as raw logs under CTR_RAW.", no_args_is_help=True)
     group.command("mind")(mind)
     group.command("csv")(from_csv)
@@ -25,7 +23,7 @@ def mind(
     replace: ReplaceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Imports a MIND-layout news log: one raw row for each item shown, its scene the item's category group."""
+    """Import a MIND-layout news log: one raw row for each item shown, its scene the item's category group."""
     from include.cli.progress import bar
     from include.raw.deliveries import Raw
     from include.raw.mind import MIND_SCENES, import_mind
@@ -74,10 +72,11 @@ def from_csv(
     replace: ReplaceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Imports any delimited log by a mapping; rows without a readable time go to `_rejects/`, with the reason."""
+    """Import any delimited log by a mapping; rows without a readable time go to `_rejects/`, with the reason."""
     from include.cli.progress import bar
+    from include.raw.csv_import import import_csv
     from include.raw.deliveries import Raw
-    from include.raw.mapping import import_csv, read_mapping
+    from include.raw.mapping import read_mapping
 
     rule = read_mapping(mapping)
     with bar("Importing", total=1, as_json=as_json) as progress:

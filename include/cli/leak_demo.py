@@ -1,4 +1,4 @@
-"""`ctr leak-demo`: on your own logs, what a model scores whose features contain the label, beside the same model without."""
+"""`ctr leak-demo`: on your own logs, a model whose features contain the label, beside the same model without."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed of users, model, spl
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds `ctr leak-demo`."""
+    """Add `ctr leak-demo`."""
     cli.command("leak-demo")(leak_demo)
 
 
@@ -30,7 +30,7 @@ def leak_demo(
     seed: Seed = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Shows on your own logs what features that contain the label do to AUC, fault by fault; writes nothing."""
+    """Show on your own logs what features that contain the label do to AUC, fault by fault; write nothing."""
     command = ["leak-demo", "--days", str(days), "--rows", str(rows)]
     command += ["--day", day] if day else []
     command += ["--seed", str(seed)] if seed is not None else []

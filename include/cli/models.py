@@ -1,4 +1,4 @@
-"""`ctr models`, `promote`, `rollback`, `score`, `serve` and `reproduce`: which model serves, which did, and what it says."""
+"""`ctr models`, `promote`, `rollback`, `score`, `serve` and `reproduce`: the versions of the model and their use."""
 
 import getpass
 from dataclasses import asdict
@@ -13,20 +13,18 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from include.registry.model_version import ModelVersion
     from include.registry.outdated import ReplacedDays
-    from include.registry.registry import ModelVersion
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
-Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's want TLS before it.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; put TLS in front of any but loopback.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
-ServedVersion = Annotated[
-    int | None, typer.Option("--version", help="Serve this version, whichever is champion; default the champion.")
-]
-Reason = Annotated[str, typer.Option(help="Kept with the version, for those who read the history.")]
+ServedVersion = Annotated[int | None, typer.Option("--version", help="Serve this version; default the champion.")]
+Reason = Annotated[str, typer.Option(help="Recorded with the version.")]
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds the commands of the registry."""
+    """Add the commands of the registry."""
     cli.command("models")(models)
     cli.command("promote")(promote)
     cli.command("rollback")(rollback)
@@ -39,15 +37,16 @@ def models(
     last: Annotated[int, typer.Option(min=1, help="How many of the newest versions.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """Lists the model versions: what each was trained on, how it did, which one serves, which are outdated."""
+    """List the model versions: training days, metrics, which one is champion, which are outdated."""
     from include.lake.lake import get_lake
     from include.registry import registry
     from include.registry.outdated import outdated_versions
 
-    known = registry.versions()
-    outdated = outdated_versions(get_lake(), known)
+    versions = registry.versions()
+    outdated = outdated_versions(get_lake(), versions)
     rows = [
-        _row(version, registry.metrics(version.version), outdated.get(version.version, {})) for version in known[:last]
+        _row(version, registry.metrics(version.version), outdated.get(version.version, {}))
+        for version in versions[:last]
     ]
     if not as_json:
         rows = [_short(row) for row in rows]
@@ -59,13 +58,14 @@ def promote(
     reason: Reason = "by hand",
     as_json: JsonFlag = False,
 ) -> None:
-    """Makes a version the champion, whatever the gate said of it."""
+    """Make a version the champion, whatever the gate's verdict."""
     from include.lake.lake import get_lake
     from include.lake.model_records import records_of_version
     from include.orchestration.training_process import verify, write_report
     from include.registry import registry
 
-    chosen, current = registry.get(version), registry.champion()
+    chosen = registry.get(version)
+    current = registry.champion()
     if current is not None and chosen.log_day < current.log_day:
         raise InvalidInputError(
             f"Version {version} is of {chosen.log_day}, older than champion {current.version} of {current.log_day}. "
@@ -74,8 +74,8 @@ def promote(
     verify(version)
     decision = records_of_version(get_lake(), chosen.log_day, version)["decision"]
     if decision and decision["verdict"] != "promote":
-        said = f"The gate's verdict on version {version} is {decision['verdict']}, which this overrules:"
-        err.print("\n- ".join([said, *decision["reasons"]]), markup=False, highlight=False)
+        header = f"The gate's verdict on version {version} is {decision['verdict']}, which this overrules:"
+        err.print("\n- ".join([header, *decision["reasons"]]), markup=False, highlight=False)
     champion = registry.promote(version, reason=reason, by=getpass.getuser())
     if decision:
         write_report(chosen.log_day)
@@ -83,11 +83,13 @@ def promote(
 
 
 def rollback(
-    to: Annotated[int | None, typer.Option(help="A version that was champion; default the one before.")] = None,
+    to: Annotated[
+        int | None, typer.Option(help="A version that was champion before; default the previous one.")
+    ] = None,
     reason: Reason = "by hand",
     as_json: JsonFlag = False,
 ) -> None:
-    """Returns to the champion before this one; the next run starts from it."""
+    """Return to the previous champion; the next run starts from it."""
     from include.registry import registry
 
     _say(registry.rollback(to, reason=reason, by=getpass.getuser()), as_json)
@@ -100,9 +102,9 @@ def score(
         typer.Option("--list", help="CSV or Parquet of user_id, item_id, scene, … to score instead of the day's log."),
     ] = None,
 ) -> None:
-    """Writes the champion's click probabilities to the lake, and prints where: of a published day's impressions, or of a list.
+    """Write the champion's click probabilities of a published day's impressions, or of a list, to the lake; print where.
 
-    A list is scored as if its impressions happened on the day, by what was known when the day began.
+    A list is scored as if its impressions happened on the day, with the features of the end of the day before.
     """
     from include.orchestration.training_process import training
 
@@ -111,7 +113,7 @@ def score(
 
 
 def _with_features(path: Path, day: date) -> str:
-    """Stores a list and gives its rows the features of the day; returns its folder in the lake."""
+    """Store a list, give its rows the features of the day, and return its folder in the lake."""
     from include.lake.lake import get_lake
     from include.orchestration.spark_submit import submit
     from include.raw.score_list import put_list, read_list
@@ -123,14 +125,14 @@ def _with_features(path: Path, day: date) -> str:
 
 
 def reproduce(version: Version) -> None:
-    """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
+    """Train a version again from the lake, without registering it, and report whether the weights are the same."""
     from include.orchestration.training_process import training
 
     raise typer.Exit(training("reproduce", "--version", str(version)))
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
-    """Answers scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
+    """Answer scoring requests over HTTP with the champion, until stopped; needs CTR_SERVE_TOKEN."""
     from include.orchestration.training_process import exec_training
 
     chosen = [] if version is None else ["--version", str(version)]
@@ -157,16 +159,16 @@ def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "Replaced
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its history in one column, for a terminal."""
+    """Return the row with its history in one column, for a terminal."""
     history = f"{row['promoted_at'][:16]} by {row['promoted_by']}" if row["promoted_at"] else None
     if row["rolled_back_at"]:
         history = f"rolled back {row['rolled_back_at'][:16]}"
     if row["pruned_at"]:
         history = f"{history or 'never'}, pruned"
     narrow = {"base_version": "from", "trained_through": "through", "scene_mean_auc": "scene_auc"}
-    kept = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
+    columns = {narrow.get(name, name): value for name, value in row.items() if not name.endswith(("_at", "_by"))}
     days = ", ".join(row["outdated"])
-    return kept | {"promoted": history and history.replace("T", " "), "outdated": days or None}
+    return columns | {"promoted": history and history.replace("T", " "), "outdated": days or None}
 
 
 def _say(champion: "ModelVersion", as_json: bool) -> None:

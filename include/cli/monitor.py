@@ -1,4 +1,4 @@
-"""`ctr monitor`: how the champion did day after day, what drifted most, and how far behind the tables were."""
+"""`ctr monitor`: the champion's metrics day by day, the largest drift, and how far behind the tables were."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from include.console import JsonFlag, out, show_rows
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds `ctr monitor`."""
+    """Add `ctr monitor`."""
     cli.command("monitor")(monitor)
 
 
@@ -16,7 +16,7 @@ def monitor(
     last: Annotated[int, typer.Option(min=1, help="How many of the newest monitored days.")] = 14,
     as_json: JsonFlag = False,
 ) -> None:
-    """One row for each monitored day: champion, its metrics on rows that it had not seen, largest drift, freshness, alerts."""
+    """List the monitored days: champion, its metrics on rows that it had not seen, largest drift, freshness, alerts."""
     from include.lake.lake import get_lake
 
     store = get_lake()
@@ -35,7 +35,8 @@ def monitor(
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    champion, fresh = record["champion"] or {}, record["freshness"]
+    champion = record["champion"] or {}
+    fresh = record["freshness"]
     of_all = (record["metrics"] or {}).get("all", {})
     value = {name: (of_all.get(name) or {}).get("value") for name in ("auc", "scene_mean_auc", "gauc", "pcoc")}
     largest: dict[str, Any] = next((entry for entry in record["drift"]["features"] if entry["psi"] is not None), {})
@@ -58,12 +59,12 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     """The row without what is too long for a terminal; alerts are counted."""
     narrow = {"scene_mean_auc": "scene_auc", "predictions_psi": "score_psi", "model_age_days": "model_age"}
     left_out = ("seconds_since_raw", "metrics_note")
-    kept = {narrow.get(name, name): value for name, value in row.items() if name not in left_out}
-    return kept | {"alerts": len(row["alerts"])}
+    columns = {narrow.get(name, name): value for name, value in row.items() if name not in left_out}
+    return columns | {"alerts": len(row["alerts"])}
 
 
 def _say(record: dict[str, Any]) -> None:
-    """What the table has no room for, of the newest day."""
+    """Print what the table has no room for, of the newest day."""
     if record["metrics_note"]:
         out.print(f"{record['day']} has no metrics: {record['metrics_note']}.", highlight=False, markup=False)
     for alert in record["alerts"]:

@@ -12,20 +12,20 @@ T = TypeVar("T")
 
 
 @contextmanager
-def bar(what: str, total: float, *, as_json: bool) -> Iterator[Callable[[float], None]]:
-    """A bar of `total` units; call what it yields with the units done so far."""
+def bar(label: str, total: float, *, as_json: bool) -> Iterator[Callable[[float], None]]:
+    """Show a bar of `total` units; call the function that it yields with the units done so far."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=as_json) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(label, total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
 @contextmanager
-def steps(what: str, total: int, *, as_json: bool) -> Iterator[Callable[[T], T]]:
-    """A bar of `total` steps; pass each step's result through what it yields."""
+def steps(label: str, total: int, *, as_json: bool) -> Iterator[Callable[[T], T]]:
+    """Show a bar of `total` steps; pass each step's result through the function that it yields."""
     done = 0
 
-    with bar(what, total, as_json=as_json) as show:
+    with bar(label, total, as_json=as_json) as show:
 
         def step(result: T) -> T:
             nonlocal done

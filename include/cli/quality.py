@@ -14,12 +14,17 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.plural import counted
 
 if TYPE_CHECKING:
-    from include.lake.lake import Lake, Manifest
+    from include.lake.lake import Lake
+    from include.lake.manifest import Manifest
     from include.quality.rejected_values import Values
 
 
+_MOST_FILES = 40
+_NEXT = "`ctr backfill-plan` lists what was made from this day and has to be made again."
+
+
 def register(cli: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     cli.command("quality")(quality)
     cli.command("quarantine")(quarantine)
 
@@ -29,7 +34,7 @@ def quality(
     failed: Annotated[bool, typer.Option("--failed", help="Only checks that did not pass.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """The data-quality checks of a day, of the latest attempt of each stage, with samples of failing rows."""
+    """List the data-quality checks of a day, of the latest attempt of each stage, with samples of failing rows."""
     from include.errors import MissingDataError
     from include.lake.lake import get_lake
     from include.stages import CHECKED
@@ -49,8 +54,8 @@ def quality(
     if as_json:
         show_json(checks)
         return
-    shown = ("stage", "table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
-    rows = [{name: check[name] for name in shown} for check in checks]
+    columns = ("stage", "table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
+    rows = [{name: check[name] for name in columns} for check in checks]
     show_rows(rows, title=f"Checks of {day}", as_json=False, empty=f"Every check of {day} passed.")
     for check in checks:
         if check.get("sample"):
@@ -70,8 +75,9 @@ def quarantine(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rejected raw rows of a day: how many by reason and file, and some of them; of staged data first, where a day waits for
-    its check. With --replay they are put through again after a fix, each exactly once.
+    """Show the rejected raw rows of a day, staged or published: counts by reason and file, and samples.
+
+    With --replay they are ingested again after a fix, each exactly once.
     """
     from include.errors import InvalidInputError
     from include.lake.lake import get_lake
@@ -82,62 +88,65 @@ def quarantine(
 
     refuse_unknown_reason(reason)
     if mapping and not replay:
-        raise InvalidInputError("--mapping repairs rows that are put through again: add --replay.")
+        raise InvalidInputError("--mapping repairs rows that are ingested again: add --replay.")
     log_day = parse_day(day)
     if replay:
         _replay(log_day, reason, mapping, as_json)
         return
     store = get_lake()
-    found = rejected(store, log_day, reason, samples=rows)
-    values = values_at_fault(store, log_day, reason) if found.rows else {}
+    rejections = rejected(store, log_day, reason, samples=rows)
+    values = values_at_fault(store, log_day, reason) if rejections.rows else {}
     late = _late(store, log_day)
-    samples = masked_rejected(found.samples, log_day)
+    samples = masked_rejected(rejections.samples, log_day)
     if as_json:
-        told = {"reasons": found.reasons, "files": found.files, "reasons_of_files": found.reasons_of_files}
-        told |= {"values": {name: asdict(each) for name, each in values.items()}, "repair": repair_entries(values)}
-        show_json({"day": day, "rows": found.rows, **told, "late": late, "samples": samples})
+        data = {
+            "reasons": rejections.reasons,
+            "files": rejections.files,
+            "reasons_of_files": rejections.reasons_of_files,
+        }
+        data |= {"values": {name: asdict(value) for name, value in values.items()}, "repair": repair_entries(values)}
+        show_json({"day": day, "rows": rejections.rows, **data, "late": late, "samples": samples})
         return
     empty = f"No row of {day} was rejected" + (f" for {reason}." if reason else ".")
-    reasons = [{"reason": name, "meaning": _meaning(name), "rows": n} for name, n in found.reasons.most_common()]
+    reasons = [{"reason": name, "meaning": _meaning(name), "rows": n} for name, n in rejections.reasons.most_common()]
     show_rows(reasons, title=f"Rejected rows of {day}", as_json=False, empty=empty)
     _show_values(values)
-    _show_files(found.reasons_of_files)
+    _show_files(rejections.reasons_of_files)
     if samples:
-        told_rows = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
-        show_rows(told_rows, title="Samples", as_json=False, empty="")
+        sample_rows = [{**row, "reasons": ", ".join(row["reasons"])} for row in samples]
+        show_rows(sample_rows, title="Samples", as_json=False, empty="")
     if entries := repair_entries(values):
         out.print(
-            Text(f"To repair them, write what they mean ({REPAIR_DOCS}) and replay the day with it:", style="bold")
+            Text(
+                f"To repair them, write what the values mean ({REPAIR_DOCS}) and replay the day with it:", style="bold"
+            )
         )
         out.print(Text(entries), soft_wrap=True)
         out.print(Text(f"ctr quarantine --day {day} --replay --mapping FIX.yaml"))
     if late:
-        told_late = ", ".join(f"{count:,} of {event_day}" for event_day, count in late.items())
-        out.print(Text(f"Routed to their own day as late events: {told_late}. Rerun those days to take them in."))
-
-
-_MOST_FILES = 40
+        late_counts = ", ".join(f"{count:,} of {event_day}" for event_day, count in late.items())
+        out.print(Text(f"Routed to their own day as late events: {late_counts}. Rerun those days to include them."))
 
 
 def _show_values(values: "dict[str, Values]") -> None:
-    """A line for each value at fault, and one for those that are not listed."""
+    """Print a line for each value at fault, and one for those that are not listed."""
     lines: list[dict[str, Any]] = []
-    for reason, found in values.items():
+    for reason, by_reason in values.items():
         lines += [
-            {"reason": reason, "column": each.column, "value": each.value or "(blank)", "rows": each.rows}
-            for each in found.most
+            {"reason": reason, "column": value.column, "value": value.value or "(blank)", "rows": value.rows}
+            for value in by_reason.most
         ]
-        if found.others:
-            others = f"and {counted(found.others, 'other value')}"
-            lines.append({"reason": reason, "column": None, "value": others, "rows": found.other_rows})
+        if by_reason.others:
+            others = f"and {counted(by_reason.others, 'other value')}"
+            lines.append({"reason": reason, "column": None, "value": others, "rows": by_reason.other_rows})
     if lines:
         show_rows(lines, title="Values at fault", as_json=False, empty="")
 
 
 def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
-    """A line for each file and reason, most rows first."""
-    counts = [(file, name, number) for file, found in reasons_of_files.items() for name, number in found.items()]
-    counts.sort(key=lambda each: (-each[2], *each[:2]))
+    """Print a line for each file and reason, most rows first."""
+    counts = [(file, name, number) for file, reasons in reasons_of_files.items() for name, number in reasons.items()]
+    counts.sort(key=lambda count: (-count[2], *count[:2]))
     lines = [{"source file": file, "reason": name, "rows": number} for file, name, number in counts]
     if lines:
         more = f" ({len(lines) - _MOST_FILES:,} more: --json)" if len(lines) > _MOST_FILES else ""
@@ -145,19 +154,19 @@ def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
 
 
 def _late(store: "Lake", day: date) -> dict[str, int]:
-    """Rows of the day's files that were routed to an earlier day, by that day."""
+    """Return the number of rows of the day's files that were routed to an earlier day, by that day."""
     manifest = _manifest(store, day)
     return {event_day: part["rows"] for event_day, part in manifest.profile.get("late", {}).items()} if manifest else {}
 
 
 def _manifest(store: "Lake", day: date) -> "Manifest | None":
-    """Of what is staged if something is, else of what is published: the one whose rejected rows are shown."""
+    """Return the manifest whose rejected rows are shown: the staged one if there is one, else the published one."""
     staged = store.staged("logs", day)
     return staged[0] if staged else store.manifest("logs", day)
 
 
 def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -> None:
-    """Adds the repairs, ingests and publishes the day again, and tells what became of its rejected rows."""
+    """Add the repairs, ingest and publish the day again, and print what became of its rejected rows."""
     from include.lake.lake import get_lake
     from include.orchestration.spark_submit import PUBLISH, submit
     from include.quality.quarantine import rejected
@@ -165,50 +174,50 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
 
     store = get_lake()
     repair = read_repair(mapping) if mapping else None
-    before, waits = rejected(store, day, reason), _waits(store, day)
+    before = rejected(store, day, reason)
+    waits = _waits(store, day)
     if not before.rows and not waits:
         _say(f"No row of {day} was rejected{f' for {reason}' if reason else ''}: nothing to replay.", as_json, day)
         return
-    told: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
+    result: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
     if repair:
         outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
         if not outcome.repaired and not waits:
-            beyond = f"; {outcome.malformed:,} are malformed records, which no repair reaches" * bool(outcome.malformed)
+            beyond = f"; {outcome.malformed:,} are malformed records, which no repair can change" * bool(
+                outcome.malformed
+            )
             _say(f"{mapping} changes none of the {outcome.rejected:,} rejected rows of {day}{beyond}.", as_json, day)
             return
-        told |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
+        result |= {"repaired": outcome.repaired, "malformed": outcome.malformed, "columns": dict(outcome.columns)}
         changed = ", ".join(f"{name} of {count:,}" for name, count in outcome.columns.most_common())
-        told_changed = f": {changed}" * bool(changed)
-        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{told_changed}."))
+        columns = f": {changed}" * bool(changed)
+        err.print(Text(f"{outcome.repaired:,} of {outcome.rejected:,} rejected rows repaired{columns}."))
     if waits:
-        err.print(Text(f"An earlier replay of {day} did not end, or new raw files wait: ingesting all of it."))
+        err.print(Text(f"An earlier replay of {day} did not finish, or new raw files have come: ingesting all of it."))
     for event in submit("ingest", day, day, options=PUBLISH):
         err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
     after = rejected(store, day, reason)
-    told |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}
+    result |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}
     if as_json:
-        show_json({"day": str(day), **told, "next": _NEXT})
+        show_json({"day": str(day), **result, "next": _NEXT})
         return
     names = sorted({**before.reasons, **after.reasons}, key=lambda name: -before.reasons[name])
     counts = [{"reason": name, "before": before.reasons[name], "after": after.reasons[name]} for name in names]
     show_rows(counts, title=f"Rejected rows of {day}", as_json=False, empty="")
     logs = (
-        f"{told['logs_before']:,} → {told['logs_after']:,}"
-        if told["logs_before"] is not None
-        else f"{told['logs_after']:,}"
+        f"{result['logs_before']:,} → {result['logs_after']:,}"
+        if result["logs_before"] is not None
+        else f"{result['logs_after']:,}"
     )
     out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
 
 
 def _waits(store: "Lake", day: date) -> bool:
-    """Whether more is known of a day than is published: a replay was stopped, or its publication refused; or files came."""
+    """Return whether a day has changes to publish: a replay was stopped, or its publication refused; or files came."""
     from include.days.backfill_plan import stale_inputs
 
     published = store.manifest("logs", day)
     return published is None or store.staged("logs", day) is not None or f"raw/{day}" in stale_inputs(store, published)
-
-
-_NEXT = "`ctr backfill-plan` names what was made from this day and has to be made again."
 
 
 def _logs(store: "Lake", day: date) -> int | None:

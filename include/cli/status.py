@@ -1,4 +1,4 @@
-"""`ctr status`: the state of each log day and what is there of it, from raw files to the model's verdict."""
+"""`ctr status`: the state of each log day and its data, from raw files to the model's verdict."""
 
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def register(cli: typer.Typer) -> None:
-    """Adds `ctr status`."""
+    """Add `ctr status`."""
     cli.command("status")(status)
 
 
 def status(as_json: JsonFlag = False) -> None:
-    """One row for each log day, gaps included: its state, raw files, rows, quarantine, checks, model, verdict, what to redo."""
+    """List the log days, gaps included: state, raw files, rows, quarantine, checks, model, verdict, what to redo."""
     from include.days.backfill_plan import plan
     from include.days.day_states import states
     from include.days.day_status import day_status, known_days
@@ -29,41 +29,46 @@ def status(as_json: JsonFlag = False) -> None:
     from include.registry.outdated import outdated_champion, sentence
 
     store = get_lake()
-    known, steps = known_days(store), plan(store)
-    runs = _runs(known)
-    days = sorted({*known, *(day for day, run in runs.items() if run.state in ("queued", "running"))})
-    found = states(store, days, runs, steps)
-    rows = [_row(day_status(store, day), found[day], [s for s in steps if s.day == day], as_json) for day in days]
+    log_days = known_days(store)
+    steps = plan(store)
+    runs = _runs(log_days)
+    days = sorted({*log_days, *(day for day, run in runs.items() if run.state in ("queued", "running"))})
+    day_states = states(store, days, runs, steps)
+    rows = [_row(day_status(store, day), day_states[day], [s for s in steps if s.day == day], as_json) for day in days]
     show_rows(
         rows, title=f"Days in {store.url}", as_json=as_json, empty="No day yet: `ctr sample` writes some raw logs."
     )
     if as_json:
         return
-    for each in found.values():
-        if each.needs_person:
-            out.print(f"{each.day} {each.state}: {each.detail}\n  → {each.next_step}", highlight=False, markup=False)
+    for day_state in day_states.values():
+        if day_state.needs_person:
+            out.print(
+                f"{day_state.day} {day_state.state}: {day_state.detail}\n  → {day_state.next_step}",
+                highlight=False,
+                markup=False,
+            )
     if champion := outdated_champion(store):
         version, replaced = champion
         out.print(
-            f"Champion: {sentence(version.version, replaced)} `ctr backfill-plan` says what replaces it.",
+            f"Champion: {sentence(version.version, replaced)} `ctr backfill-plan` shows what replaces it.",
             highlight=False,
         )
     if any(row["redo"] for row in rows):
-        out.print("`ctr backfill-plan` tells how to redo what is stale or missing.", highlight=False)
+        out.print("`ctr backfill-plan` shows how to redo what is stale or missing.", highlight=False)
 
 
 def _runs(days: list[date]) -> "dict[date, Run]":
-    """Airflow's runs of the days; none, which is said, where no Airflow can be asked."""
+    """Return Airflow's runs of the days; none, with a message, where no Airflow is reachable."""
     from include.airflow_control.airflow_local import connect
 
-    why = "none runs here (`ctr ui` starts it)"
+    reason = "none runs here (`ctr ui` starts it)"
     try:
         if days and (airflow := connect()):
             return airflow.runs_of_days(min(days), max(days))
     except (CtrError, httpx.HTTPError) as error:
-        why = str(error)
+        reason = str(error)
     if days:
-        err.print(f"States are told from the lake alone, without Airflow's runs: {why}.", highlight=False, markup=False)
+        err.print(f"States come from the lake alone, without Airflow's runs: {reason}.", highlight=False, markup=False)
     return {}
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Health of a container: `healthy.py URL` wants an answer without error, `healthy.py URL PART` also JSON whose PART is healthy.
+"""Health of a container: `healthy.py URL` expects a response without error, `healthy.py URL PART` JSON with a healthy PART.
 
-`healthy.py job TYPE` wants a job of Airflow with a heartbeat in the last minute.
+`healthy.py job TYPE` expects a job of Airflow with a heartbeat in the last minute.
 """
 
 import json
@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 
 def heartbeat(job_type: str) -> None:
-    """Ends with an error where the job has not told of itself; PGHOST and the like say where the database is."""
+    """End with an error where the job has no recent heartbeat; PGHOST and the like name the database."""
     import psycopg2  # in Airflow's images only
 
     with psycopg2.connect("connect_timeout=5") as connection, connection.cursor() as cursor:
@@ -22,11 +22,11 @@ def heartbeat(job_type: str) -> None:
 
 
 def main(target: str, part: str = "") -> None:
-    """Ends with an error where the target is not healthy."""
+    """End with an error where the target is not healthy."""
     if target == "job":
         return heartbeat(part)
-    with urlopen(target, timeout=8) as answer:  # noqa: S310  the address is the image's own
-        content = answer.read()
+    with urlopen(target, timeout=8) as response:  # noqa: S310  the address is the image's own
+        content = response.read()
     if part and json.loads(content)[part]["status"] != "healthy":
         raise SystemExit(f"{part} is not healthy: {content.decode()}")
     return None

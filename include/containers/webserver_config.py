@@ -1,4 +1,4 @@
-"""FAB's configuration: Airflow's own, but for the key that signs logins: the default one is known to workers, for task logs."""
+"""FAB's configuration: Airflow's own except the key that signs logins, as workers have the default one, for task logs."""
 
 import os
 

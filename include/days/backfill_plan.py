@@ -1,4 +1,4 @@
-"""What has to be redone, found from the manifests: nothing is remembered, so nothing can be forgotten.
+"""What has to be redone, derived from the manifests alone.
 
 A manifest names the version of each input that its build has read. A build is stale where one of them has another version
 now, where an input that it should have read is not among them, or where one of them is itself to be redone.
@@ -12,8 +12,9 @@ from typing import Any
 
 from include.calendar import days_between, parse_day
 from include.days.day_status import current_version
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
 from include.lake.late_events import late_key
+from include.lake.manifest import Manifest
 from include.raw.deliveries import Raw
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
@@ -31,39 +32,42 @@ class Redo:
 
 
 def expected_inputs(stage: Stage, day: date, first: date) -> list[str]:
-    """What a build of a stage's day reads of the days from `first`, the first of the log, on: keys of `Manifest.inputs`."""
+    """Return what a build of a stage's day reads, as keys of `Manifest.inputs`; `first` is the first day of the log."""
     spec = SPECS[stage]
     own = [f"raw/{day}", late_key(day)] if spec.raw else []
     read = [(name, day - timedelta(days=back)) for name, days_back in spec.inputs.items() for back in days_back]
-    return [*own, *(f"{name}/{each}" for name, each in read if each == day or each >= first)]
+    return [*own, *(f"{name}/{input_day}" for name, input_day in read if input_day == day or input_day >= first)]
 
 
 def dependents(stage: Stage, day: date, first: date, last: date) -> Iterator[tuple[Stage, date]]:
-    """What is made, through other stages and days too, from a stage's day: of the days up to `last` of a log that begins on
-    `first`, ascending.
+    """Yield what is made from a stage's day, through other stages and days too, ascending.
+
+    The log begins on `first`; days after `last` are left out.
     """
     reached = {f"{stage}/{day}"}
-    for each in days_between(day, max(day, last)):
-        for later in STAGES:
-            if f"{later}/{each}" not in reached and not reached.isdisjoint(expected_inputs(later, each, first)):
-                reached.add(f"{later}/{each}")
-                yield later, each
+    for later_day in days_between(day, max(day, last)):
+        for dependent in STAGES:
+            if f"{dependent}/{later_day}" not in reached and not reached.isdisjoint(
+                expected_inputs(dependent, later_day, first)
+            ):
+                reached.add(f"{dependent}/{later_day}")
+                yield dependent, later_day
 
 
 def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
-    """Everything to redo, in an order in which it can be done: by day, then logs, features, training.
+    """Return everything to redo, in an order in which it can be done: by day, then logs, features, training.
 
     `changed` are days whose raw logs are known to be wrong and will be delivered again. Days between the first and the last
-    published one that are not published are named too, and a day without a raw log (a gap) as such; days before and after
-    are not asked for.
+    published one that are not published are listed too, and a day without a raw log (a gap) as such; days before and after
+    are not.
     """
     marked = set(changed)
     return list(_Plan(store, marked).steps()) if marked or store.days("logs") else []
 
 
 def commands(days: list[date], last_published: date | None) -> list[str]:
-    """What redoes these days, ascending: through Airflow, or as tables alone."""
-    # A run of Airflow makes every table of its day anew, which later days have read.
+    """Return the commands that redo these days, ascending: through Airflow, or as tables alone."""
+    # A run of Airflow makes every table of its day again, which later days have read.
     span = f"--from {days[0]} --to {max(days[-1], last_published or days[-1])}"
     return [f"ctr backfill {span}", f"ctr history {span}"]
 
@@ -72,7 +76,9 @@ class _Plan:
     """One pass over the days, ascending; `self._redo` holds what was found so far."""
 
     def __init__(self, store: Lake, changed: set[date]) -> None:
-        self._store, self._changed, self._raw = store, changed, Raw()
+        self._store = store
+        self._changed = changed
+        self._raw = Raw()
         self._version = cache(partial(current_version, store))
         published = {day for stage in STAGES for day in store.days(stage)}
         self._first, self._last = min(published | changed), max(published | changed)
@@ -87,7 +93,7 @@ class _Plan:
                     yield Redo(stage, day, reasons, possible=self._possible(stage, day))
 
     def _possible(self, stage: Stage, day: date) -> bool:
-        """With the raw log; or, where the published logs may stay as they are, without it."""
+        """Return whether it can be redone: with the raw log, or without it where the published logs may stay as they are."""
         return self._raw.has_log(day) or (stage != "logs" and f"logs/{day}" not in self._redo)
 
     def _reasons(self, stage: Stage, day: date) -> Iterator[str]:
@@ -105,19 +111,19 @@ class _Plan:
 
 
 def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
-    """The inputs of a published build that are not now what it has read: changed, gone, or new."""
+    """Return the inputs of a published build that differ from what it has read: changed, gone, or new."""
     first = min(store.days("logs"), default=parse_day(manifest.day))
     return [key for key, _ in _changes(manifest, first, partial(current_version, store))]
 
 
 def is_current(store: Lake, stage: Stage, day: date) -> bool:
-    """Whether a stage's day is published, from its inputs as they are now and by the settings and columns of today."""
+    """Return whether a stage's day is published, from its inputs as they are now and by the settings and columns of today."""
     manifest = store.manifest(stage, day)
     return manifest is not None and not stale_inputs(store, manifest) and not list(_rules(manifest))
 
 
 def _rules(manifest: Manifest) -> Iterator[str]:
-    """What else than its inputs makes a build stale: settings and columns. Logs whose raw files were cleared away stay."""
+    """Yield why settings or columns make a build stale. Logs whose raw files were cleared away stay."""
     if manifest.stage == "logs" and not Raw().has_log(parse_day(manifest.day)):
         return
     yield from _changed_settings(manifest)
@@ -128,7 +134,7 @@ def _rules(manifest: Manifest) -> Iterator[str]:
 
 
 def _changed_settings(manifest: Manifest) -> Iterator[str]:
-    """Each setting that shapes the stage and has another value now; a build of an earlier version does not say which."""
+    """Yield each setting that shapes the stage and has changed; a build of an earlier version does not say which."""
     names = shaping(manifest.stage)
     if isinstance(manifest.settings, str):
         if manifest.settings != get_settings().digest(*names):
@@ -142,18 +148,18 @@ def _changed_settings(manifest: Manifest) -> Iterator[str]:
 
 
 def _written(value: Any) -> str:
-    """A setting's value as it is set."""
+    """Return a setting's value as it is set."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _changes(manifest: Manifest, first: date, version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
-    """Each input that has changed, and how; a raw log that has been cleared away has not changed."""
-    wanted = expected_inputs(manifest.stage, parse_day(manifest.day), first)
-    for key in dict.fromkeys([*wanted, *manifest.inputs]):
+    """Yield each input that has changed, and how; a raw log that has been cleared away has not changed."""
+    expected = expected_inputs(manifest.stage, parse_day(manifest.day), first)
+    for key in dict.fromkeys([*expected, *manifest.inputs]):
         then, now = manifest.inputs.get(key), version(key)
         if now == then or (key.startswith("raw/") and now is None):
             continue
         if then is None:
             yield key, "was not there when it was made"
         else:
-            yield key, "has changed since" if now and key in wanted else "is no longer its input"
+            yield key, "has changed since" if now and key in expected else "is no longer its input"

@@ -1,7 +1,7 @@
-"""The state of a log day: one word for it everywhere, since when, until when, and what a person can do about it.
+"""The state of a log day: one word used everywhere, since when, until when, and what a person can do about it.
 
-Derived anew from the lake's records, the plan of what to redo, and Airflow's run of the day where Airflow can be asked.
-The pages, `ctr status`, notices and reports all say it in these words.
+Derived each time from the lake's records, the plan of what to redo, and Airflow's run of the day where it is reachable.
+The pages, `ctr status`, notices and reports all use these words.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ from include.stages import CHECKED, Checked
 
 
 class State(StrEnum):
-    """What a log day is in, in the words that people read."""
+    """The state of a log day, as people read it."""
 
     WAITING = "waiting for its log"
     NO_LOG = "no log came"
@@ -60,19 +60,19 @@ class DayState(BaseModel, frozen=True):
 
     @property
     def words(self) -> str:
-        """The state in a few words: with the task, where it is about one."""
+        """The state in a few words, with the task where there is one."""
         return f"{self.state}: {self.detail}" if self.state in (State.RUNNING, State.FAILED) else str(self.state)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def under_way(self) -> bool:
-        """Whether its run is queued or running, so that what is missing is about to be made."""
+        """True if its run is queued or running, so that what is missing is about to be made."""
         return self.state in UNDER_WAY
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a day: its run (None where Airflow has none or was not asked), and what the lake holds.
+class DayFacts:
+    """The facts about a day: its run (None where Airflow has none or is not reachable), and what the lake holds.
 
     `failed_stage` is the first whose checks failed on what was staged last; `decision` is the one on `version`, the candidate
     that the day has trained last.
@@ -92,18 +92,18 @@ class Known:
 def states(
     store: Lake, days: Iterable[date], runs: Mapping[date, Run], plan: Iterable[Redo], now: datetime | None = None
 ) -> dict[date, DayState]:
-    """The states of these days; `runs` are those that Airflow has, `plan` is that of the whole lake (`backfill_plan`)."""
+    """Return the states of these days; `runs` are those that Airflow has, `plan` is that of the whole lake (`backfill_plan`)."""
     steps: dict[date, list[Redo]] = {}
     for step in plan:
         steps.setdefault(step.day, []).append(step)
     now = now or datetime.now(UTC)
-    return {day: state_of(_known(store, day, runs.get(day), steps.get(day, [])), now) for day in days}
+    return {day: state_of(_facts(store, day, runs.get(day), steps.get(day, [])), now) for day in days}
 
 
-def _known(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> Known:
+def _facts(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
     records = records_of_day(store, day)
     train, decision = records["train"] or {}, records["decision"]
-    return Known(
+    return DayFacts(
         day=day,
         run=run,
         wait=wait_of(store, day),
@@ -117,38 +117,39 @@ def _known(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> Known:
 
 
 def _failed_stage(store: Lake, day: date) -> Checked | None:
-    """The first stage whose last audit failed."""
+    """Return the first stage whose last audit failed."""
     records = ((stage, store.record(f"quality/{stage}", day)) for stage in CHECKED)
     return next((stage for stage, record in records if record and record["status"] == "fail"), None)
 
 
-def state_of(known: Known, now: datetime) -> DayState:
-    """The state of a day from what is known of it."""
-    run = known.run
+def state_of(facts: DayFacts, now: datetime) -> DayState:
+    """Return the state of a day from the facts about it."""
+    run = facts.run
     if run and run.state == "queued":
-        return _queued(known, run)
+        return _queued(facts, run)
     if run and run.state == "running":
-        return _running(known, run)
+        return _running(facts, run)
     if run and run.state == "failed":
-        return _failed(known, [task.task_id for task in run.failed], run.end) if run.failed else _cancelled(known, run)
-    return _at_rest(known, now)
+        return _failed(facts, [task.task_id for task in run.failed], run.end) if run.failed else _cancelled(facts, run)
+    return _at_rest(facts, now)
 
 
 def rerun(day: date) -> str:
-    """How a person runs a day again: by command, or in Airflow."""
+    """Return how to run a day again: by command, or in Airflow."""
     return f"`ctr backfill --from {day} --to {day}`, or in Airflow Trigger, Single Run, with day = {day}"
 
 
 def without_log(day: date, *, waiting: bool) -> str:
-    """What a person does about a log that is not there, while its run waits for it or after."""
-    here, empty = f"`{Raw().url}/{day_folder(day)}`", f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
+    """Return what to do about a missing log, while its run waits for it or after."""
+    here = f"`{Raw().url}/{day_folder(day)}`"
+    empty = f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
     if waiting:
         return f"Deliver its files to {here}; its run goes on within a minute. {empty}."
     return f"Deliver its files to {here}, then run it: {rerun(day)}. {empty} first."
 
 
 def describe_wait(wait: Wait) -> str:
-    """Since when, until when."""
+    """Return a sentence that says since when and until when a run waits, or waited."""
     if wait.gave_up_at:
         return f"Its run waited from {_moment(wait.since)} until {_moment(wait.gave_up_at)} and was skipped."
     return f"{_expected(wait)} Its run waits until {_moment(wait.until)} and is skipped then."
@@ -158,11 +159,11 @@ def _expected(wait: Wait) -> str:
     return f"Expected by {_moment(wait.due)}."
 
 
-def _queued(known: Known, run: Run) -> DayState:
+def _queued(facts: DayFacts, run: Run) -> DayState:
     blocked: dict[Hindrance | None, tuple[str, str]] = {
         "cancelled backfill": (
             "Airflow never starts a run of a backfill that was cancelled, and a new backfill leaves out a day that is queued.",
-            f"Free it and run it: {rerun(known.day)}.",
+            f"Free it and run it: {rerun(facts.day)}.",
         ),
         "paused backfill": ("Its backfill is paused.", "Unpause the backfill in Airflow."),
         "paused DAG": ("The DAG is paused.", "Unpause ctr_daily in Airflow."),
@@ -170,7 +171,7 @@ def _queued(known: Known, run: Run) -> DayState:
     }
     detail, next_step = blocked[run.hindrance]
     return DayState(
-        day=known.day,
+        day=facts.day,
         state=State.STUCK if run.hindrance == "cancelled backfill" else State.QUEUED,
         detail=detail,
         since=run.queued,
@@ -179,74 +180,76 @@ def _queued(known: Known, run: Run) -> DayState:
     )
 
 
-def _running(known: Known, run: Run) -> DayState:
+def _running(facts: DayFacts, run: Run) -> DayState:
     busy = {task.task_id: task for task in run.busy}
-    wait = known.wait
-    if "wait_for_raw" in busy and wait and not wait.gave_up_at and not known.has_log:
+    wait = facts.wait
+    if "wait_for_raw" in busy and wait and not wait.gave_up_at and not facts.has_log:
         return DayState(
-            day=known.day,
+            day=facts.day,
             state=State.WAITING,
             detail=_expected(wait),
             since=wait.since,
             until=wait.until,
-            next_step=without_log(known.day, waiting=True) if wait.notified_at else "",
+            next_step=without_log(facts.day, waiting=True) if wait.notified_at else "",
         )
     if "ask_a_person" in busy and busy["ask_a_person"].state == "awaiting_input":
-        asked = busy["ask_a_person"].start
+        asked_at = busy["ask_a_person"].start
         return DayState(
-            day=known.day,
+            day=facts.day,
             state=State.HELD,
-            detail=_reasons(known),
-            since=asked,
-            until=asked + timedelta(seconds=get_settings().approval_seconds) if asked else None,
+            detail=_reasons(facts),
+            since=asked_at,
+            until=asked_at + timedelta(seconds=get_settings().approval_seconds) if asked_at else None,
             next_step="Decide in Airflow under Required Actions; without an answer the champion stays.",
             needs_person=True,
         )
     retried = [name for name, task in busy.items() if task.state == "up_for_retry"]
     detail = ", ".join(busy) or "between two tasks"
     return DayState(
-        day=known.day,
+        day=facts.day,
         state=State.RUNNING,
         detail=f"{detail}; {', '.join(retried)} failed and is tried again" if retried else detail,
         since=run.start,
     )
 
 
-def _failed(known: Known, tasks: list[str], since: datetime | None) -> DayState:
+def _failed(facts: DayFacts, tasks: list[str], since: datetime | None) -> DayState:
     return DayState(
-        day=known.day,
+        day=facts.day,
         state=State.FAILED,
         detail=", ".join(tasks),
         since=since,
-        next_step=advice(tasks[0], known.day),
+        next_step=advice(tasks[0], facts.day),
         needs_person=True,
     )
 
 
-def _cancelled(known: Known, run: Run) -> DayState:
-    """A failed run without a task that failed: its backfill was cancelled, or a person has marked it."""
-    current = known.published and not known.redo
+def _cancelled(facts: DayFacts, run: Run) -> DayState:
+    """Return the state of a failed run without a failed task: its backfill was cancelled, or a person marked it."""
+    current = facts.published and not facts.redo
     began = (
         f"after {', '.join(done)}"
         if (done := [t.task_id for t in run.tasks if t.state == "success"])
         else "before it began"
     )
-    left = "what an earlier run made is current" if current else _redo(known.redo) or "nothing of the day is published"
+    remains = (
+        "what an earlier run made is current" if current else _redo(facts.redo) or "nothing of the day is published"
+    )
     return DayState(
-        day=known.day,
+        day=facts.day,
         state=State.CANCELLED,
-        detail=f"Its run was ended by hand, or with its backfill, {began}; {left}.",
+        detail=f"Its run was ended by hand, or with its backfill, {began}; {remains}.",
         since=run.end,
-        next_step=f"{'To run it all the same' if current else 'Run it again'}: {rerun(known.day)}.",
+        next_step=f"{'To run it anyway' if current else 'Run it again'}: {rerun(facts.day)}.",
         needs_person=not current,
     )
 
 
-def _at_rest(known: Known, now: datetime) -> DayState:
-    """Of a day whose run has ended well, or that Airflow knows no run of."""
-    day, wait = known.day, known.wait
-    if not known.published and not known.has_log:
-        if wait and not wait.gave_up_at and known.run is None and now < wait.until:
+def _at_rest(facts: DayFacts, now: datetime) -> DayState:
+    """Return the state of a day whose run has succeeded, or that has no run in Airflow."""
+    day, wait = facts.day, facts.wait
+    if not facts.published and not facts.has_log:
+        if wait and not wait.gave_up_at and facts.run is None and now < wait.until:
             return DayState(day=day, state=State.WAITING, detail=_expected(wait), since=wait.since, until=wait.until)
         detail = describe_wait(wait) if wait and wait.gave_up_at else "No run has waited for it until its end."
         return DayState(
@@ -257,58 +260,59 @@ def _at_rest(known: Known, now: datetime) -> DayState:
             next_step=without_log(day, waiting=False),
             needs_person=True,
         )
-    if known.run is None and known.failed_stage:
-        task = "evaluate" if known.failed_stage == "model" else f"check_{known.failed_stage}"
-        return _failed(known, [task], None)
-    if not known.published:
+    if facts.run is None and facts.failed_stage:
+        task = "evaluate" if facts.failed_stage == "model" else f"check_{facts.failed_stage}"
+        return _failed(facts, [task], None)
+    if not facts.published:
         came = "Its log has come after its run was skipped." if wait and wait.gave_up_at else "Its log is there."
         return DayState(
             day=day, state=State.NOT_RUN, detail=came, next_step=f"Run it: {rerun(day)}.", needs_person=True
         )
-    if known.redo:
-        possible = all(step.possible for step in known.redo)
+    if facts.redo:
+        possible = all(step.possible for step in facts.redo)
         way = "`ctr backfill-plan` names the days to redo with it, and the command."
         return DayState(
             day=day,
             state=State.OUTDATED,
-            detail=f"{_redo(known.redo)}.",
+            detail=f"{_redo(facts.redo)}.",
             next_step=way if possible else f"Its raw log is gone: deliver it again. {way}",
             needs_person=True,
         )
-    return _judged(known)
+    return _judged(facts)
 
 
-def _judged(known: Known) -> DayState:
-    """Of a day whose tables are current: what became of its candidate."""
-    decision, candidate = known.decision, f"version {known.version}"
+def _judged(facts: DayFacts) -> DayState:
+    """Return the state of a day whose tables are current: the fate of its candidate."""
+    decision = facts.decision
+    candidate = f"version {facts.version}"
     if decision is None:
-        return DayState(day=known.day, state=State.CURRENT, detail="No model was judged on it.")
+        return DayState(day=facts.day, state=State.CURRENT, detail="No model was judged on it.")
     verdict, promoted = decision["verdict"], decision.get("promoted")
-    overrule = f"To put {candidate} in use all the same: `ctr promote {known.version}`."
+    overrule = f"To put {candidate} in use anyway: `ctr promote {facts.version}`."
     if promoted:
-        return DayState(day=known.day, state=State.CURRENT, detail=f"Its {candidate} was promoted.")
+        return DayState(day=facts.day, state=State.CURRENT, detail=f"Its {candidate} was promoted.")
     if verdict == "promote":
-        why = "its run may not promote" if not decision.get("may_promote") else "nothing was decided on it"
-        detail = f"Its {candidate} passed the gate and was not promoted: {why}."
-        return DayState(day=known.day, state=State.CURRENT, detail=detail, next_step=overrule)
+        reason = "its run may not promote" if not decision.get("may_promote") else "nothing was decided on it"
+        detail = f"Its {candidate} passed the gate and was not promoted: {reason}."
+        return DayState(day=facts.day, state=State.CURRENT, detail=detail, next_step=overrule)
     if verdict == "hold":
         by = decision.get("decided_by")
-        unasked = "its run may not promote" if not decision.get("may_promote") else "nobody was asked"
-        why = {None: "not decided yet", "timeout": "nobody decided in time", "gate": unasked}.get(
+        undecided = "its run may not promote" if not decision.get("may_promote") else "no person was asked"
+        reason = {None: "not decided yet", "timeout": "nobody decided in time", "gate": undecided}.get(
             by, f"{by} kept the champion"
         )
-        detail = f"{_reasons(known)} Not promoted: {why}."
-        return DayState(day=known.day, state=State.HELD, detail=detail, next_step=overrule)
-    return DayState(day=known.day, state=State.REJECTED, detail=_reasons(known), next_step=overrule)
+        detail = f"{_reasons(facts)} Not promoted: {reason}."
+        return DayState(day=facts.day, state=State.HELD, detail=detail, next_step=overrule)
+    return DayState(day=facts.day, state=State.REJECTED, detail=_reasons(facts), next_step=overrule)
 
 
-def _reasons(known: Known) -> str:
-    first, *more = (known.decision or {}).get("reasons") or ["no reason is recorded"]
-    return f"Version {known.version}: {first}" + (f" (and {len(more)} more)" if more else "")
+def _reasons(facts: DayFacts) -> str:
+    first, *more = (facts.decision or {}).get("reasons") or ["no reason is recorded"]
+    return f"Version {facts.version}: {first}" + (f" (and {len(more)} more)" if more else "")
 
 
 def _redo(steps: tuple[Redo, ...]) -> str:
-    """Why the first of these stages has to be made, and which follow."""
+    """Return why the first of these stages has to be made, and which follow."""
     if not steps:
         return ""
     first, *more = steps

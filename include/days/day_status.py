@@ -1,12 +1,13 @@
-"""What is known of a log day: its raw files, published tables, checks, model and verdict, and whether it is out of date."""
+"""The status of a log day: its raw files, published tables, checks, model and verdict, and versions of its inputs."""
 
 from collections import Counter
 from datetime import date
 from typing import Any
 
 from include.calendar import days_between, parse_day
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
 from include.lake.late_events import late_version
+from include.lake.manifest import Manifest
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw
 from include.raw.file_check import raw_digest
@@ -14,21 +15,21 @@ from include.stages import CHECKED, STAGES, Stage
 
 
 def known_days(store: Lake) -> list[date]:
-    """The days of the log and, before or after them, those that a run has waited for in vain, ascending."""
+    """Return the days of the log and those whose log a run has waited for in vain, ascending."""
     return sorted({*log_days(store), *store.record_days("wait")})
 
 
 def log_days(store: Lake) -> list[date]:
-    """Every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
-    found = set(Raw().days())
+    """Return every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
+    days = set(Raw().days())
     for stage in STAGES:
-        found |= {*store.days(stage), *store.record_days(f"quality/{stage}")}
-    found |= set(store.record_days("decision"))
-    return list(days_between(min(found), max(found))) if found else []
+        days |= {*store.days(stage), *store.record_days(f"quality/{stage}")}
+    days |= set(store.record_days("decision"))
+    return list(days_between(min(days), max(days))) if days else []
 
 
 def day_status(store: Lake, day: date) -> dict[str, Any]:
-    """One row of `ctr status`; what is not there is None."""
+    """Return a day's row of `ctr status`; what is missing is None."""
     manifests = {stage: store.manifest(stage, day) for stage in STAGES}
     records = records_of_day(store, day)
     return {
@@ -46,7 +47,7 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
 
 
 def current_version(store: Lake, key: str) -> str | None:
-    """The version of an input as it is now: the build of `stage/day`, the digest of `raw/day` or `late/day`; None if gone."""
+    """Return the current version of an input: the build of `stage/day`, the digest of `raw/day` or `late/day`; None if gone."""
     kind, day = key.split("/")
     if kind == "late":
         return late_version(store, parse_day(day))
@@ -63,7 +64,7 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
 
 
 def check_counts(store: Lake, day: date) -> dict[str, int]:
-    """How many checks of a day passed, warned and failed, of the latest attempt of each stage and of the model."""
+    """Return how many checks of a day passed, warned and failed in the latest attempt of each stage and of the model."""
     records = (store.record(f"quality/{stage}", day) for stage in CHECKED)
     counts = Counter(check["status"] for record in records if record for check in record["checks"])
     return {status: counts[status] for status in ("pass", "warning", "fail")}

@@ -1,4 +1,4 @@
-"""What Airflow knows of a log day: its latest run of `ctr_daily`, the run's tasks, and what keeps it from starting.
+"""Airflow's view of a log day: its latest run of `ctr_daily`, the run's tasks, and what keeps it from starting.
 
 Filled from Airflow's database by the pages (plugins/pages/runs.py), which hand it to `ctr` as JSON (`/ctr/api/runs`).
 """
@@ -15,7 +15,7 @@ REDONE_FROM: dict[Checked, str] = {
     **{stage: spec.task for stage, spec in SPECS.items()},
     "model": "train",
 }
-"""The task from which a day is run again once the cause of a stage's failure is mended."""
+"""The task from which a day is run again once the cause of a stage's failure is fixed."""
 
 Hindrance = Literal["cancelled backfill", "paused backfill", "paused DAG"]
 """What keeps a queued run from starting, whatever else runs."""
@@ -74,5 +74,5 @@ class Run(BaseModel):
         ]
 
     def task(self, task_id: str) -> Task | None:
-        """A task by its id."""
+        """Return a task by its id."""
         return next((task for task in self.tasks if task.task_id == task_id), None)

@@ -1,4 +1,4 @@
-"""What to do when a task of one of the DAGs has failed: said in its notice, on the pages and by `ctr status`."""
+"""What to do when a task of one of the DAGs has failed: shown in its notice, on the pages and by `ctr status`."""
 
 from datetime import date
 
@@ -13,7 +13,7 @@ _ADVICE = {
     "ingest_logs": "Raw files could not be read. Look at the last lines of the task's log, correct the file, clear the task.",
     "build": "A Spark job failed. A missing earlier day is named in the log: run that day first, then clear this task.",
     "embed": "Text embedding failed. What was encoded is cached: clear the task to go on from there.",
-    "train": "Training failed; the champion is unchanged. The log tells the step. Clear the task to train again.",
+    "train": "Training failed; the champion is unchanged. The log names the step. Clear the task to train again.",
     "evaluate": "Evaluation failed; nothing was promoted. Clear the task.",
     "monitor": "Drift and the champion's figures of the day were not recorded; nothing else depends on it. Clear the task.",
     "gate": "The gate failed before a verdict; nothing was promoted. Clear the task.",
@@ -23,8 +23,9 @@ _ADVICE = {
 
 
 def advice(task_id: str, day: date | None) -> str:
-    """What to do about the failure of a task, for a person."""
-    found = next(
-        (text for start, text in _ADVICE.items() if task_id.startswith(start)), "Look at the last lines of its log."
+    """Return what a person can do about the failure of a task."""
+    text = next(
+        (advice_text for start, advice_text in _ADVICE.items() if task_id.startswith(start)),
+        "Look at the last lines of its log.",
     )
-    return found.format(day=day or "D")
+    return text.format(day=day or "D")

@@ -1,8 +1,8 @@
-"""The wait of a run for its raw log: since when, until when, and what has been told about it.
+"""The wait of a run for its raw log: since when, until when, and which notices were sent about it.
 
-The record `wait` of a day is written by the DAG's `wait_for_raw` while the log is not there. It decides what is still to be
-told, so that a notice is sent once, whatever is restarted or run again: it is written after the notice was handed over, and a
-task that is killed in between tells it again.
+The record `wait` of a day is written by the DAG's `wait_for_raw` while the log is missing. It decides which notices are still to
+be sent, so that each is sent once, whatever is restarted or run again: it is written after the notice was handed over, and a task
+that is killed in between sends it again.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ LOOKED_BACK = 31
 class Wait(BaseModel, frozen=True):
     """The last wait for a day's log, in UTC.
 
-    The log is expected by `due`; the run gives up at `until`. `notified_at`: when it was told that the log has not come;
+    The log is expected by `due`; the run gives up at `until`. `notified_at`: when a notice said that the log has not come;
     `came_at`: when the log was found after all; `gave_up_at`: when the run was skipped without it.
     """
 
@@ -38,7 +38,7 @@ class Wait(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class News:
-    """What a person is told about a wait; `run_goes_on` says whether a run has waited for the log until it came."""
+    """What a notice says about a wait; `run_goes_on` says whether a run has waited for the log until it came."""
 
     day: date
     kind: Literal["overdue", "missing", "came"]
@@ -46,45 +46,47 @@ class News:
     run_goes_on: bool = False
 
 
-Tell = Callable[[News], None]
+Notify = Callable[[News], None]
 
 
 def wait_of(store: Lake, day: date) -> Wait | None:
-    """The last wait for a day's log; None where no run has had to wait for it."""
+    """Return the last wait for a day's log; None where no run has had to wait for it."""
     record = store.record("wait", day)
     return Wait.model_validate(record) if record else None
 
 
-def look(store: Lake, day: date, tell: Tell, *, first: bool) -> bool:
-    """Whether the day's log is there, for a run that waits for it; `first` is its first look.
+def look(store: Lake, day: date, notify: Notify, *, first: bool) -> bool:
+    """Return whether the day's log has come, for a run that waits for it; `first` is its first look.
 
-    Tells, once, that the log is overdue, and of every earlier day too that its missing log has come.
+    Notifies, once, that the log is overdue, and that the missing log of an earlier day has come.
     """
-    _tell_arrivals(store, day, tell)
+    _notify_arrivals(store, day, notify)
     if Raw().has_log(day):
         return True
-    now, known = datetime.now(UTC), wait_of(store, day)
-    wait = _begin(day, now, known) if first or known is None else known
+    now = datetime.now(UTC)
+    before = wait_of(store, day)
+    wait = _begin(day, now, before) if first or before is None else before
     if wait.notified_at is None and now >= wait.due:
-        tell(News(day, "overdue", wait))
+        notify(News(day, "overdue", wait))
         wait = wait.model_copy(update={"notified_at": now})
-    if wait != known:
+    if wait != before:
         _write(store, day, wait)
     return False
 
 
-def give_up(store: Lake, day: date, tell: Tell) -> None:
-    """The run is skipped: tells so, unless it has been told that the log is overdue."""
-    now, known = datetime.now(UTC), wait_of(store, day)
-    wait = (known or _begin(day, now, None)).model_copy(update={"gave_up_at": now})
+def give_up(store: Lake, day: date, notify: Notify) -> None:
+    """Record that the run is skipped, and notify of it unless a notice has said that the log is overdue."""
+    now = datetime.now(UTC)
+    before = wait_of(store, day)
+    wait = (before or _begin(day, now, None)).model_copy(update={"gave_up_at": now})
     if wait.notified_at is None:
-        tell(News(day, "missing", wait))
+        notify(News(day, "missing", wait))
         wait = wait.model_copy(update={"notified_at": now})
     _write(store, day, wait)
 
 
 def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
-    """A wait that begins; what an earlier run has told stays told until the log has come."""
+    """Return a new wait; a notice that an earlier run has sent counts until the log has come."""
     return Wait(
         since=now,
         due=day_bounds(day)[1] + timedelta(seconds=get_settings().raw_due_seconds),
@@ -93,14 +95,14 @@ def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
     )
 
 
-def _tell_arrivals(store: Lake, own: date, tell: Tell) -> None:
+def _notify_arrivals(store: Lake, own: date, notify: Notify) -> None:
     for day in sorted({*store.record_days("wait")[-LOOKED_BACK:], own}):
         wait = wait_of(store, day)
         if wait is None or wait.came_at or not Raw().day_files(day):
             continue
         wait = wait.model_copy(update={"came_at": datetime.now(UTC)})
         if wait.notified_at:
-            tell(News(day, "came", wait, run_goes_on=day == own))
+            notify(News(day, "came", wait, run_goes_on=day == own))
         _write(store, day, wait)
 
 

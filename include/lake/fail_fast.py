@@ -1,4 +1,4 @@
-"""Whether this process fails soon where storage does not answer, since a person waits for it, or is patient, as a task."""
+"""Whether this process fails soon where storage does not answer (a person waits for it), or keeps trying, as a task does."""
 
 from threading import Event
 
@@ -6,10 +6,10 @@ _FAIL_FAST = Event()
 
 
 def fail_fast() -> None:
-    """From now on, file systems that this process opens fail within seconds where nobody answers."""
+    """Make file systems that this process opens from now on fail within seconds where nothing answers."""
     _FAIL_FAST.set()
 
 
 def is_fail_fast() -> bool:
-    """Whether `fail_fast` was called."""
+    """Return whether `fail_fast` was called."""
     return _FAIL_FAST.is_set()

@@ -32,11 +32,11 @@ systems, and to end a client waits for its threads, which only the parent has: i
 _OPENING = ("read", "create", "append")
 _ITERATORS = ("list_status", "read_range_stream")
 _SAFE_MODE = "SafeModeException"
-_SEE_NODES = "see that the NameNode and the DataNodes run, and that the address is right."
+_SEE_NODES = "check that the NameNode and the DataNodes run, and that the address is right."
 _LOST = (
     UnavailableError,
     "a DataNode that serves the block",
-    "see which nodes are down (`hdfs dfsadmin -report`) and which files have lost every replica (`hdfs fsck PATH "
+    "check which nodes are down (`hdfs dfsadmin -report`) and which files have lost every replica (`hdfs fsck PATH "
     "-list-corruptfileblocks`). Nodes that come back bring their blocks; a day whose blocks are gone is made again by "
     "deleting its manifest and running it.",
 )
@@ -44,17 +44,17 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
     "hadoop.security.AccessControlException|Permission denied: user=": (
         StorageError,
         "a user who may do this",
-        "give the user access to what is named here (`hdfs dfs -chown`, `-chmod`, `-setfacl`), or run as the user who has it.",
+        "give the user access to this path (`hdfs dfs -chown`, `-chmod`, `-setfacl`), or run as the user who has it.",
     ),
     "NSQuotaExceededException": (
         StorageError,
         "room in the quota of names",
-        "remove days that nobody needs from that folder, or raise its quota (`hdfs dfsadmin -setQuota N FOLDER`).",
+        "remove days that are not needed from that folder, or raise its quota (`hdfs dfsadmin -setQuota N FOLDER`).",
     ),
     "DSQuotaExceededException|QuotaByStorageTypeExceededException": (
         StorageError,
         "room in the quota of space",
-        "remove days that nobody needs from that folder, or raise its quota (`hdfs dfsadmin -setSpaceQuota N FOLDER`). "
+        "remove days that are not needed from that folder, or raise its quota (`hdfs dfsadmin -setSpaceQuota N FOLDER`). "
         "A file being written counts as a whole block times its replicas until it is closed.",
     ),
     _SAFE_MODE: (
@@ -81,8 +81,8 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
     ),
     "UnknownHostException|failed to lookup address information": (
         UnavailableError,
-        "the name of a host that is known here",
-        "correct the address, or see that the host's name can be looked up (`getent hosts NAME`).",
+        "a host name that can be resolved here",
+        "correct the address, or make the host's name resolvable (`getent hosts NAME`).",
     ),
 }
 
@@ -90,17 +90,17 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
 def translate_hdfs_error(error: BaseException, where: str) -> Exception | None:
     """Translate an error of hdfs-native, or of Hadoop's Java client, into a `StorageError` or `UnavailableError`.
 
-    Returns None for an error that is not known here.
+    Returns None for any other error.
     """
     text = str(error).replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t")  # hdfs-native quotes what Java said
     for pattern, (kind, expected, next_step) in _CAUSES.items():
         if match := re.search(pattern, text):
-            return kind(f"{where}: expected {expected}, found: {_found(text[match.start() :])}\nNext: {next_step}")
+            return kind(f"{where}: expected {expected}, found: {_cause_line(text[match.start() :])}\nNext: {next_step}")
     return None
 
 
-def _found(text: str) -> str:
-    """The line of a cause, without the name of its class, what follows in Java's trace, and dumps of nodes."""
+def _cause_line(text: str) -> str:
+    """Return the line of a cause, without the name of its class, the rest of Java's trace, and dumps of nodes."""
     line = re.split(r"\n\s*at |\[Datanode|\"\)$", text)[0]
     return shorten(re.sub(r'^[\w.]+Exception(", "|: )', "", line).rstrip(": "), 500)
 
@@ -109,14 +109,17 @@ class _ErrorTranslatingProxy:
     """Wraps an object of hdfs-native (client, reader, writer, listing); re-raises its errors as those of `include.errors`."""
 
     def __init__(self, inner: Any, url: str, path: str = "", *, answers: bool = True) -> None:
-        self._inner, self._url, self._path, self._answers = inner, url, path, answers
+        self._inner = inner
+        self._url = url
+        self._path = path
+        self._answers = answers
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
 
         def call(*arguments: Any) -> Any:
             path = self._path or (arguments[0] if arguments and isinstance(arguments[0], str) else "")
-            result = self._tried(lambda: method(*arguments), path)
+            result = self._call_with_retries(lambda: method(*arguments), path)
             wrapped = name in _ITERATORS or (name in _OPENING and not self._path)
             return _ErrorTranslatingProxy(result, self._url, path) if wrapped else result
 
@@ -126,10 +129,10 @@ class _ErrorTranslatingProxy:
         return self
 
     def __next__(self) -> Any:
-        return self._tried(self._inner.__next__, self._path)
+        return self._call_with_retries(self._inner.__next__, self._path)
 
-    def _tried(self, call: Callable[[], Any], path: str) -> Any:
-        """The call's result; a change that safe mode has refused, which has then done nothing, is tried again for a while."""
+    def _call_with_retries(self, call: Callable[[], Any], path: str) -> Any:
+        """Return the call's result; a change that safe mode refused has done nothing and is tried again for a while."""
         end = time.monotonic() + SAFE_MODE_SECONDS
         while True:
             try:
@@ -145,7 +148,7 @@ class _ErrorTranslatingProxy:
                     raise
 
     def _first_answer(self, call: Callable[[], Any]) -> Any:
-        """The call's result; raises `UnavailableError` where there is none in time."""
+        """Return the call's result; raises `UnavailableError` where there is none in time."""
         answer: Future[Any] = Future()
         Thread(target=_settle, args=(answer, call), daemon=True).start()
         try:
@@ -159,7 +162,7 @@ class _ErrorTranslatingProxy:
 
 
 def _settle(answer: "Future[Any]", call: Callable[[], Any]) -> None:
-    """Calls in a thread of its own, which may never come back; a pool would wait for it when the process ends."""
+    """Set the answer to the call's result or error, in a thread that may never end: a pool would wait for it."""
     try:
         answer.set_result(call())
     except Exception as error:
@@ -171,7 +174,8 @@ class _TranslatesErrors:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **((_FEW_ATTEMPTS | options) if is_fail_fast() else options))
-        client, url = cast(Any, self).client, cast(Any, self).unstrip_protocol("/").rstrip("/")
+        client = cast(Any, self).client
+        url = cast(Any, self).unstrip_protocol("/").rstrip("/")
         _CLIENTS.append(client.inner)
         client.inner = _ErrorTranslatingProxy(client.inner, url, answers=not is_fail_fast())
         if is_fail_fast() and cast(Any, self).port:  # without a port it may be the name of a nameservice
@@ -179,7 +183,7 @@ class _TranslatesErrors:
 
 
 def _look_up(host: str, url: str) -> None:
-    """Raises `UnavailableError` for a host whose name is not known."""
+    """Raise `UnavailableError` for a host name that cannot be resolved."""
     try:
         getaddrinfo(host, None)
     except gaierror as error:

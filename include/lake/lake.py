@@ -2,7 +2,7 @@
 
     {lake}/{table}/dt=2023-07-17/build=4f1c…/…orc       data; a build is never changed once it lies here
     {lake}/_manifests/{stage}/dt=2023-07-17.json        which build of each table of the stage is published
-    {lake}/_staging/{stage}/dt=2023-07-17/build=…       what a job wrote and no check has passed yet
+    {lake}/_staging/{stage}/dt=2023-07-17/build=…       tables that a job wrote and no check has passed yet
     {lake}/_staging/{stage}/dt=2023-07-17/staged.json   which of them was finished last
     {lake}/_records/{kind}/dt=2023-07-17.json           small JSON records: quality, training, evaluation, …
     {lake}/_records/{kind}/dt=2023-07-17/version=3.json of a model version, kept when the day is run again
@@ -10,15 +10,14 @@
 
 Write, audit, publish: a job stages its tables and, last, `staged.json`; `publish` moves them to their place (nothing reads
 them there yet) and then replaces the manifest, which is one file and one rename: readers see the old day or the new one, a
-process killed anywhere leaves one of the two, and calling `publish` again finishes what was begun.
+process killed anywhere leaves one of the two, and calling `publish` again finishes an interrupted publication.
 """
 
 import json
 import time
-import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import asdict
+from datetime import date, timedelta
 from typing import Any
 
 import fsspec
@@ -27,6 +26,7 @@ from fsspec import AbstractFileSystem
 from include.calendar import parse_day
 from include.errors import DataQualityError, MissingDataError, UnavailableError
 from include.lake.local_files import LocalFiles
+from include.lake.manifest import Manifest, new_build
 from include.plural import counted
 from include.records import named
 from include.settings import get_settings
@@ -44,58 +44,6 @@ ABANDONED = timedelta(days=2)
 _WRITES = 8
 
 
-@dataclass(frozen=True)
-class TableVersion:
-    """One table of a published or staged day: its folder under the lake, rows, bytes and hash of its schema."""
-
-    path: str
-    rows: int
-    bytes: int
-    schema: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one stage published for one day, and from what.
-
-    `inputs` maps `stage/day` (or `raw/day`, `late/day`) to the build (or a digest of the raw files, of the late events) that
-    was read; `settings` holds the values of those that shape the stage (`settings.shaping`), in manifests of earlier versions
-    of the code a hash of them. `profile` of `logs` holds
-    `{"rows", "clicks", "scenes": {scene: {"rows", "clicks"}}}`, what later days are compared with, and `late`, what it holds
-    of earlier days: `{day: {"rows", "digest"}}`.
-    """
-
-    stage: Stage
-    day: str
-    build: str
-    tables: dict[str, TableVersion]
-    rows_in: int
-    inputs: dict[str, str]
-    code_version: str
-    settings: dict[str, Any] | str
-    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    profile: dict[str, Any] = field(default_factory=dict)
-
-    def table(self, name: str) -> TableVersion:
-        """The version of a table; raises `MissingDataError` for one that the code which made the day did not know."""
-        if name not in self.tables:
-            raise MissingDataError(
-                f"{self.stage} of {self.day} were made by an earlier version of the code, without the table '{name}' (found "
-                f"{', '.join(self.tables)}). `ctr backfill-plan` tells what to redo."
-            )
-        return self.tables[name]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Manifest":
-        """The inverse of `asdict`."""
-        return cls(**{**data, "tables": {name: TableVersion(**table) for name, table in data["tables"].items()}})
-
-
-def new_build() -> str:
-    """A name for a build that no other job picks."""
-    return uuid.uuid4().hex[:12]
-
-
 class Lake:
     """A lake at a URL: `file://`, `hdfs://`, or any other file system that fsspec knows and that renames atomically."""
 
@@ -104,28 +52,28 @@ class Lake:
         self.fs, self.root = fsspec.core.url_to_fs(self.url)
 
     def uri(self, path: str) -> str:
-        """The full URL, as Spark wants it, of a path under the lake."""
+        """Return the full URL, as Spark needs it, of a path under the lake."""
         return f"{self.url}/{path}"
 
     # Staging
 
     def staging(self, stage: Stage, day: date, build: str) -> str:
-        """Path under the lake of the folder that a build is staged in: its own, so that two jobs of a day do not meet."""
+        """Return the path under the lake of a build's staging folder, which no other job of the day shares."""
         return f"_staging/{stage}/dt={day}/build={build}"
 
     def begin_staging(self, stage: Stage, day: date, build: str) -> str:
-        """Makes the folder of a build and returns its path; what killed jobs left long ago is removed."""
+        """Make the folder of a build and return its path; remove folders that killed jobs left long ago."""
         path = self.staging(stage, day, build)
         self.fs.makedirs(self._full(path), exist_ok=True)
         last = self.staged(stage, day)
-        for left in self.fs.ls(self._full(path).rsplit("/", 1)[0], detail=False):
-            name = left.rstrip("/").rsplit("build=", 1)[-1]
-            if "build=" in left and name != (last and last[0].build) and self._abandoned(left):
-                self.fs.rm(left, recursive=True)
+        for folder in self.fs.ls(self._full(path).rsplit("/", 1)[0], detail=False):
+            name = folder.rstrip("/").rsplit("build=", 1)[-1]
+            if "build=" in folder and name != (last and last[0].build) and self._abandoned(folder):
+                self.fs.rm(folder, recursive=True)
         return path
 
     def finish_staging(self, manifest: Manifest, quality: dict[str, Any], docs: str | None = None) -> None:
-        """Writes `staged.json`, the mark that staging is complete, and the quality record and Data Docs that people see."""
+        """Write `staged.json`, the mark that staging is complete, the quality record and the Data Docs."""
         day = parse_day(manifest.day)
         before = self.staged(manifest.stage, day)
         self.write_json(self._staged_path(manifest.stage, day), {"manifest": asdict(manifest), "quality": quality})
@@ -136,12 +84,12 @@ class Lake:
             self._remove(self.staging(manifest.stage, day, before[0].build))
 
     def staged(self, stage: Stage, day: date) -> tuple[Manifest, dict[str, Any]] | None:
-        """The manifest and quality record of what was staged last, or None where no job has finished staging."""
+        """Return the manifest and quality record of what was staged last, or None where no job has finished staging."""
         data = self.read_json(self._staged_path(stage, day))
         return (Manifest.from_json(data["manifest"]), data["quality"]) if data else None
 
     def publish(self, stage: Stage, day: date) -> Manifest:
-        """Publishes what is staged, if its critical checks passed, and returns the manifest.
+        """Publish what is staged, if its critical checks passed, and return the manifest.
 
         Where nothing is staged and the day is published already (a rerun of the check alone), the published manifest is
         returned. Raises `DataQualityError` for a failed critical check and `MissingDataError` where there is nothing, or
@@ -164,10 +112,10 @@ class Lake:
             if self.fs.exists(source):  # else an interrupted publication moved it already
                 self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._rename(source, target)
-        gone = [table.path for table in manifest.tables.values() if not self.fs.exists(self._full(table.path))]
-        if gone:
+        missing = [table.path for table in manifest.tables.values() if not self.fs.exists(self._full(table.path))]
+        if missing:
             raise MissingDataError(
-                f"Build {manifest.build} of {stage} {day} cannot be published: expected {', '.join(gone)} in {self.url}, "
+                f"Build {manifest.build} of {stage} {day} cannot be published: expected {', '.join(missing)} in {self.url}, "
                 f"found neither there nor in {staging}. Another job of {day} has replaced it; publish again."
             )
         before = self.manifest(stage, day)
@@ -179,7 +127,7 @@ class Lake:
         return manifest
 
     def _remove_old_builds(self, manifest: Manifest, before: Manifest | None) -> None:
-        """Keeps this build and the one before it, which a running reader may still have open."""
+        """Keep this build and the one before it, which a running reader may still have open."""
         keep = {manifest.build, before.build if before else manifest.build}
         for table in manifest.tables:
             folder = self._full(f"{table}/dt={manifest.day}")
@@ -190,63 +138,63 @@ class Lake:
     # Reading
 
     def manifest(self, stage: Stage, day: date) -> Manifest | None:
-        """The published manifest of a stage's day, or None."""
+        """Return the published manifest of a stage's day, or None."""
         data = self.read_json(self._manifest_path(stage, day))
         return Manifest.from_json(data) if data else None
 
     def require(self, stage: Stage, day: date, needed_for: str) -> Manifest:
-        """The published manifest of a stage's day; raises `MissingDataError` saying what needed it."""
+        """Return the published manifest of a stage's day; raises `MissingDataError`, which names what needs it."""
         manifest = self.manifest(stage, day)
         if manifest is None:
             raise MissingDataError(
                 f"{needed_for} needs {stage} {day}, which is not published in {self.url}. "
-                f"Run day {day} first (`ctr status` shows what is there)."
+                f"Run day {day} first (`ctr status` lists the days)."
             )
         return manifest
 
     def days(self, stage: Stage) -> list[date]:
-        """The published days of a stage, ascending."""
+        """Return the published days of a stage, ascending."""
         return self._json_days(f"_manifests/{stage}")
 
     def table_uri(self, table: str, day: date, needed_for: str) -> str:
-        """URL of the published build of a table's day; raises `MissingDataError` if there is none."""
+        """Return the URL of the published build of a table's day; raises `MissingDataError` if there is none."""
         return self.uri(self.require(stage_of(table), day, needed_for).table(table).path)
 
     def table_path(self, table: str, day: date, needed_for: str) -> str:
-        """Path of the published build of a table's day inside `fs`, for readers that do not use Spark."""
+        """Return the path of the published build of a table's day inside `fs`, for readers that do not use Spark."""
         return self._full(self.require(stage_of(table), day, needed_for).table(table).path)
 
     # Records
 
     def write_record(self, kind: str, day: date, data: dict[str, Any], version: int | None = None) -> None:
-        """Replaces the record of a kind and day; one about a model version is kept under that version too."""
+        """Replace the record of a kind and day; one about a model version is kept under that version too."""
         if version is not None:
             self.write_json(f"_records/{kind}/dt={day}/version={version}.json", data)
         self.write_json(f"_records/{kind}/dt={day}.json", data)
 
     def record(self, kind: str, day: date, version: int | None = None) -> dict[str, Any] | None:
-        """The newest record of a kind and day, or the one about a model version; None where there is none."""
+        """Return the newest record of a kind and day, or the one about a model version; None where there is none."""
         about = "" if version is None else f"/version={version}"
         return self.read_json(f"_records/{kind}/dt={day}{about}.json")
 
     def record_days(self, kind: str) -> list[date]:
-        """The days that have a record of this kind, ascending."""
+        """Return the days that have a record of this kind, ascending."""
         return self._json_days(f"_records/{kind}")
 
     def record_stamps(self, kind: str) -> dict[date, str]:
-        """The days that have a record of this kind, each with a stamp that is another one when the record is replaced."""
+        """Return the days that have a record of this kind, each with a stamp that changes when the record is replaced."""
         full = self._full(f"_records/{kind}")
-        found = self.fs.ls(full, detail=True, refresh=True) if self.fs.exists(full) else []
-        return {day: _stamp(entry) for entry in found for day in _days_of([entry["name"]])}
+        entries = self.fs.ls(full, detail=True, refresh=True) if self.fs.exists(full) else []
+        return {day: _stamp(entry) for entry in entries for day in _days_of([entry["name"]])}
 
     # Files
 
     def write_json(self, path: str, data: dict[str, Any]) -> None:
-        """Replaces a JSON file in one rename."""
+        """Replace a JSON file in one rename."""
         self.write_bytes(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Replaces a file in one rename; its temporary name ends with `.tmp`, which readers skip."""
+        """Replace a file in one rename; its temporary name ends with `.tmp`, which readers skip."""
         full = self._full(path)
         self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
         for tries_left in reversed(range(_WRITES)):
@@ -261,25 +209,25 @@ class Lake:
         self._rename(temporary, full)
 
     def read_json(self, path: str) -> dict[str, Any] | None:
-        """A JSON file's content, or None where there is no file."""
+        """Return a JSON file's content, or None where there is no file."""
         return read_json(self.fs, self._full(path))
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or folder at a path under the lake."""
+        """Return whether there is a file or folder at a path under the lake."""
         return bool(self.fs.exists(self._full(path)))
 
     def size(self, path: str) -> int:
-        """Bytes of the files under a path."""
+        """Return the size in bytes of the files under a path."""
         return int(self.fs.du(self._full(path)))
 
     def files(self, folder: str, suffix: str) -> list[str]:
-        """Paths inside `fs` of the files of a folder under the lake that end with `suffix`, sorted; [] where none."""
+        """Return the paths inside `fs` of the files of a folder under the lake that end with `suffix`, sorted; [] where none."""
         full = self._full(folder)
-        found = self.fs.ls(full, detail=False) if self.fs.exists(full) else []
-        return sorted(path for path in found if path.endswith(suffix))
+        paths = self.fs.ls(full, detail=False) if self.fs.exists(full) else []
+        return sorted(path for path in paths if path.endswith(suffix))
 
     def orc_rows(self, path: str) -> int:
-        """Rows of all ORC files under a path, from their footers: what was written, whatever the writer says."""
+        """Return the number of rows of all ORC files under a path, from their footers."""
         from pyarrow import orc
 
         total = 0
@@ -290,7 +238,7 @@ class Lake:
         return total
 
     def path(self, path: str) -> str:
-        """The path inside `fs` of a path under the lake."""
+        """Return the path inside `fs` of a path under the lake."""
         return self._full(path)
 
     def _abandoned(self, full: str) -> bool:
@@ -320,18 +268,18 @@ class Lake:
 
 
 def report_path(day: date, version: int | None = None) -> str:
-    """Path under the lake of a day's newest report, or of the one about a model version."""
+    """Return the path under the lake of a day's newest report, or of the one about a model version."""
     about = "" if version is None else f"/version={version}"
     return f"_reports/dt={day}{about}.html"
 
 
 def docs_path(stage: Checked, day: date) -> str:
-    """Path under the lake of the Data Docs page of a stage's day."""
+    """Return the path under the lake of the Data Docs page of a stage's day."""
     return f"_docs/{stage}/dt={day}.html"
 
 
 def read_json(fs: Any, path: str) -> dict[str, Any] | None:
-    """Content of a JSON file of a file system, or None where there is no file."""
+    """Return the content of a JSON file of a file system, or None where there is no file."""
     try:
         with fs.open(path, "rb") as file:
             return json.loads(file.read())
@@ -340,7 +288,7 @@ def read_json(fs: Any, path: str) -> dict[str, Any] | None:
 
 
 def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
-    """One atomic rename; a file replaces the file that is there."""
+    """Rename in one atomic step; a file replaces an existing one."""
     if isinstance(fs, LocalFiles):
         fs.replace(source, target)
     elif hasattr(fs, "client") and hasattr(fs.client, "rename"):  # hdfs-native
@@ -350,7 +298,7 @@ def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
 
 
 def _stamp(entry: dict[str, Any]) -> str:
-    """Of a listed file; without a time that says when it was written, a stamp that nothing else has."""
+    """Return the stamp of a listed file; without a time of writing, one that nothing else has."""
     written = entry.get("mtime") or entry.get("modification_time") or entry.get("LastModified")
     return f"{entry.get('size')} {entry.get('ino')} {written}" if written else new_build()
 
@@ -363,7 +311,7 @@ def _days_of(paths: list[str]) -> Iterator[date]:
 
 
 def refuse_failed(stage: Stage, day: date, checks: Iterable[dict[str, Any]]) -> None:
-    """Raises `DataQualityError` with what was expected and observed where a critical check failed."""
+    """Raise `DataQualityError` with what was expected and observed where a critical check failed."""
     if failed := [check for check in checks if check["status"] == "fail"]:
         raise DataQualityError(_failure_message(stage, day, failed), failed)
 
@@ -376,11 +324,11 @@ def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str
     return (
         f"{counted(len(failed), 'critical check')} failed on {stage} of {day}; nothing was published.\n"
         + "\n".join(lines)
-        + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day}, "
+        + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day} "
         "and clear the Spark task of this stage."
     )
 
 
 def get_lake() -> Lake:
-    """The lake of the settings."""
+    """Return the lake of the settings."""
     return Lake(get_settings().lake_url)

@@ -32,6 +32,6 @@ def _about(store: Lake, kind: str, day: date, version: int) -> dict[str, Any] | 
 
 
 def _version_of(record: dict[str, Any]) -> int | None:
-    """The version that a record is about: each kind names it in its own way."""
+    """Return the version that a record is about: each kind names it in its own way."""
     candidate = record.get("candidate", record.get("version"))
     return candidate["version"] if isinstance(candidate, dict) else candidate

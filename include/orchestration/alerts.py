@@ -1,4 +1,4 @@
-"""What a person is told: that a task has failed, that a log has not come, that it has come after all. One notice each.
+"""Notices to people: a task has failed, a log has not come, a missing log has come, the champion is outdated.
 
 It goes to the task's log and, where they are set, to the webhook `CTR_NOTICE_WEBHOOK` and the function `CTR_NOTICE_CALLBACK`.
 A task sends the notice of its own failure. One whose process was killed cannot: the callback of its run does, in the DAG
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.days.waits import News
+    from include.registry.model_version import ModelVersion
     from include.registry.outdated import ReplacedDays
-    from include.registry.registry import ModelVersion
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +62,11 @@ class Notice:
 
 
 Notifier = Callable[[Notice], None]
-"""Whoever is told; what it raises is logged, and changes nothing for the others."""
+"""A channel for notices; what it raises is logged, and changes nothing for the others."""
 
 
 def notify_failure(context: "Context") -> None:
-    """A task's `on_failure_callback`: tells every notifier that it has failed for good, and never raises.
+    """Notify of a task's final failure, as its `on_failure_callback`; never raises.
 
     Airflow calls it without the exception, and elsewhere, where the process is gone: that is left to `notify_killed`.
     """
@@ -75,17 +75,17 @@ def notify_failure(context: "Context") -> None:
     try:
         notice = notice_of(context)
     except Exception:
-        log.exception("There is no notice of this failure: it could not be put together")
+        log.exception("The notice of this failure could not be made")
         return
     notify(notice)
     try:
         context["ti"].xcom_push(NOTIFIED, True)
     except Exception:
-        log.exception("That this notice was sent could not be noted: it may come again when the run ends")
+        log.exception("It could not be recorded that this notice was sent: it may be sent again when the run ends")
 
 
 def notify_killed(context: "Context") -> None:
-    """A DAG's callback at the end of a run, green or red: tells of each failed task that did not send its notice itself."""
+    """Notify of each failed task that did not send its notice itself: a DAG's callback at the end of a run, green or red."""
     for task in _failed_without_notice(context["dag"].dag_id, context["run_id"]):
         notify(notice_of_killed(context, task))
 
@@ -100,12 +100,12 @@ def _failed_without_notice(dag: str, run: str) -> list[str]:
 
 
 def notify(notice: Notice) -> None:
-    """Hands the notice to every notifier, and never raises."""
-    for each in NOTIFIERS:
+    """Hand the notice to every notifier; never raises."""
+    for notifier in NOTIFIERS:
         try:
-            each(notice)
+            notifier(notice)
         except Exception:
-            log.exception("A notice was not delivered (%s)", each.__name__)
+            log.exception("A notice was not delivered (%s)", notifier.__name__)
 
 
 def _day_of(context: "Context") -> date | None:
@@ -116,8 +116,10 @@ def _day_of(context: "Context") -> date | None:
 
 
 def notice_of_killed(context: "Context", task: str) -> Notice:
-    """The notice of a failed task that sent none; `context` is that of a callback of its run."""
-    dag, run, day = context["dag"].dag_id, context["run_id"], _day_of(context)
+    """Return the notice of a failed task that sent none; `context` is that of its run's callback."""
+    dag = context["dag"].dag_id
+    run = context["run_id"]
+    day = _day_of(context)
     return Notice(
         dag=dag,
         run=run,
@@ -132,8 +134,10 @@ def notice_of_killed(context: "Context", task: str) -> Notice:
 
 
 def notice_of(context: "Context") -> Notice:
-    """The notice of the failure in a task's callback."""
-    dag, task, error = context["task"].dag_id, context["task"].task_id, context.get("exception")
+    """Return the notice of the failure in a task's callback."""
+    dag = context["task"].dag_id
+    task = context["task"].task_id
+    error = context.get("exception")
     day = _day_of(context)
     checks = error.checks if isinstance(error, DataQualityError) else ()
     return Notice(
@@ -151,13 +155,14 @@ def notice_of(context: "Context") -> Notice:
 
 
 def notice_of_wait(news: "News", context: "Context") -> Notice:
-    """The notice that a log is overdue or missing, or has come after that was told; the context is that of `wait_for_raw`."""
+    """Return the notice that a log is overdue or missing, or came after such a notice; `context` is that of `wait_for_raw`."""
     from include.days.day_states import State, describe_wait, rerun, without_log
 
     day, wait = news.day, news.wait
     if news.kind == "came":
-        title, text = "its log has come", f"The log of {day} has come; it was missing when this was told last."
-        next_step = "Nothing: its run goes on." if news.run_goes_on else f"Run the day: {rerun(day)}."
+        title = "its log has come"
+        text = f"The log of {day} has come; the last notice said that it was missing."
+        next_step = "Nothing: its run continues." if news.run_goes_on else f"Run the day: {rerun(day)}."
     else:
         title = State.WAITING if news.kind == "overdue" else State.NO_LOG
         text = f"{describe_wait(wait)} {_WITHOUT_LOG}"
@@ -179,10 +184,14 @@ def notice_of_wait(news: "News", context: "Context") -> Notice:
 def notice_of_outdated(
     champion: "ModelVersion", replaced: "ReplacedDays", day: date, base: int | None, context: "Context"
 ) -> Notice:
-    """The notice that the champion learnt rows that were replaced since; `context` is that of `train`, which continued `base`."""
+    """Return the notice that rows which the champion was trained on were replaced since.
+
+    `context` is that of `train`, which continued `base`.
+    """
     from include.registry.outdated import sentence
 
-    dag, task = context["task"].dag_id, context["task"].task_id
+    dag = context["task"].dag_id
+    task = context["task"].task_id
     start = "starts from nothing" if base is None else f"continues version {base}"
     return Notice(
         dag=dag,
@@ -200,19 +209,19 @@ def notice_of_outdated(
 
 
 def to_log(notice: Notice) -> None:
-    """Writes the notice to the task's log: as an error where a task has failed, else as a warning."""
+    """Write the notice to the task's log: as an error where a task has failed, else as a warning."""
     level = logging.ERROR if notice.failed else logging.WARNING
     log.log(level, "%s: %s\n%s\n%s", notice.title, notice.text, notice.advice, notice.link)
 
 
 def to_webhook(notice: Notice) -> None:
-    """Posts the notice to `CTR_NOTICE_WEBHOOK`, where it is set."""
+    """Post the notice to `CTR_NOTICE_WEBHOOK`, where it is set."""
     if get_settings().notice_webhook:
         webhook.post(get_settings().notice_webhook, notice)
 
 
 def to_callback(notice: Notice) -> None:
-    """Calls the function that `CTR_NOTICE_CALLBACK` names, where it is set."""
+    """Call the function that `CTR_NOTICE_CALLBACK` names, where it is set."""
     if get_settings().notice_callback:
         pkgutil.resolve_name(get_settings().notice_callback)(notice)
 

@@ -1,4 +1,4 @@
-"""What happens to the gate's decision: the candidate is promoted, or a refusal is recorded, with who and when."""
+"""Applying the gate's decision: the candidate is promoted, or a refusal is recorded, with who decided and when."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -10,7 +10,7 @@ from include.registry import registry
 
 
 def apply_decision(day: date, by: str) -> dict[str, Any]:
-    """Promotes the candidate of the day's decision and returns the record, completed by `promoted`, `decided_by` and `served`.
+    """Promote the candidate of the day's decision and return the record, with `promoted`, `decided_by` and `served` added.
 
     A held candidate may be promoted (`by` is then the person who approved it), a rejected one may not, nor one of a run
     that was not allowed to promote (a backfill): `InvalidInputError`; nor one that cannot be served, or predicts its probe
@@ -36,12 +36,12 @@ def apply_decision(day: date, by: str) -> dict[str, Any]:
 
 
 def record_refusal(day: date, by: str, reason: str) -> dict[str, Any]:
-    """Records that the day's candidate was not promoted (refused, or not answered in time), and returns the record."""
+    """Record that the day's candidate was not promoted (refused, or not answered in time), and return the record."""
     return _settle(day, _decision(day), by, promoted=False, refusal=reason)
 
 
 def next_step(day: date) -> str:
-    """Where the DAG goes after the gate: `promote`, `ask_a_person` or `keep_champion`."""
+    """Return the DAG's next task after the gate: `promote`, `ask_a_person` or `keep_champion`."""
     record = _decision(day)
     if not record["may_promote"]:
         return "keep_champion"
@@ -49,7 +49,7 @@ def next_step(day: date) -> str:
 
 
 def why_kept(day: date) -> str:
-    """Why the champion stays, in a sentence."""
+    """Return why the champion stays."""
     record = _decision(day)
     if record["verdict"] == "promote":
         return "the run was not allowed to promote"
@@ -59,7 +59,7 @@ def why_kept(day: date) -> str:
 
 
 def describe(day: date) -> str:
-    """The decision and its evidence in Markdown, for the person who is asked."""
+    """Return the decision and its evidence in Markdown, for the person who decides."""
     record = _decision(day)
     lines = [
         f"**{record['verdict']}**: version {record['candidate']} against version {record['champion'] or 'none'}",

@@ -1,4 +1,4 @@
-"""Where a day's pages are in Airflow's UI: for links from tasks, from failure notices, and between the pages."""
+"""Addresses of a day's pages in Airflow's UI: for links from tasks, from failure notices, and between the pages."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -32,47 +32,47 @@ PAGES = {
 
 
 def airflow_path(path: str) -> str:
-    """Path of a page of the plugin on Airflow's host, whatever path Airflow itself is served under."""
+    """Return the path of a page of the plugin on Airflow's host, whatever path Airflow itself is served under."""
     return f"{_root()}{MOUNT}{path}"
 
 
 def quality_page(day: date) -> str:
-    """Path, inside Airflow's UI, of what failed on a day."""
-    return _shown("quality", f"{MOUNT}/quality/day", day)
+    """Return the path, inside Airflow's UI, of what failed on a day."""
+    return _embedded_path("quality", f"{MOUNT}/quality/day", day)
 
 
 def model_page(day: date) -> str:
-    """Path, inside Airflow's UI, of the model that a day's run trained, with its verdict."""
-    return _shown("models", f"{MOUNT}/models/day", day)
+    """Return the path, inside Airflow's UI, of the model that a day's run trained, with its verdict."""
+    return _embedded_path("models", f"{MOUNT}/models/day", day)
 
 
 def absolute(path: str) -> str:
-    """URL of a path on Airflow's host, for readers who are not in Airflow."""
+    """Return the URL of a path on Airflow's host, for readers who are not in Airflow."""
     parts = urlsplit(_base())
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def task_log(context: "Context") -> str:
-    """URL of the log of the task instance that a context belongs to."""
+    """Return the URL of the log of the task instance that a context belongs to."""
     return str(context["ti"].log_url)
 
 
 def task_log_of(dag_id: str, run_id: str, task_id: str) -> str:
-    """URL of the log of a task in a run, newest try."""
+    """Return the URL of the log of a task in a run, newest try."""
     return absolute(_root() + task_page(dag_id, run_id, task_id))
 
 
 def run_page(dag_id: str, run_id: str) -> str:
-    """Path of a run in Airflow's UI, below Airflow's own root."""
+    """Return the path of a run in Airflow's UI, below Airflow's own root."""
     return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
 def task_page(dag_id: str, run_id: str, task_id: str) -> str:
-    """Path of a task's log in Airflow's UI, below Airflow's own root."""
+    """Return the path of a task's log in Airflow's UI, below Airflow's own root."""
     return f"{run_page(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
 
 
-def _shown(page: str, path: str, day: date) -> str:
+def _embedded_path(page: str, path: str, day: date) -> str:
     # The UI shows, in the page's frame, the path that follows its route.
     return f"{_root()}/plugin/{PAGES[page].route}{_root()}{path}?day={day}"
 

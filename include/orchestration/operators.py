@@ -1,6 +1,6 @@
 """The DAG's operators: the wait for a log, a Spark job, a check and a training command of a day, and a question to a person.
 
-Jobs and commands run a program of this project, whose exit status 2 means an error that a retry cannot mend (bad data, a missing
+Jobs and commands run a program of this project, whose exit status 2 means an error that a retry cannot fix (bad data, a missing
 day, a wrong setting); it is raised as `UnretryableError`, which `RETRY_POLICY` does not retry. Anything else is retried as usual.
 """
 
@@ -55,7 +55,7 @@ NOTHING_TO_DO_STATUS = 3
 _DATA_ERROR = re.compile(
     rf"(Error code is|Kubernetes spark exit code is|User application exited with status):? {DATA_ERROR_STATUS}\b"
 )
-"""How a driver's exit status is told by spark-submit, by Kubernetes and by YARN's diagnostics."""
+"""How spark-submit, Kubernetes and YARN's diagnostics report a driver's exit status."""
 
 
 class UnretryableError(CtrError):
@@ -63,14 +63,12 @@ class UnretryableError(CtrError):
 
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings do not get better by waiting.")
-    ]
+    rules=[RetryRule(exception=CtrError, action=RetryAction.FAIL, reason="Data and settings errors are not retryable.")]
 )
 
 
 def where_torch_is() -> dict[str, Any]:
-    """Arguments of a task that loads a model: the queue of the trainers, and under Kubernetes their pod."""
+    """Return the arguments of a task that loads a model: the queue of the trainers, and under Kubernetes their pod."""
     return {"queue": GPU_QUEUE, "executor_config": executor_config("gpu")}
 
 
@@ -80,7 +78,7 @@ class QualityLink(BaseOperatorLink):
     name = "Data quality"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
-        """Path of the day's page; `operator` is the rendered task."""
+        """Return the path of the day's page; `operator` is the rendered task."""
         return quality_page(operator.log_day())
 
 
@@ -90,12 +88,12 @@ class ModelLink(BaseOperatorLink):
     name = "Model"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
-        """Path of the day's page; `operator` is the rendered task."""
+        """Return the path of the day's page; `operator` is the rendered task."""
         return model_page(operator.log_day())
 
 
 class RawSensor(BaseSensorOperator):
-    """Waits for the day's raw log, tells once that it is overdue and once that it has come; without it the run is skipped."""
+    """Waits for the day's raw log; notifies once that it is overdue and once that it has come; skips the run without it."""
 
     template_fields = ("day",)
     operator_extra_links = (QualityLink(),)
@@ -106,32 +104,32 @@ class RawSensor(BaseSensorOperator):
         self.day = day
 
     def log_day(self) -> date:
-        """The day, once rendered."""
+        """Return the log day, once rendered."""
         return parse_day(self.day)
 
     def execute(self, context: "Context") -> Any:
-        """Looks once and leaves its slot until the next look; skips when the time is over."""
+        """Look once and leave the slot until the next look; skip the run when the time is over."""
         from include.days import waits
         from include.lake.lake import get_lake
 
         try:
             return super().execute(context)
         except AirflowSkipException:
-            waits.give_up(get_lake(), self.log_day(), partial(_tell, context))
+            waits.give_up(get_lake(), self.log_day(), partial(_notify_wait, context))
             raise
 
     def poke(self, context: "Context") -> bool:
-        """Whether the day's raw folder holds a file, or the day is declared empty."""
+        """Return whether the day's raw folder holds a file, or the day is declared empty."""
         from include.days import waits
         from include.lake.lake import get_lake
 
         ti = context["ti"]
         first_try = ti.try_number == ti.max_tries - (self.retries or 0) + 1  # a wait goes on after a look that failed
         first = first_try and ti.get_first_reschedule_date(context) is None
-        return waits.look(get_lake(), self.log_day(), partial(_tell, context), first=first)
+        return waits.look(get_lake(), self.log_day(), partial(_notify_wait, context), first=first)
 
 
-def _tell(context: "Context", news: "News") -> None:
+def _notify_wait(context: "Context", news: "News") -> None:
     notify(notice_of_wait(news, context))
 
 
@@ -145,7 +143,7 @@ class CheckOperator(PythonOperator):
         super().__init__(python_callable=python_callable, op_args=op_args, doc_md=python_callable.__doc__, **kwargs)
 
     def log_day(self) -> date:
-        """The day, once rendered."""
+        """Return the log day, once rendered."""
         return parse_day(list(self.op_args)[-1])
 
 
@@ -168,11 +166,11 @@ class SparkDayOperator(SparkSubmitOperator):
         )
 
     def log_day(self) -> date:
-        """The day, once rendered."""
+        """Return the log day, once rendered."""
         return parse_day(str((self.application_args or [])[1]))
 
     def execute(self, context: "Context") -> Any:
-        """Runs the job where the connection says; raises `UnretryableError` for exit status 2."""
+        """Run the job where the connection says; raises `UnretryableError` for exit status 2."""
         place = SparkConnection.of(self._conn_id)
         self.application = place.application(self.job)
         self.conf = place.options(driver_java_options(self.job, raw_bytes(self.log_day()), place.master))
@@ -184,13 +182,13 @@ class SparkDayOperator(SparkSubmitOperator):
             if _DATA_ERROR.search(str(error)):
                 log = "the driver's log on the cluster" if place.cluster else "this task's log"
                 raise UnretryableError(
-                    f"The Spark job {self.name} ended with an error that a retry cannot mend: "
+                    f"The Spark job {self.name} ended with an error that a retry cannot fix: "
                     f"see the lines from 'Error:' on in {log}."
                 ) from None
             raise
 
     def _get_hook(self) -> SparkSubmitHook:
-        """The provider's hook; on Kubernetes it gives `env_vars` to a driver's pod only, and in client mode there is none."""
+        """Return the provider's hook, with `env_vars` in client mode too: on Kubernetes it gives them to a driver's pod only."""
         hook = super()._get_hook()
         if hook._connection["deploy_mode"] != "cluster":
             hook._env = self.env_vars
@@ -211,11 +209,11 @@ class TrainingOperator(BaseOperator):
         self.hook = SubprocessHook()
 
     def log_day(self) -> date:
-        """The day, once rendered."""
+        """Return the log day, once rendered."""
         return parse_day(self.arguments[1])
 
     def execute(self, context: "Context") -> str:  # noqa: ARG002
-        """Runs the command and returns its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
+        """Run the command and return its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
         command = [sys.executable, "-m", "training", self.command, *self.arguments]
         result = self.hook.run_command(command, cwd=str(PROJECT))
         if result.exit_code == NOTHING_TO_DO_STATUS:
@@ -227,40 +225,40 @@ class TrainingOperator(BaseOperator):
         return result.output
 
     def on_kill(self) -> None:
-        """Stops the command when the task is stopped."""
+        """Stop the command when the task is stopped."""
         self.hook.send_sigterm()
 
 
 class TrainOperator(TrainingOperator):
-    """Trains the day's candidate, and tells once of a champion that it is outdated."""
+    """Trains the day's candidate, and notifies once that a champion is outdated."""
 
     def execute(self, context: "Context") -> str:
-        """As `TrainingOperator`; the model is trained by then, so that a registry that does not answer is only logged."""
+        """Do the same as `TrainingOperator`; the model is trained by then, so that a failure of the registry is only logged."""
         result = super().execute(context)
         try:
-            self._tell_of_outdated_champion(context)
+            self._notify_outdated_champion(context)
         except Exception:
-            log.exception("Whether the champion is outdated could not be found out; the next night asks again")
+            log.exception("The check whether the champion is outdated failed; the next night repeats it")
         return result
 
-    def _tell_of_outdated_champion(self, context: "Context") -> None:
+    def _notify_outdated_champion(self, context: "Context") -> None:
         from include.lake.lake import get_lake
         from include.registry import registry
         from include.registry.outdated import outdated_champion
 
         store = get_lake()
-        found = outdated_champion(store)
-        if found and not found[0].outdated_notified_at:
+        outdated = outdated_champion(store)
+        if outdated and not outdated[0].outdated_notified_at:
             train = store.record("train", self.log_day()) or {}
-            notify(notice_of_outdated(*found, self.log_day(), train.get("base_version"), context))
-            registry.set_outdated_notified(found[0].version)
+            notify(notice_of_outdated(*outdated, self.log_day(), train.get("base_version"), context))
+            registry.set_outdated_notified(outdated[0].version)
 
 
 class ApprovalOperator(HITLBranchOperator):
     """Asks a person under Required Actions which of the tasks downstream to run, and keeps who answered as `ANSWERED_BY`."""
 
     def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
-        """Follows the answer; nobody's is the default."""
+        """Follow the answer, or the default where nobody answered."""
         person = event["responded_by_user"]
         context["ti"].xcom_push(key=ANSWERED_BY, value=person["name"] if person else "timeout")
         return super().execute_complete(context, event)

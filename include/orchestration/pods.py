@@ -1,4 +1,4 @@
-"""What some tasks need of their pod under Airflow's KubernetesExecutor, which knows no queues. Other executors ignore it."""
+"""Pods of some tasks under Airflow's KubernetesExecutor, which has no queues. Other executors ignore them."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from include.settings import get_settings
 
 
 def executor_config(kind: str) -> dict[str, Any]:
-    """A task's `executor_config`: its pod differs from the template by `{CTR_KUBERNETES_PODS}/{kind}.yaml`.
+    """Return a task's `executor_config`: its pod differs from the template by `{CTR_KUBERNETES_PODS}/{kind}.yaml`.
 
     Empty where the setting is; raises `SettingError` where the folder has no such file.
     """
@@ -18,7 +18,7 @@ def executor_config(kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise SettingError(
             f"CTR_KUBERNETES_PODS: expected the file {path.name}, which says what the pods of '{kind}' tasks have beyond the "
-            f"template, found none in {folder}. Next: copy include/kubernetes/pods, and name the copy."
+            f"template, found none in {folder}. Next: copy include/kubernetes/pods and set CTR_KUBERNETES_PODS to the copy."
         )
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 

@@ -1,4 +1,4 @@
-"""Which parameters of a DAG run are refused, before any task of it does something that nobody asked for."""
+"""Check of the parameters of a DAG run, before any task of it runs."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from include.errors import InvalidInputError
 
 
 def refuse_wrong_parameters(known: Collection[str], conf: Mapping[str, Any], run_type: str) -> None:
-    """Checks what Airflow does not: names of parameters, and whether `day` fits the run.
+    """Check what Airflow does not: names of parameters, and whether `day` fits the run.
 
     Args:
         known: the parameters that the DAG has.
@@ -29,7 +29,7 @@ def refuse_wrong_parameters(known: Collection[str], conf: Mapping[str, Any], run
         return
     if run_type == "backfill":
         raise InvalidInputError(
-            f"A backfill takes its days from its range, and was given 'day' ({day}), which it would redo once for each of them. "
+            f"A backfill takes its days from its range, so 'day' ({day}) is refused: it would be redone once for each of them. "
             "Start it again and leave 'day' empty."
         )
     if parse_day(day) >= (today := datetime.now(UTC).date()):

@@ -1,4 +1,4 @@
-"""Where Airflow's Spark jobs run: what the connection says, and what each place needs of a job of this project.
+"""Where Airflow's Spark jobs run: the connection, and what each place needs of a job of this project.
 
 In client mode, the default, the driver runs in the task: its code, settings, exit status and log are the task's own. In cluster
 mode the driver runs elsewhere, from the same image or installation, and gets the settings of the environment passed on.
@@ -19,8 +19,8 @@ from include.orchestration.spark_submit import driver_address_options
 from include.settings import PROJECT, Settings, python_path
 
 _DRIVER_JAVA = "spark.driver.extraJavaOptions"
-_HERE = "docs/operations.md, 'Where things run', has one to copy for each place."
-_KEPT_HERE = {"CTR_MLFLOW_URI", "CTR_MLFLOW_ARTIFACTS"} | {
+_DOCS = "docs/operations.md, 'Where things run', has an example for each place."
+_NOT_PASSED_ON = {"CTR_MLFLOW_URI", "CTR_MLFLOW_ARTIFACTS"} | {
     f"CTR_{name.upper()}" for name, field in Settings.model_fields.items() if field.annotation is SecretStr
 }
 """Settings that no Spark job reads and that are, or may hold, a password: a command line is no place for them."""
@@ -36,42 +36,42 @@ class SparkConnection:
 
     @classmethod
     def of(cls, conn_id: str) -> "SparkConnection":
-        """Reads the connection; raises `SettingError` where there is none, or where it asks for what Spark cannot do."""
+        """Read the connection; raises `SettingError` where there is none, or where Spark does not support what it asks for."""
         try:
             extra: dict[str, Any] = SparkSubmitHook.get_connection(conn_id).extra_dejson
         except AirflowNotFoundException:
-            raise SettingError(f"Airflow has no connection '{conn_id}', which says where Spark runs: {_HERE}") from None
-        told = SparkSubmitHook(conn_id=conn_id)._connection
-        here = cls(told["master"], told["deploy_mode"] == "cluster", extra.get("conf") or {})
-        if here.cluster and here.master.startswith(("spark://", "local")):
+            raise SettingError(f"Airflow has no connection '{conn_id}', which says where Spark runs: {_DOCS}") from None
+        connection = SparkSubmitHook(conn_id=conn_id)._connection
+        place = cls(connection["master"], connection["deploy_mode"] == "cluster", extra.get("conf") or {})
+        if place.cluster and place.master.startswith(("spark://", "local")):
             raise SettingError(
-                f"The connection '{conn_id}' asks for deploy-mode cluster on {here.master}, where Spark runs Python drivers in "
-                f"client mode only. Next: set deploy-mode to client. {_HERE}"
+                f"The connection '{conn_id}' asks for deploy-mode cluster on {place.master}, where Spark runs Python drivers in "
+                f"client mode only. Next: set deploy-mode to client. {_DOCS}"
             )
-        if here.on_yarn_nodes and not extra.get(SparkSubmitHook._YARN_RM_WEBAPP_ADDRESS_EXTRA_KEY):
+        if place.on_yarn_nodes and not extra.get(SparkSubmitHook._YARN_RM_WEBAPP_ADDRESS_EXTRA_KEY):
             raise SettingError(
                 f"The connection '{conn_id}' asks for deploy-mode cluster on YARN, where the task follows the job through the "
                 f"ResourceManager's web address. Next: set '{SparkSubmitHook._YARN_RM_WEBAPP_ADDRESS_EXTRA_KEY}' in its extra, "
-                f"or deploy-mode to client. {_HERE}"
+                f"or deploy-mode to client. {_DOCS}"
             )
-        return here
+        return place
 
     @property
     def on_yarn_nodes(self) -> bool:
-        """Whether the driver runs in YARN's application master."""
+        """True if the driver runs in YARN's application master."""
         return self.cluster and self.master.startswith("yarn")
 
     def application(self, job: str) -> str:
-        """The job's file: on Kubernetes in cluster mode as it lies in the driver's image."""
+        """Return the job's file; on Kubernetes in cluster mode its path in the driver's image."""
         path = PROJECT / "spark_jobs" / f"{job}.py"
         return f"local://{path}" if self.cluster and self.master.startswith("k8s://") else str(path)
 
     def options(self, java: str) -> dict[str, str]:
-        """The job's `--conf`: the connection's before the project's own, but for the driver's Java options, which add up."""
+        """Return the job's `--conf`: the connection's override the project's, except that the driver's Java options add up."""
         if self.on_yarn_nodes:
             own = {"spark.yarn.maxAppAttempts": "1"}  # Airflow retries, and knows what is not worth it
         elif self.cluster:
-            own = {}  # spark-submit's own messages at level INFO tell the provider how the driver ended
+            own = {}  # the provider reads from spark-submit's messages at level INFO how the driver ended
         else:
             own = {"spark.log.level": "ERROR", **driver_address_options(self.master)}
             if pod := os.environ.get("SPARK_DRIVER_POD_NAME"):  # executors are its own, and end with it
@@ -79,11 +79,11 @@ class SparkConnection:
         return {**own, **self.conf, _DRIVER_JAVA: f"{java} {self.conf.get(_DRIVER_JAVA, '')}".strip()}
 
     def environment(self) -> dict[str, str]:
-        """What the driver's process needs in its environment beyond what it has there."""
+        """Return what the driver's process needs in its environment beyond what is there."""
         if not self.cluster:
             # Executors need no Python: no job has code of its own that Spark would run in one.
             return {"PYTHONPATH": python_path(), "PYSPARK_DRIVER_PYTHON": sys.executable}
         settings = {name: value for name, value in os.environ.items() if name.startswith("CTR_")}
         return {"PYTHONPATH": str(PROJECT)} | {
-            name: value for name, value in settings.items() if name not in _KEPT_HERE
+            name: value for name, value in settings.items() if name not in _NOT_PASSED_ON
         }

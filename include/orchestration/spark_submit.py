@@ -1,4 +1,4 @@
-"""How this machine submits the project's Spark jobs (Airflow does it through its own operator)."""
+"""Submission of the project's Spark jobs from this machine (Airflow uses its own operator)."""
 
 import json
 import os
@@ -32,30 +32,30 @@ _QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:Meta
 
 
 def raw_bytes(day: date) -> int:
-    """Bytes of a day's raw files as they lie there; 0 where there are none."""
+    """Return the size in bytes of a day's raw files as stored; 0 where there are none."""
     raw = Raw()
     return sum(int(raw.fs.size(raw.full(f"{day_folder(day)}/{name}")) or 0) for name in raw.day_files(day))
 
 
 def driver_java_options(job: str, raw: int, master: str) -> str:
-    """Options of the driver's JVM for a job over `raw` bytes of logs, all its days together: where they are few and the driver
-    computes (a local master), most of the time is the JVM's warm-up, which a simpler compiler halves.
+    """Return the options of the driver's JVM for a job over `raw` bytes of logs, all its days together.
 
-    Where they are many, the code that Spark generates for wide rows is longer than what the JVM compiles unless told to.
+    Where they are few and the driver computes (a local master), most of the time is the JVM's warm-up, which a simpler compiler
+    halves. Where they are many, the code that Spark generates for wide rows is longer than what the JVM compiles by default.
     """
     small = raw < _QUICK_BELOW[job] and master.startswith("local")
     return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
 def driver_address_options(master: str) -> dict[str, str]:
-    """Options of a driver with a local master: nobody elsewhere has to reach it, so it listens on loopback only."""
+    """Return the options of a driver with a local master: no other machine has to reach it, so it listens on loopback only."""
     if not master.startswith("local"):
         return {}
     return dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
 
 
 def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """Runs `spark_jobs/{job}.py --from first --to last` with more options and yields the events that it prints.
+    """Run `spark_jobs/{job}.py --from first --to last` with more options and yield the events that it prints.
 
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
@@ -93,7 +93,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
 
 
 def _events(process: "subprocess.Popen[str]", log: IO[str]) -> Iterator[dict[str, Any]]:
-    """The job's events; other lines go to the log, among them Python's errors, which spark-submit prints on standard output."""
+    """Yield the job's events; other lines go to the log, also Python's errors, which spark-submit prints on standard output."""
     assert process.stdout is not None
     for line in process.stdout:
         try:

@@ -1,4 +1,4 @@
-"""How the rooms that do not import `training` reach it: as a process of its own."""
+"""Calls of `training`, as a process of its own, from packages that do not import it."""
 
 import json
 import os
@@ -12,34 +12,36 @@ from include.settings import python_path
 
 
 def training(*arguments: str) -> int:
-    """Runs `python -m training …` and returns its exit status; what it prints is the command's."""
+    """Run `python -m training …` and return its exit status; what it prints is the command's."""
     return subprocess.run(_command(arguments), env=_environment()).returncode
 
 
 def exec_training(*arguments: str) -> NoReturn:
-    """Turns this process into `python -m training …`, so that a signal to stop a service reaches the service."""
+    """Turn this process into `python -m training …`, so that a signal to stop a service reaches the service."""
     command = _command(arguments)
     os.execve(command[0], command, _environment())  # noqa: S606
 
 
 def write_report(day: date) -> None:
-    """Writes the report of a day again (`training/report/report.py`); raises `CtrError` with what is wrong."""
+    """Write the report of a day again (`training/report/report.py`); raises `CtrError` with what is wrong."""
     done = subprocess.run(_command(("report", "--day", str(day))), env=_environment(), capture_output=True, text=True)
     if done.returncode:
         raise CtrError(f"The report of {day} could not be written again: {done.stderr[-2000:]}")
 
 
 def verify(version: int) -> dict[str, Any]:
-    """Serves a version on a free port and asks it for its probe, as `training/serve/trial.py` tells; raises `CtrError` with
-    what is wrong with it."""
+    """Serve a version on a free port, request its probe (`training/serve/trial.py`) and return the result.
+
+    Raises `CtrError` with what is wrong with it.
+    """
     command = _command(("verify", "--version", str(version), "--json"))
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     if done.returncode:
         try:
-            told = json.loads(done.stdout)["error"]
+            message = json.loads(done.stdout)["error"]
         except (ValueError, KeyError):
-            told = done.stderr[-2000:]
-        raise CtrError(f"Version {version} cannot serve, and the champion stays: {told}")
+            message = done.stderr[-2000:]
+        raise CtrError(f"Version {version} cannot serve, so the champion stays: {message}")
     return dict(json.loads(done.stdout))
 
 

@@ -1,4 +1,4 @@
-"""Sends a notice to a webhook, as JSON that Slack and what is compatible with it (Mattermost, Rocket.Chat, …) show.
+"""Posts a notice to a webhook, as the JSON of Slack and compatible services (Mattermost, Rocket.Chat, …).
 
 Form and limits: https://docs.slack.dev/reference/block-kit/blocks. Values come from logs that anyone may have written: they are
 cut, put on one line and escaped, so that none can break the message or call people (`<!channel>`).
@@ -27,13 +27,14 @@ _SHORT = 150
 
 
 def post(url: SecretStr, notice: "Notice") -> None:
-    """Posts the notice; raises `CtrError`, which does not tell the URL, when the webhook did not take it.
+    """Post the notice; raises `CtrError`, which does not name the URL, when the webhook did not take it.
 
     Tried again where it is sure, or the server says, that nothing was taken: no connection, status 429 or 5xx. A redirect is
     not followed: it would carry the notice to an address that nobody has set.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs the URL, which is the webhook's password
-    body, fault = message(notice), ""
+    body = message(notice)
+    fault = ""
     with httpx.Client(timeout=5) as client:
         for pause in (0.0, *PAUSES):
             time.sleep(pause)
@@ -43,12 +44,12 @@ def post(url: SecretStr, notice: "Notice") -> None:
     if fault:
         raise CtrError(
             f"The webhook of CTR_NOTICE_WEBHOOK did not take the notice of '{notice.title}': expected status 2xx, found {fault}. "
-            "Look whether the webhook still exists and this worker may reach it."
+            "Next: check that the webhook still exists and that this worker may reach it."
         )
 
 
 def _try(client: httpx.Client, url: SecretStr, body: dict[str, Any]) -> tuple[str, bool]:
-    """Posts once; returns what went wrong, empty if nothing did, and whether another try may help."""
+    """Post once; returns what went wrong, empty if nothing did, and whether another try may help."""
     try:
         status = client.post(url.get_secret_value(), json=body).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -57,17 +58,18 @@ def _try(client: httpx.Client, url: SecretStr, body: dict[str, Any]) -> tuple[st
 
 
 def message(notice: "Notice") -> dict[str, Any]:
-    """The notice as Slack's JSON: `text` for notifications and for receivers without blocks, `blocks` with all of it."""
-    shown, more = notice.checks[:LISTED_CHECKS], len(notice.checks) - LISTED_CHECKS
+    """Return the notice as Slack's JSON: `text` for notifications and for receivers without blocks, `blocks` with all of it."""
+    listed = notice.checks[:LISTED_CHECKS]
+    more = len(notice.checks) - LISTED_CHECKS
     link = f"<{_escaped(notice.link)}|{_escaped(notice.link_text)}>"
-    first = _line(shown[0]) if shown else _value(notice.text)
+    first = _line(listed[0]) if listed else _value(notice.text)
     others = [f"and {len(notice.checks) - 1} more"] if len(notice.checks) > 1 else []
     return {
         "text": "\n".join([_value(notice.title), first, *others, link]),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": _value(notice.title, _SHORT), "emoji": False}},
-            _section(_value(notice.text.splitlines()[0] if shown else notice.text)),
-            *map(_check, shown),
+            _section(_value(notice.text.splitlines()[0] if listed else notice.text)),
+            *map(_check, listed),
             *([_section(f"and {more} more")] if more > 0 else []),
             _section(_value(notice.advice)),
             _section(link),
@@ -92,7 +94,7 @@ def _check(check: Record) -> dict[str, Any]:
 
 def _line(check: Record) -> str:
     table, name, expected, observed = (
-        _value(each, _SHORT) for each in (check["table"], named(check), check["expected"], check["observed"])
+        _value(text, _SHORT) for text in (check["table"], named(check), check["expected"], check["observed"])
     )
     return f"{table}: {name}: expected {expected}, observed {observed}"
 
@@ -102,16 +104,16 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _markdown(text: str) -> dict[str, Any]:
-    """Slack's text object; `verbatim`: a URL, channel or person named in a value does not become a link."""
+    """Return Slack's text object; `verbatim`: a URL, channel or person named in a value does not become a link."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _value(value: object, most: int = _VALUE) -> str:
-    """A value on one line, cut and escaped; never empty, which Slack refuses."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in str(value)).split()) or "–"
+    """Return a value on one line, cut and escaped; never empty, which Slack refuses."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in str(value)).split()) or "–"
     return _escaped(line if len(line) <= most else f"{line[: most - 1]}…")
 
 
 def _escaped(text: str) -> str:
-    """Slack's three control characters as entities."""
+    """Return a text with Slack's three control characters as entities."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,7 +8,7 @@ from typing import Any
 
 from include.lake.lake import Lake
 
-SHOWN = ("source_file", "source_row", "raw", "reasons", "fingerprint")
+SAMPLE_COLUMNS = ("source_file", "source_row", "raw", "reasons", "fingerprint")
 _ROWS = 10_000
 
 
@@ -24,37 +24,38 @@ class Rejected:
 
 
 def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0) -> Rejected:
-    """Counts of the rejected rows of a day (with `reason`, if given), and up to `samples` rows of each reason.
+    """Return counts of the rejected rows of a day (with `reason`, if given), and up to `samples` rows of each reason.
 
     Raises `MissingDataError` where the day is neither staged nor published.
     """
     import pyarrow.compute as pc
 
-    found, picked = Rejected(), defaultdict[str, list[dict[str, Any]]](list)
+    result = Rejected()
+    picked = defaultdict[str, list[dict[str, Any]]](list)
     for stripe in stripes(store, day, "ctr quarantine"):
         part = stripe.read(["source_file", "reasons"])
-        rows, why = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
+        rows, row_reasons = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
         if reason is not None:
-            chosen = pc.equal(why, reason)
-            rows, why = rows.filter(chosen), why.filter(chosen)
+            chosen = pc.equal(row_reasons, reason)
+            rows, row_reasons = rows.filter(chosen), row_reasons.filter(chosen)
         distinct = rows.unique()
-        found.rows += len(distinct)
-        found.files.update(_counts(part["source_file"].take(distinct)))
+        result.rows += len(distinct)
+        result.files.update(_counts(part["source_file"].take(distinct)))
         files = part["source_file"].take(rows)
-        for name, count in _counts(why).items():
-            at = pc.equal(why, name)
-            found.reasons[name] += count
+        for name, count in _counts(row_reasons).items():
+            at = pc.equal(row_reasons, name)
+            result.reasons[name] += count
             for file, number in _counts(files.filter(at)).items():
-                found.reasons_of_files[file][name] += number
-            wanted = rows.filter(at)[: samples - len(picked[name])] if samples > len(picked[name]) else rows[:0]
-            if len(wanted):
-                picked[name] += stripe.read(SHOWN).take(wanted).to_pylist()
-    found.samples = [row for name in sorted(picked) for row in picked[name]]
-    return found
+                result.reasons_of_files[file][name] += number
+            sample = rows.filter(at)[: samples - len(picked[name])] if samples > len(picked[name]) else rows[:0]
+            if len(sample):
+                picked[name] += stripe.read(SAMPLE_COLUMNS).take(sample).to_pylist()
+    result.samples = [row for name in sorted(picked) for row in picked[name]]
+    return result
 
 
 def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
-    """All rejected rows of a day, one after the other; a column that the day's build does not have is null."""
+    """Yield all rejected rows of a day, one after the other; a column that the day's build does not have is null."""
     for stripe in stripes(store, day, needed_for):
         batch = stripe.read(columns)
         for first in range(0, batch.num_rows, _ROWS):
@@ -62,7 +63,7 @@ def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: st
 
 
 def _counts(values: Any) -> dict[str, int]:
-    return {each["values"]: each["counts"] for each in values.value_counts().to_pylist()}
+    return {entry["values"]: entry["counts"] for entry in values.value_counts().to_pylist()}
 
 
 @dataclass
@@ -73,17 +74,17 @@ class Stripe:
     number: int
 
     def read(self, columns: Sequence[str]) -> Any:
-        """A record batch of the columns."""
+        """Return a record batch of the columns."""
         import pyarrow as pa
 
-        there = [name for name in columns if name in self.file.schema.names]
-        batch = self.file.read_stripe(self.number, columns=there)
-        arrays = [batch[name] if name in there else pa.nulls(batch.num_rows) for name in columns]
+        present = [name for name in columns if name in self.file.schema.names]
+        batch = self.file.read_stripe(self.number, columns=present)
+        arrays = [batch[name] if name in present else pa.nulls(batch.num_rows) for name in columns]
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 def stripes(store: Lake, day: date, needed_for: str) -> Iterator[Stripe]:
-    """The stripes of `quarantine` of a day, of what is staged if something is, else of what is published."""
+    """Yield the stripes of a day's `quarantine`: the staged one if there is one, else the published one."""
     from pyarrow import orc
 
     if staged := store.staged("logs", day):

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from include.lake.lake import Lake
-from include.quality.masking import LONGEST_TEXT, shown
+from include.quality.masking import LONGEST_TEXT, masked
 from include.quality.quarantine import stripes
 from include.quality.repairs import is_number, raw_columns
 from include.raw.row_rules import BAD_LABEL, FIELD_TOO_LONG, NOT_A_NUMBER, ROW_RULES, UNKNOWN_SCENE, UNPARSABLE_TIME
@@ -30,7 +30,7 @@ _SEVERAL = {FIELD_TOO_LONG, NOT_A_NUMBER}
 
 @dataclass(frozen=True)
 class Value:
-    """A column's value for which rows were rejected, as it may be shown: masked if sensitive, folded if long."""
+    """A column's value for which rows were rejected, as it may be shown: masked if sensitive, shortened if long."""
 
     column: str
     value: str
@@ -47,7 +47,9 @@ class Values:
 
 
 def values_at_fault(store: Lake, day: date, reason: str | None = None) -> dict[str, Values]:
-    """Values by reason (of `reason` alone, if given) of the rejected rows of a day; reasons that no value causes are left out.
+    """Return the values by reason (of `reason` alone, if given) for which rows of a day were rejected.
+
+    Reasons that no value causes are left out.
 
     Raises `MissingDataError` where the day is neither staged nor published.
     """
@@ -55,44 +57,44 @@ def values_at_fault(store: Lake, day: date, reason: str | None = None) -> dict[s
 
     counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     uncounted: Counter[str] = Counter()
-    wanted = [name for name in (*_COLUMNS, *_SEVERAL) if reason in (None, name)]
+    reasons = [name for name in (*_COLUMNS, *_SEVERAL) if reason in (None, name)]
     for stripe in stripes(store, day, "ctr quarantine"):
         part = stripe.read(["source_file", "raw", "reasons"])
-        rows, why = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
-        for name in wanted:
-            chosen = part.take(rows.filter(pc.equal(why, name)))
+        rows, row_reasons = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
+        for name in reasons:
+            chosen = part.take(rows.filter(pc.equal(row_reasons, name)))
             for key, number in _counted(name, chosen).items() if chosen.num_rows else ():
                 if key in counts[name] or len(counts[name]) < _MOST_COUNTED:
                     counts[name][key] += number
                 else:
                     uncounted[name] += number
-    return {name: _most(counts[name], uncounted[name]) for name in wanted if counts[name]}
+    return {name: _most(counts[name], uncounted[name]) for name in reasons if counts[name]}
 
 
 def _most(counted: Counter[tuple[str, str]], uncounted: int) -> Values:
     most = counted.most_common(MOST_VALUES)
-    values = [Value(column, str(shown(column, value)), rows) for (column, value), rows in most]
+    values = [Value(column, str(masked(column, value)), rows) for (column, value), rows in most]
     others = len(counted) - len(most) + bool(uncounted)
-    return Values(values, others, counted.total() + uncounted - sum(each.rows for each in values))
+    return Values(values, others, counted.total() + uncounted - sum(value.rows for value in values))
 
 
 def _counted(reason: str, rows: Any) -> Counter[tuple[str, str]]:
-    """Rows by column and value at fault of a record batch of `source_file` and `raw`, all rejected for the reason."""
+    """Count rows by column and value at fault, of a record batch of `source_file` and `raw`, all rejected for the reason."""
     if reason in _SEVERAL:
         return Counter(key for row in rows.to_pylist() for key in _faults(reason, row))
     return _by_value(_COLUMNS[reason] or "", rows)
 
 
 def _by_value(column: str, rows: Any) -> Counter[tuple[str, str]]:
-    """Of one column: out of the JSON without parsing it whole, as a wrong scene may be in millions of rows."""
+    """Count values of one column, without parsing the whole JSON: a wrong scene may be in millions of rows."""
     import pyarrow.compute as pc
 
     # A quote inside a JSON text is escaped: the column's name in quotes, with a colon, can only be its key.
     texts = pc.extract_regex(rows["raw"], rf'(?s)^\{{(?:.*,)?"{column}":"(?P<value>(?:[^"\\]|\\.)*)"[,}}]')
     values = pc.struct_field(texts, "value")
     counted: Counter[tuple[str, str]] = Counter()
-    for each in values.drop_null().value_counts().to_pylist():
-        counted[column, _unescaped(each["values"]).strip()] += each["counts"]
+    for entry in values.drop_null().value_counts().to_pylist():
+        counted[column, _unescaped(entry["values"]).strip()] += entry["counts"]
     for row in rows.filter(pc.is_null(values)).to_pylist():
         columns = raw_columns(row["source_file"], row["raw"]) or {}
         counted[column, columns.get(column, "").strip()] += 1
@@ -121,34 +123,36 @@ def _wrong_number(text: str) -> bool:
     return not is_number(text) or (bool(text.strip()) and isinf(float(text)))
 
 
-def repair_entries(found: dict[str, Values]) -> str:
-    """What a repair file (`REPAIR_DOCS`) may say of the values, with capitals where a person has to decide; '' where no
-    value can be repaired by its name."""
+def repair_entries(values: dict[str, Values]) -> str:
+    """Return a draft of a repair file (`REPAIR_DOCS`) for the values, with capitals where a person has to decide.
+
+    It is empty where no value can be repaired by its name.
+    """
     entries: list[str] = []
-    if names := _masked_values(found, UNKNOWN_SCENE):
+    if names := _nameable_values(values, UNKNOWN_SCENE):
         entries.append(f"scenes: {_flow(dict.fromkeys(names, 'SCENE'))}  # one of {', '.join(get_settings().scenes)}")
-    if names := _masked_values(found, BAD_LABEL):
+    if names := _nameable_values(values, BAD_LABEL):
         entries.append(f"labels: {_flow(dict.fromkeys(names, 'LABEL'))}  # 0 or 1")
-    if names := _masked_values(found, UNPARSABLE_TIME):
+    if names := _nameable_values(values, UNPARSABLE_TIME):
         entries.append(f'time: {{formats: [FORMAT], zone: ZONE}}  # such as "%d.%m.%Y %H:%M" and UTC, for {names[0]}')
-    if NOT_A_NUMBER in found:
+    if NOT_A_NUMBER in values:
         pairs: dict[str, dict[str, str]] = {}
-        for each in found[NOT_A_NUMBER].most:
-            if _is_whole(each):
-                pairs.setdefault(each.column, {})[each.value] = "NUMBER"
+        for value in values[NOT_A_NUMBER].most:
+            if _is_whole(value):
+                pairs.setdefault(value.column, {})[value.value] = "NUMBER"
         entries += [f"values: {_flow(pairs)}  # empty for none"] if pairs else []
     return "\n".join(entries)
 
 
-def _masked_values(found: dict[str, Values], reason: str) -> list[str]:
-    """Values of a reason that an entry may name: as they came in, and not blank."""
-    values = found[reason].most if reason in found else []
-    return [each.value for each in values if each.value and _is_whole(each)]
+def _nameable_values(values: dict[str, Values], reason: str) -> list[str]:
+    """Return the values of a reason that an entry may name: as they came in, and not blank."""
+    most = values[reason].most if reason in values else []
+    return [value.value for value in most if value.value and _is_whole(value)]
 
 
-def _is_whole(found: Value) -> bool:
-    """Whether the value is neither masked nor folded."""
-    return found.column not in get_settings().sensitive_columns and len(found.value) <= LONGEST_TEXT
+def _is_whole(value: Value) -> bool:
+    """Return whether the value is neither masked nor shortened."""
+    return value.column not in get_settings().sensitive_columns and len(value.value) <= LONGEST_TEXT
 
 
 def _flow(pairs: dict[str, Any]) -> str:

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
-from include.quality.masking import masked_raw, shown
-from include.quality.quarantine import rejected_rows
+from include.quality.masking import masked, masked_raw
+from include.quality.quarantine import SAMPLE_COLUMNS, rejected_rows
 from include.raw.deliveries import Delivery, Raw, finish_interrupted, repairs_path
 from include.raw.file_check import raw_digest, read_header
 from include.raw.mapping import Times, read_model, time_parser
@@ -42,6 +42,7 @@ REPAIRS_DDL = (
 """Spark DDL of an entry. `numbers_only`: with the repair, every deep feature of the row is a number or blank."""
 
 _OF_TIME = {UNPARSABLE_TIME, "timestamp_of_another_day", LATE}
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\x00"
 _NUMBER = re.compile(r"\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*)?", re.ASCII)
 _EXAMPLE = (
     "write at least one of: time {formats, zone}, scenes, labels, values, fill, trim; docs/operations.md has an example"
@@ -92,7 +93,7 @@ class Outcome:
 
 
 def read_repair(path: str) -> Repair:
-    """A repair from a YAML file; raises an error that names the wrong field."""
+    """Return a repair from a YAML file; raises an error that names the wrong field."""
     file = Path(path)
     if not file.is_file():
         raise MissingDataError(f"There is no repair {path}: expected a YAML file. Next: {_EXAMPLE}.")
@@ -100,7 +101,7 @@ def read_repair(path: str) -> Repair:
 
 
 def is_number(text: str) -> bool:
-    """Whether a deep feature may be written so: a plain finite number, or nothing."""
+    """Return whether a text is a valid deep feature: a plain finite number, or blank."""
     return _NUMBER.fullmatch(text) is not None
 
 
@@ -112,33 +113,30 @@ class Repairer:
         self._time = time_parser(repair.time) if repair.time else None
 
     def changes(self, row: dict[str, str], reasons: Collection[str]) -> dict[str, str]:
-        """Values by column that the repair gives `row` (all raw columns as text, as they came in; blank where there is none).
+        """Return the values by column that the repair gives `row`: all raw columns as text, blank where there is none.
 
-        A value that the repair names is told even where the row has it already: it takes an earlier repair back.
+        A value that the repair names is returned even where the row has it already: it undoes an earlier repair.
         """
         trimmed = {name: text for name in self._repair.trim if (text := _trimmed(row[name])) != row[name]}
         named = self._named(row | trimmed, reasons)
         now = row | trimmed | named
         filled = {name: value for name, value in self._repair.fill.items() if value and not now[name].strip()}
-        found = trimmed | named | filled
-        return {name: value for name, value in found.items() if name not in DEEP_FEATURES or is_number(value)}
+        changes = trimmed | named | filled
+        return {name: value for name, value in changes.items() if name not in DEEP_FEATURES or is_number(value)}
 
     def _named(self, row: dict[str, str], reasons: Collection[str]) -> dict[str, str]:
-        """The values that the repair gives for others: exact values, scenes, labels and times."""
-        found = {name: pairs[row[name]] for name, pairs in self._repair.values.items() if row[name] in pairs}
+        """Return the values that the repair puts in place of others: exact values, scenes, labels and times."""
+        values = {name: pairs[row[name]] for name, pairs in self._repair.values.items() if row[name] in pairs}
         for name, reason, pairs in (
             ("scene", UNKNOWN_SCENE, self._repair.scenes),
             ("label", BAD_LABEL, self._repair.labels),
         ):
-            text = found.get(name, row[name]).strip()
+            text = values.get(name, row[name]).strip()
             if reason in reasons and text in pairs:
-                found[name] = pairs[text]
-        if self._time and _OF_TIME & {*reasons} and (time := self._time(found.get("log_time", row["log_time"]))):
-            found["log_time"] = time
-        return found
-
-
-_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\x00"
+                values[name] = pairs[text]
+        if self._time and _OF_TIME & {*reasons} and (time := self._time(values.get("log_time", row["log_time"]))):
+            values["log_time"] = time
+        return values
 
 
 def _trimmed(text: str) -> str:
@@ -148,18 +146,19 @@ def _trimmed(text: str) -> str:
 
 
 def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | None = None) -> Outcome:
-    """Adds the repair of the day's rejected rows (of those rejected for `reason`) to the day's repairs.
+    """Add the repair of the day's rejected rows (of those rejected for `reason`) to the day's repairs.
 
     Rows with a wrong number of fields have no columns to repair. Raises `InvalidInputError` for a day whose quarantine was
     written without fingerprints.
     """
-    raw, outcome, repairer = Raw(), Outcome(), Repairer(repair)
+    raw = Raw()
+    outcome = Outcome()
+    repairer = Repairer(repair)
     finish_interrupted(raw)
     digest = raw_digest(day)
     entries = read_entries(raw, day)
     added: dict[Key, bytes] = {}
-    wanted = ("source_file", "source_row", "raw", "reasons", "fingerprint")
-    for row in rejected_rows(store, day, wanted, "ctr quarantine --replay"):
+    for row in rejected_rows(store, day, SAMPLE_COLUMNS, "ctr quarantine --replay"):
         if reason is not None and reason not in row["reasons"]:
             continue
         outcome.rejected += 1
@@ -169,8 +168,8 @@ def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | 
             continue
         if row["fingerprint"] is None:
             raise InvalidInputError(
-                f"quarantine of {day} was written by an earlier version and does not tell its rows apart. "
-                f"Next: `ctr quarantine --day {day} --replay` without a mapping writes it anew; then repeat this command."
+                f"quarantine of {day} was written by an earlier version, which did not identify its rows. "
+                f"Next: `ctr quarantine --day {day} --replay` without a mapping writes it again; then repeat this command."
             )
         key = (row["source_file"], row["source_row"], row["fingerprint"])
         before: dict[str, str] = json.loads(entries[key])["columns"] if key in entries else {}
@@ -186,22 +185,22 @@ def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | 
 
 
 def raw_columns(source_file: str, raw: str) -> dict[str, str] | None:
-    """All raw columns of a quarantined row as text, as they came in; None where they cannot be told.
+    """Return all raw columns of a quarantined row as text, as they came in; None where they cannot be read.
 
     `raw` is JSON of the columns or, where a deep feature is no number, the record as it stands in its file.
     """
     try:
-        found = json.loads(raw, parse_float=str, parse_int=str)
+        columns = json.loads(raw, parse_float=str, parse_int=str)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        columns = None
+    if not isinstance(columns, dict):
         csv.field_size_limit(1 << 30)
         fields = next(iter(csv.reader(io.StringIO(raw, newline=""))), [])
         names = _header_of(source_file)
         if len(fields) != len(names):
             return None
-        found = dict(zip(names, fields, strict=True))
-    return {name: str(found.get(name) or "") for name in RAW_COLUMNS}
+        columns = dict(zip(names, fields, strict=True))
+    return {name: str(columns.get(name) or "") for name in RAW_COLUMNS}
 
 
 @lru_cache(maxsize=1024)
@@ -213,14 +212,14 @@ def _header_of(source_file: str) -> tuple[str, ...]:
 
 
 def read_entries(raw: Raw, day: date) -> dict[Key, bytes]:
-    """The repairs of a day as they are kept: a line of JSON for each row."""
+    """Return the repairs of a day as they are stored: a line of JSON for each row."""
     return {key: line for key, _, line in _lines(raw, day)}
 
 
 def applied_columns(raw: Raw, day: date, keys: Collection[Key]) -> dict[Key, dict[str, str]]:
-    """The repaired columns of some rows of a day, of those that have any."""
-    wanted = {*keys}
-    return {key: columns for key, columns, _ in (_lines(raw, day) if wanted else ()) if key in wanted}
+    """Return the repaired columns of those of the rows of a day that have any."""
+    chosen = {*keys}
+    return {key: columns for key, columns, _ in (_lines(raw, day) if chosen else ()) if key in chosen}
 
 
 def _lines(raw: Raw, day: date) -> Iterator[tuple[Key, dict[str, str], bytes]]:
@@ -253,7 +252,7 @@ def _line(key: Key, columns: dict[str, str], original: dict[str, str], name: str
 
 
 def _write(raw: Raw, day: date, entries: dict[Key, bytes], digest: str) -> None:
-    """Replaces the repairs of a day; raises `InvalidInputError` where its digest is not that under which they were read."""
+    """Replace the repairs of a day; raises `InvalidInputError` where its digest has changed since they were read."""
     with Delivery(raw) as delivery:
         with delivery.open(repairs_path(day)) as file:
             for key in sorted(entries):
@@ -266,14 +265,14 @@ def _write(raw: Raw, day: date, entries: dict[Key, bytes], digest: str) -> None:
 
 
 def masked_rejected(rows: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
-    """Sampled rows as they may be shown: sensitive columns masked; with the repaired columns, where a repair was not enough."""
+    """Return sampled rows with sensitive columns masked; with the repaired columns, where a repair was not enough."""
     keys = [(row["source_file"], row["source_row"], row["fingerprint"]) for row in rows]
     repaired = applied_columns(Raw(), day, keys)
-    told = []
+    samples = []
     for row, key in zip(rows, keys, strict=True):
-        one = {name: value for name, value in row.items() if name != "fingerprint"} | {"raw": masked_raw(row["raw"])}
+        sample = {name: value for name, value in row.items() if name != "fingerprint"} | {"raw": masked_raw(row["raw"])}
         if repaired:
-            columns = {name: shown(name, value) for name, value in repaired.get(key, {}).items()}
-            one["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None
-        told.append(one)
-    return told
+            columns = {name: masked(name, value) for name, value in repaired.get(key, {}).items()}
+            sample["repaired"] = json.dumps(columns, ensure_ascii=False) if columns else None
+        samples.append(sample)
+    return samples

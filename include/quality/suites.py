@@ -114,8 +114,8 @@ def _mostly_there(column: str, share: float) -> Expectation:
 
 
 def _in_set(column: str, values: tuple[Any, ...]) -> Expectation:
-    told = ", ".join(map(str, values))
-    return Expectation("expect_column_values_to_be_in_set", column, f"one of {told}", {"value_set": list(values)})
+    allowed = ", ".join(map(str, values))
+    return Expectation("expect_column_values_to_be_in_set", column, f"one of {allowed}", {"value_set": list(values)})
 
 
 def _inside(day: date, column: str = "log_ts") -> RowCheck:
@@ -147,21 +147,22 @@ def _logs(day: date) -> Suite:
 
 
 def _counts(span: str) -> tuple[RowCheck, ...]:
-    shown, clicked = f"impressions_{span}", f"clicks_{span}"
+    impressions = f"impressions_{span}"
+    clicks = f"clicks_{span}"
     return (
         RowCheck(
             "expect_counts_of_at_least_one_impression",
-            shown,
-            f"{shown} >= 1 AND {clicked} >= 0",
+            impressions,
+            f"{impressions} >= 1 AND {clicks} >= 0",
             "at least 1 impression, at least 0 clicks, none null",
-            (shown, clicked),
+            (impressions, clicks),
         ),
         RowCheck(
             "expect_clicks_within_impressions",
-            clicked,
-            f"{clicked} <= {shown}",
+            clicks,
+            f"{clicks} <= {impressions}",
             "clicks <= impressions",
-            (shown, clicked),
+            (impressions, clicks),
         ),
     )
 
@@ -189,18 +190,18 @@ def _totals(table: str, day: date) -> Suite:
         f"first seen <= last clicked <= last seen <= {day}, clicked where there are clicks",
         ("first_seen", "last_seen", "last_clicked", "clicks_total"),
     )
-    kept = RowCheck(
+    recent = RowCheck(
         "expect_seen_within_retention",
         "last_seen",
         f"datediff(DATE'{day}', last_seen) < {get_settings().retention_days}",
         f"last seen less than {get_settings().retention_days} days before",
         ("last_seen",),
     )
-    return Suite(table, (key,), row_checks=(_keys_there((key,)), *_counts("total"), dates, kept))
+    return Suite(table, (key,), row_checks=(_keys_there((key,)), *_counts("total"), dates, recent))
 
 
 def _rate_of_counts(name: str, rate: Rate, priors: Priors) -> RowCheck:
-    """The rate is right to nine decimals, computed here from the row's own counts and the published priors."""
+    """Return the check that a rate equals, to nine decimals, that of the row's own counts and the published priors."""
     cases = " ".join(f"WHEN '{scene}' THEN {_published_rate(rate, prior)}" for scene, prior in priors.items())
     return RowCheck(
         "expect_rate_of_its_counts",
@@ -233,16 +234,16 @@ def _feature_range(feature: Feature) -> RowCheck:
     return RowCheck("expect_feature_in_range", name, f"{name} >= 0", "at least 0, no nulls", (name,))
 
 
-def _training_levels(who: str) -> RowCheck:
-    few = get_settings().user_few_impressions if who == "user" else get_settings().item_few_impressions
-    total = f"{who}_impressions_total"
-    nothing = f"{who}_clicks_total = 0 AND {who}_impressions_7d = 0 AND {who}_clicks_7d = 0"
+def _training_levels(entity: str) -> RowCheck:
+    few = get_settings().user_few_impressions if entity == "user" else get_settings().item_few_impressions
+    total = f"{entity}_impressions_total"
+    nothing = f"{entity}_clicks_total = 0 AND {entity}_impressions_7d = 0 AND {entity}_clicks_7d = 0"
     return RowCheck(
         "expect_level_of_impressions",
-        f"{who}_level",
-        f"{who}_level = {level_of(total, few)} AND ({who}_level <> 'zero' OR ({nothing}))",
+        f"{entity}_level",
+        f"{entity}_level = {level_of(total, few)} AND ({entity}_level <> 'zero' OR ({nothing}))",
         f"zero: no counts at all; few up to {few} impressions before the day; then warm",
-        (f"{who}_level", total, f"{who}_clicks_total", f"{who}_impressions_7d"),
+        (f"{entity}_level", total, f"{entity}_clicks_total", f"{entity}_impressions_7d"),
     )
 
 
@@ -262,15 +263,15 @@ def _training(day: date, priors: Priors) -> Suite:
             )
             if priors:
                 checks.append(_rate_of_counts(feature.name, rate, priors))
-    for who in ("user", "item"):
-        week, total = f"{who}_impressions_7d", f"{who}_impressions_total"
+    for entity in ("user", "item"):
+        week, total = f"{entity}_impressions_7d", f"{entity}_impressions_total"
         checks.append(
             RowCheck(
                 "expect_window_within_total",
                 week,
-                f"{week} <= {total} AND {who}_clicks_7d <= {who}_clicks_total",
+                f"{week} <= {total} AND {entity}_clicks_7d <= {entity}_clicks_total",
                 "7-day counts <= counts so far",
-                (week, total, f"{who}_clicks_7d", f"{who}_clicks_total"),
+                (week, total, f"{entity}_clicks_7d", f"{entity}_clicks_total"),
             )
         )
     expectations = (*map(_not_null, keys), _in_set("label", (0, 1)), _in_set("scene", get_settings().scenes))

@@ -24,7 +24,8 @@ import fsspec
 
 from include.calendar import parse_day
 from include.errors import InvalidInputError
-from include.lake.lake import new_build, read_json, rename
+from include.lake.lake import read_json, rename
+from include.lake.manifest import new_build
 from include.plural import counted
 from include.settings import get_settings
 
@@ -33,12 +34,12 @@ _STAMP = "%Y%m%dT%H%M%S"
 
 
 def day_folder(day: date | str) -> str:
-    """The folder of a raw day, under the root of the raw logs."""
+    """Return the folder of a raw day, under the root of the raw logs."""
     return f"date={day}"
 
 
 def repairs_path(day: date | str) -> str:
-    """The file of a day's repairs, under the root of the raw logs: not in the day's folder, where it could be read as a log."""
+    """Return the file of a day's repairs, under the root of the raw logs: in the day's folder it could be read as a log."""
     return f"_repairs/{day_folder(day)}.jsonl.gz"
 
 
@@ -50,11 +51,11 @@ class Raw:
         self.fs, self.root = fsspec.core.url_to_fs(self.url)
 
     def full(self, path: str) -> str:
-        """The path inside `fs` of a path under the raw logs."""
+        """Return the path inside `fs` of a path under the raw logs."""
         return f"{self.root}/{path}"
 
     def names(self, folder: str) -> list[str]:
-        """Names of what lies in a folder, sorted; empty where there is no folder."""
+        """Return the names in a folder, sorted; empty where there is no folder."""
         try:
             self.fs.invalidate_cache()
             return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in self.fs.ls(self.full(folder), detail=False))
@@ -62,29 +63,29 @@ class Raw:
             return []
 
     def day_files(self, day: date | str) -> list[str]:
-        """Names of a day's files, those that a run would read."""
+        """Return the names of a day's files, those that a run would read."""
         return [name for name in self.names(day_folder(day)) if name.endswith((".csv", ".csv.gz"))]
 
     def has_log(self, day: date) -> bool:
-        """Whether a day can be ingested: it has files, or the settings declare it empty."""
+        """Return whether a day can be ingested: it has files, or the settings declare it empty."""
         return bool(self.day_files(day)) or day in get_settings().empty_days
 
     def days(self) -> list[date]:
-        """The days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
+        """Return the days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
         return [day for name in self.names("") if (day := _day_of(name))]
 
-    def refuse_others(self, day: date | str, own: re.Pattern[str], what: str) -> None:
-        """Raises `InvalidInputError` where a day holds files that `what` did not write: sources are not mixed."""
+    def refuse_others(self, day: date | str, own: re.Pattern[str], writer: str) -> None:
+        """Raise `InvalidInputError` where a day holds files that `writer` did not write: sources are not mixed."""
         others = [name for name in self.day_files(day) if not own.fullmatch(name)]
         if others:
             raise InvalidInputError(
                 f"{self.url}/{day_folder(day)} already holds {others[0]!r} ({counted(len(others), 'file')}), "
-                f"which {what} did not write. "
+                f"which {writer} did not write. "
                 "Mixing sources in one day would corrupt it: point CTR_RAW at another folder, or move those files away."
             )
 
     def read_json(self, path: str) -> dict[str, Any] | None:
-        """A JSON file's content, or None where there is no file."""
+        """Return a JSON file's content, or None where there is no file."""
         return read_json(self.fs, self.full(path))
 
 
@@ -123,19 +124,19 @@ class Delivery:
             _commit(self.raw, self.folder, journal)
 
     def open(self, path: str) -> AbstractContextManager[IO[bytes]]:
-        """A binary file that will lie at `path`; gzipped, with the same bytes for the same content, where it ends in `.gz`."""
+        """Open a binary file for `path`; gzipped, with the same bytes for the same content, where it ends in `.gz`."""
         if path in self._put:
             raise ValueError(f"{path} is delivered twice")
         self._put.append(path)
         return self._open(f"{self.folder}/{path}")
 
     def write(self, path: str, content: bytes) -> None:
-        """A whole file at `path`."""
+        """Write a whole file at `path`."""
         with self.open(path) as file:
             file.write(content)
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Files to take away when the new ones come, unless a new one takes their place."""
+        """Remove files when the new ones are put in place, unless a new one replaces them."""
         self._remove.extend(paths)
 
     def _write(self, path: str, content: bytes) -> None:
@@ -156,7 +157,7 @@ class Delivery:
 
 
 def finish_interrupted(raw: Raw) -> None:
-    """Ends the deliveries that a killed process had begun to move, and clears what old ones left behind."""
+    """Finish deliveries that a killed process had started to move, and clear what old ones left behind."""
     for name in raw.names("_incoming"):
         folder = f"_incoming/{name}"
         journal = raw.read_json(f"{folder}/journal.json")
@@ -167,7 +168,7 @@ def finish_interrupted(raw: Raw) -> None:
 
 
 def _commit(raw: Raw, folder: str, journal: dict[str, list[str]]) -> None:
-    """Moves and removes what the journal names; every step may be repeated."""
+    """Move and remove what the journal names; every step may be repeated."""
     for path in journal["put"]:
         source, target = raw.full(f"{folder}/{path}"), raw.full(path)
         if raw.fs.exists(source):

@@ -1,4 +1,4 @@
-"""Is the form of a day's raw files right? Checked before Spark reads a single row.
+"""Check of the form of a day's raw files, before Spark reads a row.
 
 A raw file is UTF-8 (a byte-order mark is fine), comma separated, with quotes doubled inside quotes, `.csv` or `.csv.gz`.
 """
@@ -39,32 +39,34 @@ class RawFile:
 
 
 def raw_digest(day: date) -> str:
-    """Short hash of the names, sizes and times of change of the day's raw files and of the repairs of their rows.
+    """Return a short hash of the names, sizes and times of change of the day's raw files and of the repairs of their rows.
 
-    It moves when a file is replaced, and when `ctr quarantine --replay --mapping` adds repairs.
+    It changes when a file is replaced, and when `ctr quarantine --replay --mapping` adds repairs.
     """
-    raw, seen = Raw(), []
+    raw = Raw()
+    lines = []
     paths = {name: f"{day_folder(day)}/{name}" for name in raw.day_files(day)}
     if raw.fs.exists(raw.full(repairs_path(day))):
         paths[repairs_path(day)] = repairs_path(day)
     for name, path in paths.items():
         info = raw.fs.info(raw.full(path))
         changed = info["mtime"] if "mtime" in info else _microseconds(raw.fs.modified(raw.full(path)))
-        seen.append(f"{name} {info['size']} {changed}")
-    return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
+        lines.append(f"{name} {info['size']} {changed}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def _microseconds(moment: datetime) -> int:
-    """Since 1970, the same in every process and time zone; a moment without a zone is of the process's own, as HDFS tells it."""
+    """Return microseconds since 1970; a moment without a zone, as HDFS gives it, is in that of the process."""
     return round(moment.timestamp() * 1_000_000)
 
 
 def check_raw_day(day: date) -> list[RawFile]:
-    """Checks every file of a day; [] for a day that the settings declare empty and that has none.
+    """Check every file of a day; [] for a day that the settings declare empty and that has none.
 
     Raises `MissingDataError` without a file, `InvalidInputError` for one of the wrong form.
     """
-    raw, folder = Raw(), day_folder(day)
+    raw = Raw()
+    folder = day_folder(day)
     if not raw.has_log(day):
         raise MissingDataError(
             f"No raw log of {day}: expected at least one *.csv or *.csv.gz file in {raw.url}/{folder}, found none. "
@@ -95,13 +97,13 @@ def _check_file(raw: Raw, path: str, day: date) -> RawFile:
 
 
 def read_header(path: str) -> tuple[str, ...]:
-    """The columns of a raw file (path relative to the raw root), in its order; raises `InvalidInputError` without any."""
+    """Return the columns of a raw file (path relative to the raw root), in its order; raises `InvalidInputError` without any."""
     raw = Raw()
     return _header(raw, path, f"Raw file {path} ({raw.url}/{path})")
 
 
 def header_problem(columns: tuple[str, ...]) -> str | None:
-    """What is wrong with a raw header, in words, or None.
+    """Return what is wrong with a raw header, or None.
 
     An unknown column is an error, not a warning: a renamed optional column would otherwise read as null, unseen.
     """
@@ -120,7 +122,7 @@ def header_problem(columns: tuple[str, ...]) -> str | None:
 
 
 def recount(file: RawFile) -> int:
-    """Data records of a file as Python's CSV reader sees them: slow, and exact about stray quotes."""
+    """Count the data records of a file as Python's CSV reader does: slow, and exact about stray quotes."""
     raw = Raw()
     csv.field_size_limit(1 << 30)
     with _open(raw, file.name) as binary, io.TextIOWrapper(binary, "utf-8-sig", errors="replace", newline="") as text:
@@ -142,11 +144,13 @@ def _header(raw: Raw, path: str, label: str) -> tuple[str, ...]:
 
 
 def _count_records(raw: Raw, path: str) -> int:
-    """Records of a file, header included: runs of line ends outside quotes.
+    """Count the records of a file, header included: runs of line ends outside quotes.
 
     Fast, and independent of Spark; a quote inside an unquoted field misleads it, and then `recount` settles it.
     """
-    count, quoted, in_line = 0, False, False
+    count = 0
+    quoted = False
+    in_line = False
     with _open(raw, path) as file:
         for chunk in _chunks(file):
             if not chunk:

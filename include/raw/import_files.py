@@ -1,4 +1,4 @@
-"""What both importers share: reading input files, and growing one raw file a day until all come to their place together."""
+"""What both importers share: reading input files, and writing one raw file a day until all are put in place together."""
 
 import csv
 import io
@@ -20,19 +20,19 @@ from include.raw.deliveries import Delivery, Raw, day_folder
 from include.schemas import RAW_COLUMNS
 
 Progress = Callable[[float], None]
-"""Is told the share of the input that was read, 0 to 1."""
+"""Called with the share of the input that was read, 0 to 1."""
 
 OPEN_DAYS = 64
 PROGRESS_ROWS = 5_000
 
 
 def source_name(path: str) -> str:
-    """An input's full path or URL, by which an import knows whether it replaces an earlier one."""
+    """Return an input's full path or URL, by which an import knows whether it replaces an earlier one."""
     return path if "://" in path else str(Path(path).resolve())
 
 
 def import_name(kind: str, path: str) -> str:
-    """Name of an import's files: its kind, and the input's folder and name without endings."""
+    """Return the name of an import's files: its kind, and the input's folder and name without endings."""
     parts = source_name(path).replace("\\", "/").rstrip("/").split("/")[-2:]
     stem = "-".join((*parts[:-1], parts[-1].split(".")[0]))
     return f"{kind}-" + (re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-") or "input")
@@ -40,7 +40,7 @@ def import_name(kind: str, path: str) -> str:
 
 @contextmanager
 def open_input(path: str, progress: Progress | None = None) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """An input's bytes, decompressed by its ending, and a function to call now and then that tells the progress.
+    """Open an input, decompressed by its ending, and give a function to call now and then, which reports the progress.
 
     Raises `MissingDataError` where there is no file, `InvalidInputError` where it cannot be read to its end.
     """
@@ -58,12 +58,12 @@ def open_input(path: str, progress: Progress | None = None) -> Iterator[tuple[IO
     except (EOFError, OSError, zlib.error) as error:
         raise InvalidInputError(
             f"{path}: expected a readable {infer_compression(path) or 'plain'} file, found: {error}. "
-            "The file is damaged or was cut off: fetch it again. Nothing was imported."
+            "The file is damaged or truncated: fetch it again. Nothing was imported."
         ) from error
 
 
 def text_lines(path: str, progress: Progress | None = None) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines, without their ends, of a UTF-8 file; raises as `open_input` does."""
+    """Yield the line numbers from 1 and lines, without their ends, of a UTF-8 file; raises as `open_input` does."""
     with open_input(path, progress) as (stream, tick):
         number = 0
         try:
@@ -91,16 +91,16 @@ class Imported:
     files: list[str] = field(default_factory=list)
 
     def check_conserved(self) -> None:
-        """Raises `InvalidInputError` unless every row that came in was written or rejected."""
+        """Raise `InvalidInputError` unless every row that came in was written or rejected."""
         if self.rows_in != self.rows_written + self.rejects:
             raise InvalidInputError(
                 f"{self.source}: {self.rows_in:,} rows came in, but {self.rows_written:,} were written and {self.rejects:,} "
-                "rejected. Nothing was imported; this is a fault of the importer: please report it."
+                "rejected. Nothing was imported; this is a bug in the importer: please report it."
             )
 
 
 def previous_files(raw: Raw, name: str, source: str, replace: bool) -> list[str]:
-    """Files that an earlier import of this input wrote.
+    """Return the files that an earlier import of this input wrote.
 
     Raises `InvalidInputError` where another input was imported under the same name, unless it is to be replaced.
     """
@@ -133,7 +133,7 @@ class DayFiles:
             self._close_oldest()
 
     def row(self, day: str, row: Sequence[str]) -> None:
-        """Writes a raw row, in the order of `RAW_COLUMNS`, to its day (`YYYY-MM-DD`)."""
+        """Write a raw row, in the order of `RAW_COLUMNS`, to its day (`YYYY-MM-DD`)."""
         if day not in self._open:
             self._begin(day)
         self._open[day][1](row)
@@ -160,7 +160,7 @@ class DayFiles:
 
 
 def csv_writer(stack: ExitStack, delivery: Delivery, path: str) -> Callable[[Sequence[Any]], Any]:
-    """A function that writes one CSV row to a file of the delivery, which closes with the stack."""
+    """Return a function that writes one CSV row to a file of the delivery, which closes with the stack."""
     file = stack.enter_context(delivery.open(path))
     text = io.TextIOWrapper(io.BufferedWriter(cast(io.RawIOBase, file), 1 << 18), encoding="utf-8", newline="")
     stack.callback(text.flush)
@@ -174,5 +174,5 @@ class _ShortLineEnds:
         self._write = file.write
 
     def write(self, line: str) -> int:
-        """Writes one line."""
+        """Write one line."""
         return self._write(line[:-2] + "\n")

@@ -98,7 +98,7 @@ class _Impression:
     user: str
     time: datetime
     history: str
-    shown: tuple[tuple[str, str], ...]
+    items: tuple[tuple[str, str], ...]
 
 
 Clicks = dict[str, list[tuple[datetime, str]]]
@@ -108,7 +108,7 @@ Clicks = dict[str, list[tuple[datetime, str]]]
 def import_mind(
     behaviors: str, news: str, *, raw: Raw | None = None, replace: bool = False, progress: Progress | None = None
 ) -> MindReport:
-    """Writes a MIND log as raw days, all of them or, after any error, none; importing the same file again replaces it."""
+    """Write a MIND log as raw days, all of them or, after any error, none; importing the same file again replaces it."""
     raw = raw or Raw()
     source = source_name(behaviors)
     report = MindReport(Imported(import_name("mind", behaviors), source))
@@ -127,7 +127,7 @@ def import_mind(
 
 
 def read_news(path: str, report: MindReport) -> dict[str, News]:
-    """The articles by id; raises `InvalidInputError` for a line that has not the eight columns of MIND."""
+    """Return the articles by id; raises `InvalidInputError` for a line without MIND's eight columns."""
     articles = {}
     for number, line in text_lines(path):
         parts = line.split("\t")
@@ -154,7 +154,7 @@ def read_news(path: str, report: MindReport) -> dict[str, News]:
 
 
 def topic_words(category: str, subcategory: str) -> str:
-    """Category and subcategory in words: `lifestyle`, `lifestyleroyals` is "lifestyle royals"."""
+    """Return category and subcategory in words: `lifestyle`, `lifestyleroyals` is "lifestyle royals"."""
     detail = re.sub(r"[-_\s]+", " ", subcategory.removeprefix(category)).strip()
     return f"{CATEGORY_WORDS.get(category, category)} {detail}".strip()
 
@@ -172,7 +172,7 @@ def _labels(path: str, line: int, column: int, text: str) -> list[str]:
 
 
 def read_impressions(path: str, progress: Progress | None = None) -> Iterator[_Impression]:
-    """The lines of a behaviors file; raises `InvalidInputError` naming the line and column of the first bad one."""
+    """Yield the lines of a behaviors file; raises `InvalidInputError` naming the line and column of the first bad one."""
     for number, line in text_lines(path, progress):
         parts = line.split("\t")
         if len(parts) != 5:
@@ -180,8 +180,8 @@ def read_impressions(path: str, progress: Progress | None = None) -> Iterator[_I
                 f"{path}, line {number}: expected 5 tab-separated columns (impression, user, time, history, impressions), found "
                 f"{len(parts)}. Is this the behaviors file? Nothing was imported."
             )
-        _, user, time, history, shown = parts
-        yield _Impression(user, _time(path, number, time), history, tuple(_shown(path, number, shown)))
+        _, user, time, history, items = parts
+        yield _Impression(user, _time(path, number, time), history, tuple(_labelled_items(path, number, items)))
 
 
 def _time(path: str, line: int, text: str) -> datetime:
@@ -194,7 +194,7 @@ def _time(path: str, line: int, text: str) -> datetime:
         ) from None
 
 
-def _shown(path: str, line: int, text: str) -> Iterator[tuple[str, str]]:
+def _labelled_items(path: str, line: int, text: str) -> Iterator[tuple[str, str]]:
     for token in text.split():
         item, _, label = token.rpartition("-")
         if not item or label not in ("0", "1"):
@@ -206,32 +206,32 @@ def _shown(path: str, line: int, text: str) -> Iterator[tuple[str, str]]:
 
 
 def read_clicks(path: str) -> Clicks:
-    """The clicks of a behaviors file by user, in order of time."""
+    """Return the clicks of a behaviors file by user, in order of time."""
     clicks: Clicks = {}
     for impression in read_impressions(path):
-        for item, label in impression.shown:
+        for item, label in impression.items:
             if label == "1":
                 clicks.setdefault(impression.user, []).append((impression.time, item))
-    for found in clicks.values():
-        found.sort(key=lambda click: click[0])
+    for user_clicks in clicks.values():
+        user_clicks.sort(key=lambda click: click[0])
     return clicks
 
 
 def rows(
     path: str, articles: dict[str, News], clicks: Clicks, report: MindReport, progress: Progress | None = None
 ) -> Iterator[tuple[str, Sequence[str]]]:
-    """Day and raw row of every shown item; counts into the report."""
+    """Yield the day and raw row of every shown item, and count them in the report."""
     unknown = News(scene="news", category="", topic="", title="", entities=(), names="")
     intents: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for impression in read_impressions(path, progress):
         day = f"{impression.time:%Y-%m-%d}"
         key = (impression.user, day, impression.history)
         if key not in intents:
-            known = history(impression, clicks.get(impression.user, ()), articles, report)
-            intents[key] = intent(known)
+            clicked = history(impression, clicks.get(impression.user, ()), articles, report)
+            intents[key] = intent(clicked)
         report.impressions += 1
         report.users.add(impression.user)
-        for item, label in impression.shown:
+        for item, label in impression.items:
             article = articles.get(item, unknown)
             report.unknown_items += article is unknown
             report.imported.rows_in += 1
@@ -257,17 +257,17 @@ def rows(
 def history(
     impression: _Impression, clicks: Iterable[tuple[datetime, str]], articles: dict[str, News], report: MindReport
 ) -> list[News]:
-    """The articles clicked before the impression's day, latest first, each once; unknown ids are counted and left out."""
+    """Return the articles clicked before the impression's day, latest first, each once; unknown ids are counted and left out."""
     midnight = impression.time.replace(hour=0, minute=0, second=0)
     earlier = [item for time, item in clicks if time < midnight]
     latest_first = dict.fromkeys([*reversed(earlier), *reversed(impression.history.split())])
-    known = [articles[item] for item in latest_first if item in articles]
-    report.unknown_history += len(latest_first) - len(known)
-    return known
+    clicked = [articles[item] for item in latest_first if item in articles]
+    report.unknown_history += len(latest_first) - len(clicked)
+    return clicked
 
 
 def intent(clicked: Sequence[News]) -> tuple[str, str, str]:
-    """Bill, service and query sequences of a click history, latest click first."""
+    """Return the bill, service and query sequences of a click history, latest click first."""
     query: dict[str, None] = {}
     for place, article in enumerate(clicked):
         stand_in = (_entity(article.title),) if place < TITLES_OF_LAST_CLICKS else ()
@@ -283,5 +283,5 @@ def intent(clicked: Sequence[News]) -> tuple[str, str, str]:
 
 
 def _entity(text: str) -> str:
-    """A text as one entity: without the characters that separate entities."""
+    """Return a text as one entity: without the characters that separate entities."""
     return " ".join(text.translate({ord(character): " " for character in get_settings().entity_separators}).split())

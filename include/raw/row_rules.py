@@ -21,10 +21,6 @@ class RowRule:
     column: str | None = None
 
 
-def _blank(column: str) -> str:
-    return f"coalesce(trim({column}), '') = ''"
-
-
 _DEEP_SUM = " + ".join(f"coalesce({name}, 0D)" for name in DEEP_FEATURES)  # NaN or infinite as soon as one of them is
 
 MALFORMED = "malformed_record"
@@ -35,6 +31,11 @@ UNKNOWN_SCENE = "unknown_scene"
 UNPARSABLE_TIME = "timestamp_unparsable"
 FIELD_TOO_LONG = "field_too_long"
 NOT_A_NUMBER = "deep_feature_not_a_number"
+
+
+def _blank(column: str) -> str:
+    return f"coalesce(trim({column}), '') = ''"
+
 
 ROW_RULES: tuple[RowRule, ...] = (
     RowRule(MALFORMED, "malformed", "not as many fields as the header; no other rule is applied to it"),
@@ -84,6 +85,6 @@ MEANINGS = {
 
 
 def refuse_unknown_reason(reason: str | None) -> None:
-    """Raises `InvalidInputError` for what is no reason to reject a row."""
+    """Raise `InvalidInputError` for an unknown reason to reject a row."""
     if reason is not None and reason not in MEANINGS:
         raise InvalidInputError(f"There is no reason '{reason}': expected one of {', '.join(MEANINGS)}.")

@@ -26,26 +26,30 @@ PLACE = "place"
 
 
 def read_list(path: Path, day: date) -> pa.Table:
-    """A CSV (also gzipped) or Parquet file as `COLUMNS` and `PLACE`: text as strings, deep features as doubles.
+    """Return a CSV (also gzipped) or Parquet file as `COLUMNS` and `PLACE`: text as strings, deep features as doubles.
 
     Raises `InvalidInputError` that names the file, the column and the first row (from 1) that is not of the form.
     """
     schema = pa.schema([(name, pa.float64() if name in DEEP_FEATURES else pa.string()) for name in COLUMNS])
     try:
         if path.name.endswith(".parquet"):
-            found = pq.read_table(path)
+            loaded = pq.read_table(path)
         else:
             options = csv.ConvertOptions(column_types=schema, strings_can_be_null=True)
-            found = csv.read_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True))
-        wrong = [name for name in found.column_names if name not in COLUMNS]
-        missing = [name for name in NEEDED if name not in found.column_names]
+            loaded = csv.read_csv(
+                path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)
+            )
+        wrong = [name for name in loaded.column_names if name not in COLUMNS]
+        missing = [name for name in NEEDED if name not in loaded.column_names]
         if wrong or missing:
             raise InvalidInputError(
                 f"{path}: a list has the columns {', '.join(NEEDED)} and may have others of a raw log, without the label; "
-                f"missing: {', '.join(missing) or 'none'}; not known: {', '.join(wrong) or 'none'}."
+                f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(wrong) or 'none'}."
             )
         columns = [
-            found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+            loaded[field.name].cast(field.type)
+            if field.name in loaded.column_names
+            else pa.nulls(len(loaded), field.type)
             for field in schema
         ]
     except FileNotFoundError:
@@ -58,16 +62,16 @@ def read_list(path: Path, day: date) -> pa.Table:
     for name in NEEDED:
         values = pc.utf8_trim_whitespace(pc.fill_null(table[name], ""))
         _refuse(path, name, pc.equal(values, ""), values, "expected a value")
-    known = pa.array(get_settings().scenes)
+    scene_names = pa.array(get_settings().scenes)
     scenes = pc.utf8_trim_whitespace(table["scene"])
     expected = f"expected a scene of CTR_SCENES ({', '.join(get_settings().scenes)})"
-    _refuse(path, "scene", pc.invert(pc.is_in(scenes, value_set=known)), scenes, expected)
+    _refuse(path, "scene", pc.invert(pc.is_in(scenes, value_set=scene_names)), scenes, expected)
     table = _at_noon(table, day)
     return table.append_column(PLACE, pa.array(np.arange(len(table))))
 
 
 def put_list(lake: Lake, table: pa.Table) -> str:
-    """Stores a list in the lake and returns its folder there, which is named by its content: the same list is stored once."""
+    """Store a list in the lake and return its folder there, which is named by its content: the same list is stored once."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     data = sink.getvalue().to_pybytes()
@@ -78,7 +82,7 @@ def put_list(lake: Lake, table: pa.Table) -> str:
 
 
 def rows_path(folder: str, day: date) -> str:
-    """Where the list's rows with the features of a day lie in the lake."""
+    """Return the folder in the lake of the list's rows with the features of a day."""
     return f"{folder}/rows/dt={day}"
 
 

@@ -1,4 +1,4 @@
-"""What the model registry asks of MLflow: its client, one writer at a time, and versions as runs with tags and aliases."""
+"""The registry's use of MLflow: its client, one writer at a time, and versions as runs with tags and aliases."""
 
 import fcntl
 import json
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_PARAM, MAX_DIGEST = 6000, 36
-"""Lengths that MLflow's database holds."""
+MAX_PARAM = 6000
+"""Longest value of a parameter in MLflow's database."""
+MAX_DIGEST = 36
+"""Longest digest of a dataset in MLflow's database."""
 _PATHS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -34,7 +36,7 @@ MODEL_FOLDER = "model"
 
 
 def client() -> "MlflowClient":
-    """MLflow's client of the settings' registry."""
+    """Return MLflow's client of the settings' registry."""
     if not get_settings().mlflow_uri and not get_settings().mlflow_artifacts and exists():
         _follow_home(get_settings().home, get_settings().artifact_root, get_settings().model_name)
     return client_of(get_settings().registry_uri)
@@ -42,27 +44,27 @@ def client() -> "MlflowClient":
 
 @lru_cache(maxsize=4)
 def _follow_home(home: Path, own: str, name: str) -> None:
-    """MLflow's database holds absolute paths of artifacts: in a home that was copied or moved they become that home's own."""
+    """Rewrite the absolute paths of artifacts in MLflow's database of a home that was copied or moved."""
     with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
         try:
-            found = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
+            row = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
         except sqlite3.OperationalError:
             return  # no table yet: another process is making it
-        if not found or found[0] == own or not found[0].endswith("/mlflow"):
+        if not row or row[0] == own or not row[0].endswith("/mlflow"):
             return
         log.warning(
-            "This home was copied or moved: paths of artifacts in its mlflow.db are set from %s to %s", found[0], own
+            "This home was copied or moved: paths of artifacts in its mlflow.db are set from %s to %s", row[0], own
         )
         for table, column in _PATHS:
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
-                [own, len(found[0]) + 1, len(found[0]), found[0]],
+                [own, len(row[0]) + 1, len(row[0]), row[0]],
             )
 
 
 @lru_cache(maxsize=4)
 def client_of(uri: str) -> "MlflowClient":
-    """MLflow's client, without its telemetry, progress bars and migration chatter."""
+    """Return MLflow's client, without telemetry, progress bars and logs of migrations."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
@@ -77,14 +79,14 @@ def client_of(uri: str) -> "MlflowClient":
 
 
 def exists() -> bool:
-    """False for a SQLite registry that nothing has written yet: reading it needs no database of a hundred tables."""
+    """Return whether the registry exists: not if it is a SQLite file that nothing has written yet."""
     uri = get_settings().registry_uri
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 @contextmanager
 def one_writer() -> Iterator[None]:
-    """One writer at a time among the processes that share `home`.
+    """Hold the lock by which processes that share `home` write one at a time.
 
     With a tracking server and several machines each single step is still one transaction of its database.
     """
@@ -103,17 +105,19 @@ def create_version(
     datasets: dict[str, str],
     began: datetime | None,
 ) -> int:
-    """One MLflow run with the folder as artifact, then the version: a process killed between leaves no version.
+    """Create an MLflow run with the folder as artifact, then the version, and return its number.
 
-    `datasets` are the builds that were learnt, by name; `began` is when, for the run's duration.
+    A process killed in between leaves no version. `datasets` are the builds that it was trained on, by name; `began` is when
+    training started, for the run's duration.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    mlflow, name = client(), get_settings().model_name
+    mlflow = client()
+    name = get_settings().model_name
     start = None if began is None else int(began.timestamp() * 1000)
     run = mlflow.create_run(_experiment(), start_time=start, run_name=f"{name} {tags['log_day']}", tags=tags)
-    given = [Param(key, str(value)[:MAX_PARAM]) for key, value in params.items()]
-    mlflow.log_batch(run.info.run_id, params=given)
+    run_params = [Param(key, str(value)[:MAX_PARAM]) for key, value in params.items()]
+    mlflow.log_batch(run.info.run_id, params=run_params)
     context = [InputTag("mlflow.data.context", "training")]
     train_state = [
         DatasetInput(
@@ -132,26 +136,26 @@ def create_version(
 
 
 def log_metrics(run_id: str, metrics: dict[str, float]) -> None:
-    """Adds metrics to a run; a value that is not finite is left out, as MLflow's database cannot hold it."""
+    """Add metrics to a run; a value that is not finite is left out, as MLflow's database cannot hold it."""
     for name, value in metrics.items():
         if isfinite(value):
             client().log_metric(run_id, name, value)
 
 
 def artifacts_uri(run_id: str) -> str:
-    """Where a run's artifacts lie."""
+    """Return the URI of a run's artifacts."""
     return client().get_run(run_id).info.artifact_uri or ""
 
 
 def delete_model(run_id: str) -> None:
-    """Deletes the model folder among a run's artifacts; what lies beside it stays."""
+    """Delete the model folder among a run's artifacts; what lies beside it stays."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     get_artifact_repository(artifacts_uri(run_id), get_settings().registry_uri).delete_artifacts(MODEL_FOLDER)
 
 
 def aliases() -> dict[int, tuple[str, ...]]:
-    """The aliases of each version that has one."""
+    """Return the aliases of each version that has one."""
     by_version: dict[int, tuple[str, ...]] = {}
     model = registered_model()
     for alias, version in sorted((model.aliases if model else {}).items()):
@@ -160,24 +164,26 @@ def aliases() -> dict[int, tuple[str, ...]]:
 
 
 def set_tags(version: int, **tags: str) -> None:
-    """Sets tags of a version."""
+    """Set tags of a version."""
     for key, value in tags.items():
         client().set_model_version_tag(get_settings().model_name, str(version), key, value)
 
 
 def delete_tags(version: int, *keys: str) -> None:
-    """Removes tags; one that is not there is no error."""
-    mlflow, name = client(), get_settings().model_name
+    """Remove tags; one that is not there is no error."""
+    mlflow = client()
+    name = get_settings().model_name
     for key in mlflow.get_model_version(name, str(version)).tags.keys() & keys:
         mlflow.delete_model_version_tag(name, str(version), key)
 
 
 def _experiment() -> str:
-    """Id of the experiment of the model's name; a tracking server keeps its own artifact root unless one is set."""
-    mlflow, name = client(), get_settings().model_name
-    known = mlflow.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
+    """Return the id of the model's experiment; a tracking server keeps its own artifact root unless one is set."""
+    mlflow = client()
+    name = get_settings().model_name
+    experiment = mlflow.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     served = get_settings().registry_uri.startswith("http") and not get_settings().mlflow_artifacts
     return str(mlflow.create_experiment(name, artifact_location=None if served else get_settings().artifact_root))
 
@@ -188,7 +194,7 @@ def _ensure_model() -> None:
 
 
 def registered_model() -> Any:
-    """MLflow's registered model, or None."""
+    """Return MLflow's registered model, or None."""
     from mlflow.exceptions import MlflowException
 
     try:

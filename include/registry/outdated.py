@@ -1,7 +1,7 @@
-"""Which model versions have learnt rows that were replaced since, and from which version the next candidate starts.
+"""Which model versions were trained on rows that were replaced since, and from which version the next candidate starts.
 
-A version knows the build of the training rows of each day that it learnt, and the version that it continues. It is outdated
-where one of these builds, or of those of the versions before it, has been replaced by one that differs in more than
+A version records the build of the training rows of each day that it was trained on, and the version that it continues. It is
+outdated where one of these builds, or of those of the versions before it, has been replaced by one that differs in more than
 `CTR_OUTDATED_SHARE` of its rows or clicks, or that was made by other settings or with other columns. A day that is gone from
 the lake has not been replaced.
 """
@@ -14,11 +14,12 @@ from functools import cache
 from include.calendar import ONE_DAY
 from include.lake.lake import Lake
 from include.lake.row_sketch import differing_share
-from include.registry.registry import CHAMPION, ModelVersion, holder, promoted_before, versions
+from include.registry.model_version import ModelVersion
+from include.registry.registry import CHAMPION, holder, promoted_before, versions
 from include.settings import get_settings
 
 ReplacedDays = dict[date, float]
-"""Days that a version learnt and that were replaced since: the share of rows, or of clicks, that differs."""
+"""Days that a version was trained on and that were replaced since: the share of rows, or of clicks, that differs."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Base:
     outdated: dict[int, ReplacedDays]
 
     def why(self) -> str:
-        """Say in a sentence which versions are passed over, and why; empty where none is."""
+        """Return a sentence that says which versions are passed over, and why; empty where none is."""
         return " ".join(sentence(version, days) for version, days in self.outdated.items())
 
 
-def outdated_versions(store: Lake, known: Sequence[ModelVersion]) -> dict[int, ReplacedDays]:
+def outdated_versions(store: Lake, all_versions: Sequence[ModelVersion]) -> dict[int, ReplacedDays]:
     """Return the outdated ones of these versions, which have to hold every version that one of them continues."""
 
     @cache
@@ -45,22 +46,22 @@ def outdated_versions(store: Lake, known: Sequence[ModelVersion]) -> dict[int, R
     def share(day: date, before: str, after: str) -> float:
         return differing_share(store, day, before, after)
 
-    found: dict[int, ReplacedDays] = {}
-    for version in sorted(known, key=lambda each: each.version):
-        replaced = dict(found.get(version.base_version or 0, {}))
+    outdated: dict[int, ReplacedDays] = {}
+    for version in sorted(all_versions, key=lambda version: version.version):
+        replaced = dict(outdated.get(version.base_version or 0, {}))
         for day, build in version.builds.items():
             now = current_build(day)
             if now not in (None, build) and (differs := share(day, build, now)) > get_settings().outdated_share:
                 replaced[day] = differs
         if replaced:
-            found[version.version] = replaced
-    return found
+            outdated[version.version] = replaced
+    return outdated
 
 
-def base_for(day: date, known: Iterable[ModelVersion], outdated: Mapping[int, ReplacedDays]) -> Base:
+def base_for(day: date, all_versions: Iterable[ModelVersion], outdated: Mapping[int, ReplacedDays]) -> Base:
     """Return the newest of the versions that was promoted by a run before `day` and is not outdated."""
     passed: dict[int, ReplacedDays] = {}
-    for version in promoted_before(day, known):
+    for version in promoted_before(day, all_versions):
         if version.version not in outdated:
             return Base(version, passed)
         passed[version.version] = outdated[version.version]
@@ -69,21 +70,25 @@ def base_for(day: date, known: Iterable[ModelVersion], outdated: Mapping[int, Re
 
 def outdated_champion(store: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
     """Return the champion with the days that were replaced, where it is outdated."""
-    known = versions()
-    champion = holder(known, CHAMPION)
-    outdated = outdated_versions(store, known) if champion else {}
+    all_versions = versions()
+    champion = holder(all_versions, CHAMPION)
+    outdated = outdated_versions(store, all_versions) if champion else {}
     return (champion, outdated[champion.version]) if champion and champion.version in outdated else None
 
 
-def trained_on(known: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
-    """Return the versions that learnt any of these days, themselves or through the version that they continue, oldest first."""
-    found = [each for each in known if any(each.trained_from <= day <= each.trained_through for day in days)]
-    return sorted(found, key=lambda version: version.version)
+def trained_on(all_versions: Iterable[ModelVersion], days: Collection[date]) -> list[ModelVersion]:
+    """Return the versions trained on any of these days, themselves or through the version that they continue, oldest first."""
+    trained = [
+        version
+        for version in all_versions
+        if any(version.trained_from <= day <= version.trained_through for day in days)
+    ]
+    return sorted(trained, key=lambda version: version.version)
 
 
 @dataclass(frozen=True)
 class NextCandidate:
-    """What the next night's training will do: the version that it continues, None for none, and what it has to learn.
+    """What the next night's training will do: the version that it continues, None for none, and the days it trains on.
 
     `seconds` is what that takes at the pace of the last training; None where nothing was trained yet.
     """
@@ -98,24 +103,26 @@ class NextCandidate:
         start = "starts from nothing" if self.base is None else f"continues version {self.base}"
         pace = "" if self.seconds is None else f", about {self.seconds:.0f} s of training"
         days = "1 day" if self.days == 1 else f"{self.days} days"
-        return f"The candidate of {self.day} {start} and learns {days} ({self.rows:,} rows{pace})."
+        return f"The candidate of {self.day} {start} and trains on {days} ({self.rows:,} rows{pace})."
 
 
 def next_candidate(
-    store: Lake, known: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
+    store: Lake, all_versions: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
 ) -> NextCandidate | None:
-    """Foresee the candidate of the night after the last published day; None where no day is published."""
+    """Predict the candidate of the night after the last published day; None where no day is published."""
     published = store.days("training")
     if not published:
         return None
     day = published[-1] + ONE_DAY
-    base = base_for(day, known, outdated).version
+    base = base_for(day, all_versions, outdated).version
     first = day - get_settings().train_days * ONE_DAY
-    learns = [each for each in published if each >= first and (base is None or each > base.trained_through)]
-    rows = sum(store.require("training", each, "The plan").table("training").rows for each in learns)
+    new_days = [
+        new_day for new_day in published if new_day >= first and (base is None or new_day > base.trained_through)
+    ]
+    rows = sum(store.require("training", new_day, "The plan").table("training").rows for new_day in new_days)
     pace = _seconds_per_row(store)
     seconds = None if pace is None else round(pace * rows, 1)
-    return NextCandidate(day, base.version if base else None, len(learns), rows, seconds)
+    return NextCandidate(day, base.version if base else None, len(new_days), rows, seconds)
 
 
 def _seconds_per_row(store: Lake) -> float | None:
@@ -127,6 +134,6 @@ def _seconds_per_row(store: Lake) -> float | None:
 
 
 def sentence(version: int, replaced: ReplacedDays) -> str:
-    """Say which days of a version were replaced."""
+    """Return a sentence that says which days of a version were replaced."""
     days = ", ".join(f"{day} ({share:.0%})" for day, share in sorted(replaced.items()))
-    return f"Version {version} is outdated: rows that it learnt were replaced since, of {days}."
+    return f"Version {version} is outdated: rows that it was trained on were replaced since, of {days}."

@@ -1,69 +1,33 @@
-"""The model registry: MLflow, seen through the few things that this project does with it.
+"""The model registry: what this project does with MLflow.
 
 A version is a folder of plain files (safetensors, JSON; never pickle), kept as artifacts of an MLflow run. The alias
-`champion` names the version in use, `candidate` the one trained last; all else that is known of a version is a tag.
-Of promotions the tags keep the history: `promoted_at`, and `rolled_back_at` on a version that was taken back. A version
+`champion` names the version in use, `candidate` the one trained last; all else about a version is a tag.
+Of promotions the tags keep the history: `promoted_at`, and `rolled_back_at` on a version that was rolled back. A version
 with `pruned_at` has lost its model folder to `CTR_KEEP_VERSIONS`; what is known of it, and its reports, stay.
 """
 
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
-from include.calendar import parse_day
 from include.errors import InvalidInputError, MissingDataError
-from include.lake.lake import new_build
+from include.lake.manifest import new_build
 from include.registry import mlflow_store as store
+from include.registry.model_version import ModelVersion, version_from_mlflow
 from include.settings import get_settings
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 ANCHOR_NIGHTS = 14
-_TAKEN_BACK = ("rolled_back_at", "rolled_back_by", "rolled_back_reason")
+_ROLLBACK_TAGS = ("rolled_back_at", "rolled_back_by", "rolled_back_reason")
 
 
 class PrunedError(MissingDataError):
     """The files of an old version were deleted, as the settings say."""
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One registered model: what it was trained on, what the gate said, and whether it was ever in use.
-
-    `log_day` is the day whose run trained it; `trained_from`..`trained_through` the days of its training rows, both
-    included; `base_version` the version it was warm-started from, `builds` the build of the training rows of each day that it
-    learnt itself; times are ISO 8601, UTC.
-    """
-
-    version: int
-    run_id: str
-    log_day: date
-    trained_from: date
-    trained_through: date
-    base_version: int | None
-    builds: dict[date, str]
-    content_hash: str
-    verdict: str | None
-    promoted_at: str | None
-    promoted_by: str | None
-    promoted_reason: str | None
-    rolled_back_at: str | None
-    rolled_back_by: str | None
-    rolled_back_reason: str | None
-    pruned_at: str | None
-    outdated_notified_at: str | None
-    aliases: tuple[str, ...]
-    created_at: str
-
-    @property
-    def in_history(self) -> bool:
-        """Whether it was promoted and not taken back since."""
-        return self.promoted_at is not None and self.rolled_back_at is None
 
 
 def register(
@@ -79,7 +43,7 @@ def register(
     params: dict[str, Any],
     began: datetime | None = None,
 ) -> ModelVersion:
-    """Stores a model folder as a new version and gives it the alias `candidate`; `began` is when its training did.
+    """Store a model folder as a new version and give it the alias `candidate`; `began` is when its training started.
 
     The version that the same log day and content already have is returned instead: a rerun registers nothing new. One that was
     pruned does not count.
@@ -103,26 +67,28 @@ def register(
 
 
 def versions() -> list[ModelVersion]:
-    """Every version, newest first; empty where nothing was registered yet."""
+    """Return every version, newest first; empty where nothing was registered yet."""
     if not store.exists():
         return []
-    client, name = store.client(), get_settings().model_name
-    found, token = [], None
+    client = store.client()
+    name = get_settings().model_name
+    entities: list[Any] = []
+    token = None
     while True:
         page = client.search_model_versions(f"name='{name}'", max_results=1000, page_token=token)
-        found += list(page)
+        entities += list(page)
         token = page.token
         if not token:
             break
-    aliases = store.aliases() if found else {}
-    return sorted((_version(entity, aliases) for entity in found), key=lambda version: -version.version)
+    aliases = store.aliases() if entities else {}
+    return sorted((version_from_mlflow(entity, aliases) for entity in entities), key=lambda version: -version.version)
 
 
 def get(version: int) -> ModelVersion:
-    """One version; raises `MissingDataError` where there is no such version."""
-    for known in versions():
-        if known.version == version:
-            return known
+    """Return one version; raises `MissingDataError` where there is no such version."""
+    for entry in versions():
+        if entry.version == version:
+            return entry
     raise MissingDataError(
         f"Model '{get_settings().model_name}' has no version {version} in {get_settings().registry_uri}. "
         "`ctr models` lists the versions."
@@ -130,38 +96,39 @@ def get(version: int) -> ModelVersion:
 
 
 def champion() -> ModelVersion | None:
-    """The version in use, or None before the first promotion."""
+    """Return the version in use, or None before the first promotion."""
     return holder(versions(), CHAMPION)
 
 
-def promoted_before(day: date, known: Iterable[ModelVersion]) -> list[ModelVersion]:
-    """Those of these versions that were promoted by a run before `day`, the newest first, by log day and time of promotion.
+def promoted_before(day: date, all_versions: Iterable[ModelVersion]) -> list[ModelVersion]:
+    """Return the versions that were promoted by a run before `day`, the newest first, by log day and time of promotion.
 
     Versions that were rolled back don't count.
     """
-    promoted = [version for version in known if version.in_history and version.log_day < day]
+    promoted = [version for version in all_versions if version.in_history and version.log_day < day]
     return sorted(promoted, key=lambda version: (version.log_day, version.promoted_at or ""), reverse=True)
 
 
-def anchor(day: date, known: Iterable[ModelVersion]) -> ModelVersion | None:
-    """Of these versions the one that the candidate of `day` is compared with beside the champion, so that small losses of many
-    nights are seen together: the champion of 14 to 27 nights before, the same one for 14 nights.
+def anchor(day: date, all_versions: Iterable[ModelVersion]) -> ModelVersion | None:
+    """Return the version that the candidate of `day` is compared with beside the champion; None where none was promoted before.
 
-    The first one that was ever promoted where there is none so old, None where nothing was promoted before the day.
+    It is the champion of 14 to 27 nights before, the same one for 14 nights, so that small losses of many nights show
+    together; the first one that was ever promoted where there is none so old.
     """
-    promoted = [version for version in promoted_before(day, known) if not version.pruned_at]
+    promoted = [version for version in promoted_before(day, all_versions) if not version.pruned_at]
     latest = date.fromordinal(day.toordinal() // ANCHOR_NIGHTS * ANCHOR_NIGHTS - ANCHOR_NIGHTS)
     return next((version for version in promoted if version.log_day <= latest), promoted[-1] if promoted else None)
 
 
 def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType | None = ...) -> ModelVersion:
-    """Makes a version the champion; for the champion itself it changes nothing.
+    """Make a version the champion and return it; for the champion itself nothing changes.
 
     `replacing` is the champion (or None) that the decision was taken against: if another one is in place by now, the
     decision is out of date and `InvalidInputError` is raised. Safe with many processes at once.
     """
     with store.one_writer():
-        target, current = get(version), champion()
+        target = get(version)
+        current = champion()
         if current is not None and current.version == version and target.in_history:
             return target
         in_place = current.version if current else None
@@ -171,26 +138,26 @@ def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType
                 "Clear the evaluate and gate tasks of that day, so that it is compared with this one."
             )
         store.set_tags(version, promoted_at=_now(), promoted_by=by, promoted_reason=reason)
-        store.delete_tags(version, *_TAKEN_BACK)
+        store.delete_tags(version, *_ROLLBACK_TAGS)
         store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(version))
         return get(version)
 
 
 def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "person") -> ModelVersion:
-    """Makes the champion before this one (or version `to`, once promoted) champion again, and returns it.
+    """Make the champion before this one (or version `to`, once promoted) champion again, and return it.
 
     Every version that was promoted after it is tagged as rolled back, so that no later run starts from one of them.
     Raises `MissingDataError` where there is no earlier champion, `InvalidInputError` if `to` was never promoted,
     `PrunedError` where its files were deleted; then nothing changes.
     """
     with store.one_writer():
-        known = versions()
-        current = holder(known, CHAMPION)
+        all_versions = versions()
+        current = holder(all_versions, CHAMPION)
         if current is None:
             raise MissingDataError(
                 f"Model '{get_settings().model_name}' has no champion, so nothing can be rolled back."
             )
-        target = _promoted(known, to) if to is not None else predecessor(known, current)
+        target = _promoted(all_versions, to) if to is not None else predecessor(all_versions, current)
         if target is None:
             raise MissingDataError(
                 f"Version {current.version} has no earlier champion to return to. `ctr models` lists the versions."
@@ -198,31 +165,31 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
         if target.version == current.version:
             return target
         _refuse_pruned(target)
-        for version in known:
+        for version in all_versions:
             if version.in_history and (version.promoted_at or "") > (target.promoted_at or ""):
                 store.set_tags(version.version, rolled_back_at=_now(), rolled_back_by=by, rolled_back_reason=reason)
-        store.delete_tags(target.version, *_TAKEN_BACK)
+        store.delete_tags(target.version, *_ROLLBACK_TAGS)
         store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(target.version))
         return get(target.version)
 
 
 def download(version: int) -> Path:
-    """Local folder of a version's model; copied into `{home}/models` only where the artifact store is remote."""
+    """Return the local folder of a version's model; copied into `{home}/models` only where the artifact store is remote."""
     from mlflow.utils.file_utils import local_file_uri_to_path
 
-    known = get(version)
-    _refuse_pruned(known)
-    uri = store.artifacts_uri(known.run_id)
+    entry = get(version)
+    _refuse_pruned(entry)
+    uri = store.artifacts_uri(entry.run_id)
     if uri.startswith(("file:", "/")):
         path = Path(local_file_uri_to_path(uri)) / store.MODEL_FOLDER
         if not path.is_dir():
             raise MissingDataError(f"The artifacts of version {version} are not in {path}: restore them from a backup.")
         return path
-    path = _copy(known)
+    path = _copy(entry)
     if not path.is_dir():
         temporary = path.with_name(f".{path.name}.{new_build()}")
         temporary.mkdir(parents=True)
-        store.client().download_artifacts(known.run_id, store.MODEL_FOLDER, str(temporary))
+        store.client().download_artifacts(entry.run_id, store.MODEL_FOLDER, str(temporary))
         try:
             (temporary / store.MODEL_FOLDER).rename(path)
         except OSError:  # another process was faster; its copy is the same
@@ -234,15 +201,15 @@ def download(version: int) -> Path:
 
 
 def prune() -> list[int]:
-    """Deletes the model folders of all but the newest `CTR_KEEP_VERSIONS` versions, and returns the numbers of those.
+    """Delete the model folders of all but the newest `CTR_KEEP_VERSIONS` versions, and return the numbers of those.
 
     Never those of the champion, of the version that a rollback returns to, of one that either of them continues, or of the
     anchor of the next nights.
     """
     with store.one_writer():
-        known = versions()
-        kept = {version.version for version in known[: get_settings().keep_versions]} | _needed(known)
-        pruned = [version for version in known if version.version not in kept and not version.pruned_at]
+        all_versions = versions()
+        keep = {version.version for version in all_versions[: get_settings().keep_versions]} | _needed(all_versions)
+        pruned = [version for version in all_versions if version.version not in keep and not version.pruned_at]
         for version in pruned:
             # The tag first: a kill in between leaves files that nobody reads, and no version that lacks some.
             store.set_tags(version.version, pruned_at=_now())
@@ -252,22 +219,22 @@ def prune() -> list[int]:
 
 
 def log_artifacts(version: int, folder: Path) -> None:
-    """Adds the files of a folder (reports, tables, metrics) to a version, beside its model."""
+    """Add the files of a folder (reports, tables, metrics) to a version, beside its model."""
     store.client().log_artifacts(get(version).run_id, str(folder))
 
 
 def log_metrics(version: int, metrics: dict[str, float]) -> None:
-    """Adds metrics to a version; a value that is not finite is left out, as MLflow's database cannot hold it."""
+    """Add metrics to a version; a value that is not finite is left out, as MLflow's database cannot hold it."""
     store.log_metrics(get(version).run_id, metrics)
 
 
 def metrics(version: int) -> dict[str, float]:
-    """The latest value of each metric of a version."""
+    """Return the latest value of each metric of a version."""
     return dict(store.client().get_run(get(version).run_id).data.metrics)
 
 
 def set_verdict(version: int, verdict: str) -> None:
-    """Tags a version with the gate's verdict."""
+    """Tag a version with the gate's verdict."""
     store.set_tags(version, verdict=verdict)
 
 
@@ -283,38 +250,13 @@ def _registered(log_day: date, content_hash: str) -> int | None:
     return None
 
 
-def _version(entity: Any, aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
-    tags, number = entity.tags, int(entity.version)
-    return ModelVersion(
-        version=number,
-        run_id=entity.run_id,
-        log_day=parse_day(tags["log_day"]),
-        trained_from=parse_day(tags["trained_from"]),
-        trained_through=parse_day(tags["trained_through"]),
-        base_version=int(tags["base_version"]) if "base_version" in tags else None,
-        builds={parse_day(day): build for day, build in json.loads(tags.get("builds", "{}")).items()},
-        content_hash=tags["content_hash"],
-        verdict=tags.get("verdict"),
-        promoted_at=tags.get("promoted_at"),
-        promoted_by=tags.get("promoted_by"),
-        promoted_reason=tags.get("promoted_reason"),
-        rolled_back_at=tags.get("rolled_back_at"),
-        rolled_back_by=tags.get("rolled_back_by"),
-        rolled_back_reason=tags.get("rolled_back_reason"),
-        pruned_at=tags.get("pruned_at"),
-        outdated_notified_at=tags.get("outdated_notified_at"),
-        aliases=aliases.get(number, ()),
-        created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-    )
+def holder(all_versions: list[ModelVersion], alias: str) -> ModelVersion | None:
+    """Return the version that an alias names."""
+    return next((version for version in all_versions if alias in version.aliases), None)
 
 
-def holder(known: list[ModelVersion], alias: str) -> ModelVersion | None:
-    """The one of these versions that an alias names."""
-    return next((version for version in known if alias in version.aliases), None)
-
-
-def _promoted(known: list[ModelVersion], number: int) -> ModelVersion:
-    target = next((version for version in known if version.version == number), None) or get(number)
+def _promoted(all_versions: list[ModelVersion], number: int) -> ModelVersion:
+    target = next((version for version in all_versions if version.version == number), None) or get(number)
     if target.promoted_at is None:
         raise InvalidInputError(
             f"Version {number} was never promoted, so it cannot be rolled back to. "
@@ -323,11 +265,11 @@ def _promoted(known: list[ModelVersion], number: int) -> ModelVersion:
     return target
 
 
-def predecessor(known: list[ModelVersion], current: ModelVersion) -> ModelVersion | None:
-    """The version that was champion before, by time of promotion; None for the first one."""
+def predecessor(all_versions: list[ModelVersion], current: ModelVersion) -> ModelVersion | None:
+    """Return the champion before this one, by time of promotion; None for the first one."""
     before = [
         version
-        for version in known
+        for version in all_versions
         if version.in_history and version is not current and (version.promoted_at or "") < (current.promoted_at or "~")
     ]
     return max(before, key=lambda version: version.promoted_at or "", default=None)
@@ -342,16 +284,16 @@ def _refuse_pruned(version: ModelVersion) -> None:
         )
 
 
-def _needed(known: list[ModelVersion]) -> set[int]:
-    """The champion, its predecessor, what they continue, and the anchors of the next nights."""
-    current = holder(known, CHAMPION)
+def _needed(all_versions: list[ModelVersion]) -> set[int]:
+    """Return the champion, its predecessor, what they continue, and the anchors of the next nights."""
+    current = holder(all_versions, CHAMPION)
     if current is None:
         return set()
     next_nights = [current.log_day + timedelta(days=1), current.log_day + timedelta(days=ANCHOR_NIGHTS)]
-    kept = [current, predecessor(known, current), *(anchor(night, known) for night in next_nights)]
+    needed = [current, predecessor(all_versions, current), *(anchor(night, all_versions) for night in next_nights)]
     return {
         number
-        for version in kept
+        for version in needed
         if version
         for number in (version.version, version.base_version)
         if number is not None
@@ -359,7 +301,7 @@ def _needed(known: list[ModelVersion]) -> set[int]:
 
 
 def _copy(version: ModelVersion) -> Path:
-    """Where a version from a remote artifact store is copied to."""
+    """Return where a version from a remote artifact store is copied to."""
     return get_settings().home / "models" / f"{version.version}-{version.run_id}"
 
 

@@ -1,4 +1,4 @@
-"""One generated day of impressions: who saw what, where and when, and with what probability it was clicked."""
+"""One generated day of impressions: user, item, scene and time of each, and the probability of its click."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -40,13 +40,13 @@ class _Rows:
 
 
 def generate_day(world: World, day: date) -> DayLog:
-    """The log of a day: `world.rows_per_day` rows in order of time, every one inside the UTC day."""
+    """Return the log of a day: `world.rows_per_day` rows in order of time, every one inside the UTC day."""
     users, items, tastes = world.users(day), world.items(day), world.tastes()
     rng = world.rng("rows", day.toordinal())
     rows = _impressions(world, day, users, items, rng)
     logit = _logit(world, day, users, items, tastes, rows)
     logit += _base(logit, rows.scene, world.base_ctr(day))[rows.scene]
-    # Five decimals, as the oracle file tells them.
+    # Five decimals, as in the oracle file.
     probability = np.clip(np.round(1 / (1 + np.exp(-logit)), 5), 1e-5, 1 - 1e-5)
     label = (rng.random(len(probability)) < probability).astype(np.int8)
     return DayLog(
@@ -97,9 +97,9 @@ def _items_of(items: Items, topic: Array, uniform: Array) -> Array:
     """[rows] item of each wanted topic, drawn by weight; any item where no item of the topic is alive."""
     order = np.argsort(items.topic, kind="stable")
     cumulative = np.cumsum(items.weight[order])
-    known = np.arange(topic.max() + 1)
-    first = np.searchsorted(items.topic[order], known, side="left")
-    last = np.searchsorted(items.topic[order], known, side="right")
+    topics = np.arange(topic.max() + 1)
+    first = np.searchsorted(items.topic[order], topics, side="left")
+    last = np.searchsorted(items.topic[order], topics, side="right")
     padded = np.concatenate([[0.0], cumulative])
     low, high = padded[first][topic], padded[last][topic]
     none = high <= low
@@ -154,7 +154,7 @@ def _base(logit: Array, scene: Array, ctr: Array) -> Array:
 
 
 def quote(value: str) -> str:
-    """A CSV field: quoted where it holds a comma, a quote or a line break."""
+    """Return a CSV field: quoted where it holds a comma, a quote or a line break."""
     if '"' in value:
         return '"' + value.replace('"', '""') + '"'
     return f'"{value}"' if "," in value or "\n" in value else value
@@ -174,7 +174,7 @@ def _decimals() -> Array:
 
 
 def log_times(day: date, second: Array, short: Array) -> Array:
-    """[rows] `yyyy-MM-dd HH:mm:ss`, or `yyyy/M/d H:mm` where `short`: both forms of the published files."""
+    """Return [rows] texts `yyyy-MM-dd HH:mm:ss`, or `yyyy/M/d H:mm` where `short`: both forms of the published files."""
     minutes = np.array([f"{day.year}/{day.month}/{day.day} {m // 60}:{m % 60:02d}" for m in range(1440)], dtype=object)
     return np.where(short, minutes[second // 60], f"{day} " + _clock()[second])
 
@@ -208,7 +208,7 @@ def _quoted(texts: Array) -> Array:
 def _intents(world: World, users: Users, user: Array, rng: np.random.Generator) -> Columns:
     """[rows] intent sequences, the same for all impressions of a user on a day.
 
-    An entity is of one of the user's topics with probability `openness`, else of any topic; a third of the bills tell the
+    An entity is of one of the user's topics with probability `openness`, else of any topic; a third of the bills show the
     style that the user likes best. About one user in eight shows no intent at all.
     """
     seen, place = np.unique(user, return_inverse=True)
@@ -243,10 +243,10 @@ def _pick(words: Array, row: Array, rng: np.random.Generator) -> Array:
 
 
 def _deep_features(world: World, users: Users, rows: _Rows, rng: np.random.Generator) -> Columns:
-    """[rows] `deep_features_0..26`: 0-6 tell something of user or scene, 7-11 the same but often missing, the rest noise."""
+    """[rows] `deep_features_0..26`: 0-6 depend on user or scene, 7-11 too but are often missing, the rest noise."""
     user, scene, count = rows.user, rows.scene, len(rows.user)
     scene_code = np.linspace(-1, 1, len(world.scenes))[scene]
-    told = [
+    signals = [
         users.propensity[user] * 1.5,
         users.style[user, 0],
         users.style[user, 1],
@@ -263,8 +263,8 @@ def _deep_features(world: World, users: Users, rows: _Rows, rng: np.random.Gener
     columns = {}
     for number, name in enumerate(DEEP_FEATURES):
         value = rng.standard_normal(count, dtype=np.float32)
-        if number < len(told):
-            value = told[number] + 0.8 * value
+        if number < len(signals):
+            value = signals[number] + 0.8 * value
         code = np.clip(np.rint(value * 1000), -6000, 6000).astype(np.int32) + 6000
         missing = 0.6 if 7 <= number < 12 else 0.3 if number >= 24 else 0.01
         code[rng.random(count, dtype=np.float32) < missing] = 12001

@@ -11,6 +11,9 @@ from include.sample.day import Columns, quote
 
 Fault = Callable[[Columns, np.random.Generator], Columns]
 
+BAD_DAY = ("labels_zeroed", "scene_renamed", "timestamps_broken")
+"""The faults of `ctr sample --bad-day`: enough to fail the checks of the quarantine rate and of the CTR."""
+
 
 def labels_zeroed(columns: Columns, rng: np.random.Generator) -> Columns:
     """The click stream of the largest scene was lost: all of its labels are 0."""
@@ -67,9 +70,6 @@ FAULTS: dict[str, Fault] = {
     )
 }
 """Every fault by name."""
-
-BAD_DAY = ("labels_zeroed", "scene_renamed", "timestamps_broken")
-"""The faults of `ctr sample --bad-day`: enough to fail the checks of the quarantine rate and of the CTR."""
 
 
 def _some(columns: Columns, rng: np.random.Generator, share: float) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The generated world behind `ctr sample`: who its users and items are, and what is true of them.
+"""The generated world behind `ctr sample`: its users and items, and their true tastes and qualities.
 
-Everything is a function of the seed, the size and a day's date, never of the range of days asked for: days 1-10 followed by
+Everything is a function of the seed, the size and a day's date, never of the requested range of days: days 1-10 followed by
 day 11 are the same world as days 1-11. Users and items are born in daily cohorts; a day sees the cohorts that still live.
 
 The true click probability of an impression is sigmoid(base of the scene and day + the terms of `include.sample.day`).
@@ -64,7 +64,7 @@ class Vocabulary:
 
 @lru_cache
 def vocabulary() -> Vocabulary:
-    """The words of `sample_vocabulary.yaml`."""
+    """Return the words of `vocabulary.yaml`."""
     data = yaml.safe_load((PROJECT / "include/sample/vocabulary.yaml").read_text(encoding="utf-8"))
     return Vocabulary(
         topics=tuple(
@@ -92,7 +92,7 @@ class Users:
 
 @dataclass(frozen=True)
 class Items:
-    """Items with what is told of them: one row an item in every array."""
+    """Items with their properties: one row an item in every array."""
 
     ids: Array  # [items] str
     weight: Array  # [items] how often the item is shown
@@ -118,7 +118,7 @@ class Tastes:
 
 
 def concat(parts: Sequence[Cohort]) -> Cohort:
-    """Cohorts as one."""
+    """Return cohorts joined into one."""
     kind = type(parts[0])
     return kind(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(kind)})
 
@@ -134,7 +134,7 @@ class World:
     _made: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     def rng(self, purpose: str, number: int = 0) -> np.random.Generator:
-        """A generator of its own for each purpose and day, so that no draw depends on another."""
+        """Return a generator of its own for each purpose and day, so that no draw depends on another."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode()), number])
 
     @property
@@ -144,22 +144,22 @@ class World:
         return shares / shares.sum()
 
     def base_ctr(self, day: date) -> Array:
-        """[scenes] mean CTR of a day: a slow wave, at most about 0.4 % a day."""
+        """Return the [scenes] mean CTR of a day: a slow wave, at most about 0.4 % a day."""
         period, phase = self.tastes().base.T
         wave = np.sin(2 * np.pi * (day - EPOCH).days / period + phase)
         return np.resize(SCENE_CTR, len(self.scenes)) * np.exp(0.025 * wave)
 
     def trend(self, day: date) -> Array:
-        """[topics] popularity of each topic on a day, added to the logit and to the share of impressions."""
+        """Return the [topics] popularity of each topic on a day, added to the logit and to the share of impressions."""
         amplitude, period, phase = self.tastes().trend.T
         return amplitude * np.sin(2 * np.pi * (day - EPOCH).days / period + phase)
 
     def tastes(self) -> Tastes:
-        """What is true of the scenes and topics for ever."""
+        """Return the lasting properties of scenes and topics."""
         return self._once("tastes", 0, lambda _: _tastes(self))
 
     def users(self, day: date) -> Users:
-        """Users who may come on a day: the pool that always may, and the cohorts of the last `USER_LIFE_DAYS` days."""
+        """Return the users who may come on a day: the pool that always may, and the cohorts of the last `USER_LIFE_DAYS` days."""
         today = day.toordinal()
         pool = self._once("pool", 0, lambda _: _users(self, "pool", 0, max(30, int(0.16 * self.rows_per_day))))
         cohorts = [pool]
@@ -170,14 +170,14 @@ class World:
         return concat(cohorts)
 
     def items(self, day: date) -> Items:
-        """Items alive on a day, with that day's weights."""
+        """Return the items alive on a day, with that day's weights."""
         today = day.toordinal()
         cohorts = []
         for born in range(today - ITEM_LIFE_DAYS + 1, today + 1):
             cohort, life = self._once("items", born, lambda n: _items(self, n))
             alive = life > today - born
-            kept = Items(**{f.name: getattr(cohort, f.name)[alive] for f in fields(Items)})
-            cohorts.append(_faded(kept, np.exp(-(today - born) / 9)))
+            living = Items(**{f.name: getattr(cohort, f.name)[alive] for f in fields(Items)})
+            cohorts.append(_faded(living, np.exp(-(today - born) / 9)))
         return concat(cohorts)
 
     def _once(self, kind: str, number: int, make: Callable[[int], Any]) -> Any:
@@ -243,8 +243,8 @@ def _items(world: World, born: int) -> tuple[Items, Array]:
     topic = rng.integers(0, len(words.topics), count)
     style = np.where(rng.random(count) < 0.7, rng.integers(0, len(words.styles), count), -1)
     quality = rng.normal(0, 1, count)
-    told = 0.9 * quality + rng.normal(0, 0.45, count)  # what the title's author makes of the quality
-    grade = np.searchsorted([-0.7, 0.0, 0.7], told)
+    perceived = 0.9 * quality + rng.normal(0, 0.45, count)  # what the title's author makes of the quality
+    grade = np.searchsorted([-0.7, 0.0, 0.7], perceived)
     life = np.minimum(1 + rng.geometric(0.14, count), ITEM_LIFE_DAYS)
     names = [_entity_names(words.topics[k], rng) for k in topic]
     titles = [_title(words, names[n], int(grade[n]), int(style[n]), rng) for n in range(count)]

@@ -1,7 +1,7 @@
 """Generated logs in the AntM2C format: raw day files, and apart from them the true probability of every click.
 
-The truth goes to `{home}/oracle`, which no stage of the pipeline reads; evaluation alone uses it, to tell how close a model
-comes to the best possible AUC. The world is told in `include.sample.world`, a day of it in `include.sample.day`.
+The truth goes to `{home}/oracle`, which no stage of the pipeline reads; evaluation alone uses it, to show how close a model
+comes to the best possible AUC. `include.sample.world` defines the world, `include.sample.day` a day of it.
 """
 
 import gzip
@@ -46,21 +46,21 @@ class DaySummary:
 
 
 def oracle_path(day: date) -> Path:
-    """The local file with the true probabilities of a generated day."""
+    """Return the local file with the true probabilities of a generated day."""
     return get_settings().home / "oracle" / day_folder(day) / "oracle.csv.gz"
 
 
 def write_days(
     world: World, days: Iterable[date], *, bad: date | None = None, faults: Sequence[str] = ()
 ) -> Iterator[DaySummary]:
-    """Generates and writes each day; `faults` damage the day `bad`."""
+    """Generate and write each day, and yield its summary; `faults` damage the day `bad`."""
     raw = Raw()
     for day in days:
         yield write_day(world, day, raw, faults if day == bad else ())
 
 
 def write_day(world: World, day: date, raw: Raw, faults: Sequence[str] = ()) -> DaySummary:
-    """Generates a day and replaces its raw files and its oracle.
+    """Generate a day, replace its raw files and its oracle, and return a summary.
 
     Raises `InvalidInputError` where the day holds raw files that were not generated.
     """
@@ -89,8 +89,9 @@ def write_day(world: World, day: date, raw: Raw, faults: Sequence[str] = ()) -> 
 
 
 def summarise(world: World, days: Sequence[DaySummary]) -> dict[str, Any]:
-    """Rows, clicks, CTR and the best possible AUC, over all and for each scene and day: clicks as they are in the files, scenes
-    and the AUC as they were before any fault.
+    """Return rows, clicks, CTR and the best possible AUC, over all and for each scene and day.
+
+    Clicks are those in the files, scenes and the AUC those before any fault.
     """
     scene, label, probability, clicks = (
         np.concatenate([getattr(day, name) for day in days])

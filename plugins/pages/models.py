@@ -10,7 +10,7 @@ from include.errors import MissingDataError
 from include.lake.lake import Lake, report_path
 from include.lake.model_records import MODEL_RECORDS, records_of_day, records_of_version
 from include.registry import registry
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 from include.schemas import LEVELS
 from plugins.pages.planner import Plan
 

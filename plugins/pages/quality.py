@@ -14,7 +14,8 @@ from include.days.day_status import log_days
 from include.days.runs import DAG_ID, Run
 from include.days.waits import wait_of
 from include.errors import CtrError, MissingDataError
-from include.lake.lake import Lake, Manifest, docs_path
+from include.lake.lake import Lake, docs_path
+from include.lake.manifest import Manifest
 from include.quality.quarantine import rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected

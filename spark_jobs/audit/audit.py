@@ -18,9 +18,10 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from include.calendar import parse_day, previous, window
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
-from include.quality.masking import shown
+from include.quality.masking import masked
 from include.quality.suites import (
     LEAK_SAMPLE_ROWS,
     RECOMPUTED_KEYS,
@@ -450,5 +451,5 @@ def _record(declared: Suite, item: Expectation | RowCheck, failure: dict[str, An
 
 
 def _masked(row: dict[str, Any]) -> dict[str, Any]:
-    """A sample row that may be shown: sensitive columns as a short hash, long text folded, flags of row checks left out."""
-    return {name: shown(name, value) for name, value in row.items() if not name.startswith(_FLAG)}
+    """A sample row that may be shown: sensitive columns as a short hash, long text shortened, flags of row checks left out."""
+    return {name: masked(name, value) for name, value in row.items() if not name.startswith(_FLAG)}

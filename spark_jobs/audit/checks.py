@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 from include.quality.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND
 from include.records import Measure, Record, Severity, record
 from include.settings import get_settings

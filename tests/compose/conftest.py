@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from compose_stack import FIRST, NIGHTS, Stack
 
-from include.airflow_control.airflow_local import free_port
+from include.airflow_control.airflow_environment import free_port
 from include.settings import PROJECT
 
 ENGINE = PROJECT / "tests/compose/engine.sh"

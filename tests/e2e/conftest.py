@@ -29,7 +29,7 @@ from e2e_days import (
 from environment import environment
 from waiting import wait_for
 
-from include.airflow_control import airflow_local, demo
+from include.airflow_control import airflow_environment, airflow_local, demo
 from include.airflow_control.airflow_client import AirflowClient
 from include.days.backfill_plan import plan
 from include.lake.lake import get_lake
@@ -69,7 +69,7 @@ def airflow_server(tmp_path_factory, _webhook) -> Iterator[SimpleNamespace]:
             add_hostile_rows(BAD)
             demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
             client = stack.enter_context(airflow_local.running())
-            there = {"CTR_AIRFLOW_URL": client.url, "CTR_AIRFLOW_PASSWORD": airflow_local.password()}
+            there = {"CTR_AIRFLOW_URL": client.url, "CTR_AIRFLOW_PASSWORD": airflow_environment.password()}
         yield SimpleNamespace(client=client, environment=own | there)
 
 

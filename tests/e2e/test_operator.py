@@ -21,7 +21,7 @@ from environment import environment
 from playwright.sync_api import Page, expect, sync_playwright
 from waiting import wait_for
 
-from include.airflow_control import airflow_local
+from include.airflow_control import airflow_environment, airflow_local
 from include.airflow_control.airflow_client import DAG_ID, AirflowClient
 from include.airflow_control.demo import ctr
 from include.days.backfill_plan import plan
@@ -135,7 +135,7 @@ def page(airflow) -> Iterator[Page]:
         one = browser.new_page(base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
         one.goto("/")
         one.locator("input[name=username]").fill("admin")
-        one.locator("input[name=password]").fill(airflow_local.password())
+        one.locator("input[name=password]").fill(airflow_environment.password())
         one.keyboard.press("Enter")
         one.wait_for_url(lambda url: "login" not in url)
         one.goto(f"/dags/{DAG_ID}")

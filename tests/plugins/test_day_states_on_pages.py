@@ -11,7 +11,7 @@ from page_records import check
 
 from include.days.runs import Run
 from include.days.waits import Wait
-from include.lake.lake import Manifest, TableVersion
+from include.lake.manifest import Manifest, TableVersion
 from include.raw.deliveries import Raw
 
 DAY = date(2023, 7, 17)

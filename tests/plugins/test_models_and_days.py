@@ -8,7 +8,8 @@ from model_versions import model_version
 from page_records import HOSTILE
 
 from include.errors import MissingDataError
-from include.lake.lake import Manifest, TableVersion, report_path
+from include.lake.lake import report_path
+from include.lake.manifest import Manifest, TableVersion
 from include.registry import registry
 from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart
@@ -159,7 +160,7 @@ def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monke
     found = models_of(store, Plan.of(store), 20, 60)
     assert [(each.version, each.outdated) for each in found.versions] == [(2, [DAY]), (1, [])]
     page = client.get("/models").text
-    assert "The candidate of 2023-07-18 continues version 1 and learns 1 day (20 rows)." in page
+    assert "The candidate of 2023-07-18 continues version 1 and trains on 1 day (20 rows)." in page
     assert "since other rows of 2023-07-17 were published" in page
 
 

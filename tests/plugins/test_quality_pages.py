@@ -12,7 +12,7 @@ from page_records import check
 from pyarrow import orc
 
 from include.errors import MissingDataError
-from include.lake.lake import Manifest, TableVersion
+from include.lake.manifest import Manifest, TableVersion
 from include.records import Measure
 from include.stages import CHECKED
 from plugins.pages.quality import Filters, check_of_day, day_quality, grid

@@ -11,7 +11,8 @@ from environment import environment
 from real_services import FIRST, Hdfs, Service
 
 from include.airflow_control import demo
-from include.lake.lake import Lake, get_lake, new_build
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import new_build
 from include.orchestration.spark_submit import submit
 from include.settings import PROJECT
 

@@ -16,7 +16,7 @@ import pytest
 from environment import environment
 from waiting import wait_for
 
-from include.airflow_control import airflow_client, airflow_local
+from include.airflow_control import airflow_client, airflow_environment, airflow_local
 from include.airflow_control.airflow_client import DAG_ID, AirflowClient
 from include.errors import CtrError
 from include.settings import PROJECT
@@ -33,7 +33,7 @@ class Ui:
     def __init__(self, home: Path) -> None:
         self._log = home / "ui.log"
         with self._log.open("ab") as log:
-            command = [*CTR, "ui", "--port", str(airflow_local.free_port())]
+            command = [*CTR, "ui", "--port", str(airflow_environment.free_port())]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT)
 
     @property
@@ -79,7 +79,7 @@ class Callers:
     """Clients with the login of `admin` that count every answer, and call again only when told to."""
 
     def __init__(self, airflow: AirflowClient) -> None:
-        login = {"username": "admin", "password": airflow_local.password()}
+        login = {"username": "admin", "password": airflow_environment.password()}
         token = httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=f"{airflow.url}/api/v2", headers=headers, timeout=60, trust_env=False)
@@ -116,7 +116,7 @@ def polled(callers: Callers, clients: int) -> Iterator[None]:
 
 def test_the_address_and_the_login_are_told_at_once(ui):
     wait_for(lambda: "password in" in ui.said, 20, "nothing was said")
-    assert f"{airflow_local.instance().url}, user admin, password in {airflow_local.password_file()}" in ui.said
+    assert f"{airflow_local.instance().url}, user admin, password in {airflow_environment.password_file()}" in ui.said
     assert "Ctrl-C" not in ui.said
 
 

@@ -11,7 +11,7 @@ import psutil
 import psycopg2
 import pytest
 
-from include.airflow_control.airflow_local import free_port
+from include.airflow_control.airflow_environment import free_port
 from include.airflow_control.postgres_local import Postgres
 from include.airflow_control.supervisor import Supervisor
 

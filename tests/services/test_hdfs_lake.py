@@ -12,7 +12,8 @@ from lake_day import DAY, publish_and_die, seen, stage
 import include.lake.hdfs
 import include.lake.lake
 from include.errors import StorageError, UnavailableError
-from include.lake.lake import Lake, new_build
+from include.lake.lake import Lake
+from include.lake.manifest import new_build
 from include.raw.deliveries import Delivery, Raw, day_folder
 
 pytestmark = pytest.mark.services

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import orc
 
-from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 from include.settings import get_settings, shaping
 from include.stages import SPECS, Stage

@@ -75,8 +75,8 @@ def test_a_time_that_is_none_is_named(two_days, module_store, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("user_id,item_id\nu,i\n", "missing: scene; not known: none"),
-        ("user_id,item_id,scene,label\nu,i,0,1\n", "not known: label"),
+        ("user_id,item_id\nu,i\n", "missing: scene; unknown: none"),
+        ("user_id,item_id,scene,label\nu,i,0,1\n", "unknown: label"),
         ("user_id,item_id,scene\n", "holds no row"),
         ("user_id,item_id,scene\nu,i,0\n ,i,0\n", "1 of 2 rows have a wrong 'user_id', the first one in row 2"),
         ("user_id,item_id,scene\nu,i,9\n", r"expected a scene of CTR_SCENES \(0, 1, 2, 3, 4\), found '9'"),

@@ -9,7 +9,8 @@ from datasketches import update_theta_sketch
 from pyarrow import orc
 
 from include.features import FEATURES
-from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.schemas import DEEP_FEATURES
 from include.text_key import text_key

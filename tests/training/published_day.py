@@ -10,9 +10,10 @@ import pyarrow as pa
 from pyarrow import orc
 from scored_days import Day
 
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.registry import registry
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 from include.settings import get_settings
 from training.data.id_memory import Memory
 from training.data.vocabulary import Vocabulary

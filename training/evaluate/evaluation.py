@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from include.errors import CtrError, MissingDataError, NothingToDoError
 from include.lake.lake import Lake
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.registry.outdated import outdated_versions
-from include.registry.registry import ModelVersion
 from include.settings import Settings
 from training.evaluate import metrics, oracle, predictions
 from training.evaluate.day_metrics import MODELS, evaluate, mean_of_rows

@@ -12,8 +12,8 @@ from typing import Any
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.registry.outdated import ReplacedDays, outdated_versions, sentence
-from include.registry.registry import ModelVersion
 from include.settings import Settings
 from training.evaluate.evaluation import champion_status
 from training.gate.comparisons import Comparison, with_anchor, with_champion

@@ -24,7 +24,7 @@ from torch import Tensor
 from include.console import err
 from include.errors import CtrError
 from include.lake.lake import Lake
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 from include.settings import Settings
 from include.version import code_digest
 from training.checksum import checksum

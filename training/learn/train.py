@@ -16,7 +16,8 @@ import torch
 
 from include.console import err
 from include.errors import InvalidInputError, MissingDataError
-from include.lake.lake import Lake, Manifest, get_lake
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest
 from include.registry import registry
 from include.settings import Settings
 from include.version import code_version

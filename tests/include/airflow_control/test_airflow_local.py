@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from include.airflow_control import airflow_local
+from include.airflow_control import airflow_environment, airflow_local
 from include.airflow_control import supervisor as supervisor_module
-from include.airflow_control.airflow_local import Instance
+from include.airflow_control.airflow_environment import Instance
 from include.airflow_control.supervisor import Component
 from include.cli.app import cli
 from include.errors import CtrError, InvalidInputError
@@ -23,8 +23,9 @@ from include.settings import PROJECT, get_settings
 HOLD = """
 from datetime import UTC, datetime
 from include.airflow_control import airflow_local
-own = airflow_local.Instance(pid=7, command="ctr demo", since=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), port=8080, database_port=0)
-airflow_local.airflow_home().mkdir()
+from include.airflow_control.airflow_environment import Instance, airflow_home
+own = Instance(pid=7, command="ctr demo", since=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), port=8080, database_port=0)
+airflow_home().mkdir()
 with airflow_local._hold(own):
     print("held", flush=True)
     input()
@@ -93,7 +94,7 @@ def test_a_database_of_ones_own_is_used(home, monkeypatch):
     monkeypatch.setenv("CTR_AIRFLOW_DATABASE", "postgresql+psycopg2://db.example/airflow")
     get_settings.cache_clear()
     own = Instance(pid=1, command="ctr ui", since=datetime.now(UTC), port=8080, database_port=0)
-    url = airflow_local.environment(own)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    url = airflow_environment.environment(own)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     assert url == "postgresql+psycopg2://db.example/airflow"
     assert not (home / "airflow/secrets/postgres_password").exists()
 

@@ -188,7 +188,7 @@ def test_runs_that_never_move_end_with_what_to_do(airflow, monkeypatch, left):
     if left:
         airflow.leave(*left)
     monkeypatch.setattr(nightly_runs, "_IDLE_SECONDS", 0)
-    with pytest.raises(CtrError, match=r"No task of ctr_daily has moved.*2023-07-17 .*ctr ui.*repeat the command"):
+    with pytest.raises(CtrError, match=r"No task of ctr_daily has changed.*2023-07-17 .*ctr ui.*repeat the command"):
         run(airflow, DAYS)
 
 

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from include.cli.app import cli
 from include.days.backfill_plan import is_current, plan, stale_inputs
 from include.days.day_status import current_version
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake, new_build
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.registry import registry
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
@@ -227,7 +228,7 @@ def test_the_plan_names_the_versions_and_the_next_candidate(store, versions):
     following = {"day": str(DAYS[11] + timedelta(days=1)), "base": 1, "days": 5, "rows": 5, "seconds": 10.0}
     assert told["next_candidate"] == following
     page = CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[8])]).stdout
-    assert "continues version 1 and learns 5 days (5 rows, about 10 s of training)" in page
+    assert "continues version 1 and trains on 5 days (5 rows, about 10 s of training)" in page
 
 
 def test_a_version_that_learnt_a_replaced_build_is_outdated(store, versions):

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from include.days.backfill_plan import Redo
-from include.days.day_states import Known, State, state_of
+from include.days.day_states import DayFacts, State, state_of
 from include.days.runs import Run, Task
 from include.days.waits import Wait
 
@@ -25,7 +25,7 @@ def run(state, hindrance=None, **tasks):
 
 
 def known(**more):
-    return Known(DAY, **({"has_log": True, "published": True, "version": 3} | more))
+    return DayFacts(DAY, **({"has_log": True, "published": True, "version": 3} | more))
 
 
 def lacking(**more):

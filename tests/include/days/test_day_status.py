@@ -18,7 +18,8 @@ from include.cli.app import cli
 from include.days.backfill_plan import stale_inputs
 from include.days.day_status import day_status, known_days
 from include.errors import MissingDataError
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.raw.file_check import raw_digest
 from include.records import record
 from include.settings import get_settings

@@ -76,7 +76,7 @@ def test_a_fault_of_code_keeps_its_traceback():
 
 def test_an_hdfs_whose_name_is_unknown_fails_at_once(fail_fast):
     began = time.monotonic()
-    with pytest.raises(UnavailableError, match="expected the name of a host that is known here"):
+    with pytest.raises(UnavailableError, match="expected a host name that can be resolved here"):
         Lake("hdfs://nowhere.invalid:9000/lake")
     assert time.monotonic() - began < 5
 

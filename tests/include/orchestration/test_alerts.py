@@ -269,7 +269,7 @@ def test_settings_that_cannot_be_read_hide_nothing(setting, caplog):
 
 def test_a_context_that_cannot_be_read_raises_nothing(home, caplog):
     notify_failure({"task": SimpleNamespace(dag_id="ctr_daily", task_id="train"), "exception": ValueError()})
-    assert "could not be put together" in caplog.text
+    assert "could not be made" in caplog.text
 
 
 def test_what_airflow_masks_in_its_logs_is_masked_in_a_notice(home, monkeypatch):
@@ -308,7 +308,7 @@ def test_a_missing_log_and_its_arrival_are_told_as_warnings(hook, caplog, kind, 
 
 def test_a_log_that_its_run_has_waited_for_asks_for_nothing(home):
     notice = notice_of_wait(News(DAY, "came", WAIT, run_goes_on=True), context("wait_for_raw"))
-    assert notice.advice == "Nothing: its run goes on."
+    assert notice.advice == "Nothing: its run continues."
 
 
 def ended(monkeypatch, **tasks):

@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipExcept
 
 from include.days.waits import wait_of
 from include.errors import DataQualityError
-from include.lake.lake import Manifest, TableVersion, get_lake
+from include.lake.lake import get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.orchestration import alerts
 from include.orchestration.operators import (
     RETRY_POLICY,
@@ -44,7 +45,7 @@ def run_exit(monkeypatch, tmp_path):
 
 
 def test_spark_exit_status_2_is_not_worth_a_retry(run_exit):
-    with pytest.raises(UnretryableError, match="a retry cannot mend"):
+    with pytest.raises(UnretryableError, match="a retry cannot fix"):
         run_exit(2).execute({"task_state_store": None})
 
 

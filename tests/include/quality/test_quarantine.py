@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.errors import InvalidInputError, MissingDataError
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.quality.quarantine import rejected, rejected_rows
 from include.settings import get_settings
 

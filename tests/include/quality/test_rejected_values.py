@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.errors import InvalidInputError
-from include.lake.lake import Manifest, TableVersion, get_lake
+from include.lake.lake import get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.quality.rejected_values import repair_entries, values_at_fault
 from include.quality.repairs import Repair
 from include.settings import get_settings
@@ -81,7 +82,7 @@ def test_many_values_are_told_as_the_ten_of_most_rows(reject):
     assert (len(found.most), found.others, found.other_rows) == (10, 15, 15)
 
 
-def test_sensitive_values_are_masked_and_long_ones_folded(reject, monkeypatch):
+def test_sensitive_values_are_masked_and_long_ones_shortened(reject, monkeypatch):
     monkeypatch.setenv("CTR_SENSITIVE_COLUMNS", "scene")
     monkeypatch.setenv("CTR_MAX_FIELD_BYTES", "1000")
     get_settings.cache_clear()

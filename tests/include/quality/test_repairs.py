@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import orc
 
 from include.errors import InvalidInputError, MissingDataError
-from include.lake.lake import Lake, Manifest, TableVersion, get_lake
+from include.lake.lake import Lake, get_lake
+from include.lake.manifest import Manifest, TableVersion
 from include.quality import repairs
 from include.quality.repairs import Repair, Repairer, is_number, raw_columns, read_entries, read_repair, repair_day
 from include.raw.deliveries import Raw, repairs_path

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
+from include.raw.csv_import import import_csv
 from include.raw.deliveries import Raw
-from include.raw.mapping import Mapping, Times, import_csv, read_mapping, time_parser
+from include.raw.mapping import Mapping, Times, read_mapping, time_parser
 from include.schemas import RAW_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -177,7 +178,7 @@ def test_a_failure_in_the_second_input_leaves_the_days_as_they_were(home: Path):
     import_csv([str(home / "one")], read_mapping("antm2c"))
     (home / "one").write_bytes(as_csv([antm2c_record("new", "2023-07-10 00:00:00")]))
     (home / "two.csv.gz").write_bytes(gzip.compress(as_csv([antm2c_record("x", "2023-07-10 00:00:00")] * 99))[:-9])
-    with pytest.raises(InvalidInputError, match=r"two\.csv\.gz.*damaged or was cut off"):
+    with pytest.raises(InvalidInputError, match=r"two\.csv\.gz.*damaged or truncated"):
         import_csv([str(home / "one"), str(home / "two.csv.gz")], read_mapping("antm2c"))
     assert [row["user_id"] for row in raw_rows()["2023-07-10"]] == ["old"]
 

@@ -191,7 +191,7 @@ def test_swapped_files_and_missing_or_cut_files_are_told(home: Path):
     with pytest.raises(MissingDataError, match="nowhere"):
         import_mind(str(home / "nowhere.tsv"), news)
     Path(behaviors).write_bytes(Path(behaviors).read_bytes()[:-12])
-    with pytest.raises(InvalidInputError, match="damaged or was cut off"):
+    with pytest.raises(InvalidInputError, match="damaged or truncated"):
         import_mind(behaviors, news)
     assert raw_rows() == {}
 

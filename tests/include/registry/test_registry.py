@@ -16,7 +16,7 @@ from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import get_lake
 from include.orchestration.decision import apply_decision, record_refusal
 from include.registry import registry
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 from include.settings import get_settings
 
 DAY = date(2023, 7, 17)

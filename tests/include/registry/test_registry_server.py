@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from include.airflow_control.airflow_local import free_port
+from include.airflow_control.airflow_environment import free_port
 from include.registry import registry
 from include.settings import get_settings
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from small_days import DAY, build_only, contents, csv_text, publish_logs, raw_row, run_stage, write_raw
 
 from include.errors import DataQualityError
-from include.lake.lake import Manifest
+from include.lake.manifest import Manifest
 from include.records import Measure
 from include.settings import get_settings
 from spark_jobs import features, training_table

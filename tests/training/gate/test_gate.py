@@ -12,7 +12,7 @@ from model_versions import model_version
 from scored_days import SCENES, Day, make_day, model, sigmoid
 
 from include.errors import InvalidInputError
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 from include.settings import PROJECT
 from training.evaluate.day_metrics import evaluate
 from training.evaluate.predictions import EvaluationRows

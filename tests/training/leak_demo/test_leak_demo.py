@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pyarrow import orc
 
 from include.errors import MissingDataError
-from include.lake.lake import Lake, Manifest, TableVersion, new_build
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest, TableVersion, new_build
 from include.settings import PROJECT, Settings
 from training.leak_demo.job import run, show
 from training.leak_demo.log import Log, choose_days, read_log

@@ -42,7 +42,7 @@ def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
 def test_a_version_whose_files_have_changed_does_not_serve(version):
     path = registry.download(version) / "calibration.json"
     path.write_text(path.read_text().replace('"offset": ', '"offset": 1'))
-    with pytest.raises(CtrError, match=r"cannot serve, and the champion stays: .*not those that were registered"):
+    with pytest.raises(CtrError, match=r"cannot serve, so the champion stays: .*not those that were registered"):
         apply_decision(LAST, "gate")
     assert registry.champion() is None
 

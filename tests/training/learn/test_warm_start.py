@@ -141,7 +141,7 @@ def test_an_outdated_version_is_not_continued(world, chain, capsys):
     found = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
     assert (found.version.version, found.days) == (1, [fabricate.day(2), fabricate.day(3)])
     assert (
-        f"Starting from version 1: Version 2 is outdated: rows that it learnt were replaced since, of {fabricate.day(2)}"
+        f"Starting from version 1: Version 2 is outdated: rows that it was trained on were replaced since, of {fabricate.day(2)}"
         in told(capsys)
     )
 
