@@ -229,5 +229,5 @@ class Nights(BaseModel):
     notice_callback: Annotated[str, OUTSIDE_DIGEST] = Field(
         "",
         pattern=r"^([\w.]+:[\w.]+)?$",
-        description="`package.module:function` that is called with the `include.orchestration.alerts.Notice` of every failure.",
+        description="`package.module:function` that is called with the `include.orchestration.notice.Notice` of every failure.",
     )

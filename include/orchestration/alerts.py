@@ -8,7 +8,6 @@ processor, when the run has ended.
 import logging
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from include.days.task_advice import advice
 from include.errors import DataQualityError
 from include.orchestration import webhook
 from include.orchestration.links import absolute, model_page, quality_page, task_log, task_log_of
-from include.records import Record
+from include.orchestration.notice import Notice
 from include.settings import get_settings
 
 if TYPE_CHECKING:
@@ -38,27 +37,6 @@ _WITHOUT_LOG = (
     "Until then the day has no features, no training rows and no judged model, the champion stays, and later days, whose "
     "features are made from those of the day before, cannot be built."
 )
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What has happened (`title`, `text`), what to do about it (`advice`) and where to look (`link`, named `link_text`).
-
-    `failed` says whether a task has failed: `checks` are then the records of the checks that failed (include/records.py), none
-    for any other failure. `day` is None where the run has no log day.
-    """
-
-    dag: str
-    run: str
-    day: date | None
-    task: str
-    title: str
-    text: str
-    advice: str
-    link: str
-    link_text: str
-    checks: tuple[Record, ...] = ()
-    failed: bool = True
 
 
 Notifier = Callable[[Notice], None]

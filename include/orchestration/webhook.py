@@ -6,16 +6,14 @@ cut, put on one line and escaped, so that none can break the message or call peo
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
 from include.errors import CtrError
+from include.orchestration.notice import Notice
 from include.records import Record, named
-
-if TYPE_CHECKING:
-    from include.orchestration.alerts import Notice
 
 LISTED_CHECKS = 10
 PAUSES = (1.0, 3.0)
@@ -26,7 +24,7 @@ _SHORT = 150
 """Most characters of a header, and of a value in the fallback, which Slack splits after 4,000."""
 
 
-def post(url: SecretStr, notice: "Notice") -> None:
+def post(url: SecretStr, notice: Notice) -> None:
     """Post the notice; raises `CtrError`, which does not name the URL, when the webhook did not take it.
 
     Tried again where it is sure, or the server says, that nothing was taken: no connection, status 429 or 5xx. A redirect is
@@ -57,7 +55,7 @@ def _try(client: httpx.Client, url: SecretStr, body: dict[str, Any]) -> tuple[st
     return "" if httpx.codes.is_success(status) else f"status {status}", status == 429 or status >= 500
 
 
-def message(notice: "Notice") -> dict[str, Any]:
+def message(notice: Notice) -> dict[str, Any]:
     """Return the notice as Slack's JSON: `text` for notifications and for receivers without blocks, `blocks` with all of it."""
     listed = notice.checks[:LISTED_CHECKS]
     more = len(notice.checks) - LISTED_CHECKS
