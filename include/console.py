@@ -36,7 +36,7 @@ def exit_clearly() -> Iterator[None]:
         yield
     except NothingToDoError as error:
         err.print(str(error), markup=False, highlight=False)
-        raise SystemExit(3) from None
+        raise SystemExit(error.exit_status) from None
     except (CtrError, UnavailableError) as error:
         _refuse(error)
     except OSError as error:
@@ -51,7 +51,7 @@ def _refuse(error: CtrError | UnavailableError) -> NoReturn:
     else:
         err.print(f"[bold red]Error:[/] {type(error).__name__}", highlight=False)
         err.print(str(error), markup=False, highlight=False)
-    raise SystemExit(2 if isinstance(error, CtrError) else 1) from None
+    raise SystemExit(error.exit_status) from None
 
 
 def show_rows(rows: Sequence[dict[str, Any]], *, title: str, as_json: bool, empty: str) -> None:

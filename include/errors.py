@@ -2,11 +2,17 @@
 
 import errno
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 
 class CtrError(Exception):
-    """Base of every error that a person can act on; its message is shown without a traceback by the command line."""
+    """Base of every error that a person can act on; its message is shown without a traceback by the command line.
+
+    `exit_status` ends a command (2: a retry cannot fix it), `http_status` answers a request.
+    """
+
+    exit_status: ClassVar[int] = 2
+    http_status: ClassVar[int] = 503
 
 
 class DataQualityError(CtrError):
@@ -20,13 +26,19 @@ class DataQualityError(CtrError):
 class MissingDataError(CtrError):
     """A partition, file or model that a step needs is not there."""
 
+    http_status = 404
+
 
 class InvalidInputError(CtrError):
     """A setting, an argument or an input file is not of the form that is needed."""
 
+    http_status = 400
+
 
 class SettingError(InvalidInputError):
     """Settings of this process cannot be used; the message holds their values."""
+
+    http_status = 503
 
 
 class LeakageError(CtrError):
@@ -36,6 +48,8 @@ class LeakageError(CtrError):
 class NothingToDoError(CtrError):
     """There is nothing to do, which is no fault: the step and those after it are skipped."""
 
+    exit_status = 3
+
 
 class StorageError(CtrError):
     """The file system refuses: a permission, the disk or a quota. A person has to change something there."""
@@ -43,6 +57,9 @@ class StorageError(CtrError):
 
 class UnavailableError(Exception):
     """A service is unavailable for now. Not a `CtrError`: the same call may succeed later, so tasks retry it."""
+
+    exit_status: ClassVar[int] = 1
+    http_status: ClassVar[int] = 503
 
 
 _ACCESS = (

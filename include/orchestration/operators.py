@@ -28,7 +28,7 @@ from airflow.sdk import (
 )
 
 from include.calendar import parse_day
-from include.errors import CtrError
+from include.errors import CtrError, NothingToDoError
 from include.orchestration.alerts import notice_of_outdated, notice_of_wait, notify
 from include.orchestration.links import model_page, quality_page
 from include.orchestration.pods import executor_config
@@ -50,10 +50,8 @@ ANSWERED_BY = "answered_by"
 """XCom of `ApprovalOperator`: the user who answered, or `timeout`."""
 GPU_QUEUE = "gpu"
 """Queue of Celery workers with a GPU; the KubernetesExecutor gives its tasks the pod of include/kubernetes/pods/gpu.yaml."""
-DATA_ERROR_STATUS = 2
-NOTHING_TO_DO_STATUS = 3
 _DATA_ERROR = re.compile(
-    rf"(Error code is|Kubernetes spark exit code is|User application exited with status):? {DATA_ERROR_STATUS}\b"
+    rf"(Error code is|Kubernetes spark exit code is|User application exited with status):? {CtrError.exit_status}\b"
 )
 """How spark-submit, Kubernetes and YARN's diagnostics report a driver's exit status."""
 
@@ -216,9 +214,9 @@ class TrainingOperator(BaseOperator):
         """Run the command and return its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
         command = [sys.executable, "-m", "training", self.command, *self.arguments]
         result = self.hook.run_command(command, cwd=str(PROJECT))
-        if result.exit_code == NOTHING_TO_DO_STATUS:
+        if result.exit_code == NothingToDoError.exit_status:
             raise AirflowSkipException(f"training {self.command}: {result.output}")
-        if result.exit_code == DATA_ERROR_STATUS:
+        if result.exit_code == CtrError.exit_status:
             raise UnretryableError(f"training {self.command}: {result.output}")
         if result.exit_code:
             raise AirflowException(f"training {self.command} ended with status {result.exit_code}: {result.output}")
