@@ -3,15 +3,11 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+if TYPE_CHECKING:  # matplotlib is loaded when the first chart is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _TEXT = "#010203"
 """Drawn instead of black, then replaced by CSS's `currentColor`."""
@@ -52,7 +48,9 @@ def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
         return _svg(figure, "Calibration curves")
 
 
-def _calibration_panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _calibration_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     top = 1.05 * max(
         (max(point["predicted"], point["ctr"]) for curve in curves.values() for point in curve), default=1.0
     )
@@ -92,7 +90,12 @@ def learning_curve(points: Curve) -> str:
 
 
 @contextmanager
-def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tuple[Figure, list[Axes]]]:
+def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tuple["Figure", list["Axes"]]]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     with plt.rc_context(_STYLE):
         figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
         try:
@@ -101,7 +104,7 @@ def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tup
             plt.close(figure)
 
 
-def _svg(figure: Figure, label: str) -> str:
+def _svg(figure: "Figure", label: str) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from training.evaluate import metrics
+from training.evaluate.metric_names import METRICS
 from training.evaluate.metrics import CALIBRATION_BINS, Floats, Integers, changes, first_of_run
 
-METRICS = ("ctr", "auc", "gauc", "log_loss", "pcoc", "ece")
 MAX_BINS = 100 * CALIBRATION_BINS
 """In a group with more rows, scores of neighbouring ranks count as tied in the resamples: it moves AUC by about 1e-5.
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from include.schemas import LEVELS
 from training.evaluate import metrics
-from training.evaluate.bootstrap import METRICS, GroupMetrics, Scored, interval, point, reflected, resample
+from training.evaluate.bootstrap import GroupMetrics, Scored, interval, point, reflected, resample
 from training.evaluate.groups import Group, reported_groups
+from training.evaluate.metric_names import CHANGES, METRICS, RANKING
 from training.evaluate.predictions import EvaluationRows, usable
 
 Estimate = dict[str, Any]
@@ -22,7 +23,6 @@ MIN_CLASS = 10
 SMALL_SCENE = 20
 """A scene with fewer clicks or non-clicks is one of the small scenes, which are also told together."""
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
-RANKING = ("auc", "gauc")
 NORMAL_95 = NormalDist().inv_cdf(0.975)
 MODELS = ("candidate", "champion", "anchor", "baseline")
 WHOLE = MODELS[:2]
@@ -34,8 +34,6 @@ PAIRS = {
     "champion_from_baseline": ("champion", "baseline"),
 }
 """Changes in the record, each of a model from another."""
-CHANGES = ("auc", "gauc", "log_loss", "ece")
-"""Metrics of which the difference candidate - champion is reported; of PCOC, nearer to 1 is better, not higher."""
 
 
 def evaluate(

@@ -3,7 +3,6 @@
 The metrics, and what an estimate is, are told in `training/evaluate/day_metrics.py`.
 """
 
-import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -20,8 +19,10 @@ from include.registry.outdated import outdated_versions
 from include.registry.registry import ModelVersion
 from include.settings import Settings
 from training.evaluate import metrics, oracle, predictions
+from training.evaluate.champion_status import NOTES, champion_status
 from training.evaluate.day_metrics import MODELS, evaluate, mean_of_rows
 from training.evaluate.lineage_audit import audit
+from training.evaluate.logged_metrics import logged_metrics
 from training.evaluate.predictions import EvaluationRows, usable
 from training.tables import read_day
 
@@ -48,7 +49,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     record = {
         "day": str(day),
         "candidate": _describe(candidate),
-        "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
+        "champion": {**_describe(champion), "status": status, "note": NOTES[status]} if champion else None,
         "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
         "baseline": notes["baseline"],
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
@@ -60,24 +61,6 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     lake.write_record("evaluation", day, record, candidate.version)
     registry.log_metrics(candidate.version, logged_metrics(record))
     return record
-
-
-_NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.\- ]")
-"""Characters that a name of MLflow's metrics cannot hold."""
-_NOTES = {
-    "unseen": "has not seen this day",
-    "same": "is the candidate itself: this day was run before",
-    "seen": "was trained on this day or by a later run, so an honest comparison is not possible",
-}
-
-
-def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day: date) -> str:
-    """`none`, `same` (as the candidate), `seen` (it knows the day, so it must not be compared on it) or `unseen`."""
-    if champion is None:
-        return "none"
-    if champion.version == candidate.version or champion.content_hash == candidate.content_hash:
-        return "same"
-    return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
 
 
 def _anchor(
@@ -121,21 +104,6 @@ def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows)
 
 def _number(version: ModelVersion | None) -> int | None:
     return version.version if version else None
-
-
-def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """Figures of the model version as flat metrics: its headline, its scenes (`scene/S/auc`), champion's and baseline's."""
-    headline = record["headline"]
-    flat = {name: estimate["value"] for name, estimate in (headline["candidate"] or {}).items()}
-    for model in ("champion", "baseline"):
-        flat |= {f"{model}/{name}": estimate["value"] for name, estimate in (headline[model] or {}).items()}
-    for group in record["groups"]:
-        if group["by"] == "scene" and group["candidate"]:
-            place = f"scene/{_NOT_IN_A_METRIC.sub('_', group['scene'])}"
-            flat |= {f"{place}/{name}": group["candidate"][name]["value"] for name in ("auc", "log_loss", "pcoc")}
-    best = record["oracle"] or {}
-    flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
-    return {name: value for name, value in flat.items() if value is not None}
 
 
 def rows_of(lake: Lake, day: date) -> pa.Table:

@@ -6,9 +6,6 @@ no click, no row) the result is NaN; what is reported says "insufficient" instea
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -22,6 +19,8 @@ def auc(label: Integers, probability: Floats) -> float:
     """Area under the ROC curve: the chance that a click is ranked above a non-click, ties counting half."""
     if label.min(initial=1) == label.max(initial=0):
         return float("nan")
+    from sklearn.metrics import roc_auc_score  # here, as importing scikit-learn takes a second
+
     return float(roc_auc_score(label, probability))
 
 
@@ -75,6 +74,9 @@ def at_ctr(label: Integers, probability: Floats) -> Floats:
     clicks = int(label.sum())
     if not 0 < clicks < len(label):
         raise ValueError(f"{clicks} clicks of {len(label)} rows: no offset makes the predictions sum to them")
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
     score = logit(np.clip(probability, EPSILON, 1 - EPSILON))
     offset = brentq(lambda shift: expit(score + shift).sum() - clicks, -40, 40)
     return expit(score + offset)

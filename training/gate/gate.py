@@ -15,7 +15,7 @@ from include.registry import registry
 from include.registry.outdated import ReplacedDays, outdated_versions, sentence
 from include.registry.registry import ModelVersion
 from include.settings import Settings
-from training.evaluate.evaluation import champion_status
+from training.evaluate.champion_status import champion_status
 from training.gate.comparisons import Comparison, with_anchor, with_champion
 from training.gate.policy import Policy, load_policy
 from training.gate.rules import (

@@ -10,8 +10,6 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import t
 
 from training.gate.comparisons import Comparison
 from training.gate.policy import Calibration, Risks, Sanity
@@ -116,6 +114,8 @@ class Sum:
     @property
     def evidence(self) -> float:
         """Log of the mean e-value."""
+        from scipy.special import logsumexp  # here, as importing SciPy takes a second
+
         return float(logsumexp(self.values)) - log(len(TILTS))
 
 
@@ -171,6 +171,8 @@ def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     surely = abs(log(one.value)) - _quantile(1 - levels.hold) * se
     usual = FIRST_NIGHTS
     if len(one.earlier) >= MIN_NIGHTS:
+        from scipy.stats import t
+
         usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
     figures = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
     figures += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."

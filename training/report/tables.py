@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from include.schemas import LEVELS
-from training.evaluate.bootstrap import METRICS
-from training.evaluate.day_metrics import CHANGES
-from training.evaluate.evaluation import logged_metrics
+from training.evaluate.logged_metrics import logged_metrics
+from training.evaluate.metric_names import CHANGES, METRICS
 
 KEYS = ("by", "scene", "user_level", "item_level")
 _PARTS = ("value", "low", "high", "note")
