@@ -26,13 +26,15 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _TEXT),
 }
-CANDIDATE, CHAMPION = "#3b82f6", "#f59e0b"
+CANDIDATE = "#3b82f6"
+CHAMPION = "#f59e0b"
 
 Curve = Sequence[Mapping[str, Any]]
 
 
 def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
-    """Of each model, CTR against mean prediction in bins of equal size: all rows first, then scene by scene."""
+    """Return an SVG with each model's CTR against its mean prediction, in bins of equal size: all rows first, then
+    scene by scene."""
     names = list(next(iter(curves.values())))
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
@@ -71,7 +73,7 @@ def _calibration_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
 
 
 def learning_curve(points: Curve) -> str:
-    """Each training day as it was predicted before it was learnt from."""
+    """Return an SVG with the metrics of each training day as it was predicted before the model learned from it."""
     with _figure(2, 1, (10, 2.9)) as (figure, panels):
         days = [point["day"][5:] for point in points]
         panels[0].plot(days, [_number(point["auc"]) for point in points], "o-", ms=4, color=CANDIDATE)

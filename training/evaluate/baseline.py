@@ -43,12 +43,12 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
     if not settings.baseline_rows:
         return None, {"note": "CTR_BASELINE_ROWS is 0"}
     with only_days_before(day):
-        known = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
-    label = known["label"].to_numpy()
-    about = {"rows": len(known), "clicks": int(label.sum()), "parameters": _PARAMETERS}
+        training_rows = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
+    label = training_rows["label"].to_numpy()
+    about = {"rows": len(training_rows), "clicks": int(label.sum()), "parameters": _PARAMETERS}
     if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
         return None, {**about, "note": f"the week before has {about['clicks']} clicks of {about['rows']} rows"}
-    inputs = _inputs(known, settings)
+    inputs = _inputs(training_rows, settings)
     used = np.flatnonzero(np.isfinite(inputs).any(axis=0))  # scikit-learn has no bins for a column without a value
     scene = [len(used) - 1]
     model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
@@ -58,8 +58,8 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
 
 
 def _rows_before(store: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:
-    for known in published_days(store, "training", previous(day), WINDOW_DAYS):
-        yield from read_shards(store, "training", known, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
+    for earlier in published_days(store, "training", previous(day), WINDOW_DAYS):
+        yield from read_shards(store, "training", earlier, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
 
 
 def _columns() -> list[str]:

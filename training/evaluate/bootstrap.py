@@ -114,14 +114,18 @@ class GroupMetrics:
         Of a large atom the last two are deviations from `_means` `[large, 2, 2, 1]`, those over its clicks and over its
         non-clicks: float32 would drift in the sum of many equal numbers, but counts, which the means go with, are whole.
         """
-        atoms, of_class = self._atoms_of_bin.shape[1], 2 * atom + (rows.label == 0)
+        atoms = self._atoms_of_bin.shape[1]
+        of_class = 2 * atom + (rows.label == 0)
         values = np.stack([rows.probability - rows.label, metrics.row_log_loss(rows.label, rows.probability)])
         size = np.bincount(of_class, minlength=2 * atoms)
-        totals = np.stack([np.bincount(of_class, weights=each, minlength=2 * atoms) for each in values], axis=1)
+        totals = np.stack(
+            [np.bincount(of_class, weights=row_values, minlength=2 * atoms) for row_values in values], axis=1
+        )
         means = (totals / np.maximum(size, 1)[:, None]).astype(np.float32).reshape(atoms, 2, 2, 1)
         is_large = size.reshape(-1, 2).sum(axis=1) > _LARGE_ATOM
         means[~is_large] = 0
-        self._large, self._means = np.flatnonzero(is_large), means[is_large]
+        self._large = np.flatnonzero(is_large)
+        self._means = means[is_large]
         values -= means.reshape(-1, 2)[of_class].T
         line = np.concatenate([4 * atom + kind for kind in (rows.label == 0, 2, 3)])
         data = np.r_[np.ones(len(atom)), values.ravel()].astype(np.float32)
@@ -138,7 +142,8 @@ class GroupMetrics:
         )
         self.pairs = np.bincount(of_group, minlength=self.groups)
         self._with_both, column = np.unique(user, return_inverse=True)
-        line, values = np.r_[of_group, of_group + self.groups], np.r_[impressions, impressions * area]
+        line = np.r_[of_group, of_group + self.groups]
+        values = np.r_[impressions, impressions * area]
         shape = (2 * self.groups, len(self._with_both))
         return csr_array((values, (line, np.r_[column, column])), shape=shape)
 
@@ -158,7 +163,8 @@ def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tupl
     Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and `in_bin`
     their bins, ascending.
     """
-    atom, bins = np.zeros(rows, np.int64), int(in_bin[-1]) + 1
+    atom = np.zeros(rows, np.int64)
+    bins = int(in_bin[-1]) + 1
     ends = np.cumsum(size)
     for start, end in zip(ends - size, ends, strict=True):
         members = index[start:end]
@@ -166,8 +172,8 @@ def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tupl
         atom[members] = atom.max() + 1 + part
     _, example, atom = np.unique(atom, return_index=True, return_inverse=True)
     chosen = example[atom[index]] == index
-    place = (in_bin[chosen], atom[index[chosen]])
-    return atom, csr_array((np.ones(len(place[0]), np.float32), place), shape=(bins, len(example)))
+    cells = (in_bin[chosen], atom[index[chosen]])
+    return atom, csr_array((np.ones(len(cells[0]), np.float32), cells), shape=(bins, len(example)))
 
 
 def point(model: GroupMetrics) -> dict[str, Floats]:

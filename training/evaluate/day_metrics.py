@@ -48,10 +48,10 @@ def evaluate(
     together = [Group("small_scenes", np.concatenate([group.members for group in small]))] if small else []
     of_cells = [group for group in groups if group.by == "cell"] if cells else []
     groups = [*(group for group in groups if group.by != "cell"), *together, *of_cells]
-    given = {name: getattr(rows, name) for name in MODELS if getattr(rows, name) is not None}
-    scored = {name: Scored(rows.label, value, rows.user) for name, value in given.items() if usable(value)}
+    predicted = {name: getattr(rows, name) for name in MODELS if getattr(rows, name) is not None}
+    scored = {name: Scored(rows.label, value, rows.user) for name, value in predicted.items() if usable(value)}
     if "candidate" not in scored:
-        scored = {name: one for name, one in scored.items() if name in WHOLE}
+        scored = {name: scored_rows for name, scored_rows in scored.items() if name in WHOLE}
     sample = _Sample(rows, groups, scored, resamples, seed)
     return {
         "rows": len(rows.label),
@@ -59,7 +59,7 @@ def evaluate(
         "users": int(rows.user.max(initial=-1)) + 1,
         "resamples": resamples,
         "unusable": {
-            name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in given.items()
+            name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in predicted.items()
         },
         "headline": sample.headline(),
         "groups": [sample.entry(group) for group in groups],
@@ -85,18 +85,25 @@ class _Sample:
         resamples: int,
         seed: tuple[int, ...],
     ) -> None:
-        self.rows, self.groups, self.scored = rows, groups, scored
+        self.rows = rows
+        self.groups = groups
+        self.scored = scored
         self.models = list(scored)
         self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
         members = [group.members for group in groups if len(group.members)]
         # The cells come last, and of anchor and baseline nothing is told of them.
         count = sum(group.by != "cell" for group in groups if len(group.members))
-        models = [GroupMetrics(one, members if name in WHOLE else members[:count]) for name, one in scored.items()]
+        models = [
+            GroupMetrics(scored_rows, members if name in WHOLE else members[:count])
+            for name, scored_rows in scored.items()
+        ]
         self.pairs = models[0].pairs if models else np.zeros(len(members), np.int64)
         self.points = {name: point(model) for name, model in zip(scored, models, strict=True)}
-        for name, one in scored.items():
+        for name, scored_rows in scored.items():
             measured = members if name in WHOLE else members[:count]
-            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in measured])
+            self.points[name]["auc"] = np.array(
+                [metrics.auc(scored_rows.label[m], scored_rows.probability[m]) for m in measured]
+            )
         draws = resample(models, resamples, seed) if models else []
         self.draws = dict(zip(scored, draws, strict=True))
 
@@ -147,7 +154,8 @@ class _Sample:
 
     def lacks(self, group: Group, metric: str) -> str | None:
         """What a group lacks for a metric to be told, or None."""
-        rows, clicks = len(group.members), int(self.rows.label[group.members].sum())
+        rows = len(group.members)
+        clicks = int(self.rows.label[group.members].sum())
         if not rows:
             return "no impressions"
         pairs = int(self.pairs[self.present[id(group)]])
@@ -180,15 +188,16 @@ class _Sample:
 
     def scaled_log_loss(self) -> dict[str, Estimate]:
         """Log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
-        label, user = self.rows.label, self.rows.user
+        label = self.rows.label
+        user = self.rows.user
         pairs = {name: pair for name, pair in PAIRS.items() if set(pair) <= set(self.models)}
         clicks = int(label.sum())
         if min(clicks, len(label) - clicks) < MIN_CLASS:
             note = f"insufficient: {clicks} clicks, {len(label) - clicks} non-clicks"
             return dict.fromkeys([*self.models, *pairs], _unknown(note))
         losses = {
-            model: metrics.row_log_loss(label, metrics.at_ctr(label, one.probability))
-            for model, one in self.scored.items()
+            model: metrics.row_log_loss(label, metrics.at_ctr(label, scored_rows.probability))
+            for model, scored_rows in self.scored.items()
         }
         estimates = {model: mean_of_rows(of_model, user) for model, of_model in losses.items()}
         return estimates | {
@@ -200,11 +209,13 @@ class _Sample:
         scenes = [group for group in self.groups if group.by == "scene" and not self.lacks(group, metric)]
         if not scenes:
             return _unknown("insufficient: no scene has enough clicks")
-        at = [self.present[id(group)] for group in scenes]
+        indices = [self.present[id(group)] for group in scenes]
         signs = (1, -1)
-        value = sum(sign * self.points[model][metric][at].mean() for sign, model in zip(signs, models, strict=False))
+        value = sum(
+            sign * self.points[model][metric][indices].mean() for sign, model in zip(signs, models, strict=False)
+        )
         draws = sum(
-            sign * self.draws[model][metric][at].mean(axis=0) for sign, model in zip(signs, models, strict=False)
+            sign * self.draws[model][metric][indices].mean(axis=0) for sign, model in zip(signs, models, strict=False)
         )
         return _estimate(value, draws, metric) | {"scenes": [group.scene for group in scenes]}
 
@@ -228,10 +239,10 @@ def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[
     for name in ("candidate", "champion"):
         if name not in scored:
             continue
-        one = scored[name]
+        scored_rows = scored[name]
         chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
         curves[name] = {
-            key: metrics.calibration_curve(one.label[mask], one.probability[mask])
+            key: metrics.calibration_curve(scored_rows.label[mask], scored_rows.probability[mask])
             for key, mask in chosen.items()
             if mask.any()
         }

@@ -37,7 +37,8 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     train = lake.record("train", day)
     if train is None:
         raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
-    candidate, champion = registry.get(train["version"]), registry.champion()
+    candidate = registry.get(train["version"])
+    champion = registry.champion()
     status = champion_status(champion, candidate, day)
     last = max((night for night in lake.record_days("decision") if night < day), default=None)
     before = (lake.record("decision", last) if last else None) or {}
@@ -70,15 +71,15 @@ def _anchor(
 
     While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the loss.
     """
-    known = registry.versions()
+    versions = registry.versions()
     last = before.get("anchor") or {"loss_shown": False}
     stays = last["version"] if last["loss_shown"] else None
-    found = next((version for version in known if version.version == stays), None)
-    if found is None or found.pruned_at:
-        found = registry.anchor(day, known)
-    if found is None or found.version in (candidate.version, champion.version if champion else None):
+    anchor = next((version for version in versions if version.version == stays), None)
+    if anchor is None or anchor.pruned_at:
+        anchor = registry.anchor(day, versions)
+    if anchor is None or anchor.version in (candidate.version, champion.version if champion else None):
         return None
-    return None if found.version in outdated_versions(lake, known) else found
+    return None if anchor.version in outdated_versions(lake, versions) else anchor
 
 
 def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
@@ -88,17 +89,17 @@ def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows)
     number = before.get("candidate")
     if before.get("promoted") is not False or rows.champion is None or not usable(rows.champion):
         return None
-    version = next((each for each in registry.versions() if each.version == number), None)
-    if version is None or version.pruned_at or before["champion"] != _number(registry.champion()):
+    held = next((version for version in registry.versions() if version.version == number), None)
+    if held is None or held.pruned_at or before["champion"] != _number(registry.champion()):
         return None
     try:
-        probability = known_scenes(artifact.load(registry.download(version.version)), table)
+        probability = predict_known_scenes(artifact.load(registry.download(held.version)), table)
     except CtrError:
         return None
     if not usable(probability):
         return None
     losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
-    about = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
+    about = {"version": held.version, "log_day": str(held.log_day), "verdict": before["verdict"]}
     return about | {"change": mean_of_rows(losses, rows.user)}
 
 
@@ -152,7 +153,7 @@ def _predicted(
     of_candidate = model.predict(table)
 
     def of_version(other: ModelVersion) -> metrics.Floats:
-        return known_scenes(artifact.load(registry.download(other.version)), table)
+        return predict_known_scenes(artifact.load(registry.download(other.version)), table)
 
     predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
     notes: dict[str, Any] = {"anchor": None}
@@ -164,13 +165,13 @@ def _predicted(
     return with_predictions(table, predicted, of_candidate.alpha), notes
 
 
-def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
+def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
     """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
-    known = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
-    if pc.all(known).as_py():
+    in_known_scene = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
+    if pc.all(in_known_scene).as_py():
         return model.predict(table).probability
     probability = np.full(table.num_rows, np.nan)
-    probability[known.to_numpy()] = model.predict(table.filter(known)).probability
+    probability[in_known_scene.to_numpy()] = model.predict(table.filter(in_known_scene)).probability
     return probability
 
 
@@ -185,5 +186,5 @@ def _describe(version: ModelVersion) -> dict[str, Any]:
 
 
 def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> dict[str, Any] | None:
-    known = oracle.truth(day, settings)
-    return oracle.best_auc(rows, known) if known is not None else None
+    truth = oracle.truth(day, settings)
+    return oracle.best_auc(rows, truth) if truth is not None else None

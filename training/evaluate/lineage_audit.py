@@ -18,13 +18,13 @@ MAX_RETURNING = 0.01
 """Share of the day's first-seen users or items that a vocabulary may hold while the lake has forgotten nothing yet."""
 
 
-def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, train_state: list[date]) -> None:
+def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, trained_days: list[date]) -> None:
     """Writes the record `quality/model`; raises `LeakageError` where a check failed.
 
     `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `learnt` the days that the version's
     manifests name.
     """
-    checks = list(model_checks(day, rows, model, train_state, forgets=_forgets(store, day)))
+    checks = list(model_checks(day, rows, model, trained_days, forgets=_forgets(store, day)))
     quality = {
         "stage": "model",
         "day": str(day),
@@ -36,20 +36,20 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
     store.write_record("quality/model", day, quality)
     failed = [check for check in checks if check["status"] == "fail"]
     if failed:
-        told = "; ".join(
+        summary = "; ".join(
             f"{check['name']}: expected {check['expected']}, observed {check['observed']}" for check in failed
         )
         raise LeakageError(
-            f"Version {version} knows something of {day}, the day it is evaluated on: {told}. "
+            f"Version {version} knows something of {day}, the day it is evaluated on: {summary}. "
             "It is not evaluated and cannot be promoted: correct what was fitted, and clear `train`."
         )
 
 
 def model_checks(
-    day: date, rows: pa.Table, model: Predictor, train_state: list[date], *, forgets: bool
+    day: date, rows: pa.Table, model: Predictor, trained_days: list[date], *, forgets: bool
 ) -> Iterator[Record]:
     """The checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
-    newest = max(train_state, default=None)
+    newest = max(trained_days, default=None)
     yield record(
         "model",
         "expect_trained_before_the_day",
@@ -59,24 +59,24 @@ def model_checks(
         measure=Measure((day - newest).days, low=1, unit="days") if newest else None,
     )
     state = model.state
-    for who, vocabulary, counts in (
+    for entity, vocabulary, counts in (
         ("user", state.users, state.memory.user_counts),
         ("item", state.items, state.memory.item_counts),
     ):
-        ids = rows[f"{who}_id"]
-        new = pc.unique(ids.filter(pc.equal(rows[f"{who}_level"], "zero")))
-        returning = len(_known(vocabulary, new))
+        ids = rows[f"{entity}_id"]
+        new = pc.unique(ids.filter(pc.equal(rows[f"{entity}_level"], "zero")))
+        returning = len(_rows_in(vocabulary, new))
         share = Measure(returning / max(len(new), 1), high=None if forgets else MAX_RETURNING, unit="share")
-        told = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
-        trained_on = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
+        observed = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
+        trained_on = counts[_rows_in(vocabulary, pc.unique(ids)), 0] > 0
         unlearnt = int((~trained_on).sum())
         yield record(
             "model",
             "expect_vocabulary_of_the_days_before",
             unlearnt == 0,
-            f"no {who} of {day} in the vocabulary that was not learnt from",
-            f"{unlearnt:,} of {len(trained_on):,}; {told}",
-            column=f"{who}_id",
+            f"no {entity} of {day} in the vocabulary that was not learnt from",
+            f"{unlearnt:,} of {len(trained_on):,}; {observed}",
+            column=f"{entity}_id",
             failing_rows=unlearnt,
             measure=Measure(unlearnt, high=0, unit="ids"),
         )
@@ -84,18 +84,18 @@ def model_checks(
             "model",
             "expect_first_seen_unknown",
             share.within,
-            f"no {who} first seen on {day} in the vocabulary, unless the lake's retention forgot it",
-            told,
-            column=f"{who}_id",
+            f"no {entity} first seen on {day} in the vocabulary, unless the lake's retention forgot it",
+            observed,
+            column=f"{entity}_id",
             failing_rows=returning,
             measure=share,
         )
 
 
-def _known(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
+def _rows_in(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
     """Rows of the vocabulary of those ids that are in it."""
-    places = vocabulary.encode(ids)
-    return places[places > 0]
+    rows = vocabulary.encode(ids)
+    return rows[rows > 0]
 
 
 def _forgets(store: Lake, day: date) -> bool:

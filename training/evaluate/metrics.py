@@ -45,7 +45,10 @@ def user_auc(
     by_score = np.argsort(probability, kind="stable")
     pair_key = group * (user.max(initial=0) + 1) + user
     order = by_score[np.argsort(pair_key[by_score], kind="stable")]
-    group, user, probability, clicked = group[order], user[order], probability[order], label[order] > 0
+    group = group[order]
+    user = user[order]
+    probability = probability[order]
+    clicked = label[order] > 0
     new_pair = changes(group) | changes(user)
     starts = np.flatnonzero(new_pair)
     pair = np.cumsum(new_pair) - 1
@@ -54,7 +57,8 @@ def user_auc(
     clicks = np.bincount(pair, weights=clicked, minlength=len(starts))
     rank_sum = np.bincount(pair, weights=rank * clicked, minlength=len(starts))
     both = (clicks > 0) & (clicks < impressions)
-    clicks, impressions = clicks[both], impressions[both]
+    clicks = clicks[both]
+    impressions = impressions[both]
     area = (rank_sum[both] - clicks * (clicks + 1) / 2) / (clicks * (impressions - clicks))
     return group[starts][both], user[starts][both], impressions, area
 

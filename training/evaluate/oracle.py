@@ -25,18 +25,20 @@ def truth(day: date, settings: Settings) -> pa.Table | None:
     return pa.table({"event_id": event_id, "probability": table["probability"]})
 
 
-def best_auc(rows: EvaluationRows, known: pa.Table) -> dict[str, Any] | None:
+def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> dict[str, Any] | None:
     """AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None where no event is known."""
-    at = pa.compute.index_in(rows.event_id, value_set=known["event_id"].combine_chunks())
-    found = np.asarray(at.is_valid())
-    if not found.any():
+    index = pa.compute.index_in(rows.event_id, value_set=true_probabilities["event_id"].combine_chunks())
+    has_truth = np.asarray(index.is_valid())
+    if not has_truth.any():
         return None
-    probability = known["probability"].take(at.drop_null()).to_numpy()
-    label, scene, cold = rows.label[found], rows.scene[found], rows.item_level[found] == "zero"
+    probability = true_probabilities["probability"].take(index.drop_null()).to_numpy()
+    label = rows.label[has_truth]
+    scene = rows.scene[has_truth]
+    cold = rows.item_level[has_truth] == "zero"
     scenes = {str(name): _auc(label, probability, scene == name) for name in np.unique(scene)}
     defined = [value for value in scenes.values() if value is not None]
     return {
-        "rows": int(found.sum()),
+        "rows": int(has_truth.sum()),
         "auc": _auc(label, probability, np.ones(len(label), bool)),
         "scenes": scenes,
         "scene_mean_auc": float(np.mean(defined)) if defined else None,

@@ -70,12 +70,13 @@ def _of_groups(evaluation: Mapping[str, Any], change: str, losses: Losses) -> It
     for group in evaluation["groups"]:
         if group["by"] == "cell":
             continue
-        scene, estimates = group["scene"], _auc(group, change)
+        scene = group["scene"]
+        estimates = _auc(group, change)
         if group["by"] == "scene" and group["n"] and scene not in small:
             yield _of(estimates, f"auc of scene {scene}", f"AUC of scene {scene}", "scenes", group, losses.scene_auc)
         elif group["by"] == "small_scenes":
-            what = f"AUC of the small scenes together ({', '.join(small)})"
-            yield _of(estimates, "auc of small scenes", what, "scenes", group, losses.scene_auc)
+            title = f"AUC of the small scenes together ({', '.join(small)})"
+            yield _of(estimates, "auc of small scenes", title, "scenes", group, losses.scene_auc)
         elif group["by"] in ("item_level", "user_level") and group[group["by"]] == "zero" and group["n"]:
             side = group["by"].removesuffix("_level")
             yield _of(estimates, f"cold {side}s", f"AUC of new {side}s", "cold", group, losses.cold_auc)
@@ -97,7 +98,7 @@ def _as_gain(change: Mapping[str, Any], of: float | None) -> dict[str, Any]:
 def _of(
     estimates: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
     name: str,
-    what: str,
+    title: str,
     family: Family,
     group: Mapping[str, Any],
     matters: float,
@@ -105,6 +106,6 @@ def _of(
     candidate, other, change = estimates
     lacks = change.get("note")
     if lacks:
-        return Comparison(name, what, family, group["clicks"], matters, lacks=lacks)
+        return Comparison(name, title, family, group["clicks"], matters, lacks=lacks)
     values = (candidate["value"], other["value"], change["value"], change["low"], change["high"], change["se"])
-    return Comparison(name, what, family, group["clicks"], matters, *values)
+    return Comparison(name, title, family, group["clicks"], matters, *values)

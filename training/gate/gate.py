@@ -72,10 +72,10 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
     status = champion_status(champion, candidate, day)
     outdated = outdated_versions(lake, registry.versions())
     rules = lineage_rules(candidate, champion, status, day, policy) + outdated_rules(candidate, champion, outdated)
-    judged = Judgement([], [], {}, {})
+    judgement = Judgement([], [], {}, {})
     if status != "same":
-        judged = judge(evaluation, policy, _past(lake, day))
-    rules += judged.rules
+        judgement = judge(evaluation, policy, _past(lake, day))
+    rules += judgement.rules
     verdict = verdict_of(rules)
     record = {
         "day": str(day),
@@ -86,10 +86,10 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
         "champion": champion.version if champion else None,
         "may_promote": may_promote,
         "policy": policy.model_dump(mode="json"),
-        "comparisons": judged.comparisons,
-        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judged.loss_is_proven},
-        "since_anchor": {name: asdict(one) for name, one in judged.sums.items()},
-        "pcoc": judged.pcoc,
+        "comparisons": judgement.comparisons,
+        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judgement.loss_is_proven},
+        "since_anchor": {name: asdict(total) for name, total in judgement.sums.items()},
+        "pcoc": judgement.pcoc,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     lake.write_record("decision", day, record, candidate.version)
@@ -98,7 +98,7 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
 
 
 def _past(lake: Lake, day: date) -> Past:
-    before = [known for known in lake.record_days("decision") if known < day][-EARLIER_NIGHTS:]
+    before = [earlier for earlier in lake.record_days("decision") if earlier < day][-EARLIER_NIGHTS:]
     pcoc: dict[str, list[float]] = {}
     decision: dict[str, Any] = {}
     for night in before:
@@ -108,16 +108,18 @@ def _past(lake: Lake, day: date) -> Past:
     anchor = decision.get("anchor")
     if not anchor:
         return Past(pcoc=pcoc)
-    sums = {name: Sum(tuple(one["values"]), one["nights"]) for name, one in decision["since_anchor"].items()}
+    sums = {name: Sum(tuple(total["values"]), total["nights"]) for name, total in decision["since_anchor"].items()}
     return Past(anchor["version"], sums, pcoc)
 
 
 def _evaluated(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None, dict[str, Any]]:
     """Candidate, champion and their evaluation; raises where it is not of these two."""
-    train, evaluation = lake.record("train", day), lake.record("evaluation", day)
+    train = lake.record("train", day)
+    evaluation = lake.record("evaluation", day)
     if train is None or evaluation is None:
         raise MissingDataError(f"The gate of {day} needs a candidate and its evaluation: run train and evaluate first.")
-    candidate, champion = registry.get(train["version"]), registry.champion()
+    candidate = registry.get(train["version"])
+    champion = registry.champion()
     evaluated = evaluation["candidate"]["version"], (evaluation["champion"] or {}).get("version")
     current = candidate.version, champion.version if champion else None
     if evaluated != current:
@@ -181,12 +183,12 @@ def _outdated(version: ModelVersion, verdict: Verdict, outdated: dict[int, Repla
 
 def _unseen_by_candidate(candidate: ModelVersion, day: date) -> Rule:
     """The candidate, and every version that its weights come from, was trained on earlier days only."""
-    known = {version.version: version for version in registry.versions()}
+    versions = {version.version: version for version in registry.versions()}
     chain: list[ModelVersion] = []
     link: ModelVersion | None = candidate
     while link is not None and link not in chain:
         chain.append(link)
-        link = known.get(link.base_version) if link.base_version is not None else None
+        link = versions.get(link.base_version) if link.base_version is not None else None
     latest = max(chain, key=lambda version: version.trained_through)
     evidence = {"trained_through": str(latest.trained_through), "versions": [version.version for version in chain]}
     if latest.trained_through < day:
@@ -203,8 +205,8 @@ def judge(evaluation: Mapping[str, Any], policy: Policy, past: Past) -> Judgemen
     pcoc = list(_pcoc(evaluation, past))
     levels = Levels.of(policy.risks, len(pcoc))
     rules = [finite, *auc_is_sane(evaluation["headline"]["candidate"]["auc"], policy.sanity)]
-    rules += [calibrated(one, levels, policy.calibration) for one in pcoc]
-    used = {one.group: round(log(one.champion), 6) for one in pcoc if one.champion}
+    rules += [calibrated(group, levels, policy.calibration) for group in pcoc]
+    pcoc_of_champion = {group.group: round(log(group.champion), 6) for group in pcoc if group.champion}
     if evaluation["unusable"].get("champion"):
         sentence = (
             "The champion has no probability for every row: it predicts values that are none, or does not know a scene that "
@@ -212,10 +214,10 @@ def judge(evaluation: Mapping[str, Any], policy: Policy, past: Past) -> Judgemen
         )
         return Judgement([*rules, Rule("champion", "hold", sentence, {})], [], {}, {})
     if evaluation["headline"]["change"] is None:
-        return Judgement(rules, [], {}, used)
+        return Judgement(rules, [], {}, pcoc_of_champion)
     tonight, seen, better = _beside_champion(evaluation, policy)
     since, sums = _beside_anchor(evaluation, policy, past, better)
-    return Judgement([*rules, *tonight, *since], seen, sums, used)
+    return Judgement([*rules, *tonight, *since], seen, sums, pcoc_of_champion)
 
 
 def _beside_champion(
@@ -224,16 +226,20 @@ def _beside_champion(
     """Rules, what each comparison saw, and the names of those in which the candidate is better."""
     comparisons = with_champion(evaluation, policy.losses)
     levels = _levels(comparisons, policy)
-    rules = [beside_champion(one, levels[one.family]) for one in comparisons]
-    seen = [
+    rules = [beside_champion(comparison, levels[comparison.family]) for comparison in comparisons]
+    entries = [
         {
-            **asdict(one),
+            **asdict(comparison),
             "verdict": rule.verdict,
-            "sees": None if one.se is None else round(levels[one.family].sees(one.se), 6),
+            "sees": None if comparison.se is None else round(levels[comparison.family].sees(comparison.se), 6),
         }
-        for one, rule in zip(comparisons, rules, strict=True)
+        for comparison, rule in zip(comparisons, rules, strict=True)
     ]
-    return rules, seen, {one.name for one in comparisons if one.low is not None and one.low > 0}
+    return (
+        rules,
+        entries,
+        {comparison.name for comparison in comparisons if comparison.low is not None and comparison.low > 0},
+    )
 
 
 def _beside_anchor(
@@ -248,36 +254,42 @@ def _beside_anchor(
         why = anchor["note"] or "It does not know a scene that the settings have got since, or predicts no numbers."
         sentence = f"Version {anchor['version']} of {anchor['log_day']}, the anchor, cannot be compared with: {why}"
         return [Rule("anchor", "note", sentence, {})], {}
-    levels, rules, sums = Levels.of(policy.risks, len(comparisons)), [], {}
-    for one in comparisons:
-        total = past.sums.get(one.name, Sum()) if past.anchor == anchor["version"] else Sum()
-        if one.change is not None and one.se:
-            total = total.with_night(-one.change - one.matters, one.se)
-        sums[one.name] = total
-        rules.append(beside_anchor(one, total, levels, anchor, one.name in better))
+    levels = Levels.of(policy.risks, len(comparisons))
+    rules = []
+    sums = {}
+    for comparison in comparisons:
+        total = past.sums.get(comparison.name, Sum()) if past.anchor == anchor["version"] else Sum()
+        if comparison.change is not None and comparison.se:
+            total = total.with_night(-comparison.change - comparison.matters, comparison.se)
+        sums[comparison.name] = total
+        rules.append(beside_anchor(comparison, total, levels, anchor, comparison.name in better))
     return rules, sums
 
 
 def _levels(comparisons: Sequence[Comparison], policy: Policy) -> dict[str, Levels]:
     """Of each family; one that cannot be compared takes no share of the risks."""
-    compared = [one.family for one in comparisons if one.change is not None]
+    compared = [comparison.family for comparison in comparisons if comparison.change is not None]
     return {family: Levels.of(policy.risks, compared.count(family)) for family in ("overall", "scenes", "cold")}
 
 
 def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:
     """Of all rows, and of each scene that has clicks enough."""
-    found = []
+    result = []
     for group in evaluation["groups"]:
         if group["by"] not in ("all", "scene") or not group["candidate"]:
             continue
-        own = group["candidate"]["pcoc"]
-        if own["value"] is None or own["low"] <= 0 or group["clicks"] < PCOC_CLICKS:
+        estimate = group["candidate"]["pcoc"]
+        if estimate["value"] is None or estimate["low"] <= 0 or group["clicks"] < PCOC_CLICKS:
             continue
         key = group["scene"] or "all"
-        name, what = ("pcoc", "PCOC") if key == "all" else (f"pcoc of scene {key}", f"PCOC of scene {key}")
+        name, title = ("pcoc", "PCOC") if key == "all" else (f"pcoc of scene {key}", f"PCOC of scene {key}")
         champion = (group["champion"] or {}).get("pcoc", {}).get("value")
-        found.append(Pcoc(key, name, what, own["value"], own["low"], own["high"], champion, past.pcoc.get(key, ())))
-    return found
+        result.append(
+            Pcoc(
+                key, name, title, estimate["value"], estimate["low"], estimate["high"], champion, past.pcoc.get(key, ())
+            )
+        )
+    return result
 
 
 def verdict_of(rules: list[Rule]) -> str:
@@ -296,7 +308,8 @@ def reasons_of(rules: list[Rule], verdict: str) -> list[str]:
 
 
 def _finite(evaluation: Mapping[str, Any]) -> Rule:
-    wrong, rows = evaluation["unusable"]["candidate"], evaluation["rows"]
+    wrong = evaluation["unusable"]["candidate"]
+    rows = evaluation["rows"]
     if not wrong:
         return Rule("finite", "pass", f"All {rows:,} predictions are numbers in [0, 1].", {})
     sentence = f"{wrong:,} of {rows:,} predictions are not numbers in [0, 1]."

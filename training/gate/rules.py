@@ -55,36 +55,48 @@ class Levels:
         return se * (_quantile(1 - self.hold) + _quantile(1 - self.promote))
 
 
-def beside_champion(one: Comparison, levels: Levels) -> Rule:
+def beside_champion(comparison: Comparison, levels: Levels) -> Rule:
     """A change from the champion, by tonight's rows alone."""
-    if one.change is None or one.se is None or one.other is None or one.low is None or one.high is None:
-        return Rule(one.name, "note", f"{one.what} cannot be compared: {one.lacks}.", {"insufficient": one.lacks})
-    digits, sees = one.digits, levels.sees(one.se)
-    upper, surely = (one.change + _quantile(1 - risk) * one.se for risk in (levels.hold, levels.reject))
-    ruled_out = one.change - _quantile(1 - levels.promote) * one.se >= -one.matters
+    if (
+        comparison.change is None
+        or comparison.se is None
+        or comparison.other is None
+        or comparison.low is None
+        or comparison.high is None
+    ):
+        return Rule(
+            comparison.name,
+            "note",
+            f"{comparison.what} cannot be compared: {comparison.lacks}.",
+            {"insufficient": comparison.lacks},
+        )
+    digits = comparison.digits
+    sees = levels.sees(comparison.se)
+    upper, surely = (comparison.change + _quantile(1 - risk) * comparison.se for risk in (levels.hold, levels.reject))
+    ruled_out = comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters
     figures = (
-        f"{one.what} is {one.candidate:.4f}, the champion's {one.other:.4f} on the same rows: "
-        f"{one.change:+{digits}} ({one.low:+{digits}} to {one.high:+{digits}})."
+        f"{comparison.what} is {comparison.candidate:.4f}, the champion's {comparison.other:.4f} on the same rows: "
+        f"{comparison.change:+{digits}} ({comparison.low:+{digits}} to {comparison.high:+{digits}})."
     )
     verdict: Verdict
-    if one.low > 0:
+    if comparison.low > 0:
         verdict, says = "pass", "It is better."
     elif ruled_out:
-        verdict, says = "pass", f"A loss of {one.matters:{digits}} or more, which would matter, is ruled out."
-    elif surely < 0 and one.change < -one.matters:
+        verdict, says = "pass", f"A loss of {comparison.matters:{digits}} or more, which would matter, is ruled out."
+    elif surely < 0 and comparison.change < -comparison.matters:
         verdict = "reject"
-        says = f"It is worse beyond doubt, and by more than the {one.matters:{digits}} that matter. " + _LOOK
+        says = f"It is worse beyond doubt, and by more than the {comparison.matters:{digits}} that matter. " + _LOOK
     elif upper < 0:
         verdict = "hold"
         says = (
             "It is worse by more than chance shows, though not beyond doubt, and a loss of "
-            f"{one.matters:{digits}} is not ruled out. {_DECIDE}"
+            f"{comparison.matters:{digits}} is not ruled out. {_DECIDE}"
         )
     else:
         verdict = "note"
         says = f"The night cannot tell whether it is worse: it sees a loss from {sees:{digits}} on."
-    evidence = _rounded({"change": one.change, "se": one.se, "sees": sees, "matters": one.matters})
-    return Rule(one.name, verdict, f"{figures} {says}", evidence)
+    evidence = _rounded({"change": comparison.change, "se": comparison.se, "sees": sees, "matters": comparison.matters})
+    return Rule(comparison.name, verdict, f"{figures} {says}", evidence)
 
 
 _LOOK = "Look at what it learnt: *Data quality* of the days before, and the learning curve in the report."
@@ -119,34 +131,40 @@ class Sum:
         return float(logsumexp(self.values)) - log(len(TILTS))
 
 
-def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
+def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
     """A change from the anchor, by all nights since; `better`: than the champion on tonight's rows, so that it mends a loss."""
-    name, who = f"{one.name} since the anchor", f"version {anchor['version']} of {anchor['log_day']}, the anchor"
-    if one.change is None or one.se is None or one.low is None or one.high is None:
+    name = f"{comparison.name} since the anchor"
+    anchor_title = f"version {anchor['version']} of {anchor['log_day']}, the anchor"
+    if comparison.change is None or comparison.se is None or comparison.low is None or comparison.high is None:
         return Rule(
-            name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
+            name,
+            "note",
+            f"{comparison.what} cannot be compared with {anchor_title}: {comparison.lacks}.",
+            {"insufficient": comparison.lacks},
         )
-    figures = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
-    is_proven = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    figures = f"{comparison.what} changed by {comparison.change:+.4f} ({comparison.low:+.4f} to {comparison.high:+.4f}) since {anchor_title}."
+    is_proven = comparison.change < -comparison.matters and total.evidence >= -log(levels.hold)
     verdict: Verdict
     if is_proven and better:
         verdict = "note"
-        says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
+        says = f"A loss of more than {comparison.matters:g} is shown, but the candidate is better than the champion, which has it too."
     elif is_proven:
         verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
         says = (
-            f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
+            f"Over {_nights(total.nights)} that adds up to a loss of more than {comparison.matters:g}: chance shows as much once "
             f"in {exp(total.evidence):,.0f} nights. Find out since when; `ctr rollback --to {anchor['version']}` returns to "
             "the anchor."
         )
-    elif one.change - _quantile(1 - levels.promote) * one.se >= -one.matters:
-        verdict, says = "pass", f"A loss of {one.matters:g} or more is ruled out."
+    elif comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters:
+        verdict, says = "pass", f"A loss of {comparison.matters:g} or more is ruled out."
     else:
         verdict, says = (
             "note",
-            f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
+            f"Whether the loss exceeds {comparison.matters:g} cannot be told yet, after {_nights(total.nights)}.",
         )
-    evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
+    evidence = _rounded(
+        {"change": comparison.change, "se": comparison.se, "evidence": total.evidence, "nights": total.nights}
+    )
     return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_proven})
 
 
@@ -165,20 +183,20 @@ class Pcoc:
     earlier: Sequence[float]
 
 
-def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
+def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     """Calibration beside the champion's: what moves both is the day's base rate."""
-    se = max((log(one.high) - log(one.low)) / (2 * _quantile(0.975)), 1e-9)
-    surely = abs(log(one.value)) - _quantile(1 - levels.hold) * se
+    se = max((log(pcoc.high) - log(pcoc.low)) / (2 * _quantile(0.975)), 1e-9)
+    surely = abs(log(pcoc.value)) - _quantile(1 - levels.hold) * se
     usual = FIRST_NIGHTS
-    if len(one.earlier) >= MIN_NIGHTS:
+    if len(pcoc.earlier) >= MIN_NIGHTS:
         from scipy.stats import t
 
-        usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
-    figures = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-    figures += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
-    other = abs(log(one.champion)) if one.champion else None
-    nearer = other is not None and abs(log(one.value)) < other
-    insane = one.high < rule.low or one.low > rule.high
+        usual = float(t.ppf(1 - levels.hold, len(pcoc.earlier)) * np.sqrt(np.mean(np.square(pcoc.earlier))))
+    figures = f"{pcoc.what} is {pcoc.value:.3f} ({pcoc.low:.3f} to {pcoc.high:.3f})"
+    figures += f", the champion's {pcoc.champion:.3f} on the same rows." if pcoc.champion else "."
+    other = abs(log(pcoc.champion)) if pcoc.champion else None
+    nearer = other is not None and abs(log(pcoc.value)) < other
+    insane = pcoc.high < rule.low or pcoc.low > rule.high
     verdict: Verdict
     if insane and not nearer:
         verdict, says = (
@@ -195,8 +213,8 @@ def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
         )
     else:
         verdict, says = "pass", f"Usual are {exp(-usual):.2f} to {exp(usual):.2f}."
-    evidence = _rounded({"value": one.value, "low": one.low, "high": one.high, "usual": usual})
-    return Rule(one.name, verdict, f"{figures} {says}", {**evidence, "champion": one.champion})
+    evidence = _rounded({"value": pcoc.value, "low": pcoc.low, "high": pcoc.high, "usual": usual})
+    return Rule(pcoc.name, verdict, f"{figures} {says}", {**evidence, "champion": pcoc.champion})
 
 
 def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
@@ -204,10 +222,13 @@ def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
     if auc["value"] is None:
         sentence = f"The day has too few clicks or non-clicks for an AUC ({auc['note']}). A person decides."
         return [Rule("auc above chance", "hold", sentence, {})]
-    value, low, high = auc["value"], auc["low"], auc["high"]
+    value = auc["value"]
+    low = auc["low"]
+    high = auc["high"]
     evidence = _rounded({"value": value, "low": low, "high": high})
     figures = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
-    floor, ceiling = rule.auc_lower_bound_above, rule.auc_below
+    floor = rule.auc_lower_bound_above
+    ceiling = rule.auc_below
     return [
         Rule("auc above chance", "pass", f"{figures}: above {floor:g}.", evidence)
         if low > floor

@@ -46,17 +46,17 @@ def choose_days(lake: Lake, day: date | None, days: int) -> list[date]:
     """
     if day is not None:
         lake.require("logs", day, "The leak demo")
-    last = day or next((one for one in reversed(lake.days("logs")) if _rows(lake, one)), None)
-    found = days_with_rows(lake, last, days + 1) if last else []
-    if len(found) < MIN_DAYS:
-        told = ", ".join(map(str, found)) or "none"
+    last = day or next((published for published in reversed(lake.days("logs")) if _rows(lake, published)), None)
+    chosen = days_with_rows(lake, last, days + 1) if last else []
+    if len(chosen) < MIN_DAYS:
+        listed = ", ".join(map(str, chosen)) or "none"
         until = f" in the {days} days up to {last}" if last else ""
         raise MissingDataError(
             f"The leak demo needs at least {MIN_DAYS} published days of logs{until}, two to train on and one to evaluate; "
-            f"found {len(found)} in {lake.url}: {told}. Load more with `ctr history --from D1 --to D2` "
+            f"found {len(chosen)} in {lake.url}: {listed}. Load more with `ctr history --from D1 --to D2` "
             "(`ctr status` shows what is there), or give a larger --days or a later --day."
         )
-    return found
+    return chosen
 
 
 def days_with_rows(lake: Lake, last: date, length: int) -> list[date]:
@@ -73,7 +73,8 @@ def read_log(lake: Lake, days: Sequence[date], rows: int, seed: int) -> Log:
 
     The users are the same on every day, so that their windows are whole; items have only the clicks of these users.
     """
-    limit, tables = 1 << 53, []
+    limit = 1 << 53
+    tables = []
     for day in days:
         table = _read_day(lake, day, seed)
         limit = _user_limit(table["user_hash"].to_numpy(), rows, limit)
@@ -112,8 +113,8 @@ def _read_day(lake: Lake, day: date, seed: int) -> pa.Table:
 
 def _user_limit(user_hash: Integers, rows: int, limit: int) -> int:
     """The highest limit, not above `limit`, under which at most `rows` hashes stay."""
-    kept = user_hash[user_hash < limit]
-    return limit if len(kept) <= rows else int(np.partition(kept, rows)[rows])
+    below = user_hash[user_hash < limit]
+    return limit if len(below) <= rows else int(np.partition(below, rows)[rows])
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
@@ -125,10 +126,10 @@ def require_classes(log: Log, chosen: Sequence[date]) -> None:
     """Raises `MissingDataError` where the training days, or the last, have too few clicks or non-clicks to tell."""
     evaluated = log.day == chosen[-1].toordinal()
     trained = (log.day >= chosen[0].toordinal()) & ~evaluated
-    for told, mask in ((f"{chosen[0]} to {chosen[-2]}", trained), (str(chosen[-1]), evaluated)):
+    for period, mask in ((f"{chosen[0]} to {chosen[-2]}", trained), (str(chosen[-1]), evaluated)):
         clicks = int(log.label[mask].sum())
         if min(clicks, int(mask.sum()) - clicks) < MIN_CLASS:
             raise MissingDataError(
-                f"The leak demo needs at least {MIN_CLASS} clicks and {MIN_CLASS} non-clicks in the logs of {told}, "
+                f"The leak demo needs at least {MIN_CLASS} clicks and {MIN_CLASS} non-clicks in the logs of {period}, "
                 f"found {clicks} clicks in {int(mask.sum())} rows. Give a larger --rows or --days, or another --day."
             )

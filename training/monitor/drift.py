@@ -69,16 +69,17 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
 
 def _rows_by_range(then: Floats, now: Floats) -> tuple[Integers, Integers]:
     """Rows in each bin: missing, the value that is seen most, and deciles of the reference's other values."""
-    known = then[~np.isnan(then)]
-    values, counts = np.unique(known, return_counts=True)
-    frequent = values[counts.argmax()] if counts.max(initial=0) > len(known) / BINS else np.nan
-    rest = known[known != frequent]
+    present = then[~np.isnan(then)]
+    values, counts = np.unique(present, return_counts=True)
+    frequent = values[counts.argmax()] if counts.max(initial=0) > len(present) / BINS else np.nan
+    rest = present[present != frequent]
     inner = np.arange(1, BINS) / BINS
     # Bounds are values that are there, each once: a value that is seen often takes no part in two bins.
     bounds = np.unique(np.quantile(rest, inner, method="inverted_cdf")) if len(rest) else rest
 
     def rows(column: Floats) -> Integers:
-        missing, most = np.isnan(column), column == frequent
+        missing = np.isnan(column)
+        most = column == frequent
         others = np.searchsorted(bounds, column[~missing & ~most])
         return np.concatenate([[missing.sum(), most.sum()], np.bincount(others, minlength=len(bounds) + 1)])
 

@@ -26,7 +26,7 @@ def freshness(store: Lake, day: date, trained_through: str | None, now: datetime
 
 
 def _last(days: list[date], day: date) -> dict[str, Any]:
-    last = max((known for known in days if known <= day), default=None)
+    last = max((published for published in days if published <= day), default=None)
     return {"last": str(last) if last else None, "days_behind": (day - last).days if last else None}
 
 

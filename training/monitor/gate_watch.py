@@ -21,19 +21,25 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
     `cost` is the log loss (nats a row, summed over nights) by which those that were better would have been.
     """
     decisions = {night: store.record("decision", night) or {} for night in store.record_days("decision") if night < day}
-    judged = [(night, one) for night, one in decisions.items() if one.get("may_promote") and one.get("champion")]
+    decided = [
+        (night, decision)
+        for night, decision in decisions.items()
+        if decision.get("may_promote") and decision.get("champion")
+    ]
     outcomes: Counter[str] = Counter()
     blocking: Counter[str] = Counter()
-    unproven, cost = 0, 0.0
-    for night, one in judged[-NIGHTS:]:
-        promoted = bool(one.get("promoted"))
-        outcomes["promoted" if promoted else one["verdict"]] += 1
+    unproven = 0
+    cost = 0.0
+    for night, decision in decided[-NIGHTS:]:
+        promoted = bool(decision.get("promoted"))
+        outcomes["promoted" if promoted else decision["verdict"]] += 1
         if promoted:
             continue
-        blocking.update(rule["name"] for rule in one["rules"] if rule["verdict"] in ("hold", "reject"))
-        change = _day_after(store, night, one["candidate"])
+        blocking.update(rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject"))
+        change = _day_after(store, night, decision["candidate"])
         if change and change["value"] is not None and change["low"] <= 0:
-            unproven, cost = unproven + 1, cost + max(0.0, -change["value"])
+            unproven = unproven + 1
+            cost = cost + max(0.0, -change["value"])
     return {
         "nights": sum(outcomes.values()),
         "outcomes": dict(outcomes),
@@ -45,18 +51,19 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
 
 def _day_after(store: Lake, night: date, version: int) -> dict[str, Any] | None:
     """The change of log loss from the champion, of a candidate that was not promoted, on the day after its night."""
-    after = next((known for known in store.record_days("evaluation") if known > night), None)
+    after = next((evaluated for evaluated in store.record_days("evaluation") if evaluated > night), None)
     later = ((store.record("evaluation", after) or {}).get("not_promoted") if after else None) or {}
     return later["change"] if later.get("version") == version else None
 
 
-def warnings(found: Mapping[str, Any]) -> Iterator[str]:
+def warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     """A sentence where more was kept back than evidence later bore out."""
-    nights, unproven = found["nights"], found["unproven"]
+    nights = summary["nights"]
+    unproven = summary["unproven"]
     if nights >= LEAST_NIGHTS and unproven > MOST_HELD * nights:
-        blocked = ", ".join(f"{name} ({count})" for name, count in found["blocking"].items())
+        blocked = ", ".join(f"{name} ({count})" for name, count in summary["blocking"].items())
         yield (
             f"The gate kept back {unproven} of {nights} candidates that the day after did not show to be worse, which cost "
-            f"{found['cost']:.4f} of log loss in all. Rules that blocked: {blocked}. Is what they call a loss that matters one? "
+            f"{summary['cost']:.4f} of log loss in all. Rules that blocked: {blocked}. Is what they call a loss that matters one? "
             "If not, raise it in the policy (CTR_GATE_POLICY); if so, look at what the nights learn."
         )

@@ -32,7 +32,8 @@ _NAMED = 5
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
     """Writes and returns the record `monitor` of the day; what is not there yet is told in it, and is no error."""
-    started, now = time.monotonic(), datetime.now(UTC)
+    started = time.monotonic()
+    now = datetime.now(UTC)
     store = Lake(settings.lake_url)
     evaluation = store.record("evaluation", day)
     metrics, note = figures(evaluation)
@@ -63,21 +64,23 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
     yield from warnings(record["gate"])
     for scene, metric, entry in worse(record["change"]) if record["change"] else ():
         value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
-        where = f"in scene {scene}" if scene else "of all rows"
+        scope = f"in scene {scene}" if scene else "of all rows"
         covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
-        yield f"{metric} {where} is {value:.4f}; {covered}."
+        yield f"{metric} {scope} is {value:.4f}; {covered}."
     drift = record["drift"]
     shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]
     if shifted:
         named = ", ".join(f"{entry['name']} {entry['psi']:.2f}" for entry in shifted[:_NAMED])
         yield f"{len(shifted)} of {len(drift['features'])} features have shifted (PSI): {named}."
-    for what, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
+    for subject, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
         if entry["band"] == "shifted":
             means = (
-                f"{entry[f'mean_{when}']:.4f} {when}" for when in ("then", "now") if entry[f"mean_{when}"] is not None
+                f"{entry[f'mean_{period}']:.4f} {period}"
+                for period in ("then", "now")
+                if entry[f"mean_{period}"] is not None
             )
             missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
-            yield f"{what} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
+            yield f"{subject} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
 
 
 def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
@@ -104,8 +107,8 @@ def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
     """Of the last monitored days before, those that have honest figures."""
-    days = [known for known in store.record_days("monitor") if known < day][-WINDOW_DAYS:]
-    records = (store.record("monitor", known) for known in days)
+    days = [earlier for earlier in store.record_days("monitor") if earlier < day][-WINDOW_DAYS:]
+    records = (store.record("monitor", earlier) for earlier in days)
     return [record["metrics"] for record in records if record and record["metrics"]]
 
 
@@ -125,9 +128,9 @@ def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
         sample(_champion_scores(store, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
     )
     features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
-    rows_then = sum(_rows(store, known) for known in before)
+    rows_then = sum(_rows(store, earlier) for earlier in before)
     return {
-        "reference": [str(known) for known in before],
+        "reference": [str(earlier) for earlier in before],
         "rows_then": rows_then,
         "rows_now": _rows(store, day),
         "note": None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),

@@ -57,25 +57,26 @@ def worse(change: Figures) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
 
 
 def _changes(now: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found = {}
+    result = {}
     for metric, estimate in now.items():
-        known = [day[metric] for day in earlier if day.get(metric, {}).get("value") is not None]
-        if known and estimate["value"] is not None:
-            found[metric] = _change(metric, estimate["value"], known)
-    return found
+        estimates = [day[metric] for day in earlier if day.get(metric, {}).get("value") is not None]
+        if estimates and estimate["value"] is not None:
+            result[metric] = _change(metric, estimate["value"], estimates)
+    return result
 
 
-def _change(metric: str, value: float, known: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    mean = sum(estimate["value"] for estimate in known) / len(known)
+def _change(metric: str, value: float, estimates: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    mean = sum(estimate["value"] for estimate in estimates) / len(estimates)
     # The interval of an ECE, from which chance is taken off, may lie below its figure.
-    low = min(min(estimate["low"], estimate["value"]) for estimate in known)
-    high = max(max(estimate["high"], estimate["value"]) for estimate in known)
-    below, above = value < low, value > high
+    low = min(min(estimate["low"], estimate["value"]) for estimate in estimates)
+    high = max(max(estimate["high"], estimate["value"]) for estimate in estimates)
+    below = value < low
+    above = value > high
     return {
-        "days": len(known),
+        "days": len(estimates),
         "mean": round(mean, 6),
         "change": round(value - mean, 6),
         "low": low,
         "high": high,
-        "worse": len(known) >= MIN_DAYS and {1: below, -1: above, 0: below or above}[BETTER[metric]],
+        "worse": len(estimates) >= MIN_DAYS and {1: below, -1: above, 0: below or above}[BETTER[metric]],
     }

@@ -73,15 +73,15 @@ def gather(lake: Lake, day: date) -> dict[str, Any]:
 
 def _served(lake: Lake, decision: dict[str, Any]) -> dict[str, Any]:
     """What the services of the candidate, and of the champion before it, took when they were tried before their promotions."""
-    champion = next((each for each in registry.versions() if each.version == decision.get("champion")), None)
+    champion = next((version for version in registry.versions() if version.version == decision.get("champion")), None)
     before = records_of_version(lake, champion.log_day, champion.version)["decision"] if champion else None
     return {"served": decision.get("served"), "champion_served": (before or {}).get("served")}
 
 
 def _promoted_by(train: dict[str, Any] | None) -> str | None:
     """Who put the day's candidate in use, by the gate's decision or against it."""
-    known = [version for version in registry.versions() if train and version.version == train["version"]]
-    return known[0].promoted_by if known else None
+    versions = [version for version in registry.versions() if train and version.version == train["version"]]
+    return versions[0].promoted_by if versions else None
 
 
 def render(data: dict[str, Any]) -> str:
@@ -91,7 +91,8 @@ def render(data: dict[str, Any]) -> str:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"fixed": _fixed, "signed": _signed, "percent": _percent, "count": _count, "heat": _heat}
-    evaluation, train = data["records"]["evaluation"], data["records"]["train"]
+    evaluation = data["records"]["evaluation"]
+    train = data["records"]["train"]
     curves = evaluation["calibration"] if evaluation else {}
     learning = (train or {}).get("learning_curve") or []
     return environment.get_template("report.html.j2").render(
@@ -174,11 +175,11 @@ def _texts(record: dict[str, Any]) -> str:
     """What an embedding task did not have to encode, left out, or could not read; nothing of another task."""
     if "encoded" not in record:
         return ""
-    told = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
-    told += [f"{record['skipped']:,} left out"] if record["skipped"] else []
-    told += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
-    told += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
-    return ", ".join(told)
+    parts = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
+    parts += [f"{record['skipped']:,} left out"] if record["skipped"] else []
+    parts += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
+    parts += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
+    return ", ".join(parts)
 
 
 def _total(seconds: Any) -> float | None:

@@ -29,12 +29,12 @@ def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each group, metric and model; `change` is candidate - champion."""
     rows = []
     for group in evaluation["groups"]:
-        known = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
+        group_columns = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
         for model, names in (("candidate", METRICS[1:]), ("champion", METRICS[1:]), ("change", CHANGES)):
             for metric in names if group[model] else ():
                 estimate = group[model][metric]
                 rows.append(
-                    {**known, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
+                    {**group_columns, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
                 )
     return rows or [dict.fromkeys((*KEYS, "n", "clicks", "model", "metric", *_PARTS))]
 

@@ -13,7 +13,7 @@ from include.registry import registry
 from training.learn.artifact import Predictions
 from training.learn.probe import load_verified
 from training.serve.scoring import Champion
-from training.text.vector_cache import Part, kept_parts
+from training.text.vector_cache import Part, cached_parts
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ChampionWatcher:
 
     def predict(self, champion: Champion, rows: pa.Table) -> Predictions:
         """What the champion predicts of rows; one request at a time, as each uses all of torch's threads."""
-        with self._model_lock, kept_parts(self._parts):
+        with self._model_lock, cached_parts(self._parts):
             return champion.predict(rows)
 
     def health(self) -> dict[str, Any]:
@@ -51,12 +51,13 @@ class ChampionWatcher:
         overdue = (
             f"The registry was last read {age:.0f} seconds ago." if age > OVERDUE_LOOKS * self._look_seconds else None
         )
-        champion, reason = self.current, self._error_message or overdue
+        champion = self.current
+        reason = self._error_message or overdue
         status = "unavailable" if champion is None else "stale" if reason else "ok"
         return {"status": status, "version": champion.version.version if champion else None, "reason": reason}
 
     @contextmanager
-    def kept_fresh(self) -> Iterator[None]:
+    def keep_fresh(self) -> Iterator[None]:
         """Inside, a thread looks at the alias at once, then every `look_seconds`."""
         stop = threading.Event()
 
@@ -96,7 +97,8 @@ class ChampionWatcher:
             predictor = load_verified(number)
         except Exception as error:
             log.exception("Version %s cannot serve", number)
-            self._failed, self._retry_at = number, time.monotonic() + RETRY_SECONDS
+            self._failed = number
+            self._retry_at = time.monotonic() + RETRY_SECONDS
             self._error_message = (
                 f"Version {number} failed to load or to predict its probe ({type(error).__name__}); it is tried "
                 f"again every {RETRY_SECONDS} seconds. The log of the service tells more."

@@ -18,7 +18,7 @@ from include.lake.lake import get_lake
 from include.raw.score_list import rows_path
 from include.registry import registry
 from training.data.dense import columns_of
-from training.evaluate.evaluation import known_scenes
+from training.evaluate.evaluation import predict_known_scenes
 from training.learn import artifact
 from training.tables import read_day, read_orc, write_orc
 from training.text.text_table import BAGS, TEXT_KEYS
@@ -68,8 +68,8 @@ class Champion:
                 "pandas' nullable Int64, or an Arrow table."
             )
         for name in set(BAGS) & set(self.columns()):  # of lists that are all empty pandas knows no type
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, table[name].cast(pa.list_(pa.int64())))
+            index = table.column_names.index(name)
+            table = table.set_column(index, name, table[name].cast(pa.list_(pa.int64())))
         return self.predictor.predict(table)
 
 
@@ -88,10 +88,11 @@ def run(day: date, listed: str | None = None) -> dict[str, Any]:
     `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored instead, in the
     order of the list, and the record is not kept.
     """
-    store, champion = get_lake(), load_champion()
+    store = get_lake()
+    champion = load_champion()
     table = read_orc(store, rows_path(listed, day)) if listed else read_day(store, "training", day, NEEDED_FOR)
     table = table.sort_by("event_id")
-    probability = known_scenes(champion.predictor, table)
+    probability = predict_known_scenes(champion.predictor, table)
     scores = table.select(SCHEMA.names[:-1]).append_column(
         "probability", pa.array(probability, pa.float64(), from_pandas=True)
     )

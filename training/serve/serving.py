@@ -30,21 +30,22 @@ class BearerToken:
     """Answers 401 to all but `/health` that lacks the token, before it reaches a route: a new one is not open by mistake."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._token = app, token.encode()
+        self._app = app
+        self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application around another one."""
-        if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._knows(scope):
+        if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._is_authorized(scope):
             await self._app(scope, receive, send)
             return
-        told = {
+        response = {
             "detail": "A bearer token is needed: the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
         }
-        await JSONResponse(told, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+        await JSONResponse(response, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
-        scheme, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+    def _is_authorized(self, scope: Scope) -> bool:
+        scheme, _, credentials = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(credentials.strip(), self._token)
 
 
 def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
@@ -52,19 +53,19 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with live.kept_fresh():
+        with live.keep_fresh():
             yield
 
     app = FastAPI(title="CTR scoring", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(BearerToken, token=token)
-    app.add_exception_handler(Exception, _tell_nothing)
+    app.add_exception_handler(Exception, _hide_error)
     code = code_version()
 
     @app.get(OPEN_PATH)
     async def health() -> JSONResponse:
         """Whether a champion serves, and is the registry's; 503 while there is none."""
-        told = live.health()
-        return JSONResponse(told, 503 if told["status"] == "unavailable" else 200)
+        response = live.health()
+        return JSONResponse(response, 503 if response["status"] == "unavailable" else 200)
 
     @app.get("/version")
     async def version() -> dict[str, Any]:
@@ -110,7 +111,8 @@ def _serving(live: ChampionWatcher) -> Champion:
 
 async def _body(request: Request, most: int) -> bytes:
     """The body, of which never more than `most` bytes (and one chunk) are held, whatever length the header says."""
-    parts, size = [], 0
+    parts = []
+    size = 0
     async for part in request.stream():
         size += len(part)
         if size > most:
@@ -128,14 +130,14 @@ def _predicted(live: ChampionWatcher, champion: Champion, body: bytes, most: int
         raise HTTPException(413, str(error)) from None
     except MalformedRequestError as error:
         raise HTTPException(400, str(error)) from None
-    found = live.predict(champion, rows)
-    told = {
+    predictions = live.predict(champion, rows)
+    response = {
         "version": champion.version.version,
-        "probability": found.probability.tolist(),
-        "missing_texts": found.missing_texts,
+        "probability": predictions.probability.tolist(),
+        "missing_texts": predictions.missing_texts,
     }
-    return JSONResponse(told)  # raises, and so answers 500, rather than writing NaN
+    return JSONResponse(response)  # raises, and so answers 500, rather than writing NaN
 
 
-async def _tell_nothing(_: Request, __: Exception) -> JSONResponse:
+async def _hide_error(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": "The service failed on this request; its log tells why."}, 500)

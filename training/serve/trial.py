@@ -42,25 +42,26 @@ def verify(version: int) -> dict[str, Any]:
         with _service(version) as (_, process):
             return {"version": version, "rows": 0, "largest_difference": None, "memory_mib": _memory(process)}
     with _service(version) as (client, process):
-        asked = probe.select(list(client.get("/version").json()["columns"]))
-        rows = asked.to_pylist()
-        answered, taken = [], []
+        probe_rows = probe.select(list(client.get("/version").json()["columns"]))
+        rows = probe_rows.to_pylist()
+        probabilities = []
+        milliseconds = []
         for start in range(0, len(rows), ROWS_PER_REQUEST):
             body = json.dumps({"rows": rows[start : start + ROWS_PER_REQUEST]})
-            began = time.perf_counter()
-            answer = client.post("/predict", content=body)
-            taken.append(1000 * (time.perf_counter() - began))
-            if answer.is_error:
-                raise CtrError(f"The service of version {version} refused a row of its probe: {answer.text[:500]}")
-            answered += answer.json()["probability"]
+            sent_at = time.perf_counter()
+            response = client.post("/predict", content=body)
+            milliseconds.append(1000 * (time.perf_counter() - sent_at))
+            if response.is_error:
+                raise CtrError(f"The service of version {version} refused a row of its probe: {response.text[:500]}")
+            probabilities += response.json()["probability"]
         memory = _memory(process)
-    largest = float(np.abs(np.array(answered) - load(path.parent).predict(asked).probability).max())
+    largest = float(np.abs(np.array(probabilities) - load(path.parent).predict(probe_rows).probability).max())
     if not largest <= TOLERANCE:
         raise CtrError(
             f"The service of version {version} answers {len(rows)} rows otherwise than the model predicts them: probabilities "
             f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
         )
-    p50, p99 = np.percentile(taken, (50, 99)).round(2).tolist()
+    p50, p99 = np.percentile(milliseconds, (50, 99)).round(2).tolist()
     result = {"version": version, "rows": len(rows), "largest_difference": largest}
     return result | {"p50_ms": p50, "p99_ms": p99, "memory_mib": memory}
 
@@ -95,10 +96,10 @@ def _starts(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         with suppress(httpx.TransportError):
-            answer = client.get("/health")
-            if answer.status_code == 200:
+            response = client.get("/health")
+            if response.status_code == 200:
                 return True
-            if "failed" in (answer.json().get("reason") or ""):
+            if "failed" in (response.json().get("reason") or ""):
                 return False
         time.sleep(0.1)
     return False

@@ -3,7 +3,7 @@ import pytest
 from fabricate import day
 
 from include.lake.lake import Lake
-from training.text.vector_cache import Part, VectorCache, kept_parts
+from training.text.vector_cache import Part, VectorCache, cached_parts
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_parts_of_later_days_are_not_seen(cache):
 def test_a_service_reads_a_part_once_and_new_ones_when_they_come(cache):
     cache.append(np.array([5, -3], np.int64), vectors([5, -3]), day(0))
     keys, kept = np.array([-3, 5, 9], np.int64), {}
-    with kept_parts(kept):
+    with cached_parts(kept):
         assert cache.lookup(keys)[1].tolist() == [True, True, False]
         (path,) = kept
         kept[path] = Part(kept[path].keys, kept[path].vectors + 1)  # a second reading would not say so
