@@ -39,11 +39,11 @@ def embed_cold(day: Day) -> None:
 def train(
     day: Day,
     scratch: Annotated[
-        bool, typer.Option("--scratch/--no-scratch", help="Start from nothing instead of the promoted version.")
+        bool, typer.Option("--scratch/--no-scratch", help="Start from scratch instead of the promoted version.")
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Rung of the ladder, from `dnn` to `ple-alpha-llm`; default CTR_MODEL."),
+        typer.Option("--model", help="Model variant, from `dnn` to `ple-alpha-llm`; default CTR_MODEL."),
     ] = None,
 ) -> None:
     """Train the day's candidate on the days before it and register it."""
@@ -122,7 +122,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = 
 
 
 @cli.command()
-def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
+def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are printed as JSON
     """Serve a version on a free port and request the rows of its probe, as before every promotion."""
     from training.serve import trial as job
 
@@ -130,7 +130,7 @@ def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001
 
 
 @cli.command()
-def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
+def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are printed as JSON
     """Train a version again from the lake, register nothing, and report whether the weights are the same."""
     from training.learn import reproduce as job
 

@@ -95,7 +95,7 @@ def require_same(subject: str, checksum: Callable[[], str], hint: str) -> None:
     checksums = _gather(number).tolist()
     if len(set(checksums)) > 1:
         raise ProcessesDifferError(
-            f"{len(checksums)} processes train one model, but {subject} is not the same in all: expected one checksum, found "
+            f"{len(checksums)} processes train one model, but {subject} differs between them: expected one checksum, found "
             f"{', '.join(f'{value:x}' for value in checksums)}. Nothing was registered. {hint}"
         )
 

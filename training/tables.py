@@ -15,7 +15,7 @@ from include.lake.lake import Lake
 from include.stages import stage_of
 
 NEEDED_FOR = "Training"
-"""Who asks for a table, in the error that it is missing."""
+"""The task that needs a table, in the error that it is missing."""
 _FORBIDDEN_FROM: ContextVar[date] = ContextVar("forbidden_from", default=date.max)
 
 
@@ -51,8 +51,8 @@ def read_shards(
 def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset:
     if day >= _FORBIDDEN_FROM.get():
         raise LeakageError(
-            f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: what is fitted on "
-            "the day of evaluation flatters the evaluation. Fit it on the days before."
+            f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: a fit on the "
+            "day of evaluation makes the evaluation too good. Next: fit on the days before."
         )
     folder = lake.table_path(table, day, needed_for)
     by = ds.partitioning(pa.schema([("scene", pa.string())]), flavor="hive") if table == "logs" else None

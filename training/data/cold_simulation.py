@@ -12,7 +12,7 @@ NEW_RATE = 0.5
 """Share of the rows of ids first seen that day that stay cold; the others begin to train the id's own embedding."""
 
 
-def drawn(rows: int, generator: torch.Generator) -> Tensor:
+def draw_chances(rows: int, generator: torch.Generator) -> Tensor:
     """Return uniform numbers `[4, rows]`: two decide whether a row's user and item are made cold, two whether a new one
     stays cold."""
     return torch.rand((4, rows), generator=generator)
@@ -30,7 +30,7 @@ class ColdSimulation:
         self._item = cold_values(("item", "user_item"), standardiser)
 
     def __call__(self, rows: Rows, draw: Tensor) -> Rows:
-        """Return the rows `[n]` with simulated cold ones among them, by the numbers `draw [4, n]` of `drawn`."""
+        """Return the rows `[n]` with simulated cold ones among them, by the numbers `draw [4, n]` of `draw_chances`."""
         user = draw[0] < self._user_rate
         item = draw[1] < self._item_rate
         dense = self._forget(rows.dense, rows.prior, user, self._user)

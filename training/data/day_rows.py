@@ -41,8 +41,8 @@ def rows_of_day(
     published = store.require("training", day, NEEDED_FOR).table("training").rows
     if len(rows) != published:
         raise CtrError(
-            f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: the table must "
-            "be whole. Clear build_training_table of that day."
+            f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: rows are "
+            "missing. Next: clear build_training_table of that day."
         )
     return rows, item_texts
 

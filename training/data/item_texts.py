@@ -14,7 +14,7 @@ from training.text.topics import share, total
 
 ITEM_COLUMNS = ("item_id", *ITEM_TEXTS)
 COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
-"""The columns of `training` that `Shown.of` reads."""
+"""The columns of `training` that `ItemTexts.of` reads."""
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ PART_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Rows:
-    """Model input of `n` impressions; every field's first axis is the rows. What a rung does not read is 0 or of no width.
+    """Model input of `n` impressions; every field's first axis is the rows. Unread inputs are 0 or of width 0.
 
-    `scene`, `user`, `item [n] int64`: places, 0 is out of vocabulary for users and items.
-    `user_cold`, `item_cold [n] bool`: the id's own embedding is not to be used.
-    `user_level`, `item_level [n] int64`: place in `LEVELS`.
+    `scene`, `user`, `item [n] int64`: indices, 0 is out of vocabulary for users and items.
+    `user_cold`, `item_cold [n] bool`: the id's own embedding is not used.
+    `user_level`, `item_level [n] int64`: index in `LEVELS`.
     `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
     `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
     `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `neighbour_stats [n, 2] float32`: their

@@ -58,7 +58,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     skipped = len(missing.keys) - len(chosen.keys)
     if skipped:
         err.print(
-            f"{skipped:,} cold texts are left out (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
+            f"{skipped:,} cold texts are skipped (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
         )
     everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
     record = {

@@ -76,8 +76,8 @@ def warn_unknown(share: float, slug: str) -> None:
     """Write a warning where the encoder does not know the language of the texts."""
     if share > MAX_UNKNOWN_SHARE:
         err.print(
-            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so it misreads these texts. "
-            "Set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
+            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so its vectors are poor. "
+            "Next: set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
         )
 
 

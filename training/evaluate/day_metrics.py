@@ -1,7 +1,7 @@
 """Metrics of a day's predictions: of every reported group, for each model, with intervals, and the changes between models.
 
-An *estimate* is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard error `se`), or
-`{value: null, note}` where the group cannot tell.
+An *estimate* is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard error
+`se`), or `{value: null, note}` where the group has too few rows.
 """
 
 from statistics import NormalDist
@@ -21,7 +21,7 @@ Estimate = dict[str, Any]
 MIN_CLASS = 10
 """AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
 SMALL_SCENE = 20
-"""A scene with fewer clicks or non-clicks is one of the small scenes, which are also told together."""
+"""A scene with fewer clicks or non-clicks is one of the small scenes, which are also reported together."""
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
 NORMAL_95 = NormalDist().inv_cdf(0.975)
 MODELS = ("candidate", "champion", "anchor", "baseline")
@@ -39,7 +39,7 @@ PAIRS = {
 def evaluate(
     rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...], *, cells: bool = True
 ) -> dict[str, Any]:
-    """All metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
+    """Return all metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
 
     A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
     """
@@ -75,7 +75,7 @@ def _is_small(rows: EvaluationRows, scene: Group) -> bool:
 
 
 class _Sample:
-    """Points and resamples of each model, and the estimates that they give."""
+    """Points and resamples of each model, and the estimates from them."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _Sample:
         self.models = list(scored)
         self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
         members = [group.members for group in groups if len(group.members)]
-        # The cells come last, and of anchor and baseline nothing is told of them.
+        # The cells come last, and anchor and baseline have no metrics there.
         count = sum(group.by != "cell" for group in groups if len(group.members))
         models = [
             GroupMetrics(scored_rows, members if name in WHOLE else members[:count])
@@ -108,7 +108,7 @@ class _Sample:
         self.draws = dict(zip(scored, draws, strict=True))
 
     def entry(self, group: Group) -> dict[str, Any]:
-        """A group's line of the record."""
+        """Return a group's entry of the record."""
         clicks = int(self.rows.label[group.members].sum())
         entry: dict[str, Any] = {
             "by": group.by,
@@ -129,13 +129,13 @@ class _Sample:
         return entry
 
     def changes(self, group: Group, model: str, other: str, measured: tuple[str, ...]) -> dict[str, Estimate] | None:
-        """Model - other of some metrics in a group; None where one of them has no predictions of it."""
+        """Return model - other of some metrics in a group; None where one of them has no predictions of it."""
         if not {model, other} <= set(self.models) or (group.by == "cell" and other not in WHOLE):
             return None
         return {metric: self.change(group, metric, model, other) for metric in measured}
 
     def estimate(self, group: Group, model: str, metric: str) -> Estimate:
-        """A metric of a model in a group."""
+        """Return a metric of a model in a group."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
@@ -143,7 +143,7 @@ class _Sample:
         return _estimate(self.points[model][metric][n], self.draws[model][metric][n], metric)
 
     def change(self, group: Group, metric: str, model: str, other: str) -> Estimate:
-        """Model - other of a metric in a group, paired."""
+        """Return model - other of a metric in a group, paired."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
@@ -153,7 +153,7 @@ class _Sample:
         return _estimate(value, draws, "change") | {"se": _rounded(np.nanstd(draws))}
 
     def lacks(self, group: Group, metric: str) -> str | None:
-        """What a group lacks for a metric to be told, or None."""
+        """Return why a group has too few rows for a metric, or None."""
         rows = len(group.members)
         clicks = int(self.rows.label[group.members].sum())
         if not rows:
@@ -170,7 +170,7 @@ class _Sample:
         return f"insufficient: {counted}" + (f", {pairs} users with both" if metric == "gauc" else "")
 
     def headline(self) -> dict[str, Any]:
-        """The figures to look at first: each model's overall metrics and means over scenes, and their changes."""
+        """Return the figures to look at first: each model's overall metrics and means over scenes, and their changes."""
         whole = self.groups[0]
         headline: dict[str, Any] = dict.fromkeys(("candidate", "champion", "baseline"))
         scaled = self.scaled_log_loss()
@@ -187,7 +187,7 @@ class _Sample:
         return headline
 
     def scaled_log_loss(self) -> dict[str, Estimate]:
-        """Log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
+        """Return the log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
         label = self.rows.label
         user = self.rows.user
         pairs = {name: pair for name, pair in PAIRS.items() if set(pair) <= set(self.models)}
@@ -205,7 +205,7 @@ class _Sample:
         }
 
     def scene_mean(self, models: tuple[str, ...], metric: str) -> Estimate:
-        """Unweighted mean over the scenes that can tell; of two models, the first minus the second."""
+        """Return the unweighted mean over the scenes with enough rows; of two models, the first minus the second."""
         scenes = [group for group in self.groups if group.by == "scene" and not self.lacks(group, metric)]
         if not scenes:
             return _unknown("insufficient: no scene has enough clicks")
@@ -221,7 +221,7 @@ class _Sample:
 
 
 def _alpha(rows: EvaluationRows) -> dict[str, Any]:
-    """Mean trust in text by user level and item level, None where there is no row."""
+    """Return the mean trust in text by user level and item level, None where there is no row."""
     levels: dict[str, Any] = {"all": _mean(rows.alpha)}
     levels["user_level"] = {level: _mean(rows.alpha[rows.user_level == level]) for level in LEVELS}
     levels["item_level"] = {level: _mean(rows.alpha[rows.item_level == level]) for level in LEVELS}
@@ -234,7 +234,7 @@ def _alpha(rows: EvaluationRows) -> dict[str, Any]:
 
 
 def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]) -> dict[str, Any]:
-    """Calibration curves of candidate and champion: `all` and by scene."""
+    """Return calibration curves of candidate and champion: `all` and by scene."""
     curves: dict[str, Any] = {}
     for name in ("candidate", "champion"):
         if name not in scored:
@@ -258,7 +258,7 @@ def _estimate(value: float, draws: metrics.Floats, metric: str) -> Estimate:
 
 
 def mean_of_rows(values: metrics.Floats, user: metrics.Integers) -> Estimate:
-    """The mean of `[n]` values with its interval and standard error, where a user's rows depend on each other."""
+    """Return the mean of `[n]` values with its interval and standard error, where a user's rows depend on each other."""
     mean, se = metrics.mean_of_rows(values, user)
     bounds = {name: _rounded(mean + sign * NORMAL_95 * se) for name, sign in (("low", -1), ("high", 1))}
     return {"value": _rounded(mean), **bounds, "se": _rounded(se)}

@@ -1,6 +1,6 @@
-"""Evaluates candidate, champion and anchor on the rows of the day, which none has seen, and records every metric.
+"""Evaluates candidate, champion and anchor on the day's rows, which none has seen, and records every metric.
 
-The metrics, and what an estimate is, are told in `training/evaluate/day_metrics.py`.
+`training/evaluate/day_metrics.py` describes the metrics, and what an estimate is.
 """
 
 import time
@@ -31,12 +31,16 @@ if TYPE_CHECKING:
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Predicts the training rows of `day` with both models; writes and returns the record `evaluation`."""
+    """Predict the training rows of `day` with all models; write and return the record `evaluation`.
+
+    Raises `MissingDataError` without a candidate, `NothingToDoError` for a day that was declared empty, and
+    `LeakageError` where the candidate has seen the day.
+    """
     started = time.monotonic()
     lake = Lake(settings.lake_url)
     train = lake.record("train", day)
     if train is None:
-        raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
+        raise MissingDataError(f"There is no candidate of {day}: next: run `python -m training train --day {day}`.")
     candidate = registry.get(train["version"])
     champion = registry.champion()
     status = champion_status(champion, candidate, day)
@@ -67,9 +71,10 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 def _anchor(
     lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: dict[str, Any]
 ) -> ModelVersion | None:
-    """The anchor where it is another version than champion and candidate, and all that it learnt is as it was.
+    """Return the anchor where it is another version than champion and candidate, and none of its training rows were replaced.
 
-    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the loss.
+    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the
+    loss.
     """
     versions = registry.versions()
     last = before.get("anchor") or {"loss_shown": False}
@@ -83,7 +88,7 @@ def _anchor(
 
 
 def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
-    """How the candidate of the last night's decision does beside the champion that stayed in its place, on this day's rows."""
+    """Return how the candidate of the last night's decision compares with the champion that stayed, on this day's rows."""
     from training.learn import artifact
 
     number = before.get("candidate")
@@ -108,9 +113,9 @@ def _number(version: ModelVersion | None) -> int | None:
 
 
 def rows_of(lake: Lake, day: date) -> pa.Table:
-    """The training rows of the day, in the order of their events.
+    """Return the training rows of the day, in the order of their events.
 
-    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where the table is not whole.
+    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where rows are missing.
     """
     published = lake.require("training", day, "Evaluation").tables["training"].rows
     if not published:
@@ -119,7 +124,7 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
     if table.num_rows != published:
         raise CtrError(
             f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
-            "the table must be whole. Clear build_training_table of that day."
+            "rows are missing. Next: clear build_training_table of that day."
         )
     return table
 
@@ -127,7 +132,8 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
 def with_predictions(
     table: pa.Table, predicted: Mapping[str, metrics.Floats | None], alpha: metrics.Floats
 ) -> pa.Table:
-    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there are none."""
+    """Return the rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there
+    are none."""
     for name, values in [*((model, predicted.get(model)) for model in MODELS), ("alpha", alpha)]:
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
@@ -143,7 +149,8 @@ def _predicted(
     anchor: ModelVersion | None,
     settings: Settings,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """The day's training rows `table` with the models' predictions, and notes: why the anchor has none, what the baseline is."""
+    """Return the day's training rows `table` with the models' predictions, and notes: why the anchor has none, how the
+    baseline was fitted."""
     from training.evaluate import baseline
     from training.learn import artifact
 
@@ -159,14 +166,14 @@ def _predicted(
     notes: dict[str, Any] = {"anchor": None}
     try:
         predicted["anchor"] = of_version(anchor) if anchor else None
-    except CtrError as error:  # an old version whose encoder or features are no longer there: the night goes on without
+    except CtrError as error:  # an old version whose encoder or features no longer exist: evaluate without it
         notes["anchor"] = str(error)
     predicted["baseline"], notes["baseline"] = baseline.predict(lake, day, table, settings)
     return with_predictions(table, predicted, of_candidate.alpha), notes
 
 
 def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
-    """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
+    """Return a model's probabilities `[n]`, NaN for rows of scenes that it was not trained for."""
     in_known_scene = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
     if pc.all(in_known_scene).as_py():
         return model.predict(table).probability

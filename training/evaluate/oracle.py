@@ -1,4 +1,4 @@
-"""The best possible AUC of a generated day: that of the true click probabilities, which no other stage ever reads."""
+"""The best possible AUC of a generated day: that of the true click probabilities, which no other stage reads."""
 
 from datetime import date
 from typing import Any
@@ -13,7 +13,7 @@ from training.evaluate.predictions import EvaluationRows
 
 
 def truth(day: date, settings: Settings) -> pa.Table | None:
-    """`event_id` and true `probability` of a generated day; None for a real one."""
+    """Return `event_id` and true `probability` of a generated day; None for a real one."""
     files = sorted((settings.home / "oracle" / f"date={day}").glob("*.csv.gz"))
     if not files:
         return None
@@ -26,7 +26,8 @@ def truth(day: date, settings: Settings) -> pa.Table | None:
 
 
 def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> dict[str, Any] | None:
-    """AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None where no event is known."""
+    """Return the AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None without a true
+    probability."""
     index = pa.compute.index_in(rows.event_id, value_set=true_probabilities["event_id"].combine_chunks())
     has_truth = np.asarray(index.is_valid())
     if not has_truth.any():

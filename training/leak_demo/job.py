@@ -28,10 +28,10 @@ def run(
     seed: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Trains and scores every protocol on the `days` days before `day` (default: the last published) and `day` itself.
+    """Train and score every protocol on the `days` days before `day` (default: the last published) and `day` itself.
 
-    Reads at most `rows` rows a day, of whole users, and for the windows of the first days the week before as well. Raises
-    `MissingDataError` where fewer than three days are published or a class has too few rows to learn from.
+    Reads at most `rows` rows a day, of whole users, and for the windows of the first days the week before as well.
+    Raises `MissingDataError` where fewer than three days are published or a class has too few rows to learn from.
     """
     started = time.monotonic()
     lake = Lake(settings.lake_url)
@@ -67,7 +67,7 @@ def run(
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
-    """What leaked, in three sentences."""
+    """Return what leaked, in three sentences."""
     honest = results[0]
     notebook = results[-1]
     name = notebook["leakiest_feature"]["name"]
@@ -78,14 +78,14 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
     )
     return (
         f"The same model on the same log: AUC {whole[0]:.3f} honest, {whole[1]:.3f} with all faults of the notebook "
-        f"(without user x item counts {without_pairs[0]:.3f} and {without_pairs[1]:.3f}). {name} alone scores {alone:.3f} with the row's own "
-        f"click in its window and {before:.3f} as of the day before. When an item is to be shown, its click is not there to "
-        "be counted."
+        f"(without user x item counts {without_pairs[0]:.3f} and {without_pairs[1]:.3f}). {name} alone scores {alone:.3f} "
+        f"with the row's own click in its window and {before:.3f} as of the day before. When an item is ranked, its click does "
+        "not exist yet."
     )
 
 
 def show(result: dict[str, Any]) -> None:
-    """Prints what `run` returned for a person: the figures, what each protocol's features knew, and what leaked."""
+    """Print the result of `run`: the figures, the information in each protocol's features, and what leaked."""
     title = f"Leak demo on the logs of {result['trained_from']} to {result['day']} (seed {result['seed']})"
     lines = [
         {
@@ -111,7 +111,7 @@ def show(result: dict[str, Any]) -> None:
         }
         for line in result["protocols"]
     ]
-    show_rows(features, title="What the features knew", as_json=False, empty="")
+    show_rows(features, title="What the features contain", as_json=False, empty="")
     out.print(result["summary"], highlight=False, markup=False)
 
 

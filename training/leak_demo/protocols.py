@@ -50,7 +50,7 @@ PROTOCOLS = (
 
 
 def split(protocol: Protocol, day: Integers, seed: int) -> NDArray[np.bool_]:
-    """`[rows]` True where a row is evaluated: those of the last day, or as large a share of all rows, drawn at random."""
+    """Return `[rows]` True where a row is evaluated: those of the last day, or as large a share of all rows, drawn at random."""
     last = day == day.max()
     if not protocol.random_split:
         return last
@@ -60,7 +60,7 @@ def split(protocol: Protocol, day: Integers, seed: int) -> NDArray[np.bool_]:
 def score(
     protocol: Protocol, log: Log, inputs: dict[str, Matrix], trained_from: date, seed: int, resamples: int
 ) -> dict[str, Any]:
-    """Trains and evaluates one protocol on the rows from `trained_from` on; earlier rows are in the windows alone."""
+    """Train and evaluate one protocol on the rows from `trained_from` on; earlier rows are in the windows alone."""
     left = right = np.arange(len(log.day))
     if protocol.repeated_join:
         left, right = repeated_join(log)
@@ -95,7 +95,7 @@ def score(
 
 
 def _predicted(columns: dict[str, Matrix], label: Integers, evaluated: NDArray[np.bool_], seed: int) -> Floats:
-    """Click probabilities of the evaluated rows, by a model of the others; the column `scene` is categorical."""
+    """Return click probabilities of the evaluated rows, by a model of the others; the column `scene` is categorical."""
     x = np.stack(list(columns.values()), axis=1)
     categorical = [list(columns).index("scene")]
     model = HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=seed)
@@ -105,7 +105,7 @@ def _predicted(columns: dict[str, Matrix], label: Integers, evaluated: NDArray[n
 
 
 def single_feature_auc(label: Integers, values: Floats) -> float:
-    """AUC of a feature by itself, in either direction (0.5 to 1)."""
+    """Return the AUC of a feature by itself, in either direction (0.5 to 1)."""
     area = metrics.auc(label, values)
     return max(area, 1 - area)
 
@@ -118,10 +118,10 @@ def estimates(
     resamples: int,
     seed: Sequence[int],
 ) -> dict[str, dict[str, Any]]:
-    """AUC, mean of the scenes' AUCs and log loss as `{value, low, high}`: 95 % intervals of a bootstrap over users.
+    """Return AUC, mean of the scenes' AUCs and log loss as `{value, low, high}`: 95 % intervals of a bootstrap over users.
 
-    `scored_without_pairs` are the same rows by the model without user x item counts, of which only the AUC is told. The mean is over
-    the scenes with enough clicks and non-clicks to tell.
+    `scored_without_pairs` are the same rows by the model without user x item counts, of which only the AUC is returned. The
+    mean is over the scenes with at least `MIN_CLASS` clicks and non-clicks.
     """
     codes = [code for code in range(len(scenes)) if _has_both_classes(scored.label[scene == code])]
     all_rows = np.arange(len(scored.label))

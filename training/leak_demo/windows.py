@@ -1,4 +1,5 @@
-"""What the features know: counts in honest windows of days and in windows that hold the row's own label, and a bad join."""
+"""The features of the leak demo: counts in honest windows of days and in windows that hold the row's own label, and a
+bad join."""
 
 from typing import Literal
 
@@ -28,7 +29,8 @@ KNEW: dict[Window, str] = {
 def calendar_counts(
     key: Integers, day: Integers, label: Integers, *, lag: int, length: int | None = None
 ) -> tuple[Integers, Integers]:
-    """Impressions and clicks `[rows]` of each row's key in the `length` calendar days that end `lag` days before its day.
+    """Return impressions and clicks `[rows]` of each row's key in the `length` calendar days that end `lag` days before
+    its day.
 
     `lag` 1 is as of the day before, 0 takes the row's own day in. Without `length`, all days up to then. Days without rows
     count as days.
@@ -46,9 +48,10 @@ def calendar_counts(
 
 
 def row_counts(key: Integers, label: Integers, *, length: int | None = None) -> tuple[Integers, Integers]:
-    """Impressions and clicks `[rows]` of the last `length` rows of each row's key, the row itself included.
+    """Return impressions and clicks `[rows]` of the last `length` rows of each row's key, the row itself included.
 
-    The fault itself: it counts rows, however old, and the row's own label. Without `length`, all rows so far.
+    This is the notebook's fault: it counts rows, however old, and the row's own label. Without `length`, all rows so
+    far.
     """
     order = np.argsort(key, kind="stable")
     clicks_before = np.append(0, np.cumsum(label[order]))
@@ -64,7 +67,7 @@ def row_counts(key: Integers, label: Integers, *, length: int | None = None) -> 
 
 
 def features(log: Log, window: Window, smoothing: float) -> dict[str, Matrix]:
-    """Counts and smoothed CTRs by name, each `[rows] float32`: of the recent window and of all so far, for each grain.
+    """Return counts and smoothed CTRs by name, each `[rows] float32`: of the recent window and of all so far, for each grain.
 
     The prior of the CTRs is the log's CTR as of the day before for every window, so that only the windows differ.
     """
@@ -89,7 +92,8 @@ def features(log: Log, window: Window, smoothing: float) -> dict[str, Matrix]:
 
 
 def repeated_join(log: Log) -> tuple[Integers, Integers]:
-    """Rows `left` joined to feature rows `right`, both `[joined rows]`, on user, item and day, which is not a unique key.
+    """Return rows `left` joined to feature rows `right`, both `[joined rows]`, on user, item and day, which is not a
+    unique key.
 
     An impression whose user saw the item k times that day comes out k times (at most `MAX_MATCHES`), with the features
     of each of them.

@@ -155,16 +155,16 @@ def load(folder: Path) -> Predictor:
     lacking = [name for name in HASHED if not (folder / name).is_file()]
     if lacking:
         raise MissingDataError(
-            f"The model folder {folder} lacks {', '.join(lacking)}. Retrain its day, or roll back to another version."
+            f"The model folder {folder} lacks {', '.join(lacking)}. Next: retrain its day, or roll back to another version."
         )
     try:
         state = _load_state(folder)
         model = build_model(state)
         model.load_state_dict(load_tensors(folder / "weights.safetensors"))
-    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, rungs
+    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, variants
         raise OtherArchitectureError(
             f"The model in {folder} was trained by code of another architecture: {str(error).splitlines()[0]} "
-            "Retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
+            "Next: retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
         ) from error
     calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
     return Predictor(model.to(device()).eval(), state, calibration)

@@ -41,7 +41,7 @@ from training.text.vector_cache import VectorCache
 Tensors = dict[str, Tensor]
 TRAINER = "trainer.safetensors"
 HELD_OUT = ("logit", "label", "scene")
-"""Arrays of a foreseen day; beside them is its sample."""
+"""Arrays of a held-out day; its sample is stored beside them."""
 
 
 class UnusableCheckpointError(CtrError):
@@ -115,7 +115,7 @@ class Checkpoints:
             return fresh, None
         held_out = tensors.pop("held_out", None)
         trainer.restore(tensors)
-        err.print(f"Training goes on after {header['days']} days and {header['blocks']} blocks of the next one.")
+        err.print(f"Training resumes after {header['days']} days and {header['blocks']} blocks of the next one.")
         return train_state, None if held_out is None else PartialDay(
             held_out.numpy(), Pass(header["blocks"], header["loss"])
         )
@@ -139,10 +139,10 @@ class Checkpoints:
             tensors = {tensor_name: file.get_tensor(tensor_name) for tensor_name in file.keys()}  # noqa: SIM118  it is no mapping
         header_json = metadata.get("about", "{}")
         if metadata.get("digest") != checksum(tensors, header_json):
-            raise UnusableCheckpointError(f"{name} is damaged: its content is not that of its digest.")
+            raise UnusableCheckpointError(f"{name} is damaged: its content does not match its digest.")
         header = json.loads(header_json)
         if header["run"] != self.folder.name:
-            raise UnusableCheckpointError(f"{name} is of the run {header['run']}.")
+            raise UnusableCheckpointError(f"{name} belongs to the run {header['run']}.")
         return tensors, header
 
 

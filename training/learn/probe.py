@@ -36,17 +36,18 @@ def load_verified(version: int) -> Predictor:
     if (actual := content_hash(folder)) != registered.content_hash:
         raise CtrError(
             f"The files of version {version} in {folder} are not those that were registered: expected content "
-            f"{registered.content_hash[:12]}, found {actual[:12]}. Restore them from a backup, or retrain its day."
+            f"{registered.content_hash[:12]}, found {actual[:12]}. Next: restore them from a backup, or retrain its day."
         )
     predictor = load(folder)
     probe = pq.read_table(folder / PROBE) if (folder / PROBE).is_file() else None
-    if probe is None:  # a version of before there were probes
+    if probe is None:  # a version from before probes existed
         return predictor
     again = predictor.predict(probe.drop_columns(["probability"])).probability
     largest = float(np.abs(again - probe["probability"].to_numpy()).max())
     if not largest <= TOLERANCE:
         raise CtrError(
-            f"Version {version} predicts its probe of {len(probe)} rows otherwise than before it was saved: probabilities differ "
-            f"by up to {largest:.2g}, expected at most {TOLERANCE:g}. Did the text caches of the lake change, or the code?"
+            f"Version {version} predicts its probe of {len(probe)} rows differently than before it was saved: probabilities "
+            f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}. Next: check whether the lake's text caches or the "
+            "code changed."
         )
     return predictor

@@ -39,10 +39,10 @@ def run(version: int) -> dict[str, Any]:
         differing = [name for name in HASHED if (again / name).read_bytes() != (folder / name).read_bytes()]
     if actual != registered.content_hash:
         files = ", ".join(differing) or "none, so the version's own files are not those that were registered"
-        since = "; ".join(changed) or "nothing that its manifests tell (packages, processor or text vectors may have)"
+        since = "; ".join(changed) or "nothing that its manifests record (packages, processor or text vectors may have)"
         raise CtrError(
-            f"Version {version} of {registered.log_day} was not reproduced: expected content {registered.content_hash[:12]}, found "
-            f"{actual[:12]}. Files that differ: {files}. What has changed since: {since}."
+            f"Version {version} of {registered.log_day} was not reproduced: expected content {registered.content_hash[:12]}, "
+            f"found {actual[:12]}. Files that differ: {files}. Changes since: {since}."
         )
     return {
         "version": version,
@@ -62,7 +62,7 @@ def _base(version: registry.ModelVersion) -> Predictor | None:
     if (actual := content_hash(folder)) != expected:
         raise CtrError(
             f"Version {version.version} continues version {version.base_version}, whose files in {folder} are not those that "
-            f"were registered: expected content {expected[:12]}, found {actual[:12]}. Restore them from a backup."
+            f"were registered: expected content {expected[:12]}, found {actual[:12]}. Next: restore them from a backup."
         )
     return load(folder)
 

@@ -44,9 +44,9 @@ from training.text.whitening import Whitening
 
 LLM_DIM = 64
 PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
-"""Settings that say where things are, and play no part in what is learnt."""
-SHARE = "They must share lake, registry, settings, code and CTR_HOME."
-DIFFERED = "Train again, on devices of one kind; if they differ again, in one process."
+"""Settings of paths and addresses, which do not affect the model."""
+SHARE = "Next: give all processes the same lake, registry, settings, code and CTR_HOME."
+DIFFERED = "Next: train again on devices of one kind; if the processes still differ, in one process."
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     if not days and base is None:
         raise MissingDataError(
             f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
-            f"and found none in {store.url}. Load history first (`ctr history`)."
+            f"found none in {store.url}. Next: load history (`ctr history`)."
         )
     if not days and base is not None:
-        err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
+        err.print(f"No published day since version {base.version} was trained: it remains the candidate of {day}.")
         return _record(store, day, settings.model, base, days, None, started) if is_first_process() else {}
     config = start.model.state.config if start.model else config_of(settings)
     manifests = {
         training_day: store.require("training", training_day, NEEDED_FOR) for training_day in days
-    }  # of what is read from here on
+    }  # of the rows that are read from here on
     checkpoints = Checkpoints.of(store, day, days, config, base, settings)
     with only_days_before(day):
         trained = fit(store, days, settings, start.model, checkpoints)
@@ -133,7 +133,7 @@ def fit(
     config = base.state.config if base else config_of(settings)
     if config.model != settings.model:
         raise InvalidInputError(
-            f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
+            f"A model '{config.model}' cannot be continued as '{settings.model}'. Next: start from scratch."
         )
     scan = scan_dataset(store, days, base, config.variant, settings.shard_rows)
     train_state = TrainState(
@@ -149,7 +149,7 @@ def fit(
     texts = _texts(store, train_state.state, scan, days[-1], trainer.device)
     train_state, partial_day = checkpoints.resume(trainer, train_state) if checkpoints else (train_state, None)
     progress_text = f"{days[len(train_state.curve) :]} {partial_day and partial_day.so_far}"
-    require_same("what there is to learn", lambda: trainer.checksum(progress_text), SHARE)
+    require_same("the remaining training data", lambda: trainer.checksum(progress_text), SHARE)
     with progress() as bar:
         task = bar.add_task("Training", total=scan.rows, completed=sum(point.rows for point in train_state.curve))
         learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)

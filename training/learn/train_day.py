@@ -59,7 +59,7 @@ class Learning:
         labelled = with_prior(rows, state.config)
         loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, partial_day.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
-        untrained = self.trainer.fresh and not train_state.curve  # what such weights foresaw calibrates nothing
+        untrained = self.trainer.fresh and not train_state.curve  # predictions of untrained weights calibrate nothing
         held_out = None if untrained else self._held_out_day(day, labelled, logit)
         return train_state.and_day(after, point, held_out)
 

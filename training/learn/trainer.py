@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from include.errors import CtrError
 from include.settings import Settings
 from training.checksum import checksum
-from training.data.cold_simulation import ColdSimulation, drawn
+from training.data.cold_simulation import ColdSimulation, draw_chances
 from training.data.rows import Rows
 from training.data.shuffle import blocks, generator_of
 from training.device import device
@@ -76,7 +76,7 @@ class Trainer:
     def __init__(self, model: Network, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
         self.device = device()
         self.model = model.to(self.device)
-        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
+        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; this silences a warning
         self._cold = cold
         self._settings = settings
         self.fresh = fresh
@@ -128,7 +128,7 @@ class Trainer:
         """
         loss = 0.0
         for picks in positions[torch.randperm(len(positions), generator=generator)].split(self._settings.batch_size):
-            draw = drawn(len(picks), generator)
+            draw = draw_chances(len(picks), generator)
             if len(picks) >= processes():
                 batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
                 loss += self._step(batch.to(self.device), texts, day, len(picks)) * len(batch)
@@ -195,7 +195,7 @@ class Trainer:
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
                 f"The loss became {float(loss.detach())} on day {day}, step {self._steps}: nothing was registered. "
-                "Look at the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
+                "Next: check the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
             )
         self._dense.zero_grad()
         self._sparse.zero_grad()

@@ -25,7 +25,7 @@ from training.text.vector_cache import VectorCache
 from training.text.whitening import MOST_SHIFT, MOST_SPREAD, Drift
 
 FEWEST_TEXTS = 50
-"""Fewer texts do not tell whether they have moved."""
+"""Texts that are needed to measure their drift."""
 SETTLED_DAYS = 2 * WINDOW_DAYS
 """Age of a lake from which its features are as they will be: what compares the week with all days needs a second week."""
 
@@ -52,7 +52,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     base = base_for(day, versions, outdated_versions(store, versions))
     version = base.version
     if base.outdated:
-        instead = f"version {version.version}" if version else "nothing"
+        instead = f"version {version.version}" if version else "scratch"
         err.print(f"[yellow]Starting from {instead}:[/] {escape(base.why())}", highlight=False)
     if version is None:
         return Start(days)
@@ -64,7 +64,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
         reason = str(error)
     if reason is None:
         return Start(new, version, model)
-    err.print(f"[yellow]Starting from nothing:[/] {escape(reason)}", highlight=False)
+    err.print(f"[yellow]Starting from scratch:[/] {escape(reason)}", highlight=False)
     return Start(days)
 
 
@@ -115,12 +115,15 @@ def why_not_continued(
     if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
         yield (
             f"the statistics of version {version.version} were fitted on {fitted.trained_from}..{fitted.trained_through}, "
-            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
+            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features were still almost empty."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        awake = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
-        if awake:
-            yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
+        varying = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
+        if varying:
+            yield (
+                f"version {version.version} ignores features that were constant when it was fitted and vary now: "
+                f"{', '.join(varying)}."
+            )
     drift = text_drift(store, model, new, settings.shard_rows)
     if drift and drift.refit:
         yield (

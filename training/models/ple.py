@@ -1,6 +1,6 @@
 """PLE, progressive layered extraction (Tang et al., RecSys 2020), with scenes for tasks.
 
-In the paper every row has every task. Here a row has one scene, and what is computed is what its logit depends on, no more:
+In the paper every row has every task. Here a row has one scene, and only what its logit depends on is computed:
 
 - Below the last level there is a shared way, whose gate sees the experts of *all* scenes, so all of them read every row.
   On the first level they read the same input: one matrix product. On a level between, which only three or more levels

@@ -133,6 +133,6 @@ def _log_odds(topics: Tensor, intents: Tensor) -> Tensor:
 
 
 def _clicks(rows: Rows) -> Tensor:
-    """`[B, TOPICS + 1]`: how far each of the item's topics is to the user's taste, as clicks tell, and the sum."""
+    """`[B, TOPICS + 1]`: how far the user has clicked each of the item's topics, and the sum."""
     clicks = rows.topics * rows.topic_affinity
     return torch.cat([clicks, clicks.sum(1, keepdim=True)], dim=1)

@@ -1,6 +1,6 @@
-"""What a night looks like beside those before it: the champion's realised metrics, drift of its inputs, and freshness.
+"""A night compared with those before it: the champion's realised metrics, drift of its inputs, and freshness.
 
-It judges nothing and stops nothing: it writes the record `monitor`, whose `alerts` say in words what a person should look at.
+It decides and stops nothing: it writes the record `monitor`, whose `alerts` name what a person should check.
 """
 
 import time
@@ -31,7 +31,7 @@ _NAMED = 5
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Writes and returns the record `monitor` of the day; what is not there yet is told in it, and is no error."""
+    """Write and return the record `monitor` of the day; missing tables or models are recorded, and are no error."""
     started = time.monotonic()
     now = datetime.now(UTC)
     store = Lake(settings.lake_url)
@@ -57,7 +57,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 
 
 def alerts(record: dict[str, Any]) -> Iterator[str]:
-    """What a person should look at, in sentences: late tables, worse metrics, and what has shifted."""
+    """Yield what a person should check, in sentences: late tables, worse metrics, and shifted columns."""
     for stage, of_stage in record["freshness"]["published"].items():
         if of_stage["days_behind"] != 0:
             yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
@@ -84,18 +84,19 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
-    """Where the champion ranks the day no better than the night's baseline does."""
+    """Yield a sentence where the champion ranks the day no better than the night's baseline does."""
     change = ((evaluation or {}).get("headline") or {}).get("champion_from_baseline")
     if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
         auc = change["auc"]
         yield (
-            f"The champion is not ahead of the baseline, trees on the counts alone: AUC {auc['value']:+.4f} from it "
+            f"The champion is not ahead of the baseline, trees on the counts alone: its AUC differs by {auc['value']:+.4f} "
             f"({auc['low']:+.4f} to {auc['high']:+.4f})."
         )
 
 
 def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Who served when the day was evaluated: the gate, beside this task, may have promoted another one since."""
+    """Return the champion when the day was evaluated: the gate, which runs beside this task, may have promoted another
+    one since."""
     if evaluation is not None:
         champion = evaluation["champion"]
         return champion and {name: champion[name] for name in ("version", "trained_through", "status")}
@@ -106,7 +107,7 @@ def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
-    """Of the last monitored days before, those that have honest figures."""
+    """Return the figures of the last monitored days before that have honest ones."""
     days = [earlier for earlier in store.record_days("monitor") if earlier < day][-WINDOW_DAYS:]
     records = (store.record("monitor", earlier) for earlier in days)
     return [record["metrics"] for record in records if record and record["metrics"]]
@@ -118,7 +119,7 @@ def _rows(store: Lake, day: date) -> int:
 
 
 def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
-    """The day's rows against those of the published days of the week before, features with the largest PSI first."""
+    """Return the drift of the day's rows from the published days of the week before, features with the largest PSI first."""
     before = published_days(store, "training", previous(day), WINDOW_DAYS)
     today = [day] if store.manifest("training", day) else []
     then, now = (
@@ -152,6 +153,6 @@ def _training_rows(store: Lake, days: Iterable[date], rows: int) -> Iterator[pa.
 
 
 def _champion_scores(store: Lake, days: Iterable[date]) -> Iterator[pa.Table]:
-    """What each day's champion of then, which may be another version, said of rows that it had not seen."""
+    """Yield the predictions of each day's champion of then, which may be another version, of rows that it had not seen."""
     for day in days:
         yield from predictions.champion_parts(store, day)

@@ -1,4 +1,4 @@
-"""What evaluation and gate found, in a few lines for a terminal."""
+"""The results of evaluation and gate, in a few lines for a terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _FIGURES = {
 
 
 def show_evaluation(record: Mapping[str, Any]) -> None:
-    """Prints the overall figures of candidate and champion with 95 % intervals, a line each."""
+    """Print the overall figures of candidate and champion with 95 % intervals, a line each."""
     headline = record["headline"]
     champion = record["champion"]
     lines = [
@@ -41,7 +41,7 @@ def show_evaluation(record: Mapping[str, Any]) -> None:
 
 
 def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
-    """Prints the verdict, its reasons and what a person may do."""
+    """Print the verdict, its reasons and what a person may do."""
     against = f"against champion {record['champion']}" if record["champion"] else "the first model"
     out.print(f"{record['verdict']}: version {record['candidate']} of {record['day']}, {against}", highlight=False)
     for reason in record["reasons"]:

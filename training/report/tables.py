@@ -14,7 +14,7 @@ _PARTS = ("value", "low", "high", "note")
 
 
 def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
-    """Writes `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
+    """Write `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
     with (folder / "cold_report_long.csv").open("w", newline="") as file:
         rows = long_rows(evaluation)
         writer = csv.DictWriter(file, list(rows[0]))
@@ -26,7 +26,7 @@ def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
 
 
 def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each group, metric and model; `change` is candidate - champion."""
+    """Return one row for each group, metric and model; `change` is candidate - champion."""
     rows = []
     for group in evaluation["groups"]:
         group_columns = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
@@ -40,7 +40,7 @@ def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def pivot(evaluation: dict[str, Any]) -> list[list[Any]]:
-    """The candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
+    """Return the candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
     cells = {
         (group["scene"], group["user_level"], group["item_level"]): group["candidate"]["auc"]["value"]
         for group in evaluation["groups"]

@@ -45,12 +45,12 @@ class Champion:
     predictor: artifact.Predictor
 
     def columns(self) -> list[str]:
-        """The columns that `predict` reads."""
+        """Return the columns that `predict` reads."""
         text = TEXT_KEYS if self.predictor.state.config.variant.text else ()
         return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
 
     def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:
-        """Of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
+        """Return predictions of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
 
         Raises `InvalidInputError` that names the columns that are missing, or a scene or level that is unknown.
         """
@@ -59,8 +59,8 @@ class Champion:
         if missing:
             raise InvalidInputError(
                 f"Version {self.version.version} predicts rows with the columns of 'training'; {len(missing)} of "
-                f"{len(self.columns())} are missing: {', '.join(missing)}. They are made by spark_jobs/training_table.py, "
-                "and docs/features.md tells what each is."
+                f"{len(self.columns())} are missing: {', '.join(missing)}. spark_jobs/training_table.py makes them, "
+                "and docs/features.md describes them."
             )
         if "title_key" in self.columns() and not pa.types.is_integer(table["title_key"].type):
             raise InvalidInputError(
@@ -74,7 +74,7 @@ class Champion:
 
 
 def load_champion() -> Champion:
-    """The champion of the registry; raises `MissingDataError` where no version was promoted yet."""
+    """Return the champion of the registry; raises `MissingDataError` where no version was promoted yet."""
     version = registry.champion()
     if version is None:
         raise MissingDataError("No model version is champion yet: run the DAG ctr_daily, or `ctr promote VERSION`.")
@@ -82,11 +82,11 @@ def load_champion() -> Champion:
 
 
 def run(day: date, listed: str | None = None) -> dict[str, Any]:
-    """Writes the champion's scores of the day's published rows to the lake, and returns the record that it writes.
+    """Write the champion's scores of the day's published rows to the lake, and return the record that it writes.
 
-    They are what `evaluate` finds of the same version, bit for bit. `seen` says that the model has learnt from the day.
-    `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored instead, in the
-    order of the list, and the record is not kept.
+    They equal those of `evaluate` for the same version, bit for bit. `seen` says that the model was trained on the day.
+    `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored
+    instead, in the order of the list, and the record is not kept.
     """
     store = get_lake()
     champion = load_champion()

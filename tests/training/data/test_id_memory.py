@@ -25,7 +25,7 @@ def after(memory: Memory, users, items, labels, parts=1) -> Memory:
         share=share,
         deep=np.ones((rows, len(DEEP_FEATURES)), np.float32),
     )
-    cut = [Part(*pieces) for pieces in zip(*(np.array_split(each, parts) for each in vars(day).values()), strict=True)]
+    cut = [Part(*pieces) for pieces in zip(*(np.array_split(part, parts) for part in vars(day).values()), strict=True)]
     seen = np.unique(items)
     return memory.after(cut, seen, unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1))
 
@@ -40,7 +40,7 @@ def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
     assert not memory.texts[0].any()
 
 
-def test_taste_points_to_what_was_clicked_more_than_foreseen():
+def test_taste_points_to_what_was_clicked_more_than_predicted():
     memory = after(Memory.empty(2, 4, TOPICS, DIM), [1, 1], [1, 2], [1, 0])
     assert memory.tastes[1].tolist() == [0, 0.5, -0.5]
 
@@ -116,13 +116,13 @@ def test_an_approximate_index_finds_most_of_the_nearest_and_the_same_ones_again(
     vectors = unit(rng.normal(size=(3000, 32)).astype(np.float32))
     vectors[0] = 0
     memory = replace(warm_memory(vectors), texts=vectors)
-    found = [
+    neighbours = [
         WarmIndex(memory, np.zeros(3000, np.float32), 20, name).search(vectors[1:200], np.arange(1, 200)).rows
         for name in ("Flat", factory, factory)
     ]
-    recall = np.mean([len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(*found[:2], strict=True)])
+    recall = np.mean([len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(*neighbours[:2], strict=True)])
     assert recall > 0.9
-    assert np.array_equal(found[1], found[2])
+    assert np.array_equal(neighbours[1], neighbours[2])
 
 
 def test_an_index_that_faiss_does_not_know_is_named(monkeypatch):

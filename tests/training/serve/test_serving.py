@@ -86,10 +86,10 @@ def bits(probability):
 
 def test_probabilities_are_those_of_predict_bit_for_bit(service, champion, table):
     for part in (table, table.slice(17, 1), table.slice(100, 64)):
-        told = service.predict(part.to_pylist())
-        assert told.status_code == 200, told.text
-        assert bits(told.json()["probability"]) == bits(champion.predict(part).probability)
-        assert (told.json()["version"], told.json()["missing_texts"]) == (1, 0)
+        response = service.predict(part.to_pylist())
+        assert response.status_code == 200, response.text
+        assert bits(response.json()["probability"]) == bits(champion.predict(part).probability)
+        assert (response.json()["version"], response.json()["missing_texts"]) == (1, 0)
 
 
 def test_columns_that_the_model_does_not_read_are_passed_over(service, world, champion, table):
@@ -105,8 +105,8 @@ def test_requests_at_the_same_time_each_get_their_own_rows(service, champion, ta
     parts = [table.slice(start, 25) for start in range(0, 600, 25)]
     expected = [bits(champion.predict(part).probability) for part in parts]
     with ThreadPoolExecutor(8) as threads:
-        told = list(threads.map(service.predict, [part.to_pylist() for part in parts * 2]))
-    assert [bits(each.json()["probability"]) for each in told] == expected * 2
+        responses = list(threads.map(service.predict, [part.to_pylist() for part in parts * 2]))
+    assert [bits(response.json()["probability"]) for response in responses] == expected * 2
 
 
 def test_values_at_the_edge_never_give_nan(service, table):
@@ -114,9 +114,9 @@ def test_values_at_the_edge_never_give_nan(service, table):
     numbers = [name for name in row if pa.types.is_floating(table.schema.field(name).type)]
     nulls = {name: None for name in row if name.startswith("deep_") or "_key" in name}
     rows = [row | dict.fromkeys(numbers, value) for value in (1e308, -1e308, 5e-324, 0)]
-    told = service.predict([*rows, row | nulls, row | {"user_id": "", "item_id": "new"}])
-    assert told.status_code == 200, told.text
-    assert np.isfinite(told.json()["probability"]).all()
+    response = service.predict([*rows, row | nulls, row | {"user_id": "", "item_id": "new"}])
+    assert response.status_code == 200, response.text
+    assert np.isfinite(response.json()["probability"]).all()
 
 
 def test_an_output_that_is_no_number_is_an_error_and_not_nan(service, monkeypatch, table):
@@ -124,10 +124,10 @@ def test_an_output_that_is_no_number_is_an_error_and_not_nan(service, monkeypatc
         probability, missing_texts = np.array([np.nan]), 0
 
     monkeypatch.setattr(service.live, "predict", lambda *_: Broken)
-    told = service.predict(table.slice(0, 1).to_pylist())
-    assert (told.status_code, told.json()) == (
+    response = service.predict(table.slice(0, 1).to_pylist())
+    assert (response.status_code, response.json()) == (
         500,
-        {"detail": "The service failed on this request; its log tells why."},
+        {"detail": "The service failed on this request; see its log."},
     )
 
 
@@ -158,16 +158,16 @@ def test_a_value_that_does_not_fit_is_told_with_its_column_and_row(service, tabl
     rows[2][column] = value
     if value is ...:
         del rows[2][column]
-    told = service.client.post("/predict", content=json.dumps({"rows": rows}))
-    assert told.status_code == 422
-    assert told.json()["detail"] == {"column": column, "row": 2, "expected": expected, "found": found}
+    response = service.client.post("/predict", content=json.dumps({"rows": rows}))
+    assert response.status_code == 422
+    assert response.json()["detail"] == {"column": column, "row": 2, "expected": expected, "found": found}
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-1e999"])
 def test_what_is_no_finite_number_is_refused(service, table, literal):
     rows = json.dumps({"rows": [table.slice(0, 1).to_pylist()[0] | {"user_ctr_7d": "?"}]}).replace('"?"', literal)
-    told = service.client.post("/predict", content=rows)
-    assert (told.status_code, told.json()["detail"]["column"]) == (422, "user_ctr_7d")
+    response = service.client.post("/predict", content=rows)
+    assert (response.status_code, response.json()["detail"]["column"]) == (422, "user_ctr_7d")
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,11 @@ def test_more_rows_than_the_limit_are_refused(world, champion, table):
     service = Service(world, serve_max_rows=3)
     service.live.look()
     assert service.predict(table.slice(0, 3).to_pylist()).status_code == 200
-    told = service.predict(table.slice(0, 4).to_pylist())
-    assert (told.status_code, told.json()["detail"]) == (413, "At most 3 rows a request, found 4: send them in parts.")
+    response = service.predict(table.slice(0, 4).to_pylist())
+    assert (response.status_code, response.json()["detail"]) == (
+        413,
+        "At most 3 rows a request, found 4: send them in parts.",
+    )
 
 
 def test_a_body_beyond_the_limit_is_refused(world, champion):
@@ -220,8 +223,11 @@ def test_every_route_but_health_wants_the_token(service):
         for method in route.methods:
             for header in (None, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xfc"):
                 headers = {"Authorization": header.encode("latin-1")} if header else {}
-                told = stranger.request(method, route.path, headers=headers)
-                assert (told.status_code, told.headers["WWW-Authenticate"]) == (401, "Bearer"), (method, route.path)
+                response = stranger.request(method, route.path, headers=headers)
+                assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer"), (
+                    method,
+                    route.path,
+                )
     for path in ("/docs", "/redoc", "/nothing", "/health/"):
         assert stranger.get(path).status_code == 401
         assert service.client.get(path, follow_redirects=False).status_code in (307, 404)
@@ -252,10 +258,10 @@ def test_it_listens_on_this_machine_alone_unless_it_is_told_otherwise(monkeypatc
 
 
 def test_the_version_is_told_with_the_columns_that_it_expects(service, champion):
-    told = service.client.get("/version").json()
-    assert (told["version"], told["log_day"], told["model"]) == (1, str(LAST), "ple-alpha-llm")
-    assert list(told["columns"]) == champion.columns()
-    assert (told["columns"]["user_id"], told["columns"]["title_key"]) == ("string", "bigint")
+    response = service.client.get("/version").json()
+    assert (response["version"], response["log_day"], response["model"]) == (1, str(LAST), "ple-alpha-llm")
+    assert list(response["columns"]) == champion.columns()
+    assert (response["columns"]["user_id"], response["columns"]["title_key"]) == ("string", "bigint")
 
 
 def test_without_a_champion_it_is_unavailable_and_says_why(world):
@@ -264,17 +270,17 @@ def test_without_a_champion_it_is_unavailable_and_says_why(world):
     health = service.client.get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "unavailable")
     assert "ctr promote" in health.json()["reason"]
-    for told in (service.predict([]), service.client.get("/version")):
-        assert (told.status_code, told.json()["detail"]) == (503, health.json()["reason"])
+    for response in (service.predict([]), service.client.get("/version")):
+        assert (response.status_code, response.json()["detail"]) == (503, health.json()["reason"])
 
 
 def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service, table):
     second = promote_second(world)
     assert service.predict(table.to_pylist()).json()["version"] == 1
     service.live.look()
-    told = service.predict(table.to_pylist()).json()
-    assert told["version"] == 2
-    assert bits(told["probability"]) == bits(second.predict(table).probability)
+    response = service.predict(table.to_pylist()).json()
+    assert response["version"] == 2
+    assert bits(response["probability"]) == bits(second.predict(table).probability)
     registry.rollback()
     service.live.look()
     assert service.health() == {"status": "ok", "version": 1, "reason": None}
@@ -331,8 +337,8 @@ def test_a_broken_version_leaves_the_old_one_serving_and_health_says_so(world, s
     assert (health.status_code, health.json()["status"], health.json()["version"]) == (200, "stale", 1)
     assert "Version 2 failed to load" in health.json()["reason"]
     assert str(world.home) not in health.text
-    told = service.predict(table.to_pylist()).json()
-    assert (told["version"], bits(told["probability"])) == (1, bits(champion.predict(table).probability))
+    response = service.predict(table.to_pylist()).json()
+    assert (response["version"], bits(response["probability"])) == (1, bits(champion.predict(table).probability))
     path.write_text(whole)
     service.live.look()
     assert service.health()["status"] == "stale"  # not tried again at once
@@ -353,18 +359,18 @@ def test_a_registry_that_cannot_be_read_leaves_the_champion_serving(service, mon
 
 def test_loading_does_not_hold_up_requests(world, service, table, monkeypatch):
     promote_second(world)
-    began, may_end = threading.Event(), threading.Event()
+    started, may_end = threading.Event(), threading.Event()
     load = champion_watcher.load_verified
 
     def slowly(version):
-        began.set()
+        started.set()
         assert may_end.wait(60)
         return load(version)
 
     monkeypatch.setattr(champion_watcher, "load_verified", slowly)
     loader = threading.Thread(target=service.live.look)
     loader.start()
-    assert began.wait(60)
+    assert started.wait(60)
     assert service.predict(table.slice(0, 1).to_pylist()).json()["version"] == 1
     assert service.health() == {"status": "stale", "version": 1, "reason": "Version 2 is being loaded."}
     may_end.set()
@@ -382,8 +388,8 @@ def test_a_real_server_takes_up_a_promotion_by_itself(world, champion, table):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", headers=AUTHORISED) as client:
                 wait_for(client, {"status": "ok", "version": 1, "reason": None})
-                told = client.post("/predict", json={"rows": table.to_pylist()}).json()
-                assert bits(told["probability"]) == bits(champion.predict(table).probability)
+                response = client.post("/predict", json={"rows": table.to_pylist()}).json()
+                assert bits(response["probability"]) == bits(champion.predict(table).probability)
                 promote_second(world)
                 wait_for(client, {"status": "ok", "version": 2, "reason": None})
         finally:
