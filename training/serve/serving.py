@@ -64,13 +64,13 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
     @app.get(OPEN_PATH)
     async def health() -> JSONResponse:
-        """Whether a champion serves, and is the registry's; 503 while there is none."""
+        """Return whether a champion serves, and whether it is the registry's; 503 while there is none."""
         response = live.health()
         return JSONResponse(response, 503 if response["status"] == "unavailable" else 200)
 
     @app.get("/version")
     async def version() -> dict[str, Any]:
-        """The version that serves, and the columns that it expects with their types."""
+        """Return the version that serves, and the columns that it expects with their types."""
         champion = _serving(live)
         return {
             "version": champion.version.version,
@@ -82,7 +82,7 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
     @app.post("/predict", openapi_extra={"requestBody": {"content": {"application/json": {"schema": _BODY}}}})
     async def predict(request: Request) -> JSONResponse:
-        """Calibrated click probabilities of rows, in their order, and the version that they are of."""
+        """Return calibrated click probabilities of rows, in their order, and the version that made them."""
         champion = _serving(live)  # for all of the request, even if another version is promoted meanwhile
         body = await _body(request, chosen.serve_max_bytes)
         return await run_in_threadpool(_predicted, live, champion, body, chosen.serve_max_rows)
