@@ -21,7 +21,7 @@ Version = Annotated[int, typer.Option("--version", help="Number of the version, 
 
 @cli.command("embed-texts")
 def embed_texts(day: Day) -> None:
-    """Gives every distinct text of the training window its encoder vector (cached)."""
+    """Embed every distinct text of the training window with the encoder (cached)."""
     from training.embed import embed_texts as job
 
     show_json(job.run(parse_day(day), get_settings()))
@@ -29,7 +29,7 @@ def embed_texts(day: Day) -> None:
 
 @cli.command("embed-cold")
 def embed_cold(day: Day) -> None:
-    """Gives the texts of cold and few-shot items and users their language-model vector (cached)."""
+    """Embed the texts of cold and few-shot items and users with the language model (cached)."""
     from training.embed import embed_cold as job
 
     show_json(job.run(parse_day(day), get_settings()))
@@ -39,27 +39,27 @@ def embed_cold(day: Day) -> None:
 def train(
     day: Day,
     scratch: Annotated[
-        bool, typer.Option("--scratch/--no-scratch", help="Start from nothing instead of the promoted version.")
+        bool, typer.Option("--scratch/--no-scratch", help="Start from scratch instead of the promoted version.")
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Rung of the ladder, from `dnn` to `ple-alpha-llm`; default CTR_MODEL."),
+        typer.Option("--model", help="Model variant, from `dnn` to `ple-alpha-llm`; default CTR_MODEL."),
     ] = None,
 ) -> None:
-    """Trains the candidate of the day on the days before it and registers it."""
-    from training.distributed import first, together
+    """Train the day's candidate on the days before it and register it."""
+    from training.distributed import is_first_process, process_group
     from training.learn import train as job
 
     chosen = get_settings().model_copy(update={"model": model} if model else {})
-    with together():
+    with process_group():
         record = job.run(parse_day(day), chosen, scratch=scratch)
-        if first():
+        if is_first_process():
             show_json(record)
 
 
 @cli.command()
 def evaluate(day: Day, as_json: JsonFlag = False) -> None:
-    """Evaluates candidate and champion on the rows of the day, which neither has seen."""
+    """Evaluate candidate and champion on the day's rows, which neither has seen."""
     from training.evaluate import evaluation as job
     from training.report.summary import show_evaluation
 
@@ -69,7 +69,7 @@ def evaluate(day: Day, as_json: JsonFlag = False) -> None:
 
 @cli.command()
 def monitor(day: Day) -> None:
-    """Records how the champion did on the day, what has drifted since the days before, and how fresh everything is."""
+    """Record the champion's metrics on the day, the drift since the days before, and the age of tables and model."""
     from training.monitor import monitor as job
 
     show_json(job.run(parse_day(day), get_settings()))
@@ -83,7 +83,7 @@ def gate(
     ] = True,
     as_json: JsonFlag = False,
 ) -> None:
-    """Decides whether the candidate is promoted, held for a person, or rejected."""
+    """Decide whether the candidate is promoted, held for a person, or rejected."""
     from training.gate import gate as job
     from training.report.report import next_step
     from training.report.summary import show_decision
@@ -94,7 +94,7 @@ def gate(
 
 @cli.command()
 def report(day: Day) -> None:
-    """Writes the report of the day."""
+    """Write the day's report."""
     from training.report import report as job
 
     show_json(job.run(parse_day(day), get_settings()))
@@ -107,7 +107,7 @@ def score(
         str | None, typer.Option("--list", help="Folder of a list in the lake, instead of the day's log.")
     ] = None,
 ) -> None:
-    """Writes the champion's click probabilities of the day's impressions, or of a list, to the lake."""
+    """Write the champion's click probabilities of the day's impressions, or of a list, to the lake."""
     from training.serve import scoring as job
 
     show_json(job.run(parse_day(day), listed))
@@ -115,23 +115,23 @@ def score(
 
 @cli.command()
 def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
-    """Answers scoring requests over HTTP with the champion, until it is stopped."""
+    """Answer scoring requests over HTTP with the champion, until it is stopped."""
     from training.serve import serving as job
 
     job.run(host, port, version)
 
 
 @cli.command()
-def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
-    """Serves a version on a free port and asks it for its probe, as before every promotion."""
+def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are printed as JSON
+    """Serve a version on a free port and request the rows of its probe, as before every promotion."""
     from training.serve import trial as job
 
     show_json(job.verify(version))
 
 
 @cli.command()
-def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are told as JSON
-    """Trains a version again from the lake, registers nothing, and says whether the weights are the same."""
+def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are printed as JSON
+    """Train a version again from the lake, register nothing, and report whether the weights are the same."""
     from training.learn import reproduce as job
 
     show_json(job.run(version))
@@ -145,7 +145,7 @@ def leak_demo(
     seed: leak_options.Seed = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Scores one model on the published logs, honestly and with features that contain the label; writes nothing."""
+    """Score one model on the published logs, honestly and with features that contain the label; write nothing."""
     from training.leak_demo import job
 
     with err.status("") as status:
@@ -156,7 +156,7 @@ def leak_demo(
 
 
 def main() -> None:
-    """Runs a command."""
+    """Run a command."""
     with exit_clearly():
         cli()
 

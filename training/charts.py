@@ -3,15 +3,11 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+if TYPE_CHECKING:  # matplotlib is loaded when the first chart is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _TEXT = "#010203"
 """Drawn instead of black, then replaced by CSS's `currentColor`."""
@@ -30,13 +26,15 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _TEXT),
 }
-CANDIDATE, CHAMPION = "#3b82f6", "#f59e0b"
+CANDIDATE = "#3b82f6"
+CHAMPION = "#f59e0b"
 
 Curve = Sequence[Mapping[str, Any]]
 
 
 def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
-    """Of each model, CTR against mean prediction in bins of equal size: all rows first, then scene by scene."""
+    """Return an SVG with each model's CTR against its mean prediction, in bins of equal size: all rows first, then
+    scene by scene."""
     names = list(next(iter(curves.values())))
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
@@ -52,7 +50,9 @@ def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
         return _svg(figure, "Calibration curves")
 
 
-def _calibration_panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _calibration_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     top = 1.05 * max(
         (max(point["predicted"], point["ctr"]) for curve in curves.values() for point in curve), default=1.0
     )
@@ -73,7 +73,7 @@ def _calibration_panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
 
 
 def learning_curve(points: Curve) -> str:
-    """Each training day as it was predicted before it was learnt from."""
+    """Return an SVG with the metrics of each training day as it was predicted before the model learned from it."""
     with _figure(2, 1, (10, 2.9)) as (figure, panels):
         days = [point["day"][5:] for point in points]
         panels[0].plot(days, [_number(point["auc"]) for point in points], "o-", ms=4, color=CANDIDATE)
@@ -92,7 +92,12 @@ def learning_curve(points: Curve) -> str:
 
 
 @contextmanager
-def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tuple[Figure, list[Axes]]]:
+def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tuple["Figure", list["Axes"]]]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     with plt.rc_context(_STYLE):
         figure, panels = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
         try:
@@ -101,7 +106,7 @@ def _figure(columns: int, lines: int, size: tuple[float, float]) -> Iterator[tup
             plt.close(figure)
 
 
-def _svg(figure: Figure, label: str) -> str:
+def _svg(figure: "Figure", label: str) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

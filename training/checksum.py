@@ -1,4 +1,4 @@
-"""One number for many tensors, to tell whether they are still what they were."""
+"""One number for many tensors, to detect whether any of them has changed."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def checksum(tensors: Mapping[str, Tensor], more: str = "") -> str:
-    """Of the names and the values of contiguous tensors on the CPU, and of some text."""
+    """Return a 128-bit hash, in hex, of the names and values of contiguous CPU tensors and of the text `more`."""
     digest = xxhash.xxh3_128(more.encode())
     for name in sorted(tensors):
         digest.update(name.encode())

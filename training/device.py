@@ -1,4 +1,4 @@
-"""Where tensors live and how many threads compute."""
+"""The device of the tensors and the number of CPU threads."""
 
 import os
 
@@ -6,12 +6,12 @@ import torch
 
 
 def device() -> str:
-    """`cuda` where there is a GPU, else `cpu`."""
+    """Return `cuda` where there is a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def steady_threads(count: int = 1) -> None:
-    """A set number of threads for training steps, so that the weights do not depend on the number of cores.
+    """Set a fixed number of threads for training steps, so that the weights do not depend on the number of cores.
 
     One by default: small steps mostly wait for each other's threads (ten times slower on a busy machine).
     """
@@ -19,5 +19,5 @@ def steady_threads(count: int = 1) -> None:
 
 
 def encoder_threads() -> None:
-    """Half the cores for encoders, whose matrices are larger; the other half serves Spark and Airflow."""
+    """Use half the cores for encoders, whose matrices are larger; the other half serves Spark and Airflow."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))

@@ -1,7 +1,7 @@
 """Several processes that train one model: `torchrun --nproc-per-node 2 -m training train --day 2023-07-17`.
 
-Each learns from its part of every batch; sums over all processes keep weights and moments the same in all of them. In a process
-that torchrun did not start, all of this is as if it were not there.
+Each process trains on its part of every batch; sums over all processes keep weights and moments the same in all of
+them. In a process that torchrun did not start, the functions do nothing or return what a single process needs.
 """
 
 import os
@@ -19,12 +19,13 @@ from training.device import device
 
 
 class ProcessesDifferError(CtrError):
-    """The processes do not train the same model any more."""
+    """The processes no longer train the same model."""
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """Joins the processes that torchrun started, with NCCL on GPUs and gloo on CPUs; but for errors, only the first is heard.
+def process_group() -> Iterator[None]:
+    """Join the processes that torchrun started, with NCCL on GPUs and gloo on CPUs; only the first one writes to
+    stderr, but for errors.
 
     torchrun ends all of them when one fails.
     """
@@ -34,7 +35,7 @@ def together() -> Iterator[None]:
     if device() == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device() == "cuda" else "gloo")
-    err.quiet = not first()
+    err.quiet = not is_first_process()
     try:
         yield
     finally:
@@ -43,34 +44,35 @@ def together() -> Iterator[None]:
 
 
 def processes() -> int:
-    """How many there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def first() -> bool:
-    """Whether this is the process that registers, writes and speaks."""
+def is_first_process() -> bool:
+    """Return whether this process registers, writes and reports."""
     return _rank() == 0
 
 
 def part_of(values: Tensor) -> Tensor:
-    """This process's part of the last axis: every n-th of n processes, so that parts differ by one at most."""
+    """Return this process's part of the last axis: every n-th of n processes, so that parts differ by one at most."""
     return values[..., _rank() :: processes()]
 
 
 def share_of(rows: int) -> slice:
-    """This process's part of as many rows that follow one another."""
+    """Return this process's slice of `rows` consecutive rows."""
     return slice(rows * _rank() // processes(), rows * (_rank() + 1) // processes())
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes, of the same shape; gradients go through it."""
+    """Return the sum over all processes, of the same shape; gradients go through it."""
     return _Total.apply(values) if dist.is_initialized() else values
 
 
 def sum_gradients(weights: Sequence[Tensor], tables: Sequence[Tensor], most: int) -> None:
-    """Gives every weight, and every table with sparse gradients, the sum of its gradients in all processes.
+    """Give every weight, and every table with sparse gradients, the sum of its gradients in all processes.
 
-    A weight that has none in any process keeps none. `most` is the largest number of table rows that a process has touched.
+    A weight that has none in any process keeps none. `most` is the largest number of table rows that a process has
+    touched.
     """
     if not dist.is_initialized():
         return
@@ -85,16 +87,16 @@ def sum_gradients(weights: Sequence[Tensor], tables: Sequence[Tensor], most: int
         table.grad = _gathered(table, most)
 
 
-def require_same(what: str, checksum: Callable[[], str], hint: str) -> None:
-    """Raises `ProcessesDifferError`, with the hint what to do, where a checksum, in hex, is not the same in all processes."""
+def require_same(subject: str, checksum: Callable[[], str], hint: str) -> None:
+    """Raise `ProcessesDifferError`, which ends with `hint`, where a checksum, in hex, is not the same in all processes."""
     if not dist.is_initialized():
         return
     number = torch.tensor([int(checksum()[:15], 16)], device=device())
-    known = _gather(number).tolist()
-    if len(set(known)) > 1:
+    checksums = _gather(number).tolist()
+    if len(set(checksums)) > 1:
         raise ProcessesDifferError(
-            f"{len(known)} processes train one model, but {what} is not the same in all: expected one checksum, found "
-            f"{', '.join(f'{each:x}' for each in known)}. Nothing was registered. {hint}"
+            f"{len(checksums)} processes train one model, but {subject} differs between them: expected one checksum, found "
+            f"{', '.join(f'{value:x}' for value in checksums)}. Nothing was registered. {hint}"
         )
 
 
@@ -117,18 +119,19 @@ def _rank() -> int:
 
 
 def _gathered(table: Tensor, most: int) -> Tensor:
-    """The sparse gradients of all processes as one; shorter ones are filled up with nothing for row 0."""
+    """Return the sparse gradients of all processes as one; shorter ones are padded with zeros for row 0."""
     assert table.grad is not None
     gradient = table.grad.coalesce()
     rows = torch.zeros(most, dtype=torch.int64, device=table.device)
     values = table.new_zeros(most, table.shape[1])
-    found = gradient.indices()[0]
-    rows[: len(found)], values[: len(found)] = found, gradient.values()
+    touched = gradient.indices()[0]
+    rows[: len(touched)] = touched
+    values[: len(touched)] = gradient.values()
     return torch.sparse_coo_tensor(_gather(rows)[None], _gather(values), table.shape)
 
 
 def _gather(values: Tensor) -> Tensor:
-    """What all processes have, one after another; of the same shape in all."""
+    """Return the values of all processes, concatenated; they have the same shape in all."""
     parts = [torch.empty_like(values) for _ in range(processes())]
     dist.all_gather(parts, values)
     return torch.cat(parts)

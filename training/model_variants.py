@@ -1,4 +1,4 @@
-"""The ladder: the models by name, each one step more than the one before it, so that a person can see what a step is worth."""
+"""The model variants by name, each one step more than the one before it, so that the gain of a step can be measured."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ BackboneName = Literal["dnn", "mmoe", "ple", "star", "pepnet"]
 
 @dataclass(frozen=True)
 class ModelVariant:
-    """What a model is composed of.
+    """The components of a model.
 
     Every `backbone` reads ids, dense features, habits, the lift of user and item, and levels. With `text` it also reads how
     the texts of item and user fit; `content` adds a tower on text alone, fused by the gate α; `llm` adds language-model
@@ -40,7 +40,7 @@ MODEL_VARIANTS = {
 
 
 def model_variant(name: str) -> ModelVariant:
-    """The rung of a name; raises `InvalidInputError` where there is none."""
+    """Return the variant of a name; raises `InvalidInputError` where there is none."""
     if name not in MODEL_VARIANTS:
         raise InvalidInputError(
             f"There is no model '{name}' (CTR_MODEL, --model): expected one of {', '.join(MODEL_VARIANTS)}."

@@ -1,4 +1,4 @@
-"""One progress bar for long work, on standard error."""
+"""A progress bar for long work, on standard error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from include.console import err
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A bar with counts, elapsed and remaining time; in a log file only its last state is written."""
+    """Show a bar with counts, elapsed and remaining time; in a log file only its last state is written."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -15,13 +15,13 @@ from include.lake.lake import Lake
 from include.stages import stage_of
 
 NEEDED_FOR = "Training"
-"""Who asks for a table, in the error that it is missing."""
+"""The task that needs a table, in the error that it is missing."""
 _FORBIDDEN_FROM: ContextVar[date] = ContextVar("forbidden_from", default=date.max)
 
 
 @contextmanager
 def only_days_before(day: date) -> Iterator[None]:
-    """Inside, no table of `day` or later can be read: what is fitted here knows nothing of the day it is evaluated on."""
+    """Forbid to read tables of `day` or later inside: nothing fitted here depends on the day it is evaluated on."""
     token = _FORBIDDEN_FROM.set(day)
     try:
         yield
@@ -30,9 +30,9 @@ def only_days_before(day: date) -> Iterator[None]:
 
 
 def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table's published day.
+    """Return a table's published day.
 
-    Raises `MissingDataError` (saying what needed it) where the day is not published, and `LeakageError` for a day that
+    Raises `MissingDataError` (with `needed_for`) where the day is not published, and `LeakageError` for a day that
     `only_days_before` forbids.
     """
     return _published(lake, table, day, needed_for).to_table(columns=list(columns) if columns else None)
@@ -41,7 +41,7 @@ def read_day(lake: Lake, table: str, day: date, needed_for: str, columns: Sequen
 def read_shards(
     lake: Lake, table: str, day: date, needed_for: str, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The same in parts of at most `rows` rows, of which one is in memory at a time."""
+    """Yield the same in parts of at most `rows` rows, of which one is in memory at a time."""
     batches = _published(lake, table, day, needed_for).to_batches(
         columns=list(columns) if columns else None, batch_size=rows, batch_readahead=0, fragment_readahead=0
     )
@@ -51,8 +51,8 @@ def read_shards(
 def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset:
     if day >= _FORBIDDEN_FROM.get():
         raise LeakageError(
-            f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: what is fitted on "
-            "the day of evaluation flatters the evaluation. Fit it on the days before."
+            f"{needed_for} reads '{table}' of {day}, but may only know days before {_FORBIDDEN_FROM.get()}: a fit on the "
+            "day of evaluation makes the evaluation too good. Next: fit on the days before."
         )
     folder = lake.table_path(table, day, needed_for)
     by = ds.partitioning(pa.schema([("scene", pa.string())]), flavor="hive") if table == "logs" else None
@@ -60,18 +60,18 @@ def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset
 
 
 def read_orc(lake: Lake, path: str) -> pa.Table:
-    """The ORC files of a folder of the lake that is no published table."""
+    """Return the ORC files of a folder of the lake that is no published table."""
     return ds.dataset(lake.path(path), format="orc", filesystem=lake.fs, exclude_invalid_files=False).to_table()
 
 
 def write_orc(lake: Lake, path: str, table: pa.Table, compression: str = "zstd") -> None:
-    """Writes a table as one ORC file of the lake, all at once."""
+    """Write a table as one ORC file of the lake, atomically."""
     sink = pa.BufferOutputStream()
     orc.write_table(table, sink, compression=compression)
     lake.write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def published_days(lake: Lake, table: str, last: date, length: int) -> list[date]:
-    """The published days among the `length` calendar days that end with `last`, ascending."""
-    wanted = set(window(last, length))
-    return [day for day in lake.days(stage_of(table)) if day in wanted]
+    """Return the published days among the `length` calendar days that end with `last`, ascending."""
+    days = set(window(last, length))
+    return [day for day in lake.days(stage_of(table)) if day in days]

@@ -108,7 +108,7 @@ class Similarities:
         """The rows with `SIMILARITIES`: to query, service and bill."""
         spaces = (self._space, Whitening.nothing())
         texts = TextTable.load(keys_in(rows), (self._vectors, self._vectors), spaces, None)
-        title = texts.places(rows["title_key"].fill_null(0).to_numpy())
+        title = texts.rows_of(rows["title_key"].fill_null(0).to_numpy())
         entities, *intents = (texts.bag(rows[name], bag_width(rows[name])) for name in BAGS)
         item = np.concatenate([title[:, None], entities], axis=1)
         values = np.concatenate([match(texts.unit, item, bag) for bag in intents], axis=1)

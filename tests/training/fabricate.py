@@ -59,7 +59,7 @@ def impressions(days: int, rows: int, seed: int = 0) -> pd.DataFrame:
 def training_frame(log: pd.DataFrame, number: int) -> pd.DataFrame:
     """Training rows of a day: the log joined to what was known when the day began."""
     past, rows = log[log.number < number], log[log.number == number].reset_index(drop=True)
-    out = pd.DataFrame({"event_id": [f"{number}-{place}" for place in range(len(rows))], "label": rows.label})
+    out = pd.DataFrame({"event_id": [f"{number}-{index}" for index in range(len(rows))], "label": rows.label})
     out["scene"], out["user_id"], out["item_id"] = (
         rows.scene.astype(str),
         "u" + rows.user.astype(str),
@@ -69,17 +69,17 @@ def training_frame(log: pd.DataFrame, number: int) -> pd.DataFrame:
         past.groupby("scene").label.count().reindex(range(5), fill_value=0) + 4
     )
     row_prior = prior[rows.scene].to_numpy()
-    for who in ("user", "item"):
-        for keys, prefix in (([who], who), ([who, "scene"], f"{who}_scene")):
-            known = past.groupby(keys).label.agg(["count", "sum"])
-            places = pd.MultiIndex.from_frame(rows[keys]) if len(keys) > 1 else rows[who]
-            counts = known.reindex(places).fillna(0)
-            shown, clicked = counts["count"].to_numpy(), counts["sum"].to_numpy()
+    for entity in ("user", "item"):
+        for keys, prefix in (([entity], entity), ([entity, "scene"], f"{entity}_scene")):
+            history = past.groupby(keys).label.agg(["count", "sum"])
+            row_keys = pd.MultiIndex.from_frame(rows[keys]) if len(keys) > 1 else rows[entity]
+            counts = history.reindex(row_keys).fillna(0)
+            impressions, clicks = counts["count"].to_numpy(), counts["sum"].to_numpy()
             for span in ("7d", "total"):
-                out[f"{prefix}_impressions_{span}"], out[f"{prefix}_clicks_{span}"] = shown, clicked
-                out[f"{prefix}_ctr_{span}"] = (clicked + 20 * row_prior) / (shown + 20)
-        total = out[f"{who}_impressions_total"]
-        out[f"{who}_level"] = np.select([total == 0, total <= FEW[who]], ["zero", "few"], "warm")
+                out[f"{prefix}_impressions_{span}"], out[f"{prefix}_clicks_{span}"] = impressions, clicks
+                out[f"{prefix}_ctr_{span}"] = (clicks + 20 * row_prior) / (impressions + 20)
+        total = out[f"{entity}_impressions_total"]
+        out[f"{entity}_level"] = np.select([total == 0, total <= FEW[entity]], ["zero", "few"], "warm")
     out["scene_ctr_7d"] = row_prior
     out["hour_of_day"], out["day_of_week"] = 12, day(number).isoweekday()
     for feature in FEATURES:

@@ -22,17 +22,17 @@ STEP = 21
 """The second of a block in `test_distributed.py`: the first one takes both processes, so the checkpoint before it is written."""
 
 
-def process(what: str) -> None:
+def process(scenario: str) -> None:
     """What each of the two processes runs."""
     second, step, finish, steps = os.environ["RANK"] == "1", Trainer._step, Trainer.finish, []
 
-    def watched(trainer, *given):
+    def watched(trainer, *arguments):
         steps.append(1)
-        if second and len(steps) == STEP and what == "fails":
+        if second and len(steps) == STEP and scenario == "fails":
             raise CtrError("the second process fails")
-        if second and len(steps) == STEP and what == "drifts":
+        if second and len(steps) == STEP and scenario == "drifts":
             trainer.model.wide.bias.data += 1e-6
-        return step(trainer, *given)
+        return step(trainer, *arguments)
 
     def noted(trainer):
         (get_settings().home / f"weights-{os.environ['RANK']}").write_text(trainer.checksum())

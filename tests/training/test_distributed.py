@@ -45,14 +45,14 @@ def test_two_processes_register_one_version_like_that_of_one_process(world, mode
     record = json.loads(done.stdout)
     assert world.lake.record("train", LAST) == record
     assert [version.version for version in registry.versions()] == [record["version"], alone["version"]]
-    for one, two in zip(alone["learning_curve"], record["learning_curve"], strict=True):
-        for what in ("auc", "log_loss", "train_loss"):
-            assert two[what] == pytest.approx(one[what], abs=1e-3), what
-    one, two = (load(registry.download(each["version"])) for each in (alone, record))
+    for single, double in zip(alone["learning_curve"], record["learning_curve"], strict=True):
+        for metric in ("auc", "log_loss", "train_loss"):
+            assert double[metric] == pytest.approx(single[metric], abs=1e-3), metric
+    single, double = (load(registry.download(record["version"])) for record in (alone, record))
     rows = read_day(world.lake, "training", LAST, "a test")
-    predictions = [each.predict(rows, world.lake).probability for each in (one, two)]
+    predictions = [model.predict(rows, world.lake).probability for model in (single, double)]
     assert np.allclose(*predictions, atol=5e-3)
-    for (name, was), now in zip(one.model.named_buffers(), two.model.buffers(), strict=True):
+    for (name, was), now in zip(single.model.named_buffers(), double.model.buffers(), strict=True):
         assert np.allclose(was, now, rtol=1e-3, atol=1e-4), name
     assert not list((world.home / "checkpoints").glob("*"))
 
@@ -63,7 +63,7 @@ def test_two_processes_have_the_same_weights_and_go_on_together_when_one_failed(
     assert "the second process fails" in failed.stderr
     assert not registry.versions()
     again = run(IN_PROCESSES, "succeeds", **LEFT_OVER)
-    assert "Training goes on after 2 days and 1 blocks" in " ".join(again.stderr.split()), again.stderr
+    assert "Training resumes after 2 days and 1 blocks" in " ".join(again.stderr.split()), again.stderr
     done = run(*TORCHRUN, *TRAIN, **LEFT_OVER)
     assert done.returncode == 0, done.stderr
     (version,) = registry.versions()

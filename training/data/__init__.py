@@ -1,1 +1,1 @@
-"""Training rows: read, encoded, remembered, drawn. May import `text` and the ground of `training`."""
+"""Training rows: read, encode, remember, sample. May import `text` and the modules of `training` itself."""

@@ -1,4 +1,4 @@
-"""The rows of a published day in files instead of memory: the system reads what a step touches, and lets go of it at need."""
+"""The rows of a published day in files instead of memory: the system reads the pages that a step needs and drops them again."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,34 +27,36 @@ from training.text.text_table import TextTable
 def rows_of_day(
     store: Lake, day: date, state: State, texts: TextTable, members: Floats, settings: Settings
 ) -> tuple[Rows, ItemTexts]:
-    """The rows of a day and its distinct items, as the state knows the world when the day begins.
+    """Return the rows of a day and its distinct items, with the state at the start of the day.
 
-    One shard of `CTR_SHARD_ROWS` is in memory at a time. Raises `CtrError` where the rows are not as many as the manifest says.
+    One shard of `CTR_SHARD_ROWS` is in memory at a time. Raises `CtrError` where the number of rows differs from the
+    manifest's.
     """
 
     def shards(columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         return read_shards(store, "training", day, NEEDED_FOR, settings.shard_rows, columns)
 
-    shown = ItemTexts.of(shards(COLUMNS), state, texts, members)
-    rows = on_disk((build_rows(shard, state, texts, shown, members) for shard in shards()), settings.home)
+    item_texts = ItemTexts.of(shards(COLUMNS), state, texts, members)
+    rows = on_disk((build_rows(shard, state, texts, item_texts, members) for shard in shards()), settings.home)
     published = store.require("training", day, NEEDED_FOR).table("training").rows
     if len(rows) != published:
         raise CtrError(
-            f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: the table must "
-            "be whole. Clear build_training_table of that day."
+            f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: rows are "
+            "missing. Next: clear build_training_table of that day."
         )
-    return rows, shown
+    return rows, item_texts
 
 
 def on_disk(shards: Iterable[Rows], folder: Path) -> Rows:
-    """The rows of all shards, one shard after another, mapped from files of the folder; there must be a shard.
+    """Return the rows of all shards, one after another, mapped from files of the folder; there must be a shard.
 
-    The files have no names: nothing is left of them once the rows are let go of, or the process ends, however it ends.
+    The files have no names: they are gone once the rows are released or the process ends, however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        files = {each.name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for each in fields(Rows)}
-        count, shard = 0, None
+        files = {field.name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for field in fields(Rows)}
+        count = 0
+        shard = None
         for shard in shards:
             count += len(shard)
             for name, file in files.items():
@@ -64,7 +66,7 @@ def on_disk(shards: Iterable[Rows], folder: Path) -> Rows:
 
 
 def _mapped(file: BinaryIO, rows: int, like: Tensor) -> Tensor:
-    """The file as `[rows, …]`, of the dtype and the further axes of `like`."""
+    """Return the file as `[rows, …]`, with the dtype and the further axes of `like`."""
     shape = (rows, *like.shape[1:])
     if not like[:1].numel():
         return like.new_empty(shape)

@@ -24,18 +24,18 @@ _RATE_FLOOR = 1e-4
 
 
 def logit(rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """log(p / (1 − p)), with rates held inside [1e-4, 1 − 1e-4]."""
+    """Return log(p / (1 − p)), with rates clipped to [1e-4, 1 − 1e-4]."""
     held = np.clip(rate, _RATE_FLOOR, 1 - _RATE_FLOOR)
     return np.log(held / (1 - held))
 
 
 def columns_of(names: Sequence[str] = NAMES) -> list[str]:
-    """The columns of `training` that these inputs are made of."""
+    """Return the columns of `training` that these inputs are made of."""
     return list(dict.fromkeys("hour_of_day" if name in CLOCK else name for name in names))
 
 
 def transformed(rows: pa.Table, names: Sequence[str] = NAMES) -> npt.NDArray[np.float64]:
-    """Transformed inputs `[rows, len(names)] float64`, NaN where a value is missing; reads `columns_of(names)`."""
+    """Return transformed inputs `[rows, len(names)] float64`, NaN where a value is missing; reads `columns_of(names)`."""
     return np.stack([_input(rows, name) for name in names], axis=1)
 
 
@@ -65,14 +65,14 @@ class Moments:
         self._squares = np.zeros(features)
 
     def add(self, values: npt.NDArray[np.float64]) -> None:
-        """Takes in `[rows, features]` transformed values, one after another: parts of any size give the same sums."""
-        known = np.where(np.isfinite(values), values, 0.0)
+        """Add transformed values `[rows, features]`, one after another: parts of any size give the same sums."""
+        finite = np.where(np.isfinite(values), values, 0.0)
         self._count += np.isfinite(values).sum(axis=0)
-        self._sum = np.concatenate([self._sum[None], known]).sum(axis=0)
-        self._squares = np.concatenate([self._squares[None], known**2]).sum(axis=0)
+        self._sum = np.concatenate([self._sum[None], finite]).sum(axis=0)
+        self._squares = np.concatenate([self._squares[None], finite**2]).sum(axis=0)
 
     def standardiser(self) -> "Standardiser":
-        """What standardises to zero mean and unit variance; a constant feature becomes 0."""
+        """Return the standardiser to zero mean and unit variance; a constant feature becomes 0."""
         count = np.maximum(self._count, 1)
         mean = self._sum / count
         deviation = np.sqrt(np.maximum(self._squares / count - mean**2, 0))
@@ -88,14 +88,14 @@ class Standardiser:
     scale: Matrix
 
     def apply(self, values: npt.NDArray[np.float64]) -> Matrix:
-        """Standardised values `[rows, features] float32`, clipped to ±6; missing ones are 0, the training mean."""
+        """Return standardised values `[rows, features] float32`, clipped to ±6; missing ones are 0, the training mean."""
         standard = np.nan_to_num((values - self.mean) * self.scale, nan=0.0)
         return np.clip(standard, -_CLIP, _CLIP).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class ColdValues:
-    """What the columns of a grain hold for a key that the snapshot does not know: a constant, or the scene's prior CTR.
+    """Values of the columns of a grain for a key that is not in the snapshot: a constant, or the scene's prior CTR.
 
     `constants [features]` are standardised defaults; where `is_prior [features]` the row's own prior takes their place.
     """
@@ -106,12 +106,12 @@ class ColdValues:
 
 
 def cold_values(grains: Sequence[str], standardiser: Standardiser) -> ColdValues:
-    """The cold values of every feature of the grains, so that a row can be made to look as if its key was never seen."""
-    places = np.array([place for place, feature in enumerate(INPUTS) if feature.grain in grains], np.int64)
+    """Return the cold values of every feature of the grains, so that a row can be made to look as if its key was never seen."""
+    columns = np.array([column for column, feature in enumerate(INPUTS) if feature.grain in grains], np.int64)
     raw = np.full((1, len(NAMES)), np.nan)
-    for place in places:
-        default = INPUTS[place].default
+    for column in columns:
+        default = INPUTS[column].default
         if default is not None:
-            raw[0, place] = _transform(np.array([float(default)]), INPUTS[place].transform)[0]
-    is_prior = np.array([INPUTS[place].default is None for place in places], bool)
-    return ColdValues(places, standardiser.apply(raw)[0, places], is_prior)
+            raw[0, column] = _transform(np.array([float(default)]), INPUTS[column].transform)[0]
+    is_prior = np.array([INPUTS[column].default is None for column in columns], bool)
+    return ColdValues(columns, standardiser.apply(raw)[0, columns], is_prior)

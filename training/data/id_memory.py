@@ -1,8 +1,8 @@
-"""What the model remembers of the users and items it was trained on, and FAISS over the warm items.
+"""Counts of the users and items that the model was trained on, and FAISS over the warm items.
 
-A cold item has no id embedding and no clicks of its own: the mean embedding and the lift of its nearest warm neighbours by
-text stand in for them. *Expected* clicks are those that the model itself foresaw before it learnt from the day, so that
-what is remembered is what the model did not know.
+A cold item has no id embedding and no clicks of its own: the mean embedding and the lift of its nearest warm neighbours
+by text replace them. *Expected* clicks are those that the model predicted before it learned from the day, so that the
+counts hold what the model did not know.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from include.errors import InvalidInputError
 from include.schemas import DEEP_FEATURES
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 NEIGHBOURS = 10
 EXACT_ITEMS = 20_000
@@ -29,12 +29,12 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class Part:
-    """What some of a day's rows add to the memory: `users`, `items [n] int64`, `labels`, `expected [n]` clicks, the item's topics
-    `[n, topics]`, the topics of the user's intents `intents [n, topics]`, of which the user's day is the mean: `share [n]` is
-    one over the user's rows that day; the standardised deep features `deep [n, features]`."""
+    """Additions of some of a day's rows to the memory: `users`, `items [n] int64`, `labels`, `expected [n]` clicks, the
+    item's topics `[n, topics]`, the topics of the user's intents `intents [n, topics]`, of which the user's day is
+    the mean: `share [n]` is one over the user's rows that day; the standardised deep features `deep [n, features]`."""
 
-    users: Places
-    items: Places
+    users: Indices
+    items: Indices
     labels: Floats
     expected: Floats
     topics: Floats
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Memory:
-    """By row of the vocabularies, float32; row 0, what is out of the vocabulary, stays zero.
+    """Arrays by row of the vocabularies, float32; row 0, for ids out of the vocabulary, stays zero.
 
     `user_counts`, `item_counts [n, 3]`: impressions, clicks, expected clicks. `tastes [users, topics]`: sum over the
     user's impressions of (click − expected) · the item's topics. `intents [users, topics]`: sum over days of the topics of
@@ -62,12 +62,12 @@ class Memory:
 
     @classmethod
     def empty(cls, users: int, items: int, topics: int, dim: int) -> "Memory":
-        """A memory of nothing."""
+        """Return a memory of zeros."""
         shapes = ((users, 3), (items, 3), (users, topics), (users, topics), (users, len(DEEP_FEATURES)), (items, dim))
         return cls(*(np.zeros(shape, np.float32) for shape in shapes))
 
     def extended(self, users: int, items: int) -> "Memory":
-        """The same memory with room for larger vocabularies."""
+        """Return the same memory with zero rows for the new ids of larger vocabularies."""
         more = Memory.empty(
             users - len(self.user_counts), items - len(self.item_counts), self.tastes.shape[1], self.texts.shape[1]
         )
@@ -75,12 +75,14 @@ class Memory:
             *(np.concatenate([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
         )
 
-    def after(self, parts: Iterable[Part], seen: Places, texts: Floats) -> "Memory":
-        """The memory when the day of these parts is over; `seen [m]` are its distinct items, `texts [m, dim]` theirs."""
+    def after(self, parts: Iterable[Part], seen: Indices, texts: Floats) -> "Memory":
+        """Return the memory at the end of the day of these parts; `seen [m]` are its distinct items, `texts [m, dim]`
+        their texts."""
         new = Memory(*(getattr(self, field.name).copy() for field in fields(self)))
         new.texts[seen] = texts
         for part in parts:
-            surprise, ones = part.labels - part.expected, np.ones_like(part.labels)
+            surprise = part.labels - part.expected
+            ones = np.ones_like(part.labels)
             counts = np.stack([ones, part.labels, part.expected], axis=1)
             users, user = np.unique(part.users, return_inverse=True)
             items, item = np.unique(part.items, return_inverse=True)
@@ -95,31 +97,31 @@ class Memory:
 
 
 def lift(counts: Floats, smoothing: float) -> Floats:
-    """Smoothed log(clicks / expected clicks) `[n]` of counts `[n, 3]`, 0 for the unknown; `smoothing` in impressions."""
+    """Return the smoothed log(clicks / expected clicks) `[n]` of counts `[n, 3]`, 0 without any; `smoothing` in impressions."""
     impressions, clicks, expected = counts.T
     prior = smoothing * expected.sum() / max(impressions.sum(), 1.0) + 1e-6
     return np.log((clicks + prior) / (expected + prior)).astype(np.float32)
 
 
-def _sums(places: Places, weights: npt.NDArray[np.floating[Any]], values: Floats) -> Floats:
-    """Weighted sums of rows `values [n, k]` by place `[places, k]`; every place has a row."""
-    rows = np.arange(len(places))
-    return (csr_matrix((weights.astype(np.float64), (places, rows))) @ values).astype(np.float32)
+def _sums(positions: Indices, weights: npt.NDArray[np.floating[Any]], values: Floats) -> Floats:
+    """Return weighted sums of rows `values [n, k]` by position; every position has a row."""
+    rows = np.arange(len(positions))
+    return (csr_matrix((weights.astype(np.float64), (positions, rows))) @ values).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Nearest warm items: `places [n, k] int64` (0 where none), `weights [n, k] float32` (sum 1, or 0 where none),
-    their `lift [n] float32` and the best `similarity [n] float32`."""
+    """Nearest warm items: `rows [n, k] int64` of the item vocabulary (0 where none), `weights [n, k] float32` (sum 1,
+    or 0 where none), their `lift [n] float32` and the best `similarity [n] float32`."""
 
-    places: Places
+    rows: Indices
     weights: Floats
     lift: Floats
     similarity: Floats
 
     @classmethod
     def none(cls, rows: int) -> "Hits":
-        """Of a model that looks for no neighbours: `k` is 0."""
+        """Return the hits of a model that looks up no neighbours: `k` is 0."""
         zeros = np.zeros(rows, np.float32)
         return cls(np.zeros((rows, 0), np.int64), np.zeros((rows, 0), np.float32), zeros, zeros)
 
@@ -132,35 +134,39 @@ class WarmIndex:
     """
 
     def __init__(self, memory: Memory, lifts: Floats, threshold: int, factory: str = "Flat") -> None:
-        self.places = np.flatnonzero((memory.item_counts[:, 0] > threshold) & memory.texts.any(axis=1))
+        self.rows = np.flatnonzero((memory.item_counts[:, 0] > threshold) & memory.texts.any(axis=1))
         self._lifts = lifts
-        dim, items = memory.texts.shape[1], memory.texts[self.places]
+        dim = memory.texts.shape[1]
+        items = memory.texts[self.rows]
         self._index = _faiss_index(dim, factory if len(items) > EXACT_ITEMS else "Flat")
         with _one_thread():  # or the graph of HNSW would depend on who comes first
             if not self._index.is_trained:
                 self._index.train(items)
             self._index.add(items)
 
-    def search(self, texts: Floats, own: Places) -> Hits:
-        """Neighbours of `texts [n, dim]`; an item is never its own neighbour (`own [n]`: its row, 0 if unknown)."""
-        count, wanted = len(texts), NEIGHBOURS + 1
-        places = np.zeros((count, wanted), np.int64)
-        scores = np.full((count, wanted), -np.inf, np.float32)
-        reach = min(wanted, len(self.places))
+    def search(self, texts: Floats, own: Indices) -> Hits:
+        """Return neighbours of `texts [n, dim]`; an item is never its own neighbour (`own [n]`: its row, 0 if unknown)."""
+        count = len(texts)
+        width = NEIGHBOURS + 1
+        rows = np.zeros((count, width), np.int64)
+        scores = np.full((count, width), -np.inf, np.float32)
+        reach = min(width, len(self.rows))
         if reach:
-            nearness, rows = self._index.search(np.ascontiguousarray(texts), reach)
-            places[:, :reach], scores[:, :reach] = self.places[rows], nearness
-        scores[(places == own[:, None]) | (scores <= 0)] = -np.inf
+            nearness, matches = self._index.search(np.ascontiguousarray(texts), reach)
+            rows[:, :reach] = self.rows[matches]
+            scores[:, :reach] = nearness
+        scores[(rows == own[:, None]) | (scores <= 0)] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS]
-        places, scores = np.take_along_axis(places, order, 1), np.take_along_axis(scores, order, 1)
+        rows = np.take_along_axis(rows, order, 1)
+        scores = np.take_along_axis(scores, order, 1)
         best = np.where(np.isfinite(scores[:, 0]), scores[:, 0], 0.0)
         weights = np.exp((scores - best[:, None]) / TEMPERATURE)
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-        places[~np.isfinite(scores)] = 0
+        rows[~np.isfinite(scores)] = 0
         return Hits(
-            places=places,
+            rows=rows,
             weights=weights.astype(np.float32),
-            lift=(weights * self._lifts[places]).sum(axis=1).astype(np.float32),
+            lift=(weights * self._lifts[rows]).sum(axis=1).astype(np.float32),
             similarity=best.astype(np.float32),
         )
 

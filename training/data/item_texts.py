@@ -1,4 +1,5 @@
-"""The distinct items of some rows and what their texts tell: found once, in however many parts the rows come."""
+"""The distinct items of some rows with their text vectors, topics and neighbours: looked up once, in however many parts
+the rows come."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from training.text.topics import share, total
 
 ITEM_COLUMNS = ("item_id", *ITEM_TEXTS)
 COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
-"""The columns of `training` that `Shown.of` reads."""
+"""The columns of `training` that `ItemTexts.of` reads."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class ItemTexts:
 
     @classmethod
     def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable, members: Floats) -> "ItemTexts":
-        """Of rows in any number of shards with `COLUMNS`; `members [texts, topics]` is `state.topics.of(texts)`.
+        """Return the items of rows in any number of shards with `COLUMNS`; `members [texts, topics]` is
+        `state.topics.of(texts)`.
 
-        A model that reads no text learns nothing here, and no shard is read.
+        For a model that reads no text it is empty, and no shard is read.
         """
         if not state.config.variant.text:
             nothing = np.zeros((0, 0), np.float32)
@@ -46,16 +48,16 @@ class ItemTexts:
             widths = {name: max(width, bag_width(shard[name])) for name, width in widths.items()}
         (items,) = first
         ids = items["item_id"].combine_chunks()
-        title = texts.places(items["title_key"].fill_null(0).to_numpy())
+        title = texts.rows_of(items["title_key"].fill_null(0).to_numpy())
         entities = texts.bag(items["item_entity_keys"], widths["item_entity_keys"])
         vectors = texts.item_vectors(title, entities)
         topics = share(total(np.concatenate([title[:, None], entities], axis=1), members))
-        searched = state.config.variant.llm
-        hits = state.index.search(vectors, state.items.encode(ids)) if searched else Hits.none(len(ids))
+        has_neighbours = state.config.variant.llm
+        hits = state.index.search(vectors, state.items.encode(ids)) if has_neighbours else Hits.none(len(ids))
         return cls(ids, vectors, topics, hits, widths)
 
 
 def _first_rows(table: pa.Table) -> pa.Table:
-    """The first row of each item."""
+    """Return the first row of each item."""
     items = table["item_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     return table.take(np.unique(items, return_index=True)[1])

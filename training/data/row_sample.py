@@ -11,14 +11,14 @@ _HASH = "_hash"
 
 
 def sample(parts: Iterable[pa.Table], rows: int, columns: Sequence[str]) -> pa.Table:
-    """The `columns` of the `rows` rows with the lowest hash of their event id, of tables that also hold it.
+    """Return the `columns` of the `rows` rows with the lowest hash of their event id, of tables that also hold it.
 
-    Bottom-k sampling (Cohen and Kaplan, "Summarizing Data Using Bottom-k Sketches", PODC 2007): uniform, without a seed,
-    and a rerun takes the same rows. Without any row, the columns are of type null.
+    Bottom-k sampling (Cohen and Kaplan, "Summarizing Data Using Bottom-k Sketches", PODC 2007): uniform, without a
+    seed, and a rerun takes the same rows. Without any row, the columns are of type null.
     """
-    kept: list[pa.Table] = []
+    smallest: list[pa.Table] = []
     for part in filter(len, parts):
         hashes = hash_array(part[KEY].to_numpy(), categorize=False)
-        pool = pa.concat_tables([*kept, part.select(list(columns)).append_column(_HASH, pa.array(hashes))])
-        kept = [pool.take(pc.select_k_unstable(pool, rows, [(_HASH, "ascending")]))]
-    return kept[0].drop_columns([_HASH]) if kept else pa.table({name: pa.nulls(0) for name in columns})
+        pool = pa.concat_tables([*smallest, part.select(list(columns)).append_column(_HASH, pa.array(hashes))])
+        smallest = [pool.take(pc.select_k_unstable(pool, rows, [(_HASH, "ascending")]))]
+    return smallest[0].drop_columns([_HASH]) if smallest else pa.table({name: pa.nulls(0) for name in columns})

@@ -26,11 +26,11 @@ PART_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Rows:
-    """Model input of `n` impressions; every field's first axis is the rows. What a rung does not read is 0 or of no width.
+    """Model input of `n` impressions; every field's first axis is the rows. Unread inputs are 0 or of width 0.
 
-    `scene`, `user`, `item [n] int64`: places, 0 is out of vocabulary for users and items.
-    `user_cold`, `item_cold [n] bool`: the id's own embedding is not to be used.
-    `user_level`, `item_level [n] int64`: place in `LEVELS`.
+    `scene`, `user`, `item [n] int64`: indices, 0 is out of vocabulary for users and items.
+    `user_cold`, `item_cold [n] bool`: the id's own embedding is not used.
+    `user_level`, `item_level [n] int64`: index in `LEVELS`.
     `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
     `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
     `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `neighbour_stats [n, 2] float32`: their
@@ -73,34 +73,37 @@ class Rows:
         return len(self.scene)
 
     def take(self, rows: Tensor) -> "Rows":
-        """The rows at these places, in this order."""
+        """Return the rows at these positions, in this order."""
         return Rows(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def between(self, places: slice) -> "Rows":
-        """The rows of a slice, not copied."""
-        return Rows(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+    def between(self, rows: slice) -> "Rows":
+        """Return the rows of a slice, not copied."""
+        return Rows(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def to(self, device: str) -> "Rows":
-        """The same rows on a device."""
+        """Return the same rows on a device."""
         return Rows(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def build_rows(table: pa.Table, state: State, texts: TextTable, shown: ItemTexts, members: Floats) -> Rows:
-    """Rows of a day, or of a part of it, as the state knows the world when that day begins.
+def build_rows(table: pa.Table, state: State, texts: TextTable, item_texts: ItemTexts, members: Floats) -> Rows:
+    """Return the rows of a day, or of a part of it, with the state at the start of the day.
 
-    `shown` are the items of the whole day, `members [texts, topics]` is `state.topics.of(texts)`.
+    `item_texts` are the items of the whole day, `members [texts, topics]` is `state.topics.of(texts)`. Raises
+    `InvalidInputError` for a scene or level that the model does not have.
     """
-    users, items = state.users.encode(table["user_id"]), state.items.encode(table["item_id"])
-    dense, memory = state.standardiser.apply(transformed(table)), state.memory
+    users = state.users.encode(table["user_id"])
+    items = state.items.encode(table["item_id"])
+    dense = state.standardiser.apply(transformed(table))
+    memory = state.memory
     label = table["label"].fill_null(0).to_numpy() if "label" in table.column_names else np.zeros(len(users))
     arrays = {
-        "scene": _places(table["scene"], state.config.scenes, "scene"),
+        "scene": _positions(table["scene"], state.config.scenes, "scene"),
         "user": users,
         "item": items,
         "user_cold": memory.user_counts[users, 0] == 0,
         "item_cold": memory.item_counts[items, 0] == 0,
-        "user_level": _places(table["user_level"], LEVELS, "user_level"),
-        "item_level": _places(table["item_level"], LEVELS, "item_level"),
+        "user_level": _positions(table["user_level"], LEVELS, "user_level"),
+        "item_level": _positions(table["item_level"], LEVELS, "item_level"),
         "dense": dense,
         "prior": logit(table["scene_ctr_7d"].to_numpy()).astype(np.float32),
         "mean_deep_features": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
@@ -108,32 +111,33 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, shown: ItemTexts
         "label": label.astype(np.float32),
     }
     if state.config.variant.text:
-        arrays |= _text_arrays(table, state, texts, shown, members, users)
+        arrays |= _text_arrays(table, state, texts, item_texts, members, users)
     else:
         arrays |= _no_text(len(users))
     return Rows(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
 
 
 def _text_arrays(
-    table: pa.Table, state: State, texts: TextTable, shown: ItemTexts, members: Floats, users: np.ndarray
+    table: pa.Table, state: State, texts: TextTable, item_texts: ItemTexts, members: Floats, users: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The arrays of rows that come from texts."""
-    title = texts.places(table["title_key"].fill_null(0).to_numpy())
-    entities, query, service, bill = (texts.bag(table[name], shown.widths[name]) for name in BAGS)
-    item_texts = np.concatenate([title[:, None], entities], axis=1)
-    item = pc.index_in(table["item_id"], value_set=shown.ids).to_numpy()
-    memory, intents = state.memory, total(np.concatenate([query, service, bill], axis=1), members)
+    """Return the arrays of rows that come from texts."""
+    title = texts.rows_of(table["title_key"].fill_null(0).to_numpy())
+    entities, query, service, bill = (texts.bag(table[name], item_texts.widths[name]) for name in BAGS)
+    text_rows = np.concatenate([title[:, None], entities], axis=1)
+    item = pc.index_in(table["item_id"], value_set=item_texts.ids).to_numpy()
+    memory = state.memory
+    intents = total(np.concatenate([query, service, bill], axis=1), members)
     return {
         "title": title,
         "entities": entities,
         "query": query,
         "service": service,
         "bill": bill,
-        "neighbours": shown.hits.places[item],
-        "weights": shown.hits.weights[item],
-        "neighbour_stats": np.stack([shown.hits.lift, shown.hits.similarity], axis=1)[item],
-        "match": np.concatenate([match(texts.unit, item_texts, bag) for bag in (query, service, bill)], axis=1),
-        "topics": shown.topics[item],
+        "neighbours": item_texts.hits.rows[item],
+        "weights": item_texts.hits.weights[item],
+        "neighbour_stats": np.stack([item_texts.hits.lift, item_texts.hits.similarity], axis=1)[item],
+        "match": np.concatenate([match(texts.unit, text_rows, bag) for bag in (query, service, bill)], axis=1),
+        "topics": item_texts.topics[item],
         "intent_topics": share(intents),
         "intent_topics_ever": share(intents + memory.intents[users]),
         "topic_affinity": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
@@ -141,51 +145,55 @@ def _text_arrays(
 
 
 def _no_text(rows: int) -> dict[str, np.ndarray]:
-    """The same for a model that reads no text: nothing is looked up."""
-    hits, missing, nothing = Hits.none(rows), np.zeros((rows, 1), np.int64), np.zeros((rows, 0), np.float32)
+    """Return the same for a model that reads no text: nothing is looked up."""
+    hits = Hits.none(rows)
+    missing = np.zeros((rows, 1), np.int64)
+    empty = np.zeros((rows, 0), np.float32)
     return {
         "title": missing[:, 0],
         **dict.fromkeys(("entities", "query", "service", "bill"), missing),
-        "neighbours": hits.places,
+        "neighbours": hits.rows,
         "weights": hits.weights,
         "neighbour_stats": np.stack([hits.lift, hits.similarity], axis=1),
-        **dict.fromkeys(("match", "topics", "intent_topics", "intent_topics_ever", "topic_affinity"), nothing),
+        **dict.fromkeys(("match", "topics", "intent_topics", "intent_topics_ever", "topic_affinity"), empty),
     }
 
 
-def _places(column: pa.ChunkedArray, names: tuple[str, ...], what: str) -> np.ndarray:
-    places = pc.index_in(column, value_set=pa.array(names, pa.string()))
-    if places.null_count:
-        unknown = pc.unique(column.filter(pc.is_null(places))).to_pylist()
+def _positions(column: pa.ChunkedArray, names: tuple[str, ...], column_name: str) -> np.ndarray:
+    positions = pc.index_in(column, value_set=pa.array(names, pa.string()))
+    if positions.null_count:
+        unknown = pc.unique(column.filter(pc.is_null(positions))).to_pylist()
         raise InvalidInputError(
-            f"Column '{what}' of the training table holds {unknown[:5]}; expected one of {list(names)}."
+            f"Column '{column_name}' of the training table holds {unknown[:5]}; expected one of {list(names)}."
         )
-    return places.to_numpy().astype(np.int64)
+    return positions.to_numpy().astype(np.int64)
 
 
 def with_prior(rows: Rows, config: ModelConfig) -> Rows:
-    """Labelled rows to learn from; those of a lake's first day, which has no CTR before it, take their scene's of that day.
+    """Return labelled rows to train on; those of a lake's first day, without a CTR before it, take their scene's of that day.
 
-    It is an intercept, in place of `NEUTRAL_CTR`, that no later row sees. Without it the network would learn the way from there
-    to the CTRs, which the next day's prior goes by itself: on a log of 4 % clicks, the second day was foreseen at a third.
+    It is an intercept, in place of `NEUTRAL_CTR`, that no later row sees. Without it the network would learn the way
+    from there to the CTRs, which the next day's prior covers by itself: on a log of 4 % clicks, the second day was
+    predicted at a third.
     """
     if not len(rows) or not torch.allclose(rows.prior, torch.tensor(NEUTRAL_PRIOR)):
         return rows
-    scene, label = rows.scene.numpy(), rows.label.numpy()
-    shown, clicked = (np.bincount(scene, weights, minlength=len(config.scenes)) for weights in (None, label))
-    rates = (clicked + config.ctr_smoothing * clicked.sum() / len(rows)) / (shown + config.ctr_smoothing)
+    scene = rows.scene.numpy()
+    label = rows.label.numpy()
+    impressions, clicks = (np.bincount(scene, weights, minlength=len(config.scenes)) for weights in (None, label))
+    rates = (clicks + config.ctr_smoothing * clicks.sum() / len(rows)) / (impressions + config.ctr_smoothing)
     return replace(rows, prior=torch.from_numpy(logit(rates)).float()[rows.scene])
 
 
-def state_after(state: State, rows: Rows, shown: ItemTexts, members: Floats, logit: np.ndarray) -> State:
-    """The state when the day of these labelled rows is over; `shown` and `members` as for `build_rows`, `logit [n]` is what
-    the model foresaw before the day."""
+def state_after(state: State, rows: Rows, item_texts: ItemTexts, members: Floats, logit: np.ndarray) -> State:
+    """Return the state at the end of the day of these labelled rows; `item_texts` and `members` as for `build_rows`,
+    `logit [n]` is the model's prediction before the day."""
     share_of_day = 1 / np.bincount(rows.user.numpy(), minlength=len(state.users)).clip(min=1)
     parts = (
-        _part(rows.take(places), members, logit[places.numpy()], share_of_day)
-        for places in torch.arange(len(rows)).split(PART_ROWS)
+        _part(rows.take(positions), members, logit[positions.numpy()], share_of_day)
+        for positions in torch.arange(len(rows)).split(PART_ROWS)
     )
-    return replace(state, memory=state.memory.after(parts, state.items.encode(shown.ids), shown.vectors))
+    return replace(state, memory=state.memory.after(parts, state.items.encode(item_texts.ids), item_texts.vectors))
 
 
 def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarray) -> Part:

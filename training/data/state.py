@@ -1,4 +1,4 @@
-"""Everything of a model but its weights: configuration, vocabularies, statistics, whitening, and what it remembers."""
+"""Everything of a model but its weights: configuration, vocabularies, statistics, whitening, and the memory of ids."""
 
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -14,9 +14,9 @@ from training.text.whitening import TextSpace, Whitening
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What shapes a model: `model` is its rung's name. Sizes of the embedding tables come from the vocabularies.
+    """The configuration of a model: `model` is its variant's name. Sizes of the embedding tables come from the vocabularies.
 
-    `encoder` and `llm` are empty where the rung reads no text, or no language model's vectors.
+    `encoder` and `llm` are empty where the variant reads no text, or no language model's vectors.
     """
 
     model: str
@@ -38,22 +38,22 @@ class ModelConfig:
 
     @property
     def variant(self) -> ModelVariant:
-        """What the model is composed of."""
+        """The components of the model."""
         return model_variant(self.model)
 
     def as_json(self) -> dict[str, Any]:
-        """For `model.json`."""
+        """Return the content of `model.json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ModelConfig":
-        """The inverse of `as_json`."""
+        """Return the configuration that `as_json` has written."""
         return cls(**{**data, "scenes": tuple(data["scenes"])})
 
 
 @dataclass(frozen=True)
 class State:
-    """The world as the model knows it when a day begins."""
+    """The state of the model at the start of a day."""
 
     config: ModelConfig
     users: Vocabulary
@@ -80,5 +80,5 @@ class State:
         return lift(self.memory.item_counts, self.config.ctr_smoothing)
 
     def extended(self, users: Vocabulary, items: Vocabulary) -> "State":
-        """The same state with larger vocabularies, whose new ids have not been seen."""
+        """Return the same state with larger vocabularies, whose new ids have not been seen."""
         return replace(self, users=users, items=items, memory=self.memory.extended(len(users), len(items)))

@@ -18,22 +18,22 @@ class Vocabulary:
 
     @classmethod
     def empty(cls) -> "Vocabulary":
-        """A vocabulary that knows no id."""
+        """Return a vocabulary without ids."""
         return cls(pa.array([], pa.string()))
 
     def __len__(self) -> int:
-        """Rows of the table, with row 0."""
+        """Return the number of rows of the table, with row 0."""
         return len(self.ids) + 1
 
     def encode(self, column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
-        """Row of each id `[rows] int64`; 0 for an id that is not here or null."""
+        """Return the row of each id `[rows] int64`; 0 for an id that is not in the vocabulary or null."""
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
-        places = pc.index_in(column.cast(pa.string()), value_set=self.ids, skip_nulls=True)
-        return pc.add(places.fill_null(-1), 1).to_numpy(zero_copy_only=False).astype(np.int64)
+        positions = pc.index_in(column.cast(pa.string()), value_set=self.ids, skip_nulls=True)
+        return pc.add(positions.fill_null(-1), 1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def extended(self, column: pa.ChunkedArray | pa.Array) -> "Vocabulary":
-        """This vocabulary and the column's new ids, sorted, after it: rows that are here keep their place."""
+        """Return this vocabulary followed by the column's new ids, sorted: existing rows do not move."""
         distinct = pc.unique(column.drop_null().cast(pa.string()))
         new = distinct.filter(pc.invert(pc.is_in(distinct, value_set=self.ids)))
         return Vocabulary(pa.concat_arrays([self.ids, new.take(pc.sort_indices(new))]))

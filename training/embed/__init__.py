@@ -1,1 +1,1 @@
-"""The two jobs that fill the cache of texts' vectors. May import `learn` and what that may."""
+"""The two jobs that fill the cache of text vectors. May import `learn` and what that may."""

@@ -21,7 +21,7 @@ class Texts:
 
 
 def distinct_texts(lake: Lake, days: Sequence[date], needed_for: str, among: Keys | None = None) -> Texts:
-    """The distinct texts of the days; with `among` (sorted), only those keys."""
+    """Return the distinct texts of the days; with `among` (sorted), only those keys."""
     keys: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     texts: list[npt.NDArray[np.object_]] = [np.empty(0, object)]
     for day in days:

@@ -1,8 +1,9 @@
-"""`embed-cold`: a language model reads the texts of cold and few-shot items and the intents of such users, and no other.
+"""`embed-cold`: a language model encodes the texts of cold and few-shot items and the intents of such users, and no others.
 
-A vector belongs to one title or one entity; an item's is the mean over its title and entities, a user's the mean over the
-intents of the row. So the cost grows with the vocabulary of what is cold, not with impressions. A vector is filed under the
-first day on which its text was cold, so that a candidate reads what was cold before its day, and nothing later.
+A vector belongs to one title or one entity; an item's is the mean over its title and entities, a user's the mean over
+the intents of the row. So the cost grows with the vocabulary of cold texts, not with impressions. A vector is stored
+under the first day on which its text was cold, so that a candidate reads what was cold before its day, and nothing
+later.
 """
 
 import time
@@ -33,9 +34,9 @@ USER_KEYS = BAGS[1:]
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Embeds the newest cold texts first, at most `llm_max_texts` of them, and returns the record it writes.
+    """Embed the newest cold texts first, at most `llm_max_texts` of them, and return the record that it writes.
 
-    None where neither the model to train nor the champion reads a language model's vectors.
+    Embeds nothing where neither the model to train nor the champion reads a language model's vectors.
     """
     started = time.monotonic()
     store = get_lake()
@@ -43,11 +44,11 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     read = any(variant.llm for variant in variants_in_use(settings))
     days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
     cold = cold_texts(store, days).filed_after(_last_run(store, day), day)
-    place = resolve_llm(settings)
-    cache = VectorCache(store, place.slug)
-    wanted = cold.without(cache)
-    _adopt(cache, wanted)
-    missing = wanted.among(~np.isin(wanted.keys, cache.keys()))
+    source = resolve_llm(settings)
+    cache = VectorCache(store, source.slug)
+    needed = cold.without(cache)
+    _adopt(cache, needed)
+    missing = needed.among(~np.isin(needed.keys, cache.keys()))
     chosen = missing.among(np.arange(len(missing.keys)) < settings.llm_max_texts)
     if len(chosen.keys):
         encoder = language_model(settings)
@@ -57,12 +58,12 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     skipped = len(missing.keys) - len(chosen.keys)
     if skipped:
         err.print(
-            f"{skipped:,} cold texts are left out (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
+            f"{skipped:,} cold texts are skipped (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
         )
     everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
     record = {
         "day": str(day),
-        "model": place.slug,
+        "model": source.slug,
         "texts": len(cold.keys),
         "cached": len(cold.keys) - len(missing.keys),
         "encoded": len(chosen.keys),
@@ -76,24 +77,24 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ColdTexts:
-    """Texts of cold items and users, most wanted first: `keys [n] int64` and the `first [n]` day for which each is wanted."""
+    """Texts of cold items and users, newest first: `keys [n] int64` and the `first [n]` day that needs each."""
 
     keys: Keys
     first: npt.NDArray[np.object_]
 
     def among(self, rows: npt.NDArray[np.bool_]) -> "ColdTexts":
-        """Those of the rows."""
+        """Return those of the rows."""
         return ColdTexts(self.keys[rows], self.first[rows])
 
     def filed_after(self, ran: date | None, day: date) -> "ColdTexts":
-        """The same, wanted for `day` where they would be for one that an earlier run has seen to: what models were trained on and
-        evaluated with must not change, or they could not be reproduced."""
+        """Return the same, with `day` as the first day of those of days up to `ran`, the last run: the vectors that
+        models were trained on and evaluated with must not change, or they could not be reproduced."""
         if ran is None:
             return self
         return ColdTexts(self.keys, np.array([day if first <= ran else first for first in self.first], object))
 
     def without(self, cache: VectorCache) -> "ColdTexts":
-        """Those that the cache does not hold for their first day or an earlier one."""
+        """Return those that the cache does not hold for their first day or an earlier one."""
         held = np.zeros(len(self.keys), bool)
         for first in set(self.first):
             held |= (self.first == first) & np.isin(self.keys, cache.keys(through=first))
@@ -101,7 +102,7 @@ class ColdTexts:
 
 
 def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
-    """The texts of what was cold on any of the days, newest day first; within a day items come before users."""
+    """Return the texts of what was cold on any of the days, newest day first; within a day items come before users."""
     first: dict[int, date] = {}
     order: list[Keys] = [np.empty(0, np.int64)]
     for day in reversed(days):
@@ -114,18 +115,18 @@ def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
 
 
 def _last_run(store: Lake, day: date) -> date | None:
-    """The newest earlier day whose run embedded anything; None where the run before was of a model that reads no such vectors."""
-    last = max((each for each in store.record_days("embed_cold") if each < day), default=None)
+    """Return the newest earlier day whose run embedded anything; None where that run was of a model without such vectors."""
+    last = max((earlier for earlier in store.record_days("embed_cold") if earlier < day), default=None)
     record = store.record("embed_cold", last) if last else None
     return last if record and record["texts"] else None
 
 
-def _adopt(cache: VectorCache, wanted: ColdTexts) -> None:
-    """Copies vectors that only a later day's part holds (a backfill of an earlier day) to the day that wants them now."""
-    keys = np.sort(wanted.keys)
-    vectors, found = cache.lookup(keys)
-    for first in set(wanted.first):
-        rows = found & np.isin(keys, wanted.keys[wanted.first == first])
+def _adopt(cache: VectorCache, needed: ColdTexts) -> None:
+    """Copy vectors that only a later day's part holds (a backfill of an earlier day) to the day that needs them now."""
+    keys = np.sort(needed.keys)
+    vectors, is_cached = cache.lookup(keys)
+    for first in set(needed.first):
+        rows = is_cached & np.isin(keys, needed.keys[needed.first == first])
         if rows.any():
             cache.append(keys[rows], vectors[rows], first)
 

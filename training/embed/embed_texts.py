@@ -1,4 +1,4 @@
-"""`embed-texts`: every distinct text of the training window gets its encoder vector, once."""
+"""`embed-texts`: encodes every distinct text of the training window once."""
 
 import time
 from datetime import date
@@ -16,15 +16,16 @@ from training.tables import published_days
 from training.text.encoders import Encoder, resolve_encoder, text_encoder
 from training.text.vector_cache import VectorCache
 
-BATCH, PART = 64, 8192
+BATCH = 64
+PART = 8192
 MAX_UNKNOWN_SHARE = 0.05
 UNKNOWN_SAMPLE = 2000
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Encodes what the cache lacks of the texts of the training window up to `day`, and returns the record it writes.
+    """Encode the texts of the training window up to `day` that are not cached, and return the record that it writes.
 
-    Nothing where neither the model to train nor the champion reads text.
+    Encodes nothing where neither the model to train nor the champion reads text.
     """
     started = time.monotonic()
     store = get_lake()
@@ -32,17 +33,17 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     read = any(variant.text for variant in variants_in_use(settings))
     days = published_days(store, "texts", day, settings.train_days) if read else []
     texts = distinct_texts(store, days, "Embedding texts")
-    place = resolve_encoder(settings)
-    missing = without_cached(texts, VectorCache(store, place.slug))
+    source = resolve_encoder(settings)
+    missing = without_cached(texts, VectorCache(store, source.slug))
     unknown = None  # nothing new was read
     if missing.texts:
         encoder = text_encoder(settings)
         unknown = round(encoder.unknown_share(_sample(missing.texts, settings.seed)), 5)
-        warn_unknown(unknown, place.slug)
+        warn_unknown(unknown, source.slug)
         encode_into(store, encoder, missing, day, batch_size=BATCH)
     record = {
         "day": str(day),
-        "model": place.slug,
+        "model": source.slug,
         "texts": len(texts.texts),
         "cached": len(texts.texts) - len(missing.texts),
         "encoded": len(missing.texts),
@@ -55,13 +56,13 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 
 
 def without_cached(texts: Texts, cache: VectorCache) -> Texts:
-    """The texts that the cache has no vector for."""
+    """Return the texts that the cache has no vector for."""
     rows = np.flatnonzero(~np.isin(texts.keys, cache.keys()))
     return Texts(texts.keys[rows], [texts.texts[row] for row in rows])
 
 
 def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch_size: int) -> None:
-    """Encodes texts into the encoder's cache for a log day, part by part, with a progress bar."""
+    """Encode texts into the encoder's cache for a log day, part by part, with a progress bar."""
     cache = VectorCache(store, encoder.slug)
     with progress() as bar:
         task = bar.add_task(f"Embedding texts with {encoder.slug}", total=len(texts.texts))
@@ -72,11 +73,11 @@ def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch
 
 
 def warn_unknown(share: float, slug: str) -> None:
-    """Tells a person when the encoder cannot read the language of the texts."""
+    """Write a warning where the encoder does not know the language of the texts."""
     if share > MAX_UNKNOWN_SHARE:
         err.print(
-            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so it misreads these texts. "
-            "Set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
+            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so its vectors are poor. "
+            "Next: set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
         )
 
 

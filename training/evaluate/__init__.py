@@ -1,1 +1,1 @@
-"""How good a model is on a day that it has not seen. May import `learn` and what `learn` may."""
+"""Metrics of a model on a day that it has not seen. May import `learn` and what `learn` may."""

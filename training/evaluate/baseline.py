@@ -1,7 +1,8 @@
-"""A cheap model beside every night: what the counts alone are worth, so that a network that adds nothing to them is seen.
+"""A cheap model beside every night, fitted on the counts alone, so that a network that is no better than them is noticed.
 
-Gradient-boosted trees (scikit-learn's histogram trees, after LightGBM) on the declared numeric features as they are and the
-scene; neither ids nor texts. They are fitted anew each night on a sample of the last week, and evaluated on the candidate's rows.
+Gradient-boosted trees (scikit-learn's histogram trees, after LightGBM) on the declared numeric features as they are and
+the scene; neither ids nor texts. They are fitted anew each night on a sample of the last week, and evaluated on the
+candidate's rows.
 """
 
 import time
@@ -35,7 +36,7 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, dict[str, Any]]:
-    """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and what it was fitted on.
+    """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and a description of the fit.
 
     None where `CTR_BASELINE_ROWS` is 0 or the days before have too few clicks, which `note` says.
     """
@@ -43,12 +44,12 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
     if not settings.baseline_rows:
         return None, {"note": "CTR_BASELINE_ROWS is 0"}
     with only_days_before(day):
-        known = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
-    label = known["label"].to_numpy()
-    about = {"rows": len(known), "clicks": int(label.sum()), "parameters": _PARAMETERS}
+        training_rows = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
+    label = training_rows["label"].to_numpy()
+    about = {"rows": len(training_rows), "clicks": int(label.sum()), "parameters": _PARAMETERS}
     if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
         return None, {**about, "note": f"the week before has {about['clicks']} clicks of {about['rows']} rows"}
-    inputs = _inputs(known, settings)
+    inputs = _inputs(training_rows, settings)
     used = np.flatnonzero(np.isfinite(inputs).any(axis=0))  # scikit-learn has no bins for a column without a value
     scene = [len(used) - 1]
     model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
@@ -58,8 +59,8 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
 
 
 def _rows_before(store: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:
-    for known in published_days(store, "training", previous(day), WINDOW_DAYS):
-        yield from read_shards(store, "training", known, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
+    for earlier in published_days(store, "training", previous(day), WINDOW_DAYS):
+        yield from read_shards(store, "training", earlier, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
 
 
 def _columns() -> list[str]:
@@ -67,6 +68,6 @@ def _columns() -> list[str]:
 
 
 def _inputs(rows: pa.Table, settings: Settings) -> Floats:
-    """`[n, features + 1]`: NaN where a value is missing; the last is the number of the scene."""
+    """Return `[n, features + 1]`: NaN where a value is missing; the last is the number of the scene."""
     scene = pc.index_in(rows["scene"], value_set=pa.array(settings.scenes, pa.string())).cast(pa.float64())
     return np.stack([*(rows[name].cast(pa.float64()).to_numpy() for name in columns_of()), scene.to_numpy()], axis=1)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from training.evaluate import metrics
+from training.evaluate.metric_names import METRICS
 from training.evaluate.metrics import CALIBRATION_BINS, Floats, Integers, changes, first_of_run
 
-METRICS = ("ctr", "auc", "gauc", "log_loss", "pcoc", "ece")
 MAX_BINS = 100 * CALIBRATION_BINS
 """In a group with more rows, scores of neighbouring ranks count as tied in the resamples: it moves AUC by about 1e-5.
 
@@ -38,7 +38,7 @@ _POISSON_WEIGHT = _POISSON.astype(np.float32)
 
 
 def user_weights(users: int, resamples: int, seed: Sequence[int]) -> NDArray[np.float32]:
-    """Weights `[users, resamples] float32` of some resamples."""
+    """Return weights `[users, resamples] float32` of some resamples."""
     random = np.random.default_rng(list(seed))
     return _POISSON_WEIGHT[random.integers(0, 65536, (users, resamples), dtype=np.uint16)]
 
@@ -84,7 +84,7 @@ class GroupMetrics:
         self.size = self.users + self._atom_sums.shape[0] + 6 * self._atoms_of_bin.shape[0]
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Floats]:
-        """Each metric `[groups, resamples] float64` under weights `[users, resamples]`; NaN where not defined."""
+        """Return each metric `[groups, resamples] float64` under weights `[users, resamples]`; NaN where not defined."""
         resamples = weights.shape[1]
         of_atoms = (self._atom_sums @ weights).reshape(-1, 4, resamples)
         large = of_atoms[self._large]
@@ -109,26 +109,31 @@ class GroupMetrics:
             }
 
     def _sums_of_atoms(self, rows: Scored, atom: Integers) -> csr_array:
-        """Clicks, non-clicks, residual (prediction - label) and log loss of one atom after the other: `[4 atoms, users]`.
+        """Return clicks, non-clicks, residual (prediction - label) and log loss of one atom after the other: `[4 atoms,
+        users]`.
 
         Of a large atom the last two are deviations from `_means` `[large, 2, 2, 1]`, those over its clicks and over its
         non-clicks: float32 would drift in the sum of many equal numbers, but counts, which the means go with, are whole.
         """
-        atoms, of_class = self._atoms_of_bin.shape[1], 2 * atom + (rows.label == 0)
+        atoms = self._atoms_of_bin.shape[1]
+        of_class = 2 * atom + (rows.label == 0)
         values = np.stack([rows.probability - rows.label, metrics.row_log_loss(rows.label, rows.probability)])
         size = np.bincount(of_class, minlength=2 * atoms)
-        totals = np.stack([np.bincount(of_class, weights=each, minlength=2 * atoms) for each in values], axis=1)
+        totals = np.stack(
+            [np.bincount(of_class, weights=row_values, minlength=2 * atoms) for row_values in values], axis=1
+        )
         means = (totals / np.maximum(size, 1)[:, None]).astype(np.float32).reshape(atoms, 2, 2, 1)
         is_large = size.reshape(-1, 2).sum(axis=1) > _LARGE_ATOM
         means[~is_large] = 0
-        self._large, self._means = np.flatnonzero(is_large), means[is_large]
+        self._large = np.flatnonzero(is_large)
+        self._means = means[is_large]
         values -= means.reshape(-1, 2)[of_class].T
         line = np.concatenate([4 * atom + kind for kind in (rows.label == 0, 2, 3)])
         data = np.r_[np.ones(len(atom)), values.ravel()].astype(np.float32)
         return csr_array((data, (line, np.tile(rows.user, 3))), shape=(4 * atoms, self.users))
 
     def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csr_array:
-        """Of GAUC the weight and the weighted sum, of each group: `[2 groups, users with both classes]`."""
+        """Return the weight and the weighted sum of GAUC, of each group: `[2 groups, users with both classes]`."""
         share = np.bincount(rows.user, weights=rows.label) / np.maximum(np.bincount(rows.user), 1)
         # Who has one class only among all rows has it in every group.
         both = ((share > 0) & (share < 1))[rows.user[index]]
@@ -138,12 +143,14 @@ class GroupMetrics:
         )
         self.pairs = np.bincount(of_group, minlength=self.groups)
         self._with_both, column = np.unique(user, return_inverse=True)
-        line, values = np.r_[of_group, of_group + self.groups], np.r_[impressions, impressions * area]
+        line = np.r_[of_group, of_group + self.groups]
+        values = np.r_[impressions, impressions * area]
         shape = (2 * self.groups, len(self._with_both))
         return csr_array((values, (line, np.r_[column, column])), shape=shape)
 
     def _won(self, clicks: NDArray[np.float32], others: NDArray[np.float32], all_clicks: Floats) -> Floats:
-        """Mann-Whitney statistic of each group: of each click, the weight of non-clicks below it and half of those tied."""
+        """Return the Mann-Whitney statistic of each group: of each click, the weight of non-clicks below it and half of
+        those tied."""
         starts = self._group_starts
         below = np.cumsum(others, axis=0, dtype=np.float64)
         before_group = below[starts] - others[starts]
@@ -153,12 +160,13 @@ class GroupMetrics:
 
 
 def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tuple[Integers, csr_array]:
-    """The atom of each row, and which atoms make up each bin, `[bins, atoms]` of 0 and 1.
+    """Return the atom of each row, and the atoms of each bin, `[bins, atoms]` of 0 and 1.
 
-    Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and `in_bin`
-    their bins, ascending.
+    Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and
+    `in_bin` their bins, ascending.
     """
-    atom, bins = np.zeros(rows, np.int64), int(in_bin[-1]) + 1
+    atom = np.zeros(rows, np.int64)
+    bins = int(in_bin[-1]) + 1
     ends = np.cumsum(size)
     for start, end in zip(ends - size, ends, strict=True):
         members = index[start:end]
@@ -166,21 +174,21 @@ def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tupl
         atom[members] = atom.max() + 1 + part
     _, example, atom = np.unique(atom, return_index=True, return_inverse=True)
     chosen = example[atom[index]] == index
-    place = (in_bin[chosen], atom[index[chosen]])
-    return atom, csr_array((np.ones(len(place[0]), np.float32), place), shape=(bins, len(example)))
+    cells = (in_bin[chosen], atom[index[chosen]])
+    return atom, csr_array((np.ones(len(cells[0]), np.float32), cells), shape=(bins, len(example)))
 
 
 def point(model: GroupMetrics) -> dict[str, Floats]:
-    """Each metric `[groups]` of the sample itself."""
+    """Return each metric `[groups]` of the sample itself."""
     return {name: values[:, 0] for name, values in model(np.ones((model.users, 1), np.float32)).items()}
 
 
 def resample(
     models: Sequence[GroupMetrics], resamples: int, seed: Sequence[int], threads: int | None = None
 ) -> list[dict[str, Floats]]:
-    """Of each model each metric `[groups, resamples]`, all models under the same weights.
+    """Return each metric `[groups, resamples]` of each model, all models under the same weights.
 
-    What `threads` (default: the cores) compute does not depend on how many they are: a chunk has its own random numbers.
+    The result does not depend on `threads` (default: the cores): a chunk has its own random numbers.
     """
     users = max(model.users for model in models)
     width = int(np.clip(_CHUNK // max(model.size for model in models), 8, 64))
@@ -198,7 +206,7 @@ def resample(
 
 
 def interval(values: Floats, level: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of resampled values `[resamples]`; None where fewer than 90 % of them are defined."""
+    """Return the percentile interval of resampled values `[resamples]`; None where fewer than 90 % of them are defined."""
     defined = values[np.isfinite(values)]
     if len(defined) < 0.9 * len(values):
         return None
@@ -207,6 +215,6 @@ def interval(values: Floats, level: float = 0.95) -> tuple[float, float] | None:
 
 
 def reflected(sample: float, bounds: tuple[float, float]) -> tuple[float, float]:
-    """The reverse percentile interval, not below 0: for ECE, which resampling inflates as chance inflated the sample's."""
+    """Return the reverse percentile interval, not below 0: for ECE, which resampling inflates as chance inflated the sample's."""
     low, high = bounds
     return max(0.0, 2 * sample - high), max(0.0, 2 * sample - low)

@@ -1,7 +1,7 @@
 """Metrics of a day's predictions: of every reported group, for each model, with intervals, and the changes between models.
 
-An *estimate* is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard error `se`), or
-`{value: null, note}` where the group cannot tell.
+An *estimate* is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard error
+`se`), or `{value: null, note}` where the group has too few rows.
 """
 
 from statistics import NormalDist
@@ -11,8 +11,9 @@ import numpy as np
 
 from include.schemas import LEVELS
 from training.evaluate import metrics
-from training.evaluate.bootstrap import METRICS, GroupMetrics, Scored, interval, point, reflected, resample
+from training.evaluate.bootstrap import GroupMetrics, Scored, interval, point, reflected, resample
 from training.evaluate.groups import Group, reported_groups
+from training.evaluate.metric_names import CHANGES, METRICS, RANKING
 from training.evaluate.predictions import EvaluationRows, usable
 
 Estimate = dict[str, Any]
@@ -20,9 +21,8 @@ Estimate = dict[str, Any]
 MIN_CLASS = 10
 """AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
 SMALL_SCENE = 20
-"""A scene with fewer clicks or non-clicks is one of the small scenes, which are also told together."""
+"""A scene with fewer clicks or non-clicks is one of the small scenes, which are also reported together."""
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
-RANKING = ("auc", "gauc")
 NORMAL_95 = NormalDist().inv_cdf(0.975)
 MODELS = ("candidate", "champion", "anchor", "baseline")
 WHOLE = MODELS[:2]
@@ -34,14 +34,12 @@ PAIRS = {
     "champion_from_baseline": ("champion", "baseline"),
 }
 """Changes in the record, each of a model from another."""
-CHANGES = ("auc", "gauc", "log_loss", "ece")
-"""Metrics of which the difference candidate - champion is reported; of PCOC, nearer to 1 is better, not higher."""
 
 
 def evaluate(
     rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...], *, cells: bool = True
 ) -> dict[str, Any]:
-    """All metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
+    """Return all metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
 
     A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
     """
@@ -50,10 +48,10 @@ def evaluate(
     together = [Group("small_scenes", np.concatenate([group.members for group in small]))] if small else []
     of_cells = [group for group in groups if group.by == "cell"] if cells else []
     groups = [*(group for group in groups if group.by != "cell"), *together, *of_cells]
-    given = {name: getattr(rows, name) for name in MODELS if getattr(rows, name) is not None}
-    scored = {name: Scored(rows.label, value, rows.user) for name, value in given.items() if usable(value)}
+    predicted = {name: getattr(rows, name) for name in MODELS if getattr(rows, name) is not None}
+    scored = {name: Scored(rows.label, value, rows.user) for name, value in predicted.items() if usable(value)}
     if "candidate" not in scored:
-        scored = {name: one for name, one in scored.items() if name in WHOLE}
+        scored = {name: scored_rows for name, scored_rows in scored.items() if name in WHOLE}
     sample = _Sample(rows, groups, scored, resamples, seed)
     return {
         "rows": len(rows.label),
@@ -61,7 +59,7 @@ def evaluate(
         "users": int(rows.user.max(initial=-1)) + 1,
         "resamples": resamples,
         "unusable": {
-            name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in given.items()
+            name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in predicted.items()
         },
         "headline": sample.headline(),
         "groups": [sample.entry(group) for group in groups],
@@ -77,7 +75,7 @@ def _is_small(rows: EvaluationRows, scene: Group) -> bool:
 
 
 class _Sample:
-    """Points and resamples of each model, and the estimates that they give."""
+    """Points and resamples of each model, and the estimates from them."""
 
     def __init__(
         self,
@@ -87,23 +85,30 @@ class _Sample:
         resamples: int,
         seed: tuple[int, ...],
     ) -> None:
-        self.rows, self.groups, self.scored = rows, groups, scored
+        self.rows = rows
+        self.groups = groups
+        self.scored = scored
         self.models = list(scored)
         self.present = {id(group): n for n, group in enumerate(group for group in groups if len(group.members))}
         members = [group.members for group in groups if len(group.members)]
-        # The cells come last, and of anchor and baseline nothing is told of them.
+        # The cells come last, and anchor and baseline have no metrics there.
         count = sum(group.by != "cell" for group in groups if len(group.members))
-        models = [GroupMetrics(one, members if name in WHOLE else members[:count]) for name, one in scored.items()]
+        models = [
+            GroupMetrics(scored_rows, members if name in WHOLE else members[:count])
+            for name, scored_rows in scored.items()
+        ]
         self.pairs = models[0].pairs if models else np.zeros(len(members), np.int64)
         self.points = {name: point(model) for name, model in zip(scored, models, strict=True)}
-        for name, one in scored.items():
+        for name, scored_rows in scored.items():
             measured = members if name in WHOLE else members[:count]
-            self.points[name]["auc"] = np.array([metrics.auc(one.label[m], one.probability[m]) for m in measured])
+            self.points[name]["auc"] = np.array(
+                [metrics.auc(scored_rows.label[m], scored_rows.probability[m]) for m in measured]
+            )
         draws = resample(models, resamples, seed) if models else []
         self.draws = dict(zip(scored, draws, strict=True))
 
     def entry(self, group: Group) -> dict[str, Any]:
-        """A group's line of the record."""
+        """Return a group's entry of the record."""
         clicks = int(self.rows.label[group.members].sum())
         entry: dict[str, Any] = {
             "by": group.by,
@@ -124,13 +129,13 @@ class _Sample:
         return entry
 
     def changes(self, group: Group, model: str, other: str, measured: tuple[str, ...]) -> dict[str, Estimate] | None:
-        """Model - other of some metrics in a group; None where one of them has no predictions of it."""
+        """Return model - other of some metrics in a group; None where one of them has no predictions of it."""
         if not {model, other} <= set(self.models) or (group.by == "cell" and other not in WHOLE):
             return None
         return {metric: self.change(group, metric, model, other) for metric in measured}
 
     def estimate(self, group: Group, model: str, metric: str) -> Estimate:
-        """A metric of a model in a group."""
+        """Return a metric of a model in a group."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
@@ -138,7 +143,7 @@ class _Sample:
         return _estimate(self.points[model][metric][n], self.draws[model][metric][n], metric)
 
     def change(self, group: Group, metric: str, model: str, other: str) -> Estimate:
-        """Model - other of a metric in a group, paired."""
+        """Return model - other of a metric in a group, paired."""
         note = self.lacks(group, metric)
         if note:
             return _unknown(note)
@@ -148,8 +153,9 @@ class _Sample:
         return _estimate(value, draws, "change") | {"se": _rounded(np.nanstd(draws))}
 
     def lacks(self, group: Group, metric: str) -> str | None:
-        """What a group lacks for a metric to be told, or None."""
-        rows, clicks = len(group.members), int(self.rows.label[group.members].sum())
+        """Return why a group has too few rows for a metric, or None."""
+        rows = len(group.members)
+        clicks = int(self.rows.label[group.members].sum())
         if not rows:
             return "no impressions"
         pairs = int(self.pairs[self.present[id(group)]])
@@ -164,7 +170,7 @@ class _Sample:
         return f"insufficient: {counted}" + (f", {pairs} users with both" if metric == "gauc" else "")
 
     def headline(self) -> dict[str, Any]:
-        """The figures to look at first: each model's overall metrics and means over scenes, and their changes."""
+        """Return the figures to look at first: each model's overall metrics and means over scenes, and their changes."""
         whole = self.groups[0]
         headline: dict[str, Any] = dict.fromkeys(("candidate", "champion", "baseline"))
         scaled = self.scaled_log_loss()
@@ -181,16 +187,17 @@ class _Sample:
         return headline
 
     def scaled_log_loss(self) -> dict[str, Estimate]:
-        """Log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
-        label, user = self.rows.label, self.rows.user
+        """Return the log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
+        label = self.rows.label
+        user = self.rows.user
         pairs = {name: pair for name, pair in PAIRS.items() if set(pair) <= set(self.models)}
         clicks = int(label.sum())
         if min(clicks, len(label) - clicks) < MIN_CLASS:
             note = f"insufficient: {clicks} clicks, {len(label) - clicks} non-clicks"
             return dict.fromkeys([*self.models, *pairs], _unknown(note))
         losses = {
-            model: metrics.row_log_loss(label, metrics.at_ctr(label, one.probability))
-            for model, one in self.scored.items()
+            model: metrics.row_log_loss(label, metrics.at_ctr(label, scored_rows.probability))
+            for model, scored_rows in self.scored.items()
         }
         estimates = {model: mean_of_rows(of_model, user) for model, of_model in losses.items()}
         return estimates | {
@@ -198,21 +205,23 @@ class _Sample:
         }
 
     def scene_mean(self, models: tuple[str, ...], metric: str) -> Estimate:
-        """Unweighted mean over the scenes that can tell; of two models, the first minus the second."""
+        """Return the unweighted mean over the scenes with enough rows; of two models, the first minus the second."""
         scenes = [group for group in self.groups if group.by == "scene" and not self.lacks(group, metric)]
         if not scenes:
             return _unknown("insufficient: no scene has enough clicks")
-        at = [self.present[id(group)] for group in scenes]
+        indices = [self.present[id(group)] for group in scenes]
         signs = (1, -1)
-        value = sum(sign * self.points[model][metric][at].mean() for sign, model in zip(signs, models, strict=False))
+        value = sum(
+            sign * self.points[model][metric][indices].mean() for sign, model in zip(signs, models, strict=False)
+        )
         draws = sum(
-            sign * self.draws[model][metric][at].mean(axis=0) for sign, model in zip(signs, models, strict=False)
+            sign * self.draws[model][metric][indices].mean(axis=0) for sign, model in zip(signs, models, strict=False)
         )
         return _estimate(value, draws, metric) | {"scenes": [group.scene for group in scenes]}
 
 
 def _alpha(rows: EvaluationRows) -> dict[str, Any]:
-    """Mean trust in text by user level and item level, None where there is no row."""
+    """Return the mean trust in text by user level and item level, None where there is no row."""
     levels: dict[str, Any] = {"all": _mean(rows.alpha)}
     levels["user_level"] = {level: _mean(rows.alpha[rows.user_level == level]) for level in LEVELS}
     levels["item_level"] = {level: _mean(rows.alpha[rows.item_level == level]) for level in LEVELS}
@@ -225,15 +234,15 @@ def _alpha(rows: EvaluationRows) -> dict[str, Any]:
 
 
 def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]) -> dict[str, Any]:
-    """Calibration curves of candidate and champion: `all` and by scene."""
+    """Return calibration curves of candidate and champion: `all` and by scene."""
     curves: dict[str, Any] = {}
     for name in ("candidate", "champion"):
         if name not in scored:
             continue
-        one = scored[name]
+        scored_rows = scored[name]
         chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
         curves[name] = {
-            key: metrics.calibration_curve(one.label[mask], one.probability[mask])
+            key: metrics.calibration_curve(scored_rows.label[mask], scored_rows.probability[mask])
             for key, mask in chosen.items()
             if mask.any()
         }
@@ -249,7 +258,7 @@ def _estimate(value: float, draws: metrics.Floats, metric: str) -> Estimate:
 
 
 def mean_of_rows(values: metrics.Floats, user: metrics.Integers) -> Estimate:
-    """The mean of `[n]` values with its interval and standard error, where a user's rows depend on each other."""
+    """Return the mean of `[n]` values with its interval and standard error, where a user's rows depend on each other."""
     mean, se = metrics.mean_of_rows(values, user)
     bounds = {name: _rounded(mean + sign * NORMAL_95 * se) for name, sign in (("low", -1), ("high", 1))}
     return {"value": _rounded(mean), **bounds, "se": _rounded(se)}

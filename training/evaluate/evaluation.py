@@ -1,9 +1,8 @@
-"""Evaluates candidate, champion and anchor on the rows of the day, which none has seen, and records every metric.
+"""Evaluates candidate, champion and anchor on the day's rows, which none has seen, and records every metric.
 
-The metrics, and what an estimate is, are told in `training/evaluate/day_metrics.py`.
+`training/evaluate/day_metrics.py` describes the metrics, and what an estimate is.
 """
 
-import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -20,8 +19,10 @@ from include.registry.model_version import ModelVersion
 from include.registry.outdated import outdated_versions
 from include.settings import Settings
 from training.evaluate import metrics, oracle, predictions
+from training.evaluate.champion_status import NOTES, champion_status
 from training.evaluate.day_metrics import MODELS, evaluate, mean_of_rows
 from training.evaluate.lineage_audit import audit
+from training.evaluate.logged_metrics import logged_metrics
 from training.evaluate.predictions import EvaluationRows, usable
 from training.tables import read_day
 
@@ -30,13 +31,18 @@ if TYPE_CHECKING:
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Predicts the training rows of `day` with both models; writes and returns the record `evaluation`."""
+    """Predict the training rows of `day` with all models; write and return the record `evaluation`.
+
+    Raises `MissingDataError` without a candidate, `NothingToDoError` for a day that was declared empty, and
+    `LeakageError` where the candidate has seen the day.
+    """
     started = time.monotonic()
     lake = Lake(settings.lake_url)
     train = lake.record("train", day)
     if train is None:
-        raise MissingDataError(f"There is no candidate of {day}: run `python -m training train --day {day}` first.")
-    candidate, champion = registry.get(train["version"]), registry.champion()
+        raise MissingDataError(f"There is no candidate of {day}: next: run `python -m training train --day {day}`.")
+    candidate = registry.get(train["version"])
+    champion = registry.champion()
     status = champion_status(champion, candidate, day)
     last = max((night for night in lake.record_days("decision") if night < day), default=None)
     before = (lake.record("decision", last) if last else None) or {}
@@ -48,7 +54,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     record = {
         "day": str(day),
         "candidate": _describe(candidate),
-        "champion": {**_describe(champion), "status": status, "note": _NOTES[status]} if champion else None,
+        "champion": {**_describe(champion), "status": status, "note": NOTES[status]} if champion else None,
         "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
         "baseline": notes["baseline"],
         **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
@@ -62,60 +68,43 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     return record
 
 
-_NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.\- ]")
-"""Characters that a name of MLflow's metrics cannot hold."""
-_NOTES = {
-    "unseen": "has not seen this day",
-    "same": "is the candidate itself: this day was run before",
-    "seen": "was trained on this day or by a later run, so an honest comparison is not possible",
-}
-
-
-def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day: date) -> str:
-    """`none`, `same` (as the candidate), `seen` (it knows the day, so it must not be compared on it) or `unseen`."""
-    if champion is None:
-        return "none"
-    if champion.version == candidate.version or champion.content_hash == candidate.content_hash:
-        return "same"
-    return "seen" if champion.trained_through >= day or champion.log_day >= day else "unseen"
-
-
 def _anchor(
     lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: dict[str, Any]
 ) -> ModelVersion | None:
-    """The anchor where it is another version than champion and candidate, and all that it learnt is as it was.
+    """Return the anchor where it is another version than champion and candidate, and none of its training rows were replaced.
 
-    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the loss.
+    While `before`, the last night's decision, shows a loss since its anchor, that one stays: a later one may have the
+    loss.
     """
-    known = registry.versions()
+    versions = registry.versions()
     last = before.get("anchor") or {"loss_shown": False}
     stays = last["version"] if last["loss_shown"] else None
-    found = next((version for version in known if version.version == stays), None)
-    if found is None or found.pruned_at:
-        found = registry.anchor(day, known)
-    if found is None or found.version in (candidate.version, champion.version if champion else None):
+    anchor = next((version for version in versions if version.version == stays), None)
+    if anchor is None or anchor.pruned_at:
+        anchor = registry.anchor(day, versions)
+    if anchor is None or anchor.version in (candidate.version, champion.version if champion else None):
         return None
-    return None if found.version in outdated_versions(lake, known) else found
+    return None if anchor.version in outdated_versions(lake, versions) else anchor
 
 
 def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
-    """How the candidate of the last night's decision does beside the champion that stayed in its place, on this day's rows."""
+    """Return how the candidate of the last night's decision compares with the champion that stayed, on this day's rows."""
     from training.learn import artifact
 
     number = before.get("candidate")
     if before.get("promoted") is not False or rows.champion is None or not usable(rows.champion):
         return None
-    version = next((each for each in registry.versions() if each.version == number), None)
-    if version is None or version.pruned_at or before["champion"] != _number(registry.champion()):
+    held = next((version for version in registry.versions() if version.version == number), None)
+    if held is None or held.pruned_at or before["champion"] != _number(registry.champion()):
         return None
     try:
-        probability = known_scenes(artifact.load(registry.download(version.version)), table)
+        probability = predict_known_scenes(artifact.load(registry.download(held.version)), table)
     except CtrError:
         return None
     if not usable(probability):
         return None
     losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
-    about = {"version": version.version, "log_day": str(version.log_day), "verdict": before["verdict"]}
+    about = {"version": held.version, "log_day": str(held.log_day), "verdict": before["verdict"]}
     return about | {"change": mean_of_rows(losses, rows.user)}
 
 
@@ -123,25 +112,10 @@ def _number(version: ModelVersion | None) -> int | None:
     return version.version if version else None
 
 
-def logged_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """Figures of the model version as flat metrics: its headline, its scenes (`scene/S/auc`), champion's and baseline's."""
-    headline = record["headline"]
-    flat = {name: estimate["value"] for name, estimate in (headline["candidate"] or {}).items()}
-    for model in ("champion", "baseline"):
-        flat |= {f"{model}/{name}": estimate["value"] for name, estimate in (headline[model] or {}).items()}
-    for group in record["groups"]:
-        if group["by"] == "scene" and group["candidate"]:
-            place = f"scene/{_NOT_IN_A_METRIC.sub('_', group['scene'])}"
-            flat |= {f"{place}/{name}": group["candidate"][name]["value"] for name in ("auc", "log_loss", "pcoc")}
-    best = record["oracle"] or {}
-    flat |= {"oracle_auc": best.get("auc"), "oracle_scene_mean_auc": best.get("scene_mean_auc")}
-    return {name: value for name, value in flat.items() if value is not None}
-
-
 def rows_of(lake: Lake, day: date) -> pa.Table:
-    """The training rows of the day, in the order of their events.
+    """Return the training rows of the day, in the order of their events.
 
-    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where the table is not whole.
+    Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where rows are missing.
     """
     published = lake.require("training", day, "Evaluation").tables["training"].rows
     if not published:
@@ -150,7 +124,7 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
     if table.num_rows != published:
         raise CtrError(
             f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
-            "the table must be whole. Clear build_training_table of that day."
+            "rows are missing. Next: clear build_training_table of that day."
         )
     return table
 
@@ -158,7 +132,8 @@ def rows_of(lake: Lake, day: date) -> pa.Table:
 def with_predictions(
     table: pa.Table, predicted: Mapping[str, metrics.Floats | None], alpha: metrics.Floats
 ) -> pa.Table:
-    """The rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there are none."""
+    """Return the rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there
+    are none."""
     for name, values in [*((model, predicted.get(model)) for model in MODELS), ("alpha", alpha)]:
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
@@ -174,7 +149,8 @@ def _predicted(
     anchor: ModelVersion | None,
     settings: Settings,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """The day's training rows `table` with the models' predictions, and notes: why the anchor has none, what the baseline is."""
+    """Return the day's training rows `table` with the models' predictions, and notes: why the anchor has none, how the
+    baseline was fitted."""
     from training.evaluate import baseline
     from training.learn import artifact
 
@@ -184,25 +160,25 @@ def _predicted(
     of_candidate = model.predict(table)
 
     def of_version(other: ModelVersion) -> metrics.Floats:
-        return known_scenes(artifact.load(registry.download(other.version)), table)
+        return predict_known_scenes(artifact.load(registry.download(other.version)), table)
 
     predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
     notes: dict[str, Any] = {"anchor": None}
     try:
         predicted["anchor"] = of_version(anchor) if anchor else None
-    except CtrError as error:  # an old version whose encoder or features are no longer there: the night goes on without
+    except CtrError as error:  # an old version whose encoder or features no longer exist: evaluate without it
         notes["anchor"] = str(error)
     predicted["baseline"], notes["baseline"] = baseline.predict(lake, day, table, settings)
     return with_predictions(table, predicted, of_candidate.alpha), notes
 
 
-def known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
-    """A model's probabilities `[n]`, NaN for rows of scenes that the settings have got since it was trained."""
-    known = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
-    if pc.all(known).as_py():
+def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
+    """Return a model's probabilities `[n]`, NaN for rows of scenes that it was not trained for."""
+    in_known_scene = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
+    if pc.all(in_known_scene).as_py():
         return model.predict(table).probability
     probability = np.full(table.num_rows, np.nan)
-    probability[known.to_numpy()] = model.predict(table.filter(known)).probability
+    probability[in_known_scene.to_numpy()] = model.predict(table.filter(in_known_scene)).probability
     return probability
 
 
@@ -217,5 +193,5 @@ def _describe(version: ModelVersion) -> dict[str, Any]:
 
 
 def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> dict[str, Any] | None:
-    known = oracle.truth(day, settings)
-    return oracle.best_auc(rows, known) if known is not None else None
+    truth = oracle.truth(day, settings)
+    return oracle.best_auc(rows, truth) if truth is not None else None

@@ -27,7 +27,7 @@ class Group:
 
 
 def reported_groups(scene: Names, user_level: Names, item_level: Names, scenes: Sequence[str]) -> list[Group]:
-    """Every group that the report names, the empty ones too, of rows with these scenes and levels (all `[rows]`)."""
+    """Return every group of the report, the empty ones too, of rows with these scenes and levels (all `[rows]`)."""
     users = {level: user_level == level for level in LEVELS}
     items = {level: item_level == level for level in LEVELS}
     in_scene = {name: scene == name for name in scenes}

@@ -1,4 +1,4 @@
-"""Does a model know the day on which it is evaluated? Asked of the version itself, whatever it says of itself."""
+"""The leakage audit of a version: does it know the day on which it is evaluated? Read from the version's files themselves."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -15,16 +15,16 @@ from training.data.vocabulary import Vocabulary
 from training.learn.artifact import Predictor
 
 MAX_RETURNING = 0.01
-"""Share of the day's first-seen users or items that a vocabulary may hold while the lake has forgotten nothing yet."""
+"""Share of the day's first-seen users or items that a vocabulary may hold while the lake's retention has removed nothing yet."""
 
 
-def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, train_state: list[date]) -> None:
-    """Writes the record `quality/model`; raises `LeakageError` where a check failed.
+def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, trained_days: list[date]) -> None:
+    """Write the record `quality/model`; raises `LeakageError` where a check failed.
 
-    `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `learnt` the days that the version's
-    manifests name.
+    `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `trained_days` the days in the
+    version's manifests.
     """
-    checks = list(model_checks(day, rows, model, train_state, forgets=_forgets(store, day)))
+    checks = list(model_checks(day, rows, model, trained_days, forgets=_forgets(store, day)))
     quality = {
         "stage": "model",
         "day": str(day),
@@ -36,69 +36,69 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
     store.write_record("quality/model", day, quality)
     failed = [check for check in checks if check["status"] == "fail"]
     if failed:
-        told = "; ".join(
+        summary = "; ".join(
             f"{check['name']}: expected {check['expected']}, observed {check['observed']}" for check in failed
         )
         raise LeakageError(
-            f"Version {version} knows something of {day}, the day it is evaluated on: {told}. "
-            "It is not evaluated and cannot be promoted: correct what was fitted, and clear `train`."
+            f"Version {version} has information of {day}, the day it is evaluated on: {summary}. It is not evaluated and cannot "
+            "be promoted. Next: correct the fit and clear `train`."
         )
 
 
 def model_checks(
-    day: date, rows: pa.Table, model: Predictor, train_state: list[date], *, forgets: bool
+    day: date, rows: pa.Table, model: Predictor, trained_days: list[date], *, forgets: bool
 ) -> Iterator[Record]:
-    """The checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
-    newest = max(train_state, default=None)
+    """Yield the checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
+    newest = max(trained_days, default=None)
     yield record(
         "model",
         "expect_trained_before_the_day",
         newest is None or newest < day,
-        f"learnt from days before {day}",
-        f"learnt from days up to {newest}" if newest else "no new day",
+        f"trained on days before {day}",
+        f"trained on days up to {newest}" if newest else "no new day",
         measure=Measure((day - newest).days, low=1, unit="days") if newest else None,
     )
     state = model.state
-    for who, vocabulary, counts in (
+    for entity, vocabulary, counts in (
         ("user", state.users, state.memory.user_counts),
         ("item", state.items, state.memory.item_counts),
     ):
-        ids = rows[f"{who}_id"]
-        new = pc.unique(ids.filter(pc.equal(rows[f"{who}_level"], "zero")))
-        returning = len(_known(vocabulary, new))
+        ids = rows[f"{entity}_id"]
+        new = pc.unique(ids.filter(pc.equal(rows[f"{entity}_level"], "zero")))
+        returning = len(_rows_in(vocabulary, new))
         share = Measure(returning / max(len(new), 1), high=None if forgets else MAX_RETURNING, unit="share")
-        told = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
-        trained_on = counts[_known(vocabulary, pc.unique(ids)), 0] > 0
-        unlearnt = int((~trained_on).sum())
+        observed = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
+        trained_on = counts[_rows_in(vocabulary, pc.unique(ids)), 0] > 0
+        untrained = int((~trained_on).sum())
         yield record(
             "model",
             "expect_vocabulary_of_the_days_before",
-            unlearnt == 0,
-            f"no {who} of {day} in the vocabulary that was not learnt from",
-            f"{unlearnt:,} of {len(trained_on):,}; {told}",
-            column=f"{who}_id",
-            failing_rows=unlearnt,
-            measure=Measure(unlearnt, high=0, unit="ids"),
+            untrained == 0,
+            f"no {entity} of {day} in the vocabulary without a training row",
+            f"{untrained:,} of {len(trained_on):,}; {observed}",
+            column=f"{entity}_id",
+            failing_rows=untrained,
+            measure=Measure(untrained, high=0, unit="ids"),
         )
         yield record(
             "model",
             "expect_first_seen_unknown",
             share.within,
-            f"no {who} first seen on {day} in the vocabulary, unless the lake's retention forgot it",
-            told,
-            column=f"{who}_id",
+            f"no {entity} first seen on {day} in the vocabulary, unless the lake's retention removed it",
+            observed,
+            column=f"{entity}_id",
             failing_rows=returning,
             measure=share,
         )
 
 
-def _known(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
-    """Rows of the vocabulary of those ids that are in it."""
-    places = vocabulary.encode(ids)
-    return places[places > 0]
+def _rows_in(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
+    """Return the vocabulary rows of those ids that are in it."""
+    rows = vocabulary.encode(ids)
+    return rows[rows > 0]
 
 
 def _forgets(store: Lake, day: date) -> bool:
-    """Whether the lake is old enough for its retention to have forgotten someone before the day."""
+    """Return whether the lake is old enough for its retention to have removed ids from before the day."""
     days = store.days("features")
     return bool(days) and days[0] < day - timedelta(days=get_settings().retention_days)

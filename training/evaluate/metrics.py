@@ -1,14 +1,11 @@
 """Metrics of click predictions on one set of impressions: ranking, log loss and calibration.
 
 All take `label` `[rows]` in {0, 1} and `probability` `[rows]` in [0, 1]. Where a metric is not defined (one class only,
-no click, no row) the result is NaN; what is reported says "insufficient" instead (`training.evaluate.evaluation`).
+no click, no row) the result is NaN; records say "insufficient" instead (`training.evaluate.day_metrics`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -19,14 +16,16 @@ EPSILON = 1e-7
 
 
 def auc(label: Integers, probability: Floats) -> float:
-    """Area under the ROC curve: the chance that a click is ranked above a non-click, ties counting half."""
+    """Return the area under the ROC curve: the chance that a click is ranked above a non-click, ties counting half."""
     if label.min(initial=1) == label.max(initial=0):
         return float("nan")
+    from sklearn.metrics import roc_auc_score  # here, as importing scikit-learn takes a second
+
     return float(roc_auc_score(label, probability))
 
 
 def gauc(label: Integers, probability: Floats, user: Integers) -> float:
-    """Mean of each user's own AUC weighted by impressions, over users with a click and a non-click.
+    """Return the mean of each user's own AUC weighted by impressions, over users with a click and a non-click.
 
     It ignores what ranks users against each other, which no list that one user sees depends on
     (Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017).
@@ -38,7 +37,8 @@ def gauc(label: Integers, probability: Floats, user: Integers) -> float:
 def user_auc(
     label: Integers, probability: Floats, user: Integers, group: Integers | None = None
 ) -> tuple[Integers, Integers, Floats, Floats]:
-    """AUC within each user (within each group, where given): group, user, impressions and AUC, all `[pairs]`.
+    """Return the AUC within each user (within each group, where `group` is set): group, user, impressions and AUC, all
+    `[pairs]`.
 
     Pairs of one class only are left out. Uses the rank-sum form of AUC with mid-ranks for ties.
     """
@@ -46,7 +46,10 @@ def user_auc(
     by_score = np.argsort(probability, kind="stable")
     pair_key = group * (user.max(initial=0) + 1) + user
     order = by_score[np.argsort(pair_key[by_score], kind="stable")]
-    group, user, probability, clicked = group[order], user[order], probability[order], label[order] > 0
+    group = group[order]
+    user = user[order]
+    probability = probability[order]
+    clicked = label[order] > 0
     new_pair = changes(group) | changes(user)
     starts = np.flatnonzero(new_pair)
     pair = np.cumsum(new_pair) - 1
@@ -55,45 +58,49 @@ def user_auc(
     clicks = np.bincount(pair, weights=clicked, minlength=len(starts))
     rank_sum = np.bincount(pair, weights=rank * clicked, minlength=len(starts))
     both = (clicks > 0) & (clicks < impressions)
-    clicks, impressions = clicks[both], impressions[both]
+    clicks = clicks[both]
+    impressions = impressions[both]
     area = (rank_sum[both] - clicks * (clicks + 1) / 2) / (clicks * (impressions - clicks))
     return group[starts][both], user[starts][both], impressions, area
 
 
 def row_log_loss(label: Integers, probability: Floats) -> Floats:
-    """`[rows]` negative log likelihood of each label, in nats."""
+    """Return the negative log likelihood of each label `[rows]`, in nats."""
     clipped = np.clip(probability, EPSILON, 1 - EPSILON)
     return -np.where(label > 0, np.log(clipped), np.log1p(-clipped))
 
 
 def at_ctr(label: Integers, probability: Floats) -> Floats:
-    """`[n]` the probabilities with one number added to all their logits, so that they sum to the clicks.
+    """Return the probabilities `[n]` with one number added to all their logits, so that they sum to the clicks.
 
-    A base rate that differs between the days that a model learnt and this one has no part in what they say. Raises `ValueError`
-    where there is no click, or nothing else.
+    A base rate that differs between the training days and this one then has no effect. Raises `ValueError` without a
+    click or without a non-click.
     """
     clicks = int(label.sum())
     if not 0 < clicks < len(label):
         raise ValueError(f"{clicks} clicks of {len(label)} rows: no offset makes the predictions sum to them")
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
     score = logit(np.clip(probability, EPSILON, 1 - EPSILON))
     offset = brentq(lambda shift: expit(score + shift).sum() - clicks, -40, 40)
     return expit(score + offset)
 
 
 def mean_of_rows(values: Floats, user: Integers) -> tuple[float, float]:
-    """Mean of `[n]` values and its standard error, where the rows of a user are not independent of each other."""
+    """Return the mean of `[n]` values and its standard error, where the rows of a user are not independent of each other."""
     mean = float(values.mean())
     of_user = np.bincount(user, weights=values - mean)
     return mean, float(np.sqrt((of_user**2).sum()) / len(values))
 
 
 def pcoc(label: Integers, probability: Floats) -> float:
-    """Predicted clicks over clicks: 1 is calibrated on the whole, above 1 is too optimistic."""
+    """Return predicted clicks over clicks: 1 is calibrated on the whole, above 1 is too optimistic."""
     return float(probability.sum() / label.sum()) if label.any() else float("nan")
 
 
 def ece(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> float:
-    """Expected calibration error: mean distance of prediction and CTR over bins of about equally many rows.
+    """Return the expected calibration error: mean distance of prediction and CTR over bins of about equally many rows.
 
     Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015. Chance alone makes it
     positive in a small sample.
@@ -105,7 +112,7 @@ def ece(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> f
 
 
 def calibration_bins(probability: Floats, bins: int = CALIBRATION_BINS) -> Integers:
-    """`[rows]` number in [0, bins) of each row's bin, by rank of its prediction; ties share the lowest."""
+    """Return the number in [0, bins) of each row's bin `[rows]`, by rank of its prediction; ties share the lowest."""
     order = np.argsort(probability, kind="stable")
     result = np.empty(len(order), np.int64)
     result[order] = first_of_run(changes(probability[order])) * bins // len(order)
@@ -113,7 +120,7 @@ def calibration_bins(probability: Floats, bins: int = CALIBRATION_BINS) -> Integ
 
 
 def calibration_curve(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
-    """For each bin of `ece`: mean prediction, CTR and rows, ascending."""
+    """Return mean prediction, CTR and rows of each bin of `ece`, ascending."""
     of_row = calibration_bins(probability, bins=bins)
     rows = np.bincount(of_row, minlength=bins)
     predicted = np.bincount(of_row, weights=probability, minlength=bins)
@@ -126,17 +133,17 @@ def calibration_curve(label: Integers, probability: Floats, bins: int = CALIBRAT
 
 
 def changes(values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """`[rows]` True at 0 and where a value differs from the one before."""
+    """Return `[rows]` True at 0 and where a value differs from the one before."""
     return np.r_[True, values[1:] != values[:-1]][: len(values)]
 
 
 def first_of_run(starts_run: NDArray[np.bool_]) -> Integers:
-    """`[rows]` position at which each row's run starts."""
+    """Return the position at which each row's run starts `[rows]`."""
     return np.maximum.accumulate(np.where(starts_run, np.arange(len(starts_run)), 0))
 
 
 def _mid_ranks(starts_run: NDArray[np.bool_]) -> Floats:
-    """`[rows]` 1-based ranks in which the rows of a run share their mean rank."""
+    """Return `[rows]` 1-based ranks in which the rows of a run share their mean rank."""
     starts = np.flatnonzero(starts_run)
     ends = np.append(starts[1:], len(starts_run))
     return ((starts + ends + 1) / 2)[np.cumsum(starts_run) - 1]

@@ -1,4 +1,4 @@
-"""The best possible AUC of a generated day: that of the true click probabilities, which no other stage ever reads."""
+"""The best possible AUC of a generated day: that of the true click probabilities, which no other stage reads."""
 
 from datetime import date
 from typing import Any
@@ -13,7 +13,7 @@ from training.evaluate.predictions import EvaluationRows
 
 
 def truth(day: date, settings: Settings) -> pa.Table | None:
-    """`event_id` and true `probability` of a generated day; None for a real one."""
+    """Return `event_id` and true `probability` of a generated day; None for a real one."""
     files = sorted((settings.home / "oracle" / f"date={day}").glob("*.csv.gz"))
     if not files:
         return None
@@ -25,18 +25,21 @@ def truth(day: date, settings: Settings) -> pa.Table | None:
     return pa.table({"event_id": event_id, "probability": table["probability"]})
 
 
-def best_auc(rows: EvaluationRows, known: pa.Table) -> dict[str, Any] | None:
-    """AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None where no event is known."""
-    at = pa.compute.index_in(rows.event_id, value_set=known["event_id"].combine_chunks())
-    found = np.asarray(at.is_valid())
-    if not found.any():
+def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> dict[str, Any] | None:
+    """Return the AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None without a true
+    probability."""
+    index = pa.compute.index_in(rows.event_id, value_set=true_probabilities["event_id"].combine_chunks())
+    has_truth = np.asarray(index.is_valid())
+    if not has_truth.any():
         return None
-    probability = known["probability"].take(at.drop_null()).to_numpy()
-    label, scene, cold = rows.label[found], rows.scene[found], rows.item_level[found] == "zero"
+    probability = true_probabilities["probability"].take(index.drop_null()).to_numpy()
+    label = rows.label[has_truth]
+    scene = rows.scene[has_truth]
+    cold = rows.item_level[has_truth] == "zero"
     scenes = {str(name): _auc(label, probability, scene == name) for name in np.unique(scene)}
     defined = [value for value in scenes.values() if value is not None]
     return {
-        "rows": int(found.sum()),
+        "rows": int(has_truth.sum()),
         "auc": _auc(label, probability, np.ones(len(label), bool)),
         "scenes": scenes,
         "scene_mean_auc": float(np.mean(defined)) if defined else None,

@@ -1,4 +1,4 @@
-"""The evaluated rows of a day: labels, levels and what candidate and champion predict, in one file of the lake."""
+"""The evaluated rows of a day: labels, levels and predictions of candidate and champion, in one file of the lake."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class EvaluationRows:
 
     @classmethod
     def of(cls, table: pa.Table) -> "EvaluationRows":
-        """From a table of `SCHEMA`."""
+        """Return the arrays of a table of `SCHEMA`."""
         return cls(
             event_id=table["event_id"].combine_chunks(),
             user=table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64),
@@ -69,20 +69,20 @@ class EvaluationRows:
 
 
 def usable(probability: Floats | None) -> bool:
-    """Whether every prediction is a number in [0, 1]."""
+    """Return whether every prediction is a number in [0, 1]."""
     return probability is not None and bool(
         np.isfinite(probability).all() and ((probability >= 0) & (probability <= 1)).all()
     )
 
 
 def write(lake: Lake, day: date, table: pa.Table) -> str:
-    """Writes the day's predictions and returns their path under the lake."""
+    """Write the day's predictions and return their path under the lake."""
     write_orc(lake, _path(day), table.select(SCHEMA.names).cast(SCHEMA))
     return _path(day)
 
 
 def read(lake: Lake, day: date) -> EvaluationRows:
-    """The day's predictions; raises `MissingDataError` where the day was not evaluated."""
+    """Return the day's predictions; raises `MissingDataError` where the day was not evaluated."""
     try:
         with lake.fs.open(f"{lake.root}/{_path(day)}", "rb") as file:
             return EvaluationRows.of(orc.read_table(pa.BufferReader(file.read())))
@@ -93,8 +93,10 @@ def read(lake: Lake, day: date) -> EvaluationRows:
 
 
 def champion_parts(lake: Lake, day: date) -> Iterator[pa.Table]:
-    """`event_id` and `champion` of the rows that the day's champion predicted, a stripe of the file at a time; none where
-    the day was not evaluated, or had no champion that had not seen it."""
+    """Yield `event_id` and `champion` of the rows that the day's champion predicted, a stripe of the file at a time.
+
+    Nothing where the day was not evaluated, or had no champion that had not seen it.
+    """
     if not lake.fs.exists(lake.path(_path(day))):
         return
     with lake.fs.open(lake.path(_path(day)), "rb") as file:

@@ -1,1 +1,1 @@
-"""Whether a candidate is promoted: a policy, its comparisons and rules. May import `evaluate` and what that may."""
+"""The promotion gate: a policy, its comparisons and rules. May import `evaluate` and what that may."""

@@ -1,4 +1,4 @@
-"""What the gate compares: the candidate's changes in a record `evaluation`, from the champion and from the anchor."""
+"""The comparisons of the gate: the candidate's changes in a record `evaluation`, from the champion and from the anchor."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ Other = Literal["champion", "anchor"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The change of a metric in a group of rows, candidate - other on the same rows, higher being better.
+    """The change of a metric in a group of rows, candidate - other on the same rows; higher is better.
 
-    `candidate`, `other`, `change`, `low`, `high` (95 % interval of the change) and `se` are None where the group has too little
-    to tell, which `lacks` says. The change of log loss is a share of the other's. `matters` is the loss that does.
+    `candidate`, `other`, `change`, `low`, `high` (95 % interval of the change) and `se` are None where the group has
+    too few rows, as `lacks` says. The change of log loss is a share of the other's. `matters` is the smallest loss that
+    matters.
     """
 
     name: str
@@ -33,12 +34,13 @@ class Comparison:
 
     @property
     def digits(self) -> str:
-        """Format of its changes: of log loss in percent."""
+        """The format of its changes: of log loss in percent."""
         return ".2%" if self.name == "log loss" else ".4f"
 
 
 def with_champion(evaluation: Mapping[str, Any], losses: Losses) -> list[Comparison]:
-    """All rows by AUC and by log loss; each scene, small scenes together, new items and new users by AUC."""
+    """Return the comparisons with the champion: all rows by AUC and by log loss; each scene, small scenes together, new
+    items and new users by AUC."""
     whole = evaluation["groups"][0]
     log_loss = {name: (evaluation["headline"][name] or {})["scaled_log_loss"] for name in ("candidate", "champion")}
     change = _as_gain(evaluation["headline"]["change"]["scaled_log_loss"], log_loss["champion"]["value"])
@@ -57,7 +59,7 @@ def with_champion(evaluation: Mapping[str, Any], losses: Losses) -> list[Compari
 
 
 def with_anchor(evaluation: Mapping[str, Any], losses: Losses) -> list[Comparison]:
-    """The same by AUC, from the anchor; none where it has no predictions."""
+    """Return the same by AUC, from the anchor; none where it has no predictions."""
     whole = evaluation["groups"][0]
     if not whole["change_from_anchor"]:
         return []
@@ -70,12 +72,13 @@ def _of_groups(evaluation: Mapping[str, Any], change: str, losses: Losses) -> It
     for group in evaluation["groups"]:
         if group["by"] == "cell":
             continue
-        scene, estimates = group["scene"], _auc(group, change)
+        scene = group["scene"]
+        estimates = _auc(group, change)
         if group["by"] == "scene" and group["n"] and scene not in small:
             yield _of(estimates, f"auc of scene {scene}", f"AUC of scene {scene}", "scenes", group, losses.scene_auc)
         elif group["by"] == "small_scenes":
-            what = f"AUC of the small scenes together ({', '.join(small)})"
-            yield _of(estimates, "auc of small scenes", what, "scenes", group, losses.scene_auc)
+            title = f"AUC of the small scenes together ({', '.join(small)})"
+            yield _of(estimates, "auc of small scenes", title, "scenes", group, losses.scene_auc)
         elif group["by"] in ("item_level", "user_level") and group[group["by"]] == "zero" and group["n"]:
             side = group["by"].removesuffix("_level")
             yield _of(estimates, f"cold {side}s", f"AUC of new {side}s", "cold", group, losses.cold_auc)
@@ -87,7 +90,7 @@ def _auc(group: Mapping[str, Any], change: str) -> tuple[Any, Any, Any]:
 
 
 def _as_gain(change: Mapping[str, Any], of: float | None) -> dict[str, Any]:
-    """A change of log loss as a gain, as a share of the champion's."""
+    """Return a change of log loss as a gain, as a share of the champion's."""
     if change["value"] is None or not of:
         return {"value": None, "note": change.get("note", "the champion's log loss is 0")}
     value, low, high = (-change[name] / of for name in ("value", "high", "low"))
@@ -97,7 +100,7 @@ def _as_gain(change: Mapping[str, Any], of: float | None) -> dict[str, Any]:
 def _of(
     estimates: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
     name: str,
-    what: str,
+    title: str,
     family: Family,
     group: Mapping[str, Any],
     matters: float,
@@ -105,6 +108,6 @@ def _of(
     candidate, other, change = estimates
     lacks = change.get("note")
     if lacks:
-        return Comparison(name, what, family, group["clicks"], matters, lacks=lacks)
+        return Comparison(name, title, family, group["clicks"], matters, lacks=lacks)
     values = (candidate["value"], other["value"], change["value"], change["low"], change["high"], change["se"])
-    return Comparison(name, what, family, group["clicks"], matters, *values)
+    return Comparison(name, title, family, group["clicks"], matters, *values)

@@ -68,7 +68,7 @@ class Policy(_Section):
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in a YAML file; raises `InvalidInputError` that names what is wrong with it."""
+    """Return the policy in a YAML file; raises `InvalidInputError` that names its errors."""
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """The gate's rules: each looks at one piece of evidence and gives a verdict and a sentence.
 
-How they decide, and why, is told in `include/policies/gate.yaml`.
+`include/policies/gate.yaml` explains how they decide, and why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,6 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import t
 
 from training.gate.comparisons import Comparison
 from training.gate.policy import Calibration, Risks, Sanity
@@ -21,16 +19,19 @@ Verdict = Literal["pass", "note", "hold", "reject"]
 FAMILIES = 5
 """Families of comparisons among which the night's risks are divided: overall, scenes, cold rows, calibration, anchor."""
 TILTS = (0.5, 1.0, 2.0, 4.0)
-"""Sizes of a loss, in standard errors beyond the one that matters, that the evidence against the anchor is made to see."""
+"""Sizes of a loss, in standard errors beyond the one that matters, that the evidence against the anchor is sensitive to."""
 MOST_EVIDENCE = log(1e6)
+"""Upper limit of the log e-value, so that one bad night does not outweigh all later ones."""
 MIN_NIGHTS = 5
-"""Nights whose PCOC must be known before they say how far from 1 is usual; before, `FIRST_NIGHTS` is."""
+"""Earlier nights with a PCOC that are needed to estimate its usual distance from 1; before, it is `FIRST_NIGHTS`."""
 FIRST_NIGHTS = log(1.5)
+_LOOK = "Next: check *Data quality* of the days before and the learning curve in the report."
+_DECIDE = "A person decides. Next: see in the report where it is worse."
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule's outcome; a `note` does not stand in the way of promotion."""
+    """One rule's outcome; a `note` does not block promotion."""
 
     name: str
     verdict: Verdict
@@ -48,49 +49,57 @@ class Levels:
 
     @classmethod
     def of(cls, risks: Risks, comparisons: int) -> "Levels":
-        """The share of one of the comparisons of a family."""
+        """Return the share of one of the comparisons of a family."""
         parts = FAMILIES * max(comparisons, 1)
         return cls(risks.hold / parts, risks.reject / parts, risks.promote)
 
     def sees(self, se: float) -> float:
-        """The smallest loss that is held, but for the risk to promote one."""
+        """Return the smallest loss that a night detects: it is held, except for the risk to promote it."""
         return se * (_quantile(1 - self.hold) + _quantile(1 - self.promote))
 
 
-def beside_champion(one: Comparison, levels: Levels) -> Rule:
-    """A change from the champion, by tonight's rows alone."""
-    if one.change is None or one.se is None or one.other is None or one.low is None or one.high is None:
-        return Rule(one.name, "note", f"{one.what} cannot be compared: {one.lacks}.", {"insufficient": one.lacks})
-    digits, sees = one.digits, levels.sees(one.se)
-    upper, surely = (one.change + _quantile(1 - risk) * one.se for risk in (levels.hold, levels.reject))
-    ruled_out = one.change - _quantile(1 - levels.promote) * one.se >= -one.matters
+def beside_champion(comparison: Comparison, levels: Levels) -> Rule:
+    """Judge a change from the champion by tonight's rows alone."""
+    if (
+        comparison.change is None
+        or comparison.se is None
+        or comparison.other is None
+        or comparison.low is None
+        or comparison.high is None
+    ):
+        return Rule(
+            comparison.name,
+            "note",
+            f"{comparison.what} cannot be compared: {comparison.lacks}.",
+            {"insufficient": comparison.lacks},
+        )
+    digits = comparison.digits
+    sees = levels.sees(comparison.se)
+    upper, surely = (comparison.change + _quantile(1 - risk) * comparison.se for risk in (levels.hold, levels.reject))
+    ruled_out = comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters
     figures = (
-        f"{one.what} is {one.candidate:.4f}, the champion's {one.other:.4f} on the same rows: "
-        f"{one.change:+{digits}} ({one.low:+{digits}} to {one.high:+{digits}})."
+        f"{comparison.what} is {comparison.candidate:.4f}, the champion's {comparison.other:.4f} on the same rows: "
+        f"{comparison.change:+{digits}} ({comparison.low:+{digits}} to {comparison.high:+{digits}})."
     )
     verdict: Verdict
-    if one.low > 0:
+    if comparison.low > 0:
         verdict, says = "pass", "It is better."
     elif ruled_out:
-        verdict, says = "pass", f"A loss of {one.matters:{digits}} or more, which would matter, is ruled out."
-    elif surely < 0 and one.change < -one.matters:
+        verdict, says = "pass", f"A loss of {comparison.matters:{digits}} or more, which would matter, is ruled out."
+    elif surely < 0 and comparison.change < -comparison.matters:
         verdict = "reject"
-        says = f"It is worse beyond doubt, and by more than the {one.matters:{digits}} that matter. " + _LOOK
+        says = f"It is worse beyond doubt, by more than the loss that matters ({comparison.matters:{digits}}). {_LOOK}"
     elif upper < 0:
         verdict = "hold"
         says = (
-            "It is worse by more than chance shows, though not beyond doubt, and a loss of "
-            f"{one.matters:{digits}} is not ruled out. {_DECIDE}"
+            f"It is probably worse, though not beyond doubt: a loss of {comparison.matters:{digits}} is not ruled out. "
+            + _DECIDE
         )
     else:
         verdict = "note"
-        says = f"The night cannot tell whether it is worse: it sees a loss from {sees:{digits}} on."
-    evidence = _rounded({"change": one.change, "se": one.se, "sees": sees, "matters": one.matters})
-    return Rule(one.name, verdict, f"{figures} {says}", evidence)
-
-
-_LOOK = "Look at what it learnt: *Data quality* of the days before, and the learning curve in the report."
-_DECIDE = "A person decides: see in the report where it is worse."
+        says = f"The night's rows cannot tell whether it is worse: they show losses of {sees:{digits}} or more only."
+    evidence = _rounded({"change": comparison.change, "se": comparison.se, "sees": sees, "matters": comparison.matters})
+    return Rule(comparison.name, verdict, f"{figures} {says}", evidence)
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,10 @@ class Sum:
     nights: int = 0
 
     def with_night(self, loss: float, se: float) -> "Sum":
-        """With another night's loss beyond the one that matters; it stays between none and `MOST_EVIDENCE`, so that neither years
-        of good nights nor one that was beyond doubt outweigh the nights after it.
+        """Return the evidence with another night's loss beyond the one that matters.
+
+        It stays between 0 and `MOST_EVIDENCE`, so that neither years of good nights nor one very bad night outweigh the
+        nights after it.
 
         exp(tilt z - tilt² / 2) is an e-value for a z that is normal with a mean of 0 or less.
         """
@@ -116,48 +127,66 @@ class Sum:
     @property
     def evidence(self) -> float:
         """Log of the mean e-value."""
+        from scipy.special import logsumexp  # here, as importing SciPy takes a second
+
         return float(logsumexp(self.values)) - log(len(TILTS))
 
 
-def beside_anchor(one: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
-    """A change from the anchor, by all nights since; `better`: than the champion on tonight's rows, so that it mends a loss."""
-    name, who = f"{one.name} since the anchor", f"version {anchor['version']} of {anchor['log_day']}, the anchor"
-    if one.change is None or one.se is None or one.low is None or one.high is None:
+def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
+    """Judge a change from the anchor by all nights since.
+
+    `better` says that the candidate beats the champion on tonight's rows, so that promoting it reduces a loss.
+    """
+    name = f"{comparison.name} since the anchor"
+    anchor_title = f"version {anchor['version']} of {anchor['log_day']}, the anchor"
+    if comparison.change is None or comparison.se is None or comparison.low is None or comparison.high is None:
         return Rule(
-            name, "note", f"{one.what} cannot be compared with {who}: {one.lacks}.", {"insufficient": one.lacks}
+            name,
+            "note",
+            f"{comparison.what} cannot be compared with {anchor_title}: {comparison.lacks}.",
+            {"insufficient": comparison.lacks},
         )
-    figures = f"{one.what} changed by {one.change:+.4f} ({one.low:+.4f} to {one.high:+.4f}) since {who}."
-    is_proven = one.change < -one.matters and total.evidence >= -log(levels.hold)
+    figures = (
+        f"{comparison.what} changed by {comparison.change:+.4f} ({comparison.low:+.4f} to {comparison.high:+.4f}) "
+        f"since {anchor_title}."
+    )
+    is_proven = comparison.change < -comparison.matters and total.evidence >= -log(levels.hold)
     verdict: Verdict
     if is_proven and better:
         verdict = "note"
-        says = f"A loss of more than {one.matters:g} is shown, but the candidate is better than the champion, which has it too."
+        says = (
+            f"A loss of more than {comparison.matters:g} is proven, but the candidate is better than the champion, which has "
+            "the same loss."
+        )
     elif is_proven:
         verdict = "reject" if total.evidence >= -log(levels.reject) else "hold"
         says = (
-            f"Over {_nights(total.nights)} that adds up to a loss of more than {one.matters:g}: chance shows as much once "
-            f"in {exp(total.evidence):,.0f} nights. Find out since when; `ctr rollback --to {anchor['version']}` returns to "
-            "the anchor."
+            f"Over {_nights(total.nights)} this is a loss of more than {comparison.matters:g}: chance alone would show it once "
+            f"in {exp(total.evidence):,.0f} nights. Next: find the night on which it began; "
+            f"`ctr rollback --to {anchor['version']}` returns to the anchor."
         )
-    elif one.change - _quantile(1 - levels.promote) * one.se >= -one.matters:
-        verdict, says = "pass", f"A loss of {one.matters:g} or more is ruled out."
+    elif comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters:
+        verdict, says = "pass", f"A loss of {comparison.matters:g} or more is ruled out."
     else:
-        verdict, says = (
-            "note",
-            f"Whether the loss exceeds {one.matters:g} cannot be told yet, after {_nights(total.nights)}.",
-        )
-    evidence = _rounded({"change": one.change, "se": one.se, "evidence": total.evidence, "nights": total.nights})
+        verdict = "note"
+        says = f"After {_nights(total.nights)} it is still open whether the loss exceeds {comparison.matters:g}."
+    evidence = _rounded(
+        {"change": comparison.change, "se": comparison.se, "evidence": total.evidence, "nights": total.nights}
+    )
     return Rule(name, verdict, f"{figures} {says}", {**evidence, "loss_shown": is_proven})
 
 
 @dataclass(frozen=True)
 class Pcoc:
-    """Predicted clicks over clicks in a group, `all` or a scene: the candidate's with its 95 % interval, the champion's of the
-    same rows (None without one), and the champions' logs of the nights before."""
+    """Predicted clicks over clicks in a group, `all` or a scene.
+
+    `value` with its 95 % interval is the candidate's, `champion` the champion's of the same rows (None without one),
+    `earlier` the logarithms of the champions' PCOC of the nights before.
+    """
 
     group: str
     name: str
-    what: str
+    title: str
     value: float
     low: float
     high: float
@@ -165,47 +194,50 @@ class Pcoc:
     earlier: Sequence[float]
 
 
-def calibrated(one: Pcoc, levels: Levels, rule: Calibration) -> Rule:
-    """Calibration beside the champion's: what moves both is the day's base rate."""
-    se = max((log(one.high) - log(one.low)) / (2 * _quantile(0.975)), 1e-9)
-    surely = abs(log(one.value)) - _quantile(1 - levels.hold) * se
+def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
+    """Judge the calibration beside the champion's, as a change of the day's base rate moves both."""
+    se = max((log(pcoc.high) - log(pcoc.low)) / (2 * _quantile(0.975)), 1e-9)
+    surely = abs(log(pcoc.value)) - _quantile(1 - levels.hold) * se
     usual = FIRST_NIGHTS
-    if len(one.earlier) >= MIN_NIGHTS:
-        usual = float(t.ppf(1 - levels.hold, len(one.earlier)) * np.sqrt(np.mean(np.square(one.earlier))))
-    figures = f"{one.what} is {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-    figures += f", the champion's {one.champion:.3f} on the same rows." if one.champion else "."
-    other = abs(log(one.champion)) if one.champion else None
-    nearer = other is not None and abs(log(one.value)) < other
-    insane = one.high < rule.low or one.low > rule.high
+    if len(pcoc.earlier) >= MIN_NIGHTS:
+        from scipy.stats import t
+
+        usual = float(t.ppf(1 - levels.hold, len(pcoc.earlier)) * np.sqrt(np.mean(np.square(pcoc.earlier))))
+    figures = f"{pcoc.title} is {pcoc.value:.3f} ({pcoc.low:.3f} to {pcoc.high:.3f})"
+    figures += f", the champion's {pcoc.champion:.3f} on the same rows." if pcoc.champion else "."
+    other = abs(log(pcoc.champion)) if pcoc.champion else None
+    nearer = other is not None and abs(log(pcoc.value)) < other
+    insane = pcoc.high < rule.low or pcoc.low > rule.high
     verdict: Verdict
     if insane and not nearer:
-        verdict, says = (
-            "reject",
-            f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}",
-        )
+        verdict = "reject"
+        says = f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}"
     elif insane:
-        verdict, says = "note", f"It is outside {rule.low:g} to {rule.high:g}, yet nearer to 1 than the champion's."
+        verdict, says = "note", f"It is outside {rule.low:g} to {rule.high:g}, but nearer to 1 than the champion's."
     elif other is not None and surely > max(other + log(rule.farther), usual):
         verdict = "hold"
         says = (
-            f"It is farther from 1 than the champion's by more than a factor of {rule.farther:g}, and farther than is usual "
-            f"({exp(-usual):.2f} to {exp(usual):.2f}). {_DECIDE}"
+            f"It is farther from 1 than the champion's by more than a factor of {rule.farther:g}, and outside the usual range "
+            f"of {exp(-usual):.2f} to {exp(usual):.2f}. {_DECIDE}"
         )
     else:
-        verdict, says = "pass", f"Usual are {exp(-usual):.2f} to {exp(usual):.2f}."
-    evidence = _rounded({"value": one.value, "low": one.low, "high": one.high, "usual": usual})
-    return Rule(one.name, verdict, f"{figures} {says}", {**evidence, "champion": one.champion})
+        verdict, says = "pass", f"The usual range is {exp(-usual):.2f} to {exp(usual):.2f}."
+    evidence = _rounded({"value": pcoc.value, "low": pcoc.low, "high": pcoc.high, "usual": usual})
+    return Rule(pcoc.name, verdict, f"{figures} {says}", {**evidence, "champion": pcoc.champion})
 
 
 def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
-    """Better than chance, and not too good to be true; `auc` is an estimate."""
+    """Judge whether the AUC, an estimate, is above chance and below what only a leak can reach."""
     if auc["value"] is None:
         sentence = f"The day has too few clicks or non-clicks for an AUC ({auc['note']}). A person decides."
         return [Rule("auc above chance", "hold", sentence, {})]
-    value, low, high = auc["value"], auc["low"], auc["high"]
+    value = auc["value"]
+    low = auc["low"]
+    high = auc["high"]
     evidence = _rounded({"value": value, "low": low, "high": high})
     figures = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
-    floor, ceiling = rule.auc_lower_bound_above, rule.auc_below
+    floor = rule.auc_lower_bound_above
+    ceiling = rule.auc_below
     return [
         Rule("auc above chance", "pass", f"{figures}: above {floor:g}.", evidence)
         if low > floor
@@ -215,7 +247,7 @@ def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
         else Rule(
             "auc plausible",
             "reject",
-            f"{figures}, {ceiling:g} or more: suspect a leak. Look at the leakage audit of the training table.",
+            f"{figures}, {ceiling:g} or more: suspect a leak. Next: check the leakage audit of the training table.",
             evidence,
         ),
     ]

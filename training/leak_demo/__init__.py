@@ -1,1 +1,1 @@
-"""What a model scores whose features contain the label, beside the same model without: `ctr leak-demo`."""
+"""Scores of a model whose features contain the label, beside the same model without: `ctr leak-demo`."""

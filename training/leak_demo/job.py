@@ -28,13 +28,14 @@ def run(
     seed: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Trains and scores every protocol on the `days` days before `day` (default: the last published) and `day` itself.
+    """Train and score every protocol on the `days` days before `day` (default: the last published) and `day` itself.
 
-    Reads at most `rows` rows a day, of whole users, and for the windows of the first days the week before as well. Raises
-    `MissingDataError` where fewer than three days are published or a class has too few rows to learn from.
+    Reads at most `rows` rows a day, of whole users, and for the windows of the first days the week before as well.
+    Raises `MissingDataError` where fewer than three days are published or a class has too few rows to learn from.
     """
     started = time.monotonic()
-    lake, seed = Lake(settings.lake_url), settings.seed if seed is None else seed
+    lake = Lake(settings.lake_url)
+    seed = settings.seed if seed is None else seed
     chosen = choose_days(lake, day, days)
     progress(f"reading logs of {chosen[0]} to {chosen[-1]}")
     log = read_log(lake, days_with_rows(lake, chosen[-1], days + 1 + WINDOW_DAYS), rows, seed)
@@ -45,9 +46,9 @@ def run(
         inputs = features(log, window, settings.ctr_smoothing)
         for protocol in protocols:
             progress(f"training: {protocol.name}")
-            began = time.monotonic()
+            training_started = time.monotonic()
             result = score(protocol, log, inputs, chosen[0], seed, settings.bootstrap_resamples)
-            results.append(result | {"seconds": round(time.monotonic() - began, 1)})
+            results.append(result | {"seconds": round(time.monotonic() - training_started, 1)})
     return {
         "day": str(chosen[-1]),
         "trained_from": str(chosen[0]),
@@ -66,29 +67,31 @@ def run(
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
-    """What leaked, in three sentences."""
-    honest, notebook = results[0], results[-1]
-    name, alone = notebook["leakiest_feature"]["name"], notebook["leakiest_feature"]["auc"]
+    """Return what leaked, in three sentences."""
+    honest = results[0]
+    notebook = results[-1]
+    name = notebook["leakiest_feature"]["name"]
+    alone = notebook["leakiest_feature"]["auc"]
     before = honest["single_feature_auc"][name.replace(f"_{WINDOW_ROWS}_rows", f"_{WINDOW_DAYS}d")]
-    whole, less = (
+    whole, without_pairs = (
         [line[metric]["value"] for line in (honest, notebook)] for metric in ("auc", "auc_without_user_item")
     )
     return (
         f"The same model on the same log: AUC {whole[0]:.3f} honest, {whole[1]:.3f} with all faults of the notebook "
-        f"(without user x item counts {less[0]:.3f} and {less[1]:.3f}). {name} alone scores {alone:.3f} with the row's own "
-        f"click in its window and {before:.3f} as of the day before. When an item is to be shown, its click is not there to "
-        "be counted."
+        f"(without user x item counts {without_pairs[0]:.3f} and {without_pairs[1]:.3f}). {name} alone scores {alone:.3f} "
+        f"with the row's own click in its window and {before:.3f} as of the day before. When an item is ranked, its click does "
+        "not exist yet."
     )
 
 
 def show(result: dict[str, Any]) -> None:
-    """Prints what `run` returned for a person: the figures, what each protocol's features knew, and what leaked."""
+    """Print the result of `run`: the figures, the information in each protocol's features, and what leaked."""
     title = f"Leak demo on the logs of {result['trained_from']} to {result['day']} (seed {result['seed']})"
     lines = [
         {
             "protocol": line["protocol"],
-            "auc_(95_%)": _told(line["auc"]),
-            "without_user_item": _told(line["auc_without_user_item"]),
+            "auc_(95_%)": _formatted(line["auc"]),
+            "without_user_item": _formatted(line["auc_without_user_item"]),
             "scene_mean_auc": line["scene_mean_auc"]["value"],
             "log_loss": line["log_loss"]["value"],
             "trained": line["rows_trained"],
@@ -98,7 +101,7 @@ def show(result: dict[str, Any]) -> None:
         for line in result["protocols"]
     ]
     show_rows(lines, title=title, as_json=False, empty="")
-    known = [
+    features = [
         {
             "protocol": line["protocol"],
             "split": line["split"],
@@ -108,11 +111,11 @@ def show(result: dict[str, Any]) -> None:
         }
         for line in result["protocols"]
     ]
-    show_rows(known, title="What the features knew", as_json=False, empty="")
+    show_rows(features, title="What the features contain", as_json=False, empty="")
     out.print(result["summary"], highlight=False, markup=False)
 
 
-def _told(estimate: dict[str, Any]) -> str | None:
+def _formatted(estimate: dict[str, Any]) -> str | None:
     if estimate["low"] is None:
         return None if estimate["value"] is None else f"{estimate['value']:.3f}"
     return f"{estimate['value']:.3f} ({estimate['low']:.3f}–{estimate['high']:.3f})"

@@ -1,4 +1,4 @@
-"""The published logs of some days as arrays: whole users, in the order of time."""
+"""The published logs of some days as arrays: whole users, in order of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MIN_DAYS = 3
 
 @dataclass(frozen=True)
 class Log:
-    """Impressions in the order of their time, all `[rows]`: `day` as a proleptic ordinal, the others as codes 0, 1, …
+    """Impressions in order of time, all `[rows]`: `day` as a proleptic ordinal, the others as codes 0, 1, …
 
     `scenes` names the scene codes.
     """
@@ -34,33 +34,33 @@ class Log:
 
     @property
     def keys(self) -> dict[str, Integers]:
-        """`[rows]` key of each grain that features are counted for."""
+        """The key `[rows]` of each grain that features are counted for."""
         items = int(self.item.max(initial=0)) + 1
         return {"user": self.user, "item": self.item, "user_item": self.user * items + self.item}
 
 
 def choose_days(lake: Lake, day: date | None, days: int) -> list[date]:
-    """The evaluation day, last, after the published days among the `days` before it; raises `MissingDataError`.
+    """Return the published days among the `days` before the evaluation day, and that one last; raises `MissingDataError`.
 
-    A published day without a row counts for nothing, and is not the last by default.
+    A published day without a row does not count, and is not the last by default.
     """
     if day is not None:
         lake.require("logs", day, "The leak demo")
-    last = day or next((one for one in reversed(lake.days("logs")) if _rows(lake, one)), None)
-    found = days_with_rows(lake, last, days + 1) if last else []
-    if len(found) < MIN_DAYS:
-        told = ", ".join(map(str, found)) or "none"
+    last = day or next((published for published in reversed(lake.days("logs")) if _rows(lake, published)), None)
+    chosen = days_with_rows(lake, last, days + 1) if last else []
+    if len(chosen) < MIN_DAYS:
+        listed = ", ".join(map(str, chosen)) or "none"
         until = f" in the {days} days up to {last}" if last else ""
         raise MissingDataError(
             f"The leak demo needs at least {MIN_DAYS} published days of logs{until}, two to train on and one to evaluate; "
-            f"found {len(found)} in {lake.url}: {told}. Load more with `ctr history --from D1 --to D2` "
-            "(`ctr status` shows what is there), or give a larger --days or a later --day."
+            f"found {len(chosen)} in {lake.url}: {listed}. Next: load more with `ctr history --from D1 --to D2` "
+            "(`ctr status` shows what is there), or set a larger --days or a later --day."
         )
-    return found
+    return chosen
 
 
 def days_with_rows(lake: Lake, last: date, length: int) -> list[date]:
-    """The published days that have rows among the `length` calendar days that end with `last`, ascending."""
+    """Return the published days that have rows among the `length` calendar days that end with `last`, ascending."""
     return [day for day in published_days(lake, "logs", last, length) if _rows(lake, day)]
 
 
@@ -69,11 +69,12 @@ def _rows(lake: Lake, day: date) -> int:
 
 
 def read_log(lake: Lake, days: Sequence[date], rows: int, seed: int) -> Log:
-    """The published logs of some days, of a day at most `rows` rows: those of the users whose hash is lowest.
+    """Return the published logs of some days, at most `rows` rows a day: those of the users whose hash is lowest.
 
     The users are the same on every day, so that their windows are whole; items have only the clicks of these users.
     """
-    limit, tables = 1 << 53, []
+    limit = 1 << 53
+    tables = []
     for day in days:
         table = _read_day(lake, day, seed)
         limit = _user_limit(table["user_hash"].to_numpy(), rows, limit)
@@ -91,7 +92,7 @@ def read_log(lake: Lake, days: Sequence[date], rows: int, seed: int) -> Log:
 
 
 def _read_day(lake: Lake, day: date, seed: int) -> pa.Table:
-    """A day's impressions in the order of their time, with the day's ordinal and a hash of the user in [0, 2^53)."""
+    """Return a day's impressions in order of time, with the day's ordinal and a hash of the user in [0, 2^53)."""
     columns = ("user_id", "item_id", "scene", "label", "log_ts", "event_id")
     table = read_day(lake, "logs", day, "The leak demo", columns)
     table = table.sort_by([("log_ts", "ascending"), ("event_id", "ascending")]).combine_chunks()
@@ -111,9 +112,9 @@ def _read_day(lake: Lake, day: date, seed: int) -> pa.Table:
 
 
 def _user_limit(user_hash: Integers, rows: int, limit: int) -> int:
-    """The highest limit, not above `limit`, under which at most `rows` hashes stay."""
-    kept = user_hash[user_hash < limit]
-    return limit if len(kept) <= rows else int(np.partition(kept, rows)[rows])
+    """Return the highest limit, not above `limit`, under which at most `rows` hashes stay."""
+    below = user_hash[user_hash < limit]
+    return limit if len(below) <= rows else int(np.partition(below, rows)[rows])
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
@@ -122,13 +123,13 @@ def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
 
 
 def require_classes(log: Log, chosen: Sequence[date]) -> None:
-    """Raises `MissingDataError` where the training days, or the last, have too few clicks or non-clicks to tell."""
+    """Raise `MissingDataError` where the training days, or the last, have too few clicks or non-clicks."""
     evaluated = log.day == chosen[-1].toordinal()
     trained = (log.day >= chosen[0].toordinal()) & ~evaluated
-    for told, mask in ((f"{chosen[0]} to {chosen[-2]}", trained), (str(chosen[-1]), evaluated)):
+    for period, mask in ((f"{chosen[0]} to {chosen[-2]}", trained), (str(chosen[-1]), evaluated)):
         clicks = int(log.label[mask].sum())
         if min(clicks, int(mask.sum()) - clicks) < MIN_CLASS:
             raise MissingDataError(
-                f"The leak demo needs at least {MIN_CLASS} clicks and {MIN_CLASS} non-clicks in the logs of {told}, "
-                f"found {clicks} clicks in {int(mask.sum())} rows. Give a larger --rows or --days, or another --day."
+                f"The leak demo needs at least {MIN_CLASS} clicks and {MIN_CLASS} non-clicks in the logs of {period}, "
+                f"found {clicks} clicks in {int(mask.sum())} rows. Next: set a larger --rows or --days, or another --day."
             )

@@ -50,7 +50,7 @@ PROTOCOLS = (
 
 
 def split(protocol: Protocol, day: Integers, seed: int) -> NDArray[np.bool_]:
-    """`[rows]` True where a row is evaluated: those of the last day, or as large a share of all rows, drawn at random."""
+    """Return `[rows]` True where a row is evaluated: those of the last day, or as large a share of all rows, drawn at random."""
     last = day == day.max()
     if not protocol.random_split:
         return last
@@ -60,18 +60,21 @@ def split(protocol: Protocol, day: Integers, seed: int) -> NDArray[np.bool_]:
 def score(
     protocol: Protocol, log: Log, inputs: dict[str, Matrix], trained_from: date, seed: int, resamples: int
 ) -> dict[str, Any]:
-    """Trains and evaluates one protocol on the rows from `trained_from` on; earlier rows are in the windows alone."""
+    """Train and evaluate one protocol on the rows from `trained_from` on; earlier rows are in the windows alone."""
     left = right = np.arange(len(log.day))
     if protocol.repeated_join:
         left, right = repeated_join(log)
     used = log.day[left] >= trained_from.toordinal()
-    left, right = left[used], right[used]
+    left = left[used]
+    right = right[used]
     columns = {name: values[right] for name, values in inputs.items()} | {"scene": log.scene[left].astype(np.float32)}
-    label, evaluated = log.label[left], split(protocol, log.day[left], seed)
+    label = log.label[left]
+    evaluated = split(protocol, log.day[left], seed)
     user = np.unique(log.user[left[evaluated]], return_inverse=True)[1].astype(np.int64)
     without_pairs = {name: values for name, values in columns.items() if not name.startswith("user_item")}
-    scored, less_scored = (
-        Scored(label[evaluated], _predicted(some, label, evaluated, seed), user) for some in (columns, without_pairs)
+    scored, scored_without_pairs = (
+        Scored(label[evaluated], _predicted(inputs_of_model, label, evaluated, seed), user)
+        for inputs_of_model in (columns, without_pairs)
     )
     alone = {
         name: round(single_feature_auc(scored.label, columns[name][evaluated].astype(np.float64)), 4) for name in inputs
@@ -82,7 +85,7 @@ def score(
         "faults": protocol.faults,
         "features_knew": KNEW[protocol.window],
         "split": "random" if protocol.random_split else "next day",
-        **estimates(scored, less_scored, log.scene[left[evaluated]], log.scenes, resamples, (seed, 2)),
+        **estimates(scored, scored_without_pairs, log.scene[left[evaluated]], log.scenes, resamples, (seed, 2)),
         "rows_trained": int((~evaluated).sum()),
         "rows_evaluated": len(scored.label),
         "clicks": int(scored.label.sum()),
@@ -92,7 +95,7 @@ def score(
 
 
 def _predicted(columns: dict[str, Matrix], label: Integers, evaluated: NDArray[np.bool_], seed: int) -> Floats:
-    """Click probabilities of the evaluated rows, by a model of the others; the column `scene` is categorical."""
+    """Return click probabilities of the evaluated rows, by a model of the others; the column `scene` is categorical."""
     x = np.stack(list(columns.values()), axis=1)
     categorical = [list(columns).index("scene")]
     model = HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=seed)
@@ -102,37 +105,44 @@ def _predicted(columns: dict[str, Matrix], label: Integers, evaluated: NDArray[n
 
 
 def single_feature_auc(label: Integers, values: Floats) -> float:
-    """AUC of a feature by itself, in either direction (0.5 to 1)."""
+    """Return the AUC of a feature by itself, in either direction (0.5 to 1)."""
     area = metrics.auc(label, values)
     return max(area, 1 - area)
 
 
 def estimates(
-    scored: Scored, less_scored: Scored, scene: Integers, scenes: Sequence[str], resamples: int, seed: Sequence[int]
+    scored: Scored,
+    scored_without_pairs: Scored,
+    scene: Integers,
+    scenes: Sequence[str],
+    resamples: int,
+    seed: Sequence[int],
 ) -> dict[str, dict[str, Any]]:
-    """AUC, mean of the scenes' AUCs and log loss as `{value, low, high}`: 95 % intervals of a bootstrap over users.
+    """Return AUC, mean of the scenes' AUCs and log loss as `{value, low, high}`: 95 % intervals of a bootstrap over users.
 
-    `less_scored` are the same rows by the model without user x item counts, of which only the AUC is told. The mean is over
-    the scenes with enough clicks and non-clicks to tell.
+    `scored_without_pairs` are the same rows by the model without user x item counts, of which only the AUC is returned. The
+    mean is over the scenes with at least `MIN_CLASS` clicks and non-clicks.
     """
-    told = [code for code in range(len(scenes)) if _tells(scored.label[scene == code])]
-    every = np.arange(len(scored.label))
-    groups = [every, *(np.flatnonzero(scene == code) for code in told)]
-    drawn, less_drawn = resample([GroupMetrics(scored, groups), GroupMetrics(less_scored, [every])], resamples, seed)
+    codes = [code for code in range(len(scenes)) if _has_both_classes(scored.label[scene == code])]
+    all_rows = np.arange(len(scored.label))
+    groups = [all_rows, *(np.flatnonzero(scene == code) for code in codes)]
+    draws, draws_without_pairs = resample(
+        [GroupMetrics(scored, groups), GroupMetrics(scored_without_pairs, [all_rows])], resamples, seed
+    )
     of_scene = [metrics.auc(scored.label[group], scored.probability[group]) for group in groups[1:]]
-    of_scenes = _estimate(float(np.mean(of_scene)), drawn["auc"][1:].mean(axis=0)) if told else _estimate(None)
+    of_scenes = _estimate(float(np.mean(of_scene)), draws["auc"][1:].mean(axis=0)) if codes else _estimate(None)
     loss = float(metrics.row_log_loss(scored.label, scored.probability).mean())
     return {
-        "auc": _estimate(metrics.auc(scored.label, scored.probability), drawn["auc"][0]),
+        "auc": _estimate(metrics.auc(scored.label, scored.probability), draws["auc"][0]),
         "auc_without_user_item": _estimate(
-            metrics.auc(less_scored.label, less_scored.probability), less_drawn["auc"][0]
+            metrics.auc(scored_without_pairs.label, scored_without_pairs.probability), draws_without_pairs["auc"][0]
         ),
-        "scene_mean_auc": of_scenes | {"scenes": [scenes[code] for code in told]},
-        "log_loss": _estimate(loss, drawn["log_loss"][0]),
+        "scene_mean_auc": of_scenes | {"scenes": [scenes[code] for code in codes]},
+        "log_loss": _estimate(loss, draws["log_loss"][0]),
     }
 
 
-def _tells(label: Integers) -> bool:
+def _has_both_classes(label: Integers) -> bool:
     return min(int(label.sum()), len(label) - int(label.sum())) >= MIN_CLASS
 
 

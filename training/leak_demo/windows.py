@@ -1,4 +1,5 @@
-"""What the features know: counts in honest windows of days and in windows that hold the row's own label, and a bad join."""
+"""The features of the leak demo: counts in honest windows of days and in windows that hold the row's own label, and a
+bad join."""
 
 from typing import Literal
 
@@ -28,7 +29,8 @@ KNEW: dict[Window, str] = {
 def calendar_counts(
     key: Integers, day: Integers, label: Integers, *, lag: int, length: int | None = None
 ) -> tuple[Integers, Integers]:
-    """Impressions and clicks `[rows]` of each row's key in the `length` calendar days that end `lag` days before its day.
+    """Return impressions and clicks `[rows]` of each row's key in the `length` calendar days that end `lag` days before
+    its day.
 
     `lag` 1 is as of the day before, 0 takes the row's own day in. Without `length`, all days up to then. Days without rows
     count as days.
@@ -37,7 +39,8 @@ def calendar_counts(
     span = int(since.max(initial=0)) + 2  # a day more than there are: what ends before the first day stays in its key
     moment = key * span + since
     order = np.argsort(moment, kind="stable")
-    in_order, clicks_before = moment[order], np.append(0, np.cumsum(label[order]))
+    in_order = moment[order]
+    clicks_before = np.append(0, np.cumsum(label[order]))
     first = np.zeros_like(since) if length is None else np.maximum(since - lag - length + 1, 0)
     begin = np.searchsorted(in_order, key * span + first, "left")
     end = np.searchsorted(in_order, key * span + np.maximum(since - lag, -1), "right")
@@ -45,46 +48,52 @@ def calendar_counts(
 
 
 def row_counts(key: Integers, label: Integers, *, length: int | None = None) -> tuple[Integers, Integers]:
-    """Impressions and clicks `[rows]` of the last `length` rows of each row's key, the row itself included.
+    """Return impressions and clicks `[rows]` of the last `length` rows of each row's key, the row itself included.
 
-    The fault itself: it counts rows, however old, and the row's own label. Without `length`, all rows so far.
+    This is the notebook's fault: it counts rows, however old, and the row's own label. Without `length`, all rows so
+    far.
     """
     order = np.argsort(key, kind="stable")
-    clicks_before, place = np.append(0, np.cumsum(label[order])), np.arange(len(key))
+    clicks_before = np.append(0, np.cumsum(label[order]))
+    position = np.arange(len(key))
     first = first_of_run(changes(key[order]))
     if length is not None:
-        first = np.maximum(first, place - length + 1)
-    shown, clicked = np.empty_like(key), np.empty_like(key)
-    shown[order], clicked[order] = place + 1 - first, clicks_before[place + 1] - clicks_before[first]
-    return shown, clicked
+        first = np.maximum(first, position - length + 1)
+    impressions = np.empty_like(key)
+    clicks = np.empty_like(key)
+    impressions[order] = position + 1 - first
+    clicks[order] = clicks_before[position + 1] - clicks_before[first]
+    return impressions, clicks
 
 
 def features(log: Log, window: Window, smoothing: float) -> dict[str, Matrix]:
-    """Counts and smoothed CTRs by name, each `[rows] float32`: of the recent window and of all so far, for each grain.
+    """Return counts and smoothed CTRs by name, each `[rows] float32`: of the recent window and of all so far, for each grain.
 
     The prior of the CTRs is the log's CTR as of the day before for every window, so that only the windows differ.
     """
     everything = np.zeros_like(log.user)
-    shown, clicked = calendar_counts(everything, log.day, log.label, lag=1)
-    prior = (clicked + smoothing * NEUTRAL_CTR) / (shown + smoothing)
-    found: dict[str, Matrix] = {}
+    impressions, clicks = calendar_counts(everything, log.day, log.label, lag=1)
+    prior = (clicks + smoothing * NEUTRAL_CTR) / (impressions + smoothing)
+    columns: dict[str, Matrix] = {}
     for grain, key in log.keys.items():
         for span in (f"{WINDOW_ROWS}_rows" if window == "own_row" else f"{WINDOW_DAYS}d", "total"):
             recent = span != "total"
             if window == "own_row":
-                shown, clicked = row_counts(key, log.label, length=WINDOW_ROWS if recent else None)
+                impressions, clicks = row_counts(key, log.label, length=WINDOW_ROWS if recent else None)
             else:
-                length, lag = WINDOW_DAYS if recent else None, int(window == "as_of")
-                shown, clicked = calendar_counts(key, log.day, log.label, lag=lag, length=length)
-            found[f"{grain}_impressions_{span}"] = shown.astype(np.float32)
-            found[f"{grain}_clicks_{span}"] = clicked.astype(np.float32)
-            ctr = (clicked + smoothing * prior) / (shown + smoothing)
-            found[f"{grain}_ctr_{span}"] = ctr.astype(np.float32)
-    return found
+                length = WINDOW_DAYS if recent else None
+                lag = int(window == "as_of")
+                impressions, clicks = calendar_counts(key, log.day, log.label, lag=lag, length=length)
+            columns[f"{grain}_impressions_{span}"] = impressions.astype(np.float32)
+            columns[f"{grain}_clicks_{span}"] = clicks.astype(np.float32)
+            ctr = (clicks + smoothing * prior) / (impressions + smoothing)
+            columns[f"{grain}_ctr_{span}"] = ctr.astype(np.float32)
+    return columns
 
 
 def repeated_join(log: Log) -> tuple[Integers, Integers]:
-    """Rows `left` joined to feature rows `right`, both `[joined rows]`, on user, item and day, which is not a unique key.
+    """Return rows `left` joined to feature rows `right`, both `[joined rows]`, on user, item and day, which is not a
+    unique key.
 
     An impression whose user saw the item k times that day comes out k times (at most `MAX_MATCHES`), with the features
     of each of them.

@@ -1,1 +1,1 @@
-"""Learning a model day by day: the trainer, its state and checkpoints, the artifact. May import `models`, `data`, `text`."""
+"""Day-by-day training: the trainer, its state and checkpoints, the artifact. May import `models`, `data`, `text`."""

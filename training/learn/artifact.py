@@ -1,8 +1,8 @@
 """A model version as a folder of plain files, never pickle, that loads without Airflow and without Spark.
 
-weights.safetensors       the network; `model.json` tells its rung of the ladder, its shape and where its texts' vectors come from
+weights.safetensors       the network; `model.json` has its variant, its shape and the models of its text vectors
 vocabulary/*.parquet      ids in the order of their embedding rows
-state.safetensors         standardisation, whitening, and what is remembered of users and items (the neighbours' index)
+state.safetensors         standardisation, whitening, and the counts of users and items (the neighbours' index)
 calibration.json          Platt slope and offset by scene
 feature_meta.json, settings.json, manifests.json, learning_curve.csv, learning_curve.svg: for people and audits
 """
@@ -59,13 +59,14 @@ MEMORY = tuple(field.name for field in fields(Memory))
 
 
 class OtherArchitectureError(CtrError):
-    """A model of code that has since changed the network or what it remembers: it can be neither loaded nor continued."""
+    """A model of code that has since changed the network or its state: it can be neither loaded nor continued."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of rows in their order: calibrated `probability [n] float64`, `alpha [n]`, and the `backbone [n]` and `content
-    [n]` logits; `missing_texts` is the number of distinct texts that had no cached vector and read as no text."""
+    """Predictions in the order of the rows: calibrated `probability [n] float64`, `alpha [n]`, and the logits `backbone
+    [n]` and `content [n]`; `missing_texts` is the number of distinct texts without a cached vector, which count as
+    no text."""
 
     probability: npt.NDArray[np.float64]
     alpha: npt.NDArray[np.float64]
@@ -83,17 +84,19 @@ class Predictor:
     calibration: Calibration
 
     def predict(self, rows: pa.Table, store: Lake | None = None) -> Predictions:
-        """Click probabilities of rows with the columns of `training` (`label` and `log_ts` may lack).
+        """Return click probabilities of rows with the columns of `training` (`label` and `log_ts` may be absent).
 
-        Text vectors come from the lake's caches. With `log_ts`, the language model's count up to the rows' last day only,
-        so that a prediction does not change when later days are run.
+        Text vectors come from the lake's caches. With `log_ts`, the language model's vectors count up to the rows' last
+        day only, so that a prediction does not change when later days are run.
         """
         texts = load_texts(self.state, text_keys(rows, self.state.config.variant), store or get_lake(), _last_day(rows))
-        lookup, members = text_lookup(texts, self.model.device.type), self.state.topics.of(texts)
-        shown, size = ItemTexts.of([rows], self.state, texts, members), get_settings().shard_rows
+        lookup = text_lookup(texts, self.model.device.type)
+        members = self.state.topics.of(texts)
+        item_texts = ItemTexts.of([rows], self.state, texts, members)
+        size = get_settings().shard_rows
         parts = []
         for start in range(0, max(len(rows), 1), size):
-            built = build_rows(rows.slice(start, size), self.state, texts, shown, members)
+            built = build_rows(rows.slice(start, size), self.state, texts, item_texts, members)
             out = predict(self.model, built, lookup)
             probability = self.calibration.apply(out.logit, built.scene.numpy())
             parts.append((probability, out.alpha, out.backbone, out.content))
@@ -102,30 +105,30 @@ class Predictor:
 
 
 def text_keys(rows: pa.Table, variant: ModelVariant) -> Keys:
-    """The distinct text keys that a model of the rung reads of rows, sorted: none for one without text."""
+    """Return the distinct text keys that a model of the variant reads of rows, sorted: none for one without text."""
     return keys_in(rows) if variant.text else np.empty(0, np.int64)
 
 
 def load_texts(state: State, keys: Keys, store: Lake, llm_through: date | None) -> TextTable:
-    """The vectors of text keys in the state's whitened spaces."""
+    """Return the vectors of text keys in the state's whitened spaces."""
     caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
     return TextTable.load(keys, caches, (state.whiten_text, state.whiten_llm), llm_through)
 
 
-def text_lookup(texts: TextTable, where: str) -> TextLookup:
-    """The tables as a module on a device."""
+def text_lookup(texts: TextTable, device_name: str) -> TextLookup:
+    """Return the tables as a module on a device."""
     tensors = [torch.from_numpy(array) for array in (texts.text, texts.llm, texts.has_llm)]
-    return TextLookup(*tensors).to(where)
+    return TextLookup(*tensors).to(device_name)
 
 
 def build_model(state: State) -> Network:
-    """A network of the state's size, with fresh weights."""
+    """Return a network of the state's size, with fresh weights."""
     widths = Widths(len(state.users), len(state.items), len(NAMES), state.whiten_text.dim, state.whiten_llm.dim)
     return Network(state.config, widths)
 
 
 def save(folder: Path, predictor: Predictor, extra: dict[str, Any]) -> str:
-    """Writes a version and returns its content hash; `extra` holds what goes into further JSON files, by name."""
+    """Write a version and return its content hash; `extra` holds the content of further JSON files, by name."""
     (folder / "vocabulary").mkdir(parents=True, exist_ok=True)
     state = predictor.state
     weights = {name: weight.detach().cpu().contiguous() for name, weight in predictor.model.state_dict().items()}
@@ -145,37 +148,41 @@ def save(folder: Path, predictor: Predictor, extra: dict[str, Any]) -> str:
 
 
 def load(folder: Path) -> Predictor:
-    """The version in a folder; raises `MissingDataError` where it is not whole."""
+    """Return the version in a folder.
+
+    Raises `MissingDataError` where a file is missing, and `OtherArchitectureError` where this code cannot load it.
+    """
     lacking = [name for name in HASHED if not (folder / name).is_file()]
     if lacking:
         raise MissingDataError(
-            f"The model folder {folder} lacks {', '.join(lacking)}. Retrain its day, or roll back to another version."
+            f"The model folder {folder} lacks {', '.join(lacking)}. Next: retrain its day, or roll back to another version."
         )
     try:
         state = _load_state(folder)
         model = build_model(state)
         model.load_state_dict(load_tensors(folder / "weights.safetensors"))
-    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, rungs
+    except (RuntimeError, TypeError, KeyError, InvalidInputError) as error:  # other shapes, settings, arrays, variants
         raise OtherArchitectureError(
             f"The model in {folder} was trained by code of another architecture: {str(error).splitlines()[0]} "
-            "Retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
+            "Next: retrain the day (`python -m training train --scratch`), or run the code version in its manifests."
         ) from error
     calibration = Calibration.from_json(_json(folder / "calibration.json"), state.config.scenes)
     return Predictor(model.to(device()).eval(), state, calibration)
 
 
 def variant_in(folder: Path) -> ModelVariant | None:
-    """The rung of the version in a folder, without loading it; None for one of code that knows other rungs."""
+    """Return the variant of the version in a folder, without loading it; None for a variant that this code does not have."""
     return MODEL_VARIANTS.get(_json(folder / "model.json").get("model", ""))
 
 
 def trained_days(folder: Path) -> list[date]:
-    """The days whose training rows the version in a folder was trained on, by its manifests (without those of its base)."""
+    """Return the days whose training rows the version in a folder was trained on, by its manifests (without those of
+    its base)."""
     return [parse_day(day) for day in _json(folder / "manifests.json")["training"]]
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the files that predictions depend on."""
+    """Return the SHA-256 over the files that predictions depend on."""
     digest = hashlib.sha256()
     for name in HASHED:
         digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
@@ -183,7 +190,7 @@ def content_hash(folder: Path) -> str:
 
 
 def feature_meta(state: State) -> list[dict[str, Any]]:
-    """What each dense input is, and how it was transformed and standardised."""
+    """Return the name, transform, unit and standardisation of each dense input."""
     meaning = {feature.name: feature for feature in INPUTS}
     rows = []
     for name, mean, scale in zip(NAMES, state.standardiser.mean, state.standardiser.scale, strict=True):

@@ -22,35 +22,35 @@ class Calibration:
 
     @classmethod
     def identity(cls, scenes: int) -> "Calibration":
-        """Changes nothing."""
+        """Return a calibration that changes nothing."""
         return cls(np.ones(scenes), np.zeros(scenes))
 
     @classmethod
     def fit(cls, logits: Doubles, labels: Doubles, scene: npt.NDArray[np.int64], scenes: int) -> "Calibration":
-        """Fits each scene on out-of-sample logits `[n]` and labels `[n]`; a scene without rows keeps the identity."""
-        fitted = np.array([_platt(logits[scene == place], labels[scene == place]) for place in range(scenes)])
+        """Fit each scene on out-of-sample logits `[n]` and labels `[n]`; a scene without rows keeps the identity."""
+        fitted = np.array([_platt(logits[scene == index], labels[scene == index]) for index in range(scenes)])
         return cls(fitted[:, 0], fitted[:, 1])
 
     def with_offsets_of(self, logits: Doubles, labels: Doubles, scene: npt.NDArray[np.int64]) -> "Calibration":
-        """The same slopes, with offsets fitted on logits `[n]` and labels `[n]`, shrunk towards those that it has."""
+        """Return the same slopes with offsets fitted on logits `[n]` and labels `[n]`, shrunk towards the present ones."""
         offset = [
-            _offset(slope * logits[scene == place], labels[scene == place], offset)
-            for place, (slope, offset) in enumerate(zip(self.slope, self.offset, strict=True))
+            _offset(slope * logits[scene == index], labels[scene == index], offset)
+            for index, (slope, offset) in enumerate(zip(self.slope, self.offset, strict=True))
         ]
         return Calibration(self.slope, np.array(offset))
 
     def towards(self, other: "Calibration", share: float) -> "Calibration":
-        """Part of the way to another calibration; `share` in [0, 1]."""
+        """Return the calibration that is `share`, in [0, 1], of the way to another one."""
         return Calibration(
             self.slope + share * (other.slope - self.slope), self.offset + share * (other.offset - self.offset)
         )
 
     def apply(self, logits: Doubles, scene: npt.NDArray[np.int64]) -> Doubles:
-        """Calibrated probabilities `[n] float64`."""
+        """Return calibrated probabilities `[n] float64`."""
         return sigmoid(self.slope[scene] * logits + self.offset[scene])
 
     def as_json(self, scenes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """By scene, for `calibration.json`."""
+        """Return slope and offset by scene, for `calibration.json`."""
         return {
             name: {"slope": float(slope), "offset": float(offset)}
             for name, slope, offset in zip(scenes, self.slope, self.offset, strict=True)
@@ -58,19 +58,19 @@ class Calibration:
 
     @classmethod
     def from_json(cls, data: dict[str, dict[str, float]], scenes: Sequence[str]) -> "Calibration":
-        """The inverse of `as_json`."""
+        """Return the calibration that `as_json` has written."""
         return cls(
             np.array([data[name]["slope"] for name in scenes]), np.array([data[name]["offset"] for name in scenes])
         )
 
 
 def sigmoid(x: Doubles) -> Doubles:
-    """1 / (1 + e^-x), safe for large |x|."""
+    """Return 1 / (1 + e^-x), safe for large |x|."""
     return np.exp(-np.logaddexp(0, -x))
 
 
 def _platt(logits: Doubles, labels: Doubles) -> Doubles:
-    """Newton's method on the penalised log loss, which is convex."""
+    """Fit slope and offset by Newton's method on the penalised log loss, which is convex."""
     target = np.array([1.0, 0.0])
     inputs = np.stack([logits, np.ones_like(logits)], axis=1)
     weights = target.copy()
@@ -86,8 +86,9 @@ def _platt(logits: Doubles, labels: Doubles) -> Doubles:
 
 
 def _offset(logits: Doubles, labels: Doubles, target: float) -> float:
-    """The offset alone, by the same method; the penalty pulls it to the target."""
-    offset, strength = target, SHRINKAGE[1]
+    """Fit the offset alone, by the same method; the penalty pulls it to the target."""
+    offset = target
+    strength = SHRINKAGE[1]
     for _ in range(STEPS):
         predicted = sigmoid(logits + offset)
         gradient = (predicted - labels).sum() + strength * (offset - target)

@@ -1,4 +1,4 @@
-"""The first pass over the days: what has to be known before a model's first step."""
+"""The first pass over the days: ids, text keys and statistics that a model needs before its first step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ IDS = ("user_id", "item_id")
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """What a first pass over the days finds: their ids, text keys and rows; for a model that starts from nothing also the
-    moments of its features and the keys of its items' texts."""
+    """Ids, text keys and rows of the days; for a model that starts from scratch also the moments of its features and
+    the keys of its items' texts."""
 
     users: Vocabulary
     items: Vocabulary
@@ -36,25 +36,28 @@ class DatasetScan:
 def scan_dataset(
     store: Lake, days: Sequence[date], base: Predictor | None, variant: ModelVariant, shard_rows: int
 ) -> DatasetScan:
-    """One pass over the days, a shard at a time, for a model of the rung that continues `base` or starts from nothing."""
+    """Scan the days once, a shard at a time, for a model of the variant that continues `base` or starts from scratch."""
     users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
-    moments, rows = Moments(), 0
-    keys, item_keys = np.empty(0, np.int64), np.empty(0, np.int64)
+    moments = Moments()
+    rows = 0
+    keys = np.empty(0, np.int64)
+    item_keys = np.empty(0, np.int64)
     columns = (*IDS, *(TEXT_KEYS if variant.text else ()), *(columns_of() if base is None else ()))
     for day in days:
         seen = dict.fromkeys(IDS, pa.array([], pa.string()))
         for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns):
-            seen = {name: _distinct(known, shard[name]) for name, known in seen.items()}
+            seen = {name: _distinct(ids, shard[name]) for name, ids in seen.items()}
             keys = np.union1d(keys, text_keys(shard, variant))
             rows += len(shard)
             if base is None:
                 moments.add(transformed(shard))
             if base is None and variant.text:
                 item_keys = np.union1d(item_keys, keys_in(shard, ITEM_TEXTS))
-        users, items = users.extended(seen["user_id"]), items.extended(seen["item_id"])
+        users = users.extended(seen["user_id"])
+        items = items.extended(seen["item_id"])
     return DatasetScan(users, items, moments, keys, item_keys, rows)
 
 
-def _distinct(known: pa.Array, column: pa.ChunkedArray) -> pa.Array:
-    """The known ids and those of the column, each once."""
-    return pc.unique(pa.chunked_array([known, *column.cast(pa.string()).chunks]))
+def _distinct(ids: pa.Array, column: pa.ChunkedArray) -> pa.Array:
+    """Return these ids and those of the column, each once."""
+    return pc.unique(pa.chunked_array([ids, *column.cast(pa.string()).chunks]))

@@ -10,7 +10,7 @@ from training.learn.trainer import CurvePoint
 
 
 def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:
-    """Writes `learning_curve.csv` and `learning_curve.svg`: each day as predicted before it was learnt from."""
+    """Write `learning_curve.csv` and `learning_curve.svg`: each day as predicted before the model learned from it."""
     with (folder / "learning_curve.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(CurvePoint)])
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""What a version predicted of some rows before it was saved, which it must predict again before it may serve."""
+"""The probe of a version: some rows with its predictions from before it was saved, which it must repeat before it may serve."""
 
 from datetime import date
 from pathlib import Path
@@ -20,32 +20,34 @@ TOLERANCE = 1e-5
 
 
 def write(folder: Path, predictor: Predictor, store: Lake, day: date) -> None:
-    """Writes the first rows of a published day that the model has learnt, and its probabilities of them."""
+    """Write the first rows of a published day that the model was trained on, with its probabilities."""
     rows = next(read_shards(store, "training", day, NEEDED_FOR, ROWS))
     probability = predictor.predict(rows, store).probability
     pq.write_table(rows.append_column("probability", pa.array(probability)), folder / PROBE)
 
 
 def load_verified(version: int) -> Predictor:
-    """A version that predicts its probe as before it was saved.
+    """Return a version that predicts its probe as before it was saved.
 
-    Raises `CtrError` where a file of the model has changed or a probability is another, and what `artifact.load` raises.
+    Raises `CtrError` where a file of the model or a probability has changed, and the errors of `artifact.load`.
     """
-    folder, known = registry.download(version), registry.get(version)
-    if (found := content_hash(folder)) != known.content_hash:
+    folder = registry.download(version)
+    registered = registry.get(version)
+    if (actual := content_hash(folder)) != registered.content_hash:
         raise CtrError(
             f"The files of version {version} in {folder} are not those that were registered: expected content "
-            f"{known.content_hash[:12]}, found {found[:12]}. Restore them from a backup, or retrain its day."
+            f"{registered.content_hash[:12]}, found {actual[:12]}. Next: restore them from a backup, or retrain its day."
         )
     predictor = load(folder)
     probe = pq.read_table(folder / PROBE) if (folder / PROBE).is_file() else None
-    if probe is None:  # a version of before there were probes
+    if probe is None:  # a version from before probes existed
         return predictor
     again = predictor.predict(probe.drop_columns(["probability"])).probability
     largest = float(np.abs(again - probe["probability"].to_numpy()).max())
     if not largest <= TOLERANCE:
         raise CtrError(
-            f"Version {version} predicts its probe of {len(probe)} rows otherwise than before it was saved: probabilities differ "
-            f"by up to {largest:.2g}, expected at most {TOLERANCE:g}. Did the text caches of the lake change, or the code?"
+            f"Version {version} predicts its probe of {len(probe)} rows differently than before it was saved: probabilities "
+            f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}. Next: check whether the lake's text caches or the "
+            "code changed."
         )
     return predictor

@@ -16,19 +16,19 @@ from training.learn.artifact import Predictor, load
 
 
 def describe(folder: Path) -> None:
-    """Write the file `MLmodel`, by which MLflow knows how to load the model in a folder."""
+    """Write the file `MLmodel`, by which MLflow loads the model in a folder."""
     flavor = {"loader_module": __name__, "data": "."}
     (folder / "MLmodel").write_text(yaml.safe_dump({"flavors": {"python_function": flavor}}))
 
 
 class Scorer:
-    """What MLflow wraps: click probabilities of a frame of rows."""
+    """The object that MLflow wraps: click probabilities of a frame of rows."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> npt.NDArray[np.float64]:  # noqa: ARG002, MLflow's form
-        """Calibrated probabilities `[n]` of rows with the columns of `training`."""
+        """Return calibrated probabilities `[n]` of rows with the columns of `training`."""
         return self._predictor.predict(pa.Table.from_pandas(rows, preserve_index=False)).probability
 
 

@@ -1,6 +1,6 @@
-"""`reproduce`: trains a registered version again from the lake, by what its own files say, and compares the weights.
+"""`reproduce`: trains a registered version again from the lake, by its own files, and compares the weights.
 
-Nothing is registered. On a CPU the files that predictions depend on come out the same, byte for byte, as long as the lake
+Nothing is registered. On a CPU the files that predictions depend on are the same, byte for byte, as long as the lake
 holds the same rows, the caches the same vectors, and the code and its packages train the same way.
 """
 
@@ -21,33 +21,35 @@ from training.tables import NEEDED_FOR, only_days_before
 
 
 def run(version: int) -> dict[str, Any]:
-    """Trains the version again and returns what was compared.
+    """Train the version again and return the comparison.
 
-    Raises `CtrError` that names the files that differ and what has changed since, and `MissingDataError` where a day that it
-    learnt, its base, or its own files are gone.
+    Raises `CtrError` that names the files that differ and the changes since, and `MissingDataError` where a training
+    day, its base, or its own files are missing.
     """
-    known, folder, store = registry.get(version), registry.download(version), get_lake()
+    registered = registry.get(version)
+    folder = registry.download(version)
+    store = get_lake()
     provenance = json.loads((folder / "manifests.json").read_text())
     stored = json.loads((folder / "settings.json").read_text())
     days = [parse_day(day) for day in provenance["training"]]
     changed = _changed(store, provenance)
-    with tempfile.TemporaryDirectory() as temporary, only_days_before(known.log_day):
+    with tempfile.TemporaryDirectory() as temporary, only_days_before(registered.log_day):
         again = Path(temporary)
-        found = save(again, fit(store, days, Settings(**stored), _base(known)).predictor, {})
+        actual = save(again, fit(store, days, Settings(**stored), _base(registered)).predictor, {})
         differing = [name for name in HASHED if (again / name).read_bytes() != (folder / name).read_bytes()]
-    if found != known.content_hash:
+    if actual != registered.content_hash:
         files = ", ".join(differing) or "none, so the version's own files are not those that were registered"
-        since = "; ".join(changed) or "nothing that its manifests tell (packages, processor or text vectors may have)"
+        since = "; ".join(changed) or "nothing that its manifests record (packages, processor or text vectors may have)"
         raise CtrError(
-            f"Version {version} of {known.log_day} was not reproduced: expected content {known.content_hash[:12]}, found "
-            f"{found[:12]}. Files that differ: {files}. What has changed since: {since}."
+            f"Version {version} of {registered.log_day} was not reproduced: expected content {registered.content_hash[:12]}, "
+            f"found {actual[:12]}. Files that differ: {files}. Changes since: {since}."
         )
     return {
         "version": version,
         "identical": True,
-        "content_hash": found,
+        "content_hash": actual,
         "days": [str(day) for day in days],
-        "base_version": known.base_version,
+        "base_version": registered.base_version,
         "changed_since": changed,
     }
 
@@ -55,22 +57,24 @@ def run(version: int) -> dict[str, Any]:
 def _base(version: registry.ModelVersion) -> Predictor | None:
     if version.base_version is None:
         return None
-    folder, expected = registry.download(version.base_version), registry.get(version.base_version).content_hash
-    if (found := content_hash(folder)) != expected:
+    folder = registry.download(version.base_version)
+    expected = registry.get(version.base_version).content_hash
+    if (actual := content_hash(folder)) != expected:
         raise CtrError(
             f"Version {version.version} continues version {version.base_version}, whose files in {folder} are not those that "
-            f"were registered: expected content {expected[:12]}, found {found[:12]}. Restore them from a backup."
+            f"were registered: expected content {expected[:12]}, found {actual[:12]}. Next: restore them from a backup."
         )
     return load(folder)
 
 
 def _changed(store: Lake, provenance: dict[str, Any]) -> list[str]:
-    """In words, what is not as it was when the version was trained."""
+    """Return, in words, what has changed since the version was trained."""
     rebuilt = [
         day
         for day, manifest in provenance["training"].items()
         if store.require("training", parse_day(day), NEEDED_FOR).build != manifest["build"]
     ]
-    told = [f"training rows of {', '.join(rebuilt)} were built again"] if rebuilt else []
-    was, now = provenance.get("code", "unknown"), code_version()
-    return told + ([f"the code: {was} then, {now} now"] if was != now else [])
+    changes = [f"training rows of {', '.join(rebuilt)} were built again"] if rebuilt else []
+    trained_with = provenance.get("code", "unknown")
+    current = code_version()
+    return changes + ([f"the code: {trained_with} then, {current} now"] if trained_with != current else [])

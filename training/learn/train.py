@@ -1,7 +1,7 @@
 """`train`: the candidate of log day *d*, from the training rows of days before *d*.
 
-It continues the newest version promoted on an earlier day with the days since that one was trained, or starts from nothing
-on the training window (`start.py`). Nothing of day *d* or later is read.
+It continues the newest version promoted on an earlier day with the days since that one was trained, or starts from
+scratch on the training window (`warm_start.py`). Nothing of day *d* or later is read.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ from training.data.cold_simulation import ColdSimulation
 from training.data.id_memory import Memory
 from training.data.state import ModelConfig, State
 from training.device import steady_threads
-from training.distributed import first, require_same
+from training.distributed import is_first_process, require_same
 from training.learn import probe, pyfunc
 from training.learn.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.learn.calibration import Calibration
@@ -45,9 +45,9 @@ from training.text.whitening import Whitening
 
 LLM_DIM = 64
 PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
-"""Settings that say where things are, and play no part in what is learnt."""
-SHARE = "They must share lake, registry, settings, code and CTR_HOME."
-DIFFERED = "Train again, on devices of one kind; if they differ again, in one process."
+"""Settings of paths and addresses, which do not affect the model."""
+SHARE = "Next: give all processes the same lake, registry, settings, code and CTR_HOME."
+DIFFERED = "Next: train again on devices of one kind; if the processes still differ, in one process."
 
 
 @dataclass(frozen=True)
@@ -60,29 +60,34 @@ class Trained:
 
 
 def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, Any]:
-    """Trains and registers the candidate of `day`, and returns the record that it writes.
+    """Train and register the candidate of `day`, and return the record that it writes.
 
-    Of several processes, the first one registers and writes; the record of the others is empty.
+    Of several processes, the first one registers and writes; the record of the others is empty. Raises
+    `MissingDataError` where there is no training day.
     """
-    started, began = time.monotonic(), datetime.now(UTC)
+    started = time.monotonic()
+    started_at = datetime.now(UTC)
     store = get_lake()
     with only_days_before(day):
         start = start_of(store, day, settings, scratch=scratch)
-    base, days = start.version, start.days
+    base = start.version
+    days = start.days
     if not days and base is None:
         raise MissingDataError(
             f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
-            f"and found none in {store.url}. Load history first (`ctr history`)."
+            f"found none in {store.url}. Next: load history (`ctr history`)."
         )
     if not days and base is not None:
-        err.print(f"No published day since version {base.version} was trained: it stays the candidate of {day}.")
-        return _record(store, day, settings.model, base, days, None, started) if first() else {}
+        err.print(f"No published day since version {base.version} was trained: it remains the candidate of {day}.")
+        return _record(store, day, settings.model, base, days, None, started) if is_first_process() else {}
     config = start.model.state.config if start.model else config_of(settings)
-    manifests = {each: store.require("training", each, NEEDED_FOR) for each in days}  # of what is read from here on
+    manifests = {
+        training_day: store.require("training", training_day, NEEDED_FOR) for training_day in days
+    }  # of the rows that are read from here on
     checkpoints = Checkpoints.of(store, day, days, config, base, settings)
     with only_days_before(day):
         trained = fit(store, days, settings, start.model, checkpoints)
-    if not first():
+    if not is_first_process():
         return {}
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
@@ -95,7 +100,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             trained_from=base.trained_from if base else days[0],
             trained_through=days[-1],
             base_version=base.version if base else None,
-            builds={each: manifest.build for each, manifest in manifests.items()},
+            builds={training_day: manifest.build for training_day, manifest in manifests.items()},
             content_hash=digest,
             metrics=_metrics(trained),
             params={
@@ -104,7 +109,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
                 "settings_digest": settings.digest(),
                 **settings.model_dump(mode="json", exclude=PLACES),
             },
-            began=began,
+            began=started_at,
         )
     checkpoints.remove()
     registry.prune()
@@ -118,9 +123,10 @@ def fit(
     base: Predictor | None,
     checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Learns the days in order, from `base` or from nothing, with the settings' rung of the ladder.
+    """Train on the days in order, from `base` or from scratch, with the settings' model variant.
 
-    The same input and seed give the same weights on a CPU, whether or not the run goes on from `checkpoints`.
+    The same input and seed give the same weights on a CPU, whether or not the run resumes from `checkpoints`. Raises
+    `InvalidInputError` where `base` is of another variant.
     """
     steady_threads(settings.train_threads)
     torch.manual_seed(settings.seed)
@@ -128,28 +134,29 @@ def fit(
     config = base.state.config if base else config_of(settings)
     if config.model != settings.model:
         raise InvalidInputError(
-            f"A model '{config.model}' cannot be continued as '{settings.model}': start from nothing."
+            f"A model '{config.model}' cannot be continued as '{settings.model}'. Next: start from scratch."
         )
-    found = scan_dataset(store, days, base, config.variant, settings.shard_rows)
+    scan = scan_dataset(store, days, base, config.variant, settings.shard_rows)
     train_state = TrainState(
-        extended_state(store, base.state, found, days[-1])
+        extended_state(store, base.state, scan, days[-1])
         if base
-        else fresh_state(store, found, config, settings, days[-1])
+        else fresh_state(store, scan, config, settings, days[-1])
     )
     model = build_model(train_state.state)
     if base:
         _copy_weights(model, base.model)
     cold = ColdSimulation(train_state.state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(model, cold, settings, fresh=base is None)
-    texts = _texts(store, train_state.state, found, days[-1], trainer.device)
+    texts = _texts(store, train_state.state, scan, days[-1], trainer.device)
     train_state, partial_day = checkpoints.resume(trainer, train_state) if checkpoints else (train_state, None)
-    where = f"{days[len(train_state.curve) :]} {partial_day and partial_day.so_far}"
-    require_same("what there is to learn", lambda: trainer.checksum(where), SHARE)
+    progress_text = f"{days[len(train_state.curve) :]} {partial_day and partial_day.so_far}"
+    require_same("the remaining training data", lambda: trainer.checksum(progress_text), SHARE)
     with progress() as bar:
-        task = bar.add_task("Training", total=found.rows, completed=sum(point.rows for point in train_state.curve))
+        task = bar.add_task("Training", total=scan.rows, completed=sum(point.rows for point in train_state.curve))
         learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
         for day in days[len(train_state.curve) :]:
-            train_state, partial_day = learning.day(day, train_state, partial_day), None
+            train_state = learning.day(day, train_state, partial_day)
+            partial_day = None
             require_same(f"the model after {day}", trainer.checksum, DIFFERED)
             if checkpoints:
                 checkpoints.write(trainer, train_state)
@@ -157,64 +164,64 @@ def fit(
     again = [predict(network, day.sample, texts.lookup).logit for day in train_state.held_out]
     before = base.calibration if base else Calibration.identity(len(config.scenes))
     return Trained(
-        Predictor(network, train_state.state, train_state.calibration(before, again)), train_state.curve, found.rows
+        Predictor(network, train_state.state, train_state.calibration(before, again)), train_state.curve, scan.rows
     )
 
 
-def _texts(store: Lake, state: State, found: DatasetScan, last: date, where: str) -> Texts:
-    table = load_texts(state, found.keys, store, llm_through=last)
+def _texts(store: Lake, state: State, scan: DatasetScan, last: date, device_name: str) -> Texts:
+    table = load_texts(state, scan.keys, store, llm_through=last)
     if table.missing:
         err.print(
-            f"{table.missing:,} of {len(found.keys):,} texts have no vector; they read as no text (run embed-texts)."
+            f"{table.missing:,} of {len(scan.keys):,} texts have no vector; they read as no text (run embed-texts)."
         )
-    return Texts(table, state.topics.of(table), text_lookup(table, where))
+    return Texts(table, state.topics.of(table), text_lookup(table, device_name))
 
 
-def fresh_state(store: Lake, found: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
-    """The state before the first day of a model that starts from nothing: statistics are the window's."""
-    whitening, topics = _text_space(store, config, found, settings.seed)
+def fresh_state(store: Lake, scan: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
+    """Return the state before the first day of a model that starts from scratch: statistics are the window's."""
+    whitening, topics = _text_space(store, config, scan, settings.seed)
     return State(
         config=config,
-        users=found.users,
-        items=found.items,
-        standardiser=found.moments.standardiser(),
+        users=scan.users,
+        items=scan.items,
+        standardiser=scan.moments.standardiser(),
         whiten_text=whitening,
-        whiten_llm=_llm_whitening(store, config, found.keys, last),
+        whiten_llm=_llm_whitening(store, config, scan.keys, last),
         topics=topics,
-        memory=Memory.empty(len(found.users), len(found.items), len(topics.centres), whitening.dim),
+        memory=Memory.empty(len(scan.users), len(scan.items), len(topics.centres), whitening.dim),
     )
 
 
-def _text_space(store: Lake, config: ModelConfig, found: DatasetScan, seed: int) -> tuple[Whitening, Topics]:
-    """Whitening and topics of the items' texts; of no width for a model without text."""
+def _text_space(store: Lake, config: ModelConfig, scan: DatasetScan, seed: int) -> tuple[Whitening, Topics]:
+    """Return whitening and topics of the items' texts; of width 0 for a model without text."""
     if not config.variant.text:
         return Whitening.nothing(), Topics.none()
-    vectors, has_vector = VectorCache(store, config.encoder).lookup(found.item_keys)
+    vectors, has_vector = VectorCache(store, config.encoder).lookup(scan.item_keys)
     whitening = Whitening.fit(vectors[has_vector], space=config.text_space)
     return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
 
 
-def extended_state(store: Lake, state: State, found: DatasetScan, last: date) -> State:
-    """The base's state with the new days' ids; statistics and whitening stay, as the weights were trained under them.
+def extended_state(store: Lake, state: State, scan: DatasetScan, last: date) -> State:
+    """Return the base's state with the new days' ids; statistics and whitening stay, as the weights were trained with them.
 
     Only a base that never saw a language-model vector gets their whitening now.
     """
     if not state.whiten_llm.fitted:
-        state = replace(state, whiten_llm=_llm_whitening(store, state.config, found.keys, last))
-    return state.extended(found.users, found.items)
+        state = replace(state, whiten_llm=_llm_whitening(store, state.config, scan.keys, last))
+    return state.extended(scan.users, scan.items)
 
 
 def _llm_whitening(store: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
-    """Whitening of the cached cold texts; none leads into it while there are too few."""
+    """Return the whitening of the cached cold texts; an empty one while there are fewer than two."""
     if not config.variant.llm:
         return Whitening.nothing()
-    vectors, found = VectorCache(store, config.llm).lookup(keys, last)
-    return Whitening.fit(vectors[found], LLM_DIM) if found.sum() >= 2 else Whitening.nothing(LLM_DIM)
+    vectors, has_vector = VectorCache(store, config.llm).lookup(keys, last)
+    return Whitening.fit(vectors[has_vector], LLM_DIM) if has_vector.sum() >= 2 else Whitening.nothing(LLM_DIM)
 
 
 @torch.no_grad()
 def _copy_weights(model: Network, base: Network) -> None:
-    """Copies the base's weights; new ids keep their fresh rows."""
+    """Copy the base's weights; new ids keep their fresh rows."""
     old = base.state_dict()
     for name, weight in model.state_dict().items():
         weight[: len(old[name])].copy_(old[name]) if weight.dim() else weight.copy_(old[name])

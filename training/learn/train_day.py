@@ -1,4 +1,4 @@
-"""How a day is learnt: predicted first, then remembered and learnt from."""
+"""Training on one day: predict it first, then add it to the memory and train on it."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Learning:
-    """What every day of a run is learnt with; `advance` is told the number of rows learnt, step by step."""
+    """What the days of a run share; `advance` is called with the number of rows trained on, step by step."""
 
     store: Lake
     settings: Settings
@@ -43,13 +43,14 @@ class Learning:
     checkpoints: Checkpoints | None = None
 
     def day(self, day: date, train_state: TrainState, partial_day: PartialDay | None) -> TrainState:
-        """What is learnt when the day is over; a day that was `begun` before is gone on with."""
+        """Train on one day and return the new state; resumes a partially trained day."""
         started = time.monotonic()
-        state, texts = train_state.state, self.texts
-        rows, shown = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
+        state = train_state.state
+        texts = self.texts
+        rows, item_texts = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
         partial_day = partial_day or PartialDay(self._predict_day(rows))
         logit = partial_day.logit
-        after = state_after(state, rows, shown, texts.members, logit)
+        after = state_after(state, rows, item_texts, texts.members, logit)
 
         def keep(so_far: Pass) -> None:
             if self.checkpoints:
@@ -58,7 +59,7 @@ class Learning:
         labelled = with_prior(rows, state.config)
         loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, partial_day.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
-        untrained = self.trainer.fresh and not train_state.curve  # what such weights foresaw calibrates nothing
+        untrained = self.trainer.fresh and not train_state.curve  # predictions of untrained weights calibrate nothing
         held_out = None if untrained else self._held_out_day(day, labelled, logit)
         return train_state.and_day(after, point, held_out)
 
@@ -67,8 +68,9 @@ class Learning:
         return HeldOutDay(logit, rows.label.numpy(), rows.scene.numpy(), on_disk([sample], self.settings.home))
 
     def _predict_day(self, rows: Rows) -> Doubles:
-        """Logits `[n] float64` of the day's rows before any is learnt from; each process adds those of its share."""
-        own, logit = share_of(len(rows)), torch.zeros(len(rows), dtype=torch.float64)
+        """Return logits `[n] float64` of the day's rows before any is trained on; each process predicts its share."""
+        own = share_of(len(rows))
+        logit = torch.zeros(len(rows), dtype=torch.float64)
         with self.trainer.averaged() as steady:
             logit[own] = torch.from_numpy(predict(steady, rows.between(own), self.texts.lookup).logit)
         return total(logit.to(self.trainer.device)).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What the days learnt so far leave beside the weights, and how far the day at hand has come."""
+"""The state of a training run beside the weights, and the progress within a day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ SCENE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class HeldOutDay:
-    """A day as predicted before it was learnt from: `logit [n] float64`, not calibrated, `label [n]` and `scene [n] int64`.
+    """A day as predicted before the model learned from it: `logit [n] float64`, not calibrated, `label [n]` and `scene
+    [n] int64`.
 
     `sample` are rows of the day, at most `SCENE_ROWS` of each scene, to be predicted again by the final weights.
     """
@@ -34,22 +35,23 @@ class HeldOutDay:
 
 @dataclass(frozen=True)
 class TrainState:
-    """The state at the end of the last learnt day, a point of the curve for each, and the last ones as they were foreseen."""
+    """The model state at the end of the last trained day, the learning curve, and the last days as predicted before training."""
 
     state: State
     curve: tuple[CurvePoint, ...] = ()
     held_out: tuple[HeldOutDay, ...] = ()
 
     def and_day(self, state: State, point: CurvePoint, held_out: HeldOutDay | None) -> "TrainState":
-        """The same after one more day; `held_out` is None where it tells nothing."""
+        """Return the state after one more day; `held_out` is None where the day cannot calibrate."""
         days = (*self.held_out, held_out) if held_out else self.held_out
         return TrainState(state, (*self.curve, point), days[-CALIBRATION_DAYS:])
 
     def calibration(self, before: Calibration, again: Sequence[Doubles]) -> Calibration:
-        """Slopes of the days as they were foreseen, which tell how far to trust a logit of rows not learnt yet; offsets of their
-        samples as the final weights predict them, `again`: a younger model errs otherwise on average.
+        """Return the calibration: slopes from the held-out predictions, which say how far to trust a logit of unseen
+        rows; offsets from their samples as the final weights predict them, `again`, as a model with less training
+        has another mean error.
 
-        With fewer than three days, the rest of the way is `before`.
+        With fewer than `CALIBRATION_DAYS` days, it is moved part of the way from `before` only.
         """
         if not self.held_out:
             return before
@@ -64,14 +66,15 @@ class TrainState:
 
 
 def sampled(scene: Tensor, generator: torch.Generator) -> Tensor:
-    """Places, ascending, of at most `SCENE_ROWS` random rows of each scene, of rows in the scenes `scene [n] int64`."""
+    """Return positions, ascending, of at most `SCENE_ROWS` random rows of each scene, of rows in the scenes `scene [n] int64`."""
     order = torch.randperm(len(scene), generator=generator)
-    return torch.cat([order[scene[order] == place][:SCENE_ROWS] for place in scene.unique()]).sort().values
+    return torch.cat([order[scene[order] == code][:SCENE_ROWS] for code in scene.unique()]).sort().values
 
 
 @dataclass(frozen=True)
 class PartialDay:
-    """A day in the middle: `logit [n] float64`, what was foreseen of its rows, and how far the pass over them has come."""
+    """A partially trained day: `logit [n] float64`, predicted before the first row was trained on, and the progress of
+    the pass."""
 
     logit: Doubles
     so_far: Pass = NOTHING_YET

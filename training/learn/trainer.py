@@ -1,4 +1,4 @@
-"""The training loop: one pass over the days in order, each day predicted before it is learnt from."""
+"""The training loop: one pass over the days in order, each day predicted before the model learns from it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from include.errors import CtrError
 from include.settings import Settings
 from training.checksum import checksum
-from training.data.cold_simulation import ColdSimulation, drawn
+from training.data.cold_simulation import ColdSimulation, draw_chances
 from training.data.rows import Rows
 from training.data.shuffle import blocks, generator_of
 from training.device import device
@@ -33,7 +33,7 @@ PREDICT_BATCH = 8192
 
 
 class TrainingDivergedError(CtrError):
-    """The loss is not a number any more."""
+    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One day of the learning curve: out-of-sample AUC and log loss before the day was learnt from."""
+    """One day of the learning curve: out-of-sample AUC and log loss before the model learned from the day."""
 
     day: str
     rows: int
@@ -61,7 +61,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Pass:
-    """How far the pass over a day has come: the blocks that are learnt, and the sum of their rows' losses."""
+    """Progress of the pass over a day: the number of trained blocks, and the sum of their rows' losses."""
 
     blocks: int = 0
     loss: float = 0.0
@@ -71,13 +71,16 @@ NOTHING_YET = Pass()
 
 
 class Trainer:
-    """A model with its optimisers; ids move by sparse Adagrad, so that a step touches its batch's rows alone."""
+    """A model with its optimisers; id embeddings use sparse Adagrad, so that a step touches its batch's rows alone."""
 
     def __init__(self, model: Network, cold: ColdSimulation, settings: Settings, *, fresh: bool) -> None:
         self.device = device()
         self.model = model.to(self.device)
-        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; said to silence a warning
-        self._cold, self._settings, self.fresh, self._steps = cold, settings, fresh, 0
+        torch.sparse.check_sparse_tensor_invariants.disable()  # Adagrad makes valid ones; this silences a warning
+        self._cold = cold
+        self._settings = settings
+        self.fresh = fresh
+        self._steps = 0
         tables = self._tables = [model.users.weight, model.items.weight]
         rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
         self._dense = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=1e-4, fused=True)
@@ -94,19 +97,20 @@ class Trainer:
         so_far: Pass = NOTHING_YET,
         keep: Callable[[Pass], None] = lambda _: None,
     ) -> float:
-        """One pass over a day's rows in the seed's order, or the rest of one; returns the mean loss.
+        """Train on a day's rows in the seed's order, or on the rest after `so_far`; return the mean loss.
 
-        Between two blocks, `keep` is told how far the pass has come: from there it can be gone on with.
+        Between two blocks, `keep` is called with the progress, from which the pass can be resumed.
         """
         self.model.train()
-        seed, loss = self._settings.seed, so_far.loss
-        for number, places in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
+        seed = self._settings.seed
+        loss = so_far.loss
+        for number, positions in enumerate(blocks(len(rows), self._settings.shuffle_rows, seed, day)):
             if number < so_far.blocks:
-                advance(len(places))
+                advance(len(positions))
                 continue
             if number > so_far.blocks:
                 keep(Pass(number, loss))
-            loss += self._block(rows, texts, day, places, generator_of(seed, day, number), advance)
+            loss += self._block(rows, texts, day, positions, generator_of(seed, day, number), advance)
         return loss / max(len(rows), 1)
 
     def _block(
@@ -114,17 +118,17 @@ class Trainer:
         rows: Rows,
         texts: TextLookup,
         day: date,
-        places: Tensor,
+        positions: Tensor,
         generator: torch.Generator,
         advance: Callable[[int], None],
     ) -> float:
-        """Learns the rows at these places in an order of the generator's; returns the sum of their losses.
+        """Train on the rows at these positions in an order of the generator's; return the sum of their losses.
 
-        Of several processes each learns its part of every batch; rows that are left, fewer than processes, are not learnt.
+        Of several processes each trains on its part of every batch; remaining rows, fewer than processes, are left out.
         """
         loss = 0.0
-        for picks in places[torch.randperm(len(places), generator=generator)].split(self._settings.batch_size):
-            draw = drawn(len(picks), generator)
+        for picks in positions[torch.randperm(len(positions), generator=generator)].split(self._settings.batch_size):
+            draw = draw_chances(len(picks), generator)
             if len(picks) >= processes():
                 batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
                 loss += self._step(batch.to(self.device), texts, day, len(picks)) * len(batch)
@@ -132,36 +136,36 @@ class Trainer:
         return float(total(torch.tensor(loss, dtype=torch.float64, device=self.device)))
 
     def snapshot(self) -> dict[str, Tensor]:
-        """All that the next step depends on, by name, on the CPU: weights and buffers, averages, optimisers, steps."""
-        kept = {f"model.{name}": weight for name, weight in self.model.state_dict().items()}
-        kept |= {f"average.{place}": weight for place, weight in enumerate(self._average)}
+        """Return all that the next step depends on, by name, on the CPU: weights and buffers, averages, optimisers, steps."""
+        tensors = {f"model.{name}": weight for name, weight in self.model.state_dict().items()}
+        tensors |= {f"average.{index}": weight for index, weight in enumerate(self._average)}
         for name, optimiser in self._optimisers():
-            for place, values in optimiser.state_dict()["state"].items():
-                kept |= {f"{name}.{place}.{what}": value for what, value in values.items()}
-        return {"steps": torch.tensor(self._steps)} | {name: value.detach().cpu() for name, value in kept.items()}
+            for index, values in optimiser.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": value for key, value in values.items()}
+        return {"steps": torch.tensor(self._steps)} | {name: value.detach().cpu() for name, value in tensors.items()}
 
     def checksum(self, more: str = "") -> str:
-        """Of the snapshot, and of some text."""
+        """Return the checksum of the snapshot and of the text `more`."""
         return checksum(self.snapshot(), more)
 
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """The inverse of `snapshot`, for a trainer of the same model."""
-        self.model.load_state_dict(_under("model", kept))
-        torch._foreach_copy_(self._average, [kept[f"average.{place}"] for place in range(len(self._average))])
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set the trainer of the same model to a snapshot."""
+        self.model.load_state_dict(_under("model", tensors))
+        torch._foreach_copy_(self._average, [tensors[f"average.{index}"] for index in range(len(self._average))])
         for name, optimiser in self._optimisers():
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(name, kept).items():
-                place, what = key.split(".")
-                state.setdefault(int(place), {})[what] = value
+            for path, value in _under(name, tensors).items():
+                index, key = path.split(".")
+                state.setdefault(int(index), {})[key] = value
             optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-        self._steps = int(kept["steps"])
+        self._steps = int(tensors["steps"])
 
     def _optimisers(self) -> tuple[tuple[str, torch.optim.Optimizer], ...]:
         return ("dense", self._dense), ("sparse", self._sparse)
 
     @contextmanager
     def averaged(self) -> Iterator[Network]:
-        """The model with averaged weights, which is what predicts: the last steps' noise is not in it."""
+        """Yield the model with averaged weights, which predict: they are free of the last steps' noise."""
         steady = [weight.detach().clone() for weight in self._trained]
         self._set(self._average)
         try:
@@ -170,7 +174,7 @@ class Trainer:
             self._set(steady)
 
     def finish(self) -> Network:
-        """The model with averaged weights, for good."""
+        """Return the model with averaged weights, permanently."""
         self._set(self._average)
         return self.model.eval()
 
@@ -179,7 +183,7 @@ class Trainer:
         torch._foreach_copy_(list[Tensor](self._trained), weights)
 
     def _step(self, batch: Rows, texts: TextLookup, day: date, rows: int) -> float:
-        """Learns from a batch, or this process's part of one that has as many `rows`; returns the mean loss of the part."""
+        """Train on a batch, or on this process's part of one with `rows` rows; return the mean loss of the part."""
         self._steps += 1
         for group in self._dense.param_groups:
             group["lr"] = self._settings.learning_rate * min(1.0, self._steps / WARM_UP_STEPS)
@@ -191,7 +195,7 @@ class Trainer:
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
                 f"The loss became {float(loss.detach())} on day {day}, step {self._steps}: nothing was registered. "
-                "Look at the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
+                "Next: check the features of that day for extreme values (`ctr quality`), or lower CTR_LEARNING_RATE."
             )
         self._dense.zero_grad()
         self._sparse.zero_grad()
@@ -206,12 +210,12 @@ class Trainer:
 
 
 def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
-    """Outputs for rows, without calibration."""
+    """Return outputs for rows, without calibration."""
     model.eval()
     parts = [_predict_batch(model, rows.take(picks).to(model.device.type), texts) for picks in _chunks(len(rows))]
     if not parts:
         return Predicted(*(np.empty(0) for _ in range(4)))
-    return Predicted(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
+    return Predicted(*(np.concatenate([part[index] for part in parts]) for index in range(4)))
 
 
 @torch.inference_mode()
@@ -227,7 +231,7 @@ def _chunks(rows: int) -> Iterator[Tensor]:
 
 
 def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, started: float) -> CurvePoint:
-    """The learning curve's point of a day; `logit [n]` was predicted before it was learnt from."""
+    """Return a day's point of the learning curve; `logit [n]` was predicted before the model learned from the day."""
     labels = rows.label.numpy()
     both = 0 < labels.sum() < len(labels)
     probability = 1 / (1 + np.exp(-logit))
@@ -242,9 +246,9 @@ def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, starte
     )
 
 
-def _under(prefix: str, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is kept under names that begin with the prefix, without it."""
-    return {name.removeprefix(f"{prefix}."): value for name, value in kept.items() if name.startswith(f"{prefix}.")}
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def _bce(logit: Tensor, label: Tensor) -> Tensor:

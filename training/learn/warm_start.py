@@ -1,4 +1,4 @@
-"""Where the candidate of a day starts: the days that it learns, and the promoted version that it continues, if any."""
+"""The start of a day's candidate: its training days, and the promoted version that it continues, if any."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from training.text.vector_cache import VectorCache
 from training.text.whitening import MOST_SHIFT, MOST_SPREAD, Drift
 
 FEWEST_TEXTS = 50
-"""Fewer texts do not tell whether they have moved."""
+"""Texts that are needed to measure their drift."""
 SETTLED_DAYS = 2 * WINDOW_DAYS
 """Age of a lake from which its features are as they will be: what compares the week with all days needs a second week."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """The days to learn, ascending, and the version that learns them with its model: None to start from nothing."""
+    """The days to train on, ascending, and the version to continue with its model; None to start from scratch."""
 
     days: list[date]
     version: registry.ModelVersion | None = None
@@ -40,23 +40,23 @@ class Start:
 
 
 def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
-    """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained; else the
-    training window.
+    """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained;
+    else the training window.
 
-    What is not continued, and why, is written to stderr.
+    The reason for a start from scratch is written to stderr.
     """
     days = days_to_learn(store, day, settings)
     if scratch:
         return Start(days)
-    known = registry.versions()
-    base = base_for(day, known, outdated_versions(store, known))
+    versions = registry.versions()
+    base = base_for(day, versions, outdated_versions(store, versions))
     version = base.version
     if base.outdated:
-        instead = f"version {version.version}" if version else "nothing"
+        instead = f"version {version.version}" if version else "scratch"
         err.print(f"[yellow]Starting from {instead}:[/] {escape(base.why())}", highlight=False)
     if version is None:
         return Start(days)
-    new = [each for each in days if each > version.trained_through]
+    new = [published for published in days if published > version.trained_through]
     try:
         model = load(registry.download(version.version))
         reason = next(why_not_continued(store, settings, version, model, new), None)
@@ -64,18 +64,18 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
         reason = str(error)
     if reason is None:
         return Start(new, version, model)
-    err.print(f"[yellow]Starting from nothing:[/] {escape(reason)}", highlight=False)
+    err.print(f"[yellow]Starting from scratch:[/] {escape(reason)}", highlight=False)
     return Start(days)
 
 
 def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
-    """The published days with rows that the candidate of `day` may learn from: before it, in the training window."""
+    """Return the published days with rows that the candidate of `day` may train on: before it, in the training window."""
     days = published_days(store, "training", previous(day), settings.train_days)
-    return [each for each in days if store.require("training", each, NEEDED_FOR).tables["training"].rows]
+    return [published for published in days if store.require("training", published, NEEDED_FOR).tables["training"].rows]
 
 
 def config_of(settings: Settings) -> ModelConfig:
-    """What a model that starts from nothing is made for."""
+    """Return the configuration of a model that starts from scratch."""
     variant = model_variant(settings.model)
     return ModelConfig(
         model=variant.name,
@@ -90,7 +90,7 @@ def config_of(settings: Settings) -> ModelConfig:
 
 
 def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
-    """The rung that is trained, then the champion's: both are evaluated on the day's rows and need what they read."""
+    """Yield the variant that is trained, then the champion's: both are evaluated on the day's rows and need their inputs."""
     yield model_variant(settings.model)
     champion = registry.champion()
     of_champion = variant_in(registry.download(champion.version)) if champion else None
@@ -101,12 +101,13 @@ def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
 def why_not_continued(
     store: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
 ) -> Iterator[str]:
-    """Reasons why a version must not learn the `new` days: its settings, or the days that its statistics come from."""
-    wanted = config_of(settings)
-    for what in ("model", "scenes", "encoder", "llm", "text_space"):
-        was, now = getattr(model.state.config, what), getattr(wanted, what)
+    """Yield reasons why a version must not train on the `new` days: its settings, or the days that its statistics come from."""
+    config = config_of(settings)
+    for setting in ("model", "scenes", "encoder", "llm", "text_space"):
+        was = getattr(model.state.config, setting)
+        now = getattr(config, setting)
         if was != now:
-            yield f"version {version.version} was trained with {what} {was}, and the settings now say {now}."
+            yield f"version {version.version} was trained with {setting} {was}, and the settings now say {now}."
     if not new:
         return
     fitted = _first_of_chain(version)
@@ -114,12 +115,15 @@ def why_not_continued(
     if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
         yield (
             f"the statistics of version {version.version} were fitted on {fitted.trained_from}..{fitted.trained_through}, "
-            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features had hardly begun to fill."
+            f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features were still almost empty."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        awake = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
-        if awake:
-            yield f"version {version.version} ignores what was constant when it was fitted and varies now: {', '.join(awake)}."
+        varying = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
+        if varying:
+            yield (
+                f"version {version.version} ignores features that were constant when it was fitted and vary now: "
+                f"{', '.join(varying)}."
+            )
     drift = text_drift(store, model, new, settings.shard_rows)
     if drift and drift.refit:
         yield (
@@ -130,17 +134,17 @@ def why_not_continued(
 
 
 def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
-    """How the items' texts of these days lie in a model's text space; None where it reads none, or too few are known."""
+    """Return the drift of these days' item texts in a model's text space; None where it reads none, or there are too few."""
     if not model.state.config.variant.text or not days:
         return None
     shards = (read_shards(store, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
     keys = np.unique(np.concatenate([keys_in(shard, ITEM_TEXTS) for shard in chain.from_iterable(shards)]))
-    vectors, found = VectorCache(store, model.state.config.encoder).lookup(keys)
-    return model.state.whiten_text.drift(vectors[found]) if found.sum() >= FEWEST_TEXTS else None
+    vectors, has_vector = VectorCache(store, model.state.config.encoder).lookup(keys)
+    return model.state.whiten_text.drift(vectors[has_vector]) if has_vector.sum() >= FEWEST_TEXTS else None
 
 
 def newly_varying(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
-    """Inputs that a standardiser switched off, because they were constant, and that vary in the rows of these days."""
+    """Return the inputs that a standardiser switched off as constant and that vary in the rows of these days."""
     off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
     if not off:
         return []
@@ -152,10 +156,10 @@ def newly_varying(store: Lake, standardiser: Standardiser, days: Sequence[date],
 
 
 def _first_of_chain(version: registry.ModelVersion) -> registry.ModelVersion:
-    """The version that started from nothing and that this one goes back to: its days are those of the statistics."""
-    known = {each.version: each for each in registry.versions()}
-    while version.base_version in known:
-        version = known[version.base_version]
+    """Return the version at the start of the warm-start chain: its days are those of the statistics."""
+    versions = {registered.version: registered for registered in registry.versions()}
+    while version.base_version in versions:
+        version = versions[version.base_version]
     return version
 
 

@@ -1,1 +1,1 @@
-"""Models, one a file; shapes are in the docstrings. `B` is the batch, whose rows are sorted by scene."""
+"""Models, one per file; shapes are in the docstrings. `B` is the batch, whose rows are sorted by scene."""

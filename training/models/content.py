@@ -1,4 +1,4 @@
-"""The content side: text alone, for what the click history cannot say, and the gate α that fuses it with the backbone."""
+"""The content side: text alone, for rows without click history, and the gate α that fuses it with the backbone."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ GATE_START = -1.5
 class ContentTower(nn.Module):
     """A projection and a tower for each scene, on text alone.
 
-    A scene's projection is the shared one and its own difference from it, which starts at zero: a small scene stays near
-    what the others have learnt. `llm_dim` is 0 for a model without language-model vectors.
+    A scene's projection is the shared one plus its own difference, which starts at zero: a small scene stays near what
+    the others have learned. `llm_dim` is 0 for a model without language-model vectors.
     """
 
     def __init__(self, scenes: int, text_dim: int, llm_dim: int, dim: int) -> None:
@@ -31,7 +31,7 @@ class ContentTower(nn.Module):
         self.towers = PerScene([mlp(2 * dim + rest, 2 * dim, 1) for _ in range(scenes)])
 
     def forward(self, text: TextInputs, sizes: list[int]) -> Tensor:
-        """Logit `[B]` of rows sorted by scene with `sizes` rows each."""
+        """Return the logit `[B]` of rows sorted by scene with `sizes` rows each."""
         flat = text.vectors.flatten(1)
         projected = nn.functional.silu(self.shared(flat) + self.own(flat, sizes))
         inputs = [projected, self.similarity(text), text.present]
@@ -42,13 +42,13 @@ class ContentTower(nn.Module):
 
 
 class Gate(nn.Module):
-    """α by row: how far text is to be trusted, from what is known of the row."""
+    """α by row: the weight of text, from the features of the row."""
 
     def __init__(self, inputs: int, scenes: int) -> None:
         super().__init__()
         self.net = mlp(inputs, 16, 1)
         self.bias = nn.Parameter(torch.full((scenes,), GATE_START))
 
-    def forward(self, known: Tensor, scene: Tensor) -> Tensor:
-        """`known [B, inputs]` and `scene [B] int64` to α `[B]` in (0, 1)."""
-        return torch.sigmoid(self.net(known).squeeze(-1) + self.bias[scene])
+    def forward(self, features: Tensor, scene: Tensor) -> Tensor:
+        """Return α `[B]` in (0, 1) of `features [B, inputs]` and `scene [B] int64`."""
+        return torch.sigmoid(self.net(features).squeeze(-1) + self.bias[scene])

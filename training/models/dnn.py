@@ -14,5 +14,5 @@ class Dnn(nn.Module):
         self.layers = nn.Sequential(layer(inputs + scenes, 4 * dim), layer(4 * dim, dim), nn.Linear(dim, 1))
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
         return self.layers(torch.cat([x, scene_one_hot(x, sizes)], dim=1)).squeeze(-1)

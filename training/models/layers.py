@@ -21,12 +21,13 @@ class ExpertBank(nn.Module):
 
     def __init__(self, inputs: int, experts: int, outputs: int) -> None:
         super().__init__()
-        self.experts, self.outputs = experts, outputs
+        self.experts = experts
+        self.outputs = outputs
         self.linear = nn.Linear(inputs, experts * outputs)
         self.norm = nn.LayerNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs]` to `[B, experts, outputs]`."""
+        """Map `[B, inputs]` to `[B, experts, outputs]`."""
         hidden = self.linear(x).view(len(x), self.experts, self.outputs)
         return nn.functional.silu(self.norm(hidden))
 
@@ -34,16 +35,17 @@ class ExpertBank(nn.Module):
 class InputNorm(nn.BatchNorm1d):
     """Inputs at zero mean and unit variance (Ioffe and Szegedy, 2015), without weights.
 
-    For inputs whose scales differ by orders of magnitude, as similarities do. The running moments, by which rows are predicted,
-    are plain means at first and then look back about fifty steps; what has not varied so far is 0, and nothing is further
-    from 0 than `NORM_CLIP`.
+    For inputs whose scales differ by orders of magnitude, as similarities do. The running moments, which are used to
+    predict, are plain means at first and then look back about fifty steps; an input that has not varied so far is 0,
+    and all are clipped to `NORM_CLIP`.
     """
 
     def __init__(self, inputs: int) -> None:
         super().__init__(inputs, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs]` to the same; a training step of one row, which has no variance, goes by the running moments too."""
+        """Return the normalised `[B, inputs]`; a training step of one row, which has no variance, uses the running
+        moments too."""
         if self.training and (len(x) > 1 or processes() > 1):
             self.momentum = max(NORM_MOMENTUM, 1 / (1 + int(self.num_batches_tracked or 0)))
             normal = super().forward(x) if processes() == 1 else self._by_moments_of_all(x)
@@ -54,13 +56,14 @@ class InputNorm(nn.BatchNorm1d):
         return ((x - self.running_mean) * scale).clamp(-NORM_CLIP, NORM_CLIP)
 
     def _by_moments_of_all(self, x: Tensor) -> Tensor:
-        """What `BatchNorm1d` does, by the moments of the rows of all processes, of which each has one at least."""
+        """Normalise as `BatchNorm1d` does, by the moments of the rows of all processes, each of which has at least one."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
         sums = total(torch.cat([x.sum(0), x.new_tensor([len(x)])]))
-        mean, rows = sums[:-1] / sums[-1], sums[-1].detach()
+        mean = sums[:-1] / sums[-1]
+        rows = sums[-1].detach()
         variance = total((x - mean).square().sum(0)) / rows
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -77,31 +80,31 @@ class PerScene(nn.Module):
         self.copies = nn.ModuleList(copies)
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, …]`, sorted by scene with `sizes` rows each, through each scene's copy, in the same order."""
+        """Map `[B, …]`, sorted by scene with `sizes` rows each, through each scene's copy, in the same order."""
         parts = [copy(part) for copy, part in zip(self.copies, x.split(sizes), strict=True) if len(part)]
         return torch.cat(parts)
 
 
 def layer(inputs: int, outputs: int) -> nn.Sequential:
-    """One hidden layer, as in an expert: Linear, LayerNorm, SiLU."""
+    """Return one hidden layer, as in an expert: Linear, LayerNorm, SiLU."""
     return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.SiLU())
 
 
 def mlp(inputs: int, hidden: int, outputs: int, activation: type[nn.Module] = nn.SiLU) -> nn.Sequential:
-    """Linear, activation, Linear."""
+    """Return Linear, activation, Linear."""
     return nn.Sequential(nn.Linear(inputs, hidden), activation(), nn.Linear(hidden, outputs))
 
 
 def mix(gate: Tensor, experts: Tensor) -> Tensor:
-    """Experts `[B, experts, dim]` weighted by the softmax of `gate [B, experts]`: `[B, dim]`."""
+    """Return experts `[B, experts, dim]` weighted by the softmax of `gate [B, experts]`: `[B, dim]`."""
     return torch.bmm(gate.softmax(-1).unsqueeze(1), experts).squeeze(1)
 
 
 def scene_of(x: Tensor, sizes: list[int]) -> Tensor:
-    """The scene `[B] int64` of each row of `x [B, …]`, which are sorted by scene with `sizes` rows each."""
+    """Return the scene `[B] int64` of each row of `x [B, …]`, which are sorted by scene with `sizes` rows each."""
     return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(x.device)
 
 
 def scene_one_hot(x: Tensor, sizes: list[int]) -> Tensor:
-    """The same as `[B, scenes] float32`, one 1 a row."""
+    """Return the same as `[B, scenes] float32`, one 1 a row."""
     return nn.functional.one_hot(scene_of(x, sizes), len(sizes)).float()

@@ -15,6 +15,6 @@ class Mmoe(nn.Module):
         self.towers = PerScene([mlp(dim, dim // 2, 1) for _ in range(scenes)])
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
         mixed = mix(self.gates(x, sizes), self.experts(x))  # [B, dim]
         return self.towers(mixed, sizes).squeeze(-1)

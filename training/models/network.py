@@ -1,4 +1,4 @@
-"""The network that a rung of the ladder declares: a backbone and, where there is a content tower, the gate α between them."""
+"""The network of a model variant: a backbone and, where there is a content tower, the gate α between them."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -41,10 +41,10 @@ class Widths:
 
 
 class Network(nn.Module):
-    """Ids, dense features and, if the rung says so, text to a click logit.
+    """Ids, dense features and, if the variant has it, text to a click logit.
 
-    Both ways, backbone and content, start at the scene's prior CTR and learn the rest. Beside the backbone there is a wide
-    part (Cheng et al., 2016), linear in everything but ids, which learns from few rows what is plain.
+    Backbone and content both start at the scene's prior CTR and learn the rest. Beside the backbone there is a wide
+    part (Cheng et al., 2016), linear in everything but ids, which learns simple effects from few rows.
     """
 
     def __init__(self, config: ModelConfig, widths: Widths) -> None:
@@ -55,35 +55,38 @@ class Network(nn.Module):
         self.items = nn.Embedding(widths.items, config.id_dim, sparse=True)
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=0.01)
-        known = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if variant.llm else 0)
+        row_inputs = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if variant.llm else 0)
         self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if variant.text else None
-        ids, seen = 3 * config.id_dim, known + (self.text.outputs if self.text else 0)
+        ids = 3 * config.id_dim
+        seen = row_inputs + (self.text.outputs if self.text else 0)
         self.backbone = backbone_of(config, ids + seen)
         self.wide = nn.Linear(seen, 1)
         nn.init.zeros_(self.wide.weight)
         if variant.content:
             self.content = ContentTower(self.scenes, widths.text, widths.llm, config.text_dim)
-            self.gate = Gate(known + MATCHES + TEXTS + (2 if variant.llm else 0), self.scenes)
+            self.gate = Gate(row_inputs + MATCHES + TEXTS + (2 if variant.llm else 0), self.scenes)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.users.weight.device
 
     def forward(self, rows: Rows, texts: TextLookup) -> Output:
-        """Outputs of rows sorted by scene; a rung without text looks nothing up."""
+        """Return outputs of rows sorted by scene; a variant without text looks nothing up."""
         sizes = torch.bincount(rows.scene, minlength=self.scenes).tolist()
-        user, item, known = self._user(rows), self._item(rows), self._known(rows)
+        user = self._user(rows)
+        item = self._item(rows)
+        row_features = self._row_features(rows)
         ids = torch.cat([user, item, user * item], dim=1)
         if self.text is None:
-            return alone(rows.prior + self._backbone(ids, known, sizes))
+            return alone(rows.prior + self._backbone(ids, row_features, sizes))
         text = texts(rows)
-        seen = torch.cat([known, self.text(rows, text, user)], dim=1)
+        seen = torch.cat([row_features, self.text(rows, text, user)], dim=1)
         backbone = rows.prior + self._backbone(ids, seen, sizes)
         if not self.variant.content:
             return alone(backbone)
         content = rows.prior + self.content(text, sizes)
-        alpha = self._alpha(rows, text, known)
+        alpha = self._alpha(rows, text, row_features)
         return Output((1 - alpha) * backbone + alpha * content, alpha, backbone, content)
 
     def _backbone(self, ids: Tensor, seen: Tensor, sizes: list[int]) -> Tensor:
@@ -96,7 +99,7 @@ class Network(nn.Module):
         return self.users(rows.user.masked_fill(rows.user_cold, 0))
 
     def _item(self, rows: Rows) -> Tensor:
-        """`[B, id_dim]`; for a cold item, its warm neighbours stand in."""
+        """Return `[B, id_dim]`; for a cold item, the mean of its warm neighbours is added."""
         own = self.items(rows.item.masked_fill(rows.item_cold, 0))
         if not self.variant.llm:
             return own
@@ -105,8 +108,8 @@ class Network(nn.Module):
             stand_in = (vectors * rows.weights.unsqueeze(-1)).sum(1)
         return torch.where(rows.item_cold[:, None], own + stand_in, own)
 
-    def _known(self, rows: Rows) -> Tensor:
-        """`[B, …]`: dense features, habits, lift, levels, and what is known of the item's neighbours."""
+    def _row_features(self, rows: Rows) -> Tensor:
+        """Return `[B, …]`: dense features, habits, lift, levels, and the lift and similarity of the item's neighbours."""
         levels = [_one_hot(rows.user_level), _one_hot(rows.item_level)]
         return torch.cat(
             [
@@ -119,17 +122,20 @@ class Network(nn.Module):
             dim=1,
         )
 
-    def _alpha(self, rows: Rows, text: TextInputs, known: Tensor) -> Tensor:
-        seen = [known, text.match, text.present, *([text.llm_mask] if self.variant.llm else [])]
+    def _alpha(self, rows: Rows, text: TextInputs, row_features: Tensor) -> Tensor:
+        seen = [row_features, text.match, text.present, *([text.llm_mask] if self.variant.llm else [])]
         return self.gate(torch.cat(seen, dim=1), rows.scene)
 
 
 def backbone_of(config: ModelConfig, inputs: int) -> nn.Module:
-    """The rung's backbone: `forward(x [B, inputs], sizes)` gives a logit `[B]` of rows sorted by scene.
+    """Return the variant's backbone: `forward(x [B, inputs], sizes)` gives a logit `[B]` of rows sorted by scene.
 
     The first `2 · id_dim` inputs are the embeddings of user and item.
     """
-    scenes, dim, shared, own = len(config.scenes), config.expert_dim, config.shared_experts, config.scene_experts
+    scenes = len(config.scenes)
+    dim = config.expert_dim
+    shared = config.shared_experts
+    own = config.scene_experts
     match config.variant.backbone:
         case "dnn":
             return Dnn(inputs, scenes, dim=dim)
@@ -146,12 +152,12 @@ def backbone_of(config: ModelConfig, inputs: int) -> nn.Module:
 
 
 def alone(backbone: Tensor) -> Output:
-    """The outputs of a model without a content tower."""
+    """Return the outputs of a model without a content tower."""
     return Output(backbone, torch.zeros_like(backbone), backbone, backbone)
 
 
 def sort_by_scene(rows: Rows) -> tuple[Rows, Tensor]:
-    """The rows in the order that the model wants, and the order itself."""
+    """Return the rows sorted by scene, as the model expects them, and the order itself."""
     order = torch.argsort(rows.scene, stable=True)
     return rows.take(order), order
 

@@ -18,7 +18,7 @@ class GateUnit(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs]` to `[B, outputs]`."""
+        """Map `[B, inputs]` to `[B, outputs]`."""
         return 2 * torch.sigmoid(self.net(x))
 
 
@@ -38,11 +38,11 @@ class PepNet(nn.Module):
         self.tower = nn.Linear(dim, 1)
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, the first `ids` of them id embeddings, sorted by scene with `sizes` rows each, to a logit `[B]`."""
+        """Map `[B, inputs]`, the first `ids` of them id embeddings, sorted by scene with `sizes` rows each, to a logit `[B]`."""
         ids = x[:, : self.ids]
         x = x * self.scene_gate(torch.cat([x.detach(), scene_one_hot(x, sizes)], dim=1))
-        who = torch.cat([x.detach(), ids], dim=1)
+        gate_inputs = torch.cat([x.detach(), ids], dim=1)
         hidden = x
         for step, gate in zip(self.layers, self.gates, strict=True):
-            hidden = step(hidden) * gate(who)
+            hidden = step(hidden) * gate(gate_inputs)
         return self.tower(hidden).squeeze(-1)

@@ -1,6 +1,6 @@
 """PLE, progressive layered extraction (Tang et al., RecSys 2020), with scenes for tasks.
 
-In the paper every row has every task. Here a row has one scene, and what is computed is what its logit depends on, no more:
+In the paper every row has every task. Here a row has one scene, and only what its logit depends on is computed:
 
 - Below the last level there is a shared way, whose gate sees the experts of *all* scenes, so all of them read every row.
   On the first level they read the same input: one matrix product. On a level between, which only three or more levels
@@ -20,13 +20,15 @@ class FirstLevel(nn.Module):
 
     def __init__(self, inputs: int, scenes: int, *, shared: int, own: int, dim: int) -> None:
         super().__init__()
-        self.shared, self.scenes = shared, scenes
+        self.shared = shared
+        self.scenes = scenes
         self.experts = ExpertBank(inputs, shared + scenes * own, dim)
         self.gates = nn.Linear(inputs, scenes * (shared + own))
         self.shared_gate = nn.Linear(inputs, shared + scenes * own)
 
     def own(self, x: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to the own scene's way and the shared way, `[B, dim]` each.
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to the own scene's way and the shared way, `[B,
+        dim]` each.
 
         One product mixes both: the own scene's gate gives the other scenes' experts no weight.
         """
@@ -43,7 +45,7 @@ class FirstLevel(nn.Module):
         return way, shared
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, inputs]` to the ways of all scenes `[B, scenes, dim]`, for a middle level, and the shared way `[B, dim]`."""
+        """Map `[B, inputs]` to the ways of all scenes `[B, scenes, dim]`, for a middle level, and the shared way `[B, dim]`."""
         experts = self.experts(x)
         gates = self.gates(x).view(len(x), self.scenes, -1)
         return scene_ways(gates, experts, self.shared), mix(self.shared_gate(x), experts)
@@ -61,11 +63,12 @@ class MiddleLevel(nn.Module):
         self.shared_gate = nn.Linear(dim, shared + scenes * own)
 
     def forward(self, ways: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """Scenes' ways `[B, scenes, dim]` and the shared way `[B, dim]` to the same."""
+        """Map scenes' ways `[B, scenes, dim]` and the shared way `[B, dim]` to the same."""
         rows, scenes, dim = ways.shape
-        every, sizes = ways.transpose(0, 1).reshape(scenes * rows, dim), [rows] * scenes
-        own = self.experts(every, sizes).view(scenes, rows, -1, dim).transpose(0, 1).flatten(1, 2)
-        gates = self.gates(every, sizes).view(scenes, rows, -1).transpose(0, 1)
+        all_ways = ways.transpose(0, 1).reshape(scenes * rows, dim)
+        sizes = [rows] * scenes
+        own = self.experts(all_ways, sizes).view(scenes, rows, -1, dim).transpose(0, 1).flatten(1, 2)
+        gates = self.gates(all_ways, sizes).view(scenes, rows, -1).transpose(0, 1)
         experts = torch.cat([self.shared_experts(shared), own], dim=1)
         return scene_ways(gates, experts, self.shared), mix(self.shared_gate(shared), experts)
 
@@ -80,7 +83,7 @@ class LastLevel(nn.Module):
         self.gates = PerScene([nn.Linear(inputs, shared + own) for _ in range(scenes)])
 
     def forward(self, way: Tensor, shared: Tensor, sizes: list[int]) -> Tensor:
-        """The own scene's way and the shared way, `[B, inputs]` each, to `[B, dim]`."""
+        """Map the own scene's way and the shared way, `[B, inputs]` each, to `[B, dim]`."""
         experts = torch.cat([self.shared_experts(shared), self.experts(way, sizes)], dim=1)
         return mix(self.gates(way, sizes), experts)
 
@@ -97,8 +100,9 @@ class Ple(nn.Module):
         self.towers = PerScene([mlp(dim, dim // 2, 1) for _ in range(scenes)])
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
-        way, shared = x, x
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
+        way = x
+        shared = x
         if self.first is not None and self.middle:
             ways, shared = self.first(x)
             for level in self.middle:
@@ -110,7 +114,7 @@ class Ple(nn.Module):
 
 
 def scene_ways(gates: Tensor, experts: Tensor, shared: int) -> Tensor:
-    """Each scene's mix `[B, scenes, dim]` of the `shared` experts and its own.
+    """Return each scene's mix `[B, scenes, dim]` of the `shared` experts and its own.
 
     `gates [B, scenes, shared + own]`, before softmax; `experts [B, shared + scenes · own, dim]`, the shared ones first.
     """

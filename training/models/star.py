@@ -16,8 +16,8 @@ EPSILON = 1e-5
 class PartitionedNorm(nn.Module):
     """Normalisation with each scene's own statistics; gain and shift are shared ones and the scene's.
 
-    The paper takes the statistics of the batch, which holds one scene. Here a batch holds all scenes and may hold a single
-    row of a small one: the moving statistics, which the paper keeps for prediction, serve in training too.
+    The paper takes the statistics of the batch, which holds one scene. Here a batch holds all scenes and may hold a
+    single row of a small one: the moving statistics, which the paper uses for prediction, are used in training too.
     """
 
     mean: Tensor
@@ -25,14 +25,15 @@ class PartitionedNorm(nn.Module):
 
     def __init__(self, inputs: int, scenes: int) -> None:
         super().__init__()
-        self.gain, self.shift = nn.Parameter(torch.ones(inputs)), nn.Parameter(torch.zeros(inputs))
+        self.gain = nn.Parameter(torch.ones(inputs))
+        self.shift = nn.Parameter(torch.zeros(inputs))
         self.own_gain = nn.Parameter(torch.ones(scenes, inputs))
         self.own_shift = nn.Parameter(torch.zeros(scenes, inputs))
         self.register_buffer("mean", torch.zeros(scenes, inputs))
         self.register_buffer("variance", torch.ones(scenes, inputs))
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to the same shape."""
+        """Normalise `[B, inputs]`, sorted by scene with `sizes` rows each."""
         if self.training:
             self._follow(x.detach(), sizes)
         scale = self.gain * self.own_gain * torch.rsqrt(self.variance + EPSILON)  # [scenes, inputs]
@@ -41,8 +42,9 @@ class PartitionedNorm(nn.Module):
 
     @torch.no_grad()
     def _follow(self, x: Tensor, sizes: list[int]) -> None:
-        """By the rows of all processes; a scene without rows stays where it is."""
-        parts, sizes_of_all = x.float().split(sizes), total(x.new_tensor(sizes, dtype=torch.float32))
+        """Update the moving statistics by the rows of all processes; a scene without rows stays as it is."""
+        parts = x.float().split(sizes)
+        sizes_of_all = total(x.new_tensor(sizes, dtype=torch.float32))
         rows = sizes_of_all.clamp(min=1)[:, None]
         rate = sizes_of_all[:, None] / (sizes_of_all[:, None] + MEMORY)
         self.mean.lerp_(total(torch.stack([part.sum(0) for part in parts])) / rows, rate)
@@ -60,7 +62,7 @@ class StarLayer(nn.Module):
         self.own_bias = nn.Parameter(torch.zeros(scenes, outputs))
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to `[B, outputs]`."""
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to `[B, outputs]`."""
         parts = [
             nn.functional.linear(part, self.shared.weight * self.own_weight[n], self.shared.bias + self.own_bias[n])
             for n, part in enumerate(x.split(sizes))
@@ -70,7 +72,7 @@ class StarLayer(nn.Module):
 
 
 class Star(nn.Module):
-    """Partitioned normalisation, star layers, and an auxiliary network that is told the scene; their logits add up."""
+    """Partitioned normalisation, star layers, and an auxiliary network with the scene as input; their logits add up."""
 
     def __init__(self, inputs: int, scenes: int, *, dim: int) -> None:
         super().__init__()
@@ -80,8 +82,8 @@ class Star(nn.Module):
         self.auxiliary = mlp(inputs + scenes, dim // 2, 1)
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """`[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
+        """Map `[B, inputs]`, sorted by scene with `sizes` rows each, to a logit `[B]`."""
         hidden = self.norm(x, sizes)
-        for place, layer in enumerate(self.layers):
-            hidden = layer(nn.functional.silu(hidden) if place else hidden, sizes)
+        for index, layer in enumerate(self.layers):
+            hidden = layer(nn.functional.silu(hidden) if index else hidden, sizes)
         return (hidden + self.auxiliary(torch.cat([x, scene_one_hot(x, sizes)], dim=1))).squeeze(-1)

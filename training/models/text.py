@@ -1,4 +1,4 @@
-"""What a network reads of texts: their vectors, how an item's fit the user's intents, and products of text with ids."""
+"""The text inputs of a network: vectors, how an item's text fits the user's intents, and products of text with ids."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,9 @@ MATCHES = len(INTENTS) * MATCH_WIDTH
 
 @dataclass(frozen=True)
 class TextInputs:
-    """`vectors [B, 5, dim]`: title, entity mean, then the three intents; `present [B, 5]`; `fit [B, FIT_WIDTH]` and `match [B,
-    MATCHES]`: how the item's fit the intents, by topics and text by text; `llm [B, 2, llm_dim]` of item and user, zero for
-    warm ones and where there is none, with `llm_mask [B, 2]`."""
+    """Text of `B` rows: `vectors [B, 5, dim]`: title, entity mean, then the three intents; `present [B, 5]`; `fit [B,
+    FIT_WIDTH]` and `match [B, MATCHES]`: how the item's text fits the intents, by topics and text by text; `llm [B,
+    2, llm_dim]` of item and user, zero for warm ones and without a vector, with `llm_mask [B, 2]`."""
 
     vectors: Tensor
     present: Tensor
@@ -35,10 +35,10 @@ class TextInputs:
 
 
 class TextLookup(nn.Module):
-    """Looks texts up in the frozen tables, which belong to the rows at hand and not to the weights.
+    """Looks up texts in the frozen tables, which belong to the rows of the batch and not to the weights.
 
-    `text [texts, dim]`, `llm [texts, llm_dim]`, `has_llm [texts] bool`; row 0 is a missing text. Without a language model
-    `llm_dim` is 0.
+    `text [texts, dim]`, `llm [texts, llm_dim]`, `has_llm [texts] bool`; row 0 is a missing text. Without a language
+    model `llm_dim` is 0.
     """
 
     text: Tensor
@@ -52,7 +52,7 @@ class TextLookup(nn.Module):
         self.register_buffer("has_llm", has_llm, persistent=False)
 
     def forward(self, rows: Rows) -> TextInputs:
-        """Text of `[B]` rows; a sequence is the mean of its entities' vectors."""
+        """Return the text of `[B]` rows; a sequence is the mean of its entities' vectors."""
         bags = [rows.title[:, None], rows.entities, *(getattr(rows, name) for name in INTENTS)]
         vectors = torch.stack([_mean(bag, self.text) for bag in bags], dim=1)
         present = torch.stack([(bag > 0).any(1) for bag in bags], dim=1).float()
@@ -80,7 +80,7 @@ class Similarity(nn.Module):
         self.norm = InputNorm(self.outputs)
 
     def forward(self, text: TextInputs) -> Tensor:
-        """`[B, outputs]`, normalised: item, intents, item · intents, the six cosines, fit and match."""
+        """Return `[B, outputs]`, normalised: item, intents, item · intents, the six cosines, fit and match."""
         vectors = text.vectors
         item = self.item(vectors[:, :2].flatten(1))
         intents = self.intent(vectors[:, 2:])
@@ -98,7 +98,7 @@ class Similarity(nn.Module):
 
 
 class TextFeatures(nn.Module):
-    """What a backbone reads of texts, beside ids and history and together with them."""
+    """The text inputs of a backbone, alone and combined with ids and history."""
 
     def __init__(self, text_dim: int, dim: int, id_dim: int) -> None:
         super().__init__()
@@ -108,8 +108,8 @@ class TextFeatures(nn.Module):
         self.outputs = 2 * id_dim + self.similarity.outputs + TEXTS + TOPICS + 1
 
     def forward(self, rows: Rows, text: TextInputs, user: Tensor) -> Tensor:
-        """`[B, outputs]`: the item's text with the user's embedding `user [B, id_dim]` and with the user's habits, similarity,
-        what is present, and the topics that the user clicked."""
+        """Return `[B, outputs]`: the item's text with the user's embedding `user [B, id_dim]` and with the user's
+        habits, similarity, presence of texts, and the topics that the user clicked."""
         taste = self.taste(text.vectors[:, :2].flatten(1))
         habit = self.habit(torch.cat([rows.mean_deep_features, text.vectors[:, 2:].flatten(1)], dim=1))
         parts = [user * taste, habit * taste, self.similarity(text), text.present]
@@ -133,6 +133,6 @@ def _log_odds(topics: Tensor, intents: Tensor) -> Tensor:
 
 
 def _clicks(rows: Rows) -> Tensor:
-    """`[B, TOPICS + 1]`: how far each of the item's topics is to the user's taste, as clicks tell, and the sum."""
+    """`[B, TOPICS + 1]`: how far the user has clicked each of the item's topics, and the sum."""
     clicks = rows.topics * rows.topic_affinity
     return torch.cat([clicks, clicks.sum(1, keepdim=True)], dim=1)

@@ -1,7 +1,7 @@
 """How far a day's values lie from those of the days before: the population stability index (PSI) of a column.
 
 PSI = Σ (now − then) · ln(now / then), of the shares of rows in each bin, then and now; 0 where nothing has moved. It and its
-bands (below 0.1 stable, above 0.25 shifted) are told in Siddiqi, "Credit Risk Scorecards", Wiley 2006. Chance alone makes it
+bands (below 0.1 stable, above 0.25 shifted) are from Siddiqi, "Credit Risk Scorecards", Wiley 2006. Chance alone makes it
 about (bins − 1) · (1/n + 1/m) (Yurdakul and Naranjo, "Statistical Properties of the Population Stability Index", Journal of
 Risk Model Validation 2020), 0.05 for two lots of `MIN_ROWS` in 12 bins: fewer rows are not judged.
 """
@@ -26,23 +26,23 @@ FLOOR = 1e-4
 
 
 def psi(then: Integers, now: Integers) -> float:
-    """PSI of the rows in each bin `[bins]`, in the reference and now; each side must have a row."""
+    """Return the PSI of the rows in each bin `[bins]`, in the reference and now; each side must have a row."""
     expected, actual = (np.maximum(rows / rows.sum(), FLOOR) for rows in (then, now))
     return float(((actual - expected) * np.log(actual / expected)).sum())
 
 
 def band(value: float, settings: Settings) -> Band:
-    """What a PSI says, by the bounds of the settings."""
+    """Return the band of a PSI, by the bounds of the settings."""
     if value > settings.psi_shifted:
         return "shifted"
     return "moved" if value >= settings.psi_moved else "stable"
 
 
 def compare(name: str, then: pa.ChunkedArray, now: pa.ChunkedArray, settings: Settings) -> dict[str, Any]:
-    """The drift of a column of numbers or of names, as it stands in the record `monitor`.
+    """Return the drift of a column of numbers or of names, as in the record `monitor`.
 
     `psi` (None where either side has fewer than `MIN_ROWS` rows) and its `band`, then shares of missing values and, of
-    numbers, means in the reference (`_then`) and now (`_now`); None where there is nothing to tell them of.
+    numbers, means in the reference (`_then`) and now (`_now`); None without rows.
     """
     numbers = _is_number(then.type) or _is_number(now.type)
     before, today = (_numbers(column) if numbers else column for column in (then, now))
@@ -68,17 +68,18 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
 
 
 def _rows_by_range(then: Floats, now: Floats) -> tuple[Integers, Integers]:
-    """Rows in each bin: missing, the value that is seen most, and deciles of the reference's other values."""
-    known = then[~np.isnan(then)]
-    values, counts = np.unique(known, return_counts=True)
-    frequent = values[counts.argmax()] if counts.max(initial=0) > len(known) / BINS else np.nan
-    rest = known[known != frequent]
+    """Return the rows in each bin: missing, the most frequent value, and deciles of the reference's other values."""
+    present = then[~np.isnan(then)]
+    values, counts = np.unique(present, return_counts=True)
+    frequent = values[counts.argmax()] if counts.max(initial=0) > len(present) / BINS else np.nan
+    rest = present[present != frequent]
     inner = np.arange(1, BINS) / BINS
     # Bounds are values that are there, each once: a value that is seen often takes no part in two bins.
     bounds = np.unique(np.quantile(rest, inner, method="inverted_cdf")) if len(rest) else rest
 
     def rows(column: Floats) -> Integers:
-        missing, most = np.isnan(column), column == frequent
+        missing = np.isnan(column)
+        most = column == frequent
         others = np.searchsorted(bounds, column[~missing & ~most])
         return np.concatenate([[missing.sum(), most.sum()], np.bincount(others, minlength=len(bounds) + 1)])
 
@@ -86,7 +87,7 @@ def _rows_by_range(then: Floats, now: Floats) -> tuple[Integers, Integers]:
 
 
 def _rows_by_name(then: pa.ChunkedArray, now: pa.ChunkedArray) -> tuple[Integers, Integers]:
-    """Rows of each name that either side has; missing is one of them."""
+    """Return the rows of each name that either side has; missing is one of them."""
     before, today = (
         {pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist()} for column in (then, now)
     )

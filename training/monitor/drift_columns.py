@@ -1,8 +1,8 @@
 """The columns of training rows whose drift is watched, and in which form.
 
-A smoothed CTR is its scene's where nothing else is known, and the scene's is another number every day: its PSI would be large
-each night, with no row being different. So CTRs are compared as what the model learns from them, the log-odds above their
-scene's, to two decimals, and the scene's CTR itself, a single number a day, is left to the click rate.
+A smoothed CTR falls back to its scene's, and the scene's is another number every day: its PSI would be large each
+night, although no row differs. So CTRs are compared as the model reads them, the log-odds above their scene's, to two
+decimals; the scene's CTR itself, a single number a day, is covered by the click rate.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _RATES = {feature.name for feature in INPUTS if feature.transform == "logit"}
 
 
 def watched(rows: pa.Table, name: str) -> pa.ChunkedArray:
-    """A watched column of rows with the columns `READ`, in the form in which it is compared."""
+    """Return a watched column of rows with the columns `READ`, in the form in which it is compared."""
     if name not in _RATES:
         return rows[name]
     rate, of_scene = (logit(rows[column].cast(pa.float64()).to_numpy()) for column in (name, SCENE_CTR))

@@ -1,4 +1,4 @@
-"""How old what a day's run worked with is: its tables, its champion and its raw files."""
+"""The age of a day's inputs: its tables, its champion and its raw files."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -10,11 +10,11 @@ from include.stages import STAGES
 
 
 def freshness(store: Lake, day: date, trained_through: str | None, now: datetime) -> dict[str, Any]:
-    """The part `freshness` of the record `monitor`; what is not known is None.
+    """Return the part `freshness` of the record `monitor`; missing values are None.
 
-    `published` maps each stage to its last published day up to `day` and how many days that is behind; `model_age_days` is
-    how long before `day` the champion's training rows end; `seconds_since_raw` runs from the last change of the day's raw
-    files to `now`.
+    `published` maps each stage to its last published day up to `day` and how many days that is behind; `model_age_days`
+    is how long before `day` the champion's training rows end; `seconds_since_raw` runs from the last change of the
+    day's raw files to `now`.
     """
     arrived = _arrived(day)
     return {
@@ -26,12 +26,13 @@ def freshness(store: Lake, day: date, trained_through: str | None, now: datetime
 
 
 def _last(days: list[date], day: date) -> dict[str, Any]:
-    last = max((known for known in days if known <= day), default=None)
+    last = max((published for published in days if published <= day), default=None)
     return {"last": str(last) if last else None, "days_behind": (day - last).days if last else None}
 
 
 def _arrived(day: date) -> datetime | None:
-    """When the newest of the day's raw files was written; a file system without a zone tells the process's own."""
+    """Return when the newest of the day's raw files was written; without a time zone in the file system, the process's
+    own is used."""
     raw = Raw()
     times = [raw.fs.modified(raw.full(f"{day_folder(day)}/{name}")) for name in raw.day_files(day)]
     return max((time.astimezone(UTC) for time in times), default=None)

@@ -1,6 +1,6 @@
-"""What a night looks like beside those before it: the champion's realised metrics, drift of its inputs, and freshness.
+"""A night compared with those before it: the champion's realised metrics, drift of its inputs, and freshness.
 
-It judges nothing and stops nothing: it writes the record `monitor`, whose `alerts` say in words what a person should look at.
+It decides and stops nothing: it writes the record `monitor`, whose `alerts` name what a person should check.
 """
 
 import time
@@ -31,8 +31,9 @@ _NAMED = 5
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Writes and returns the record `monitor` of the day; what is not there yet is told in it, and is no error."""
-    started, now = time.monotonic(), datetime.now(UTC)
+    """Write and return the record `monitor` of the day; missing tables or models are recorded, and are no error."""
+    started = time.monotonic()
+    now = datetime.now(UTC)
     store = Lake(settings.lake_url)
     evaluation = store.record("evaluation", day)
     metrics, note = figures(evaluation)
@@ -56,43 +57,46 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
 
 
 def alerts(record: dict[str, Any]) -> Iterator[str]:
-    """What a person should look at, in sentences: late tables, worse metrics, and what has shifted."""
+    """Yield what a person should check, in sentences: late tables, worse metrics, and shifted columns."""
     for stage, of_stage in record["freshness"]["published"].items():
         if of_stage["days_behind"] != 0:
             yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
     yield from warnings(record["gate"])
     for scene, metric, entry in worse(record["change"]) if record["change"] else ():
         value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
-        where = f"in scene {scene}" if scene else "of all rows"
+        scope = f"in scene {scene}" if scene else "of all rows"
         covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
-        yield f"{metric} {where} is {value:.4f}; {covered}."
+        yield f"{metric} {scope} is {value:.4f}; {covered}."
     drift = record["drift"]
     shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]
     if shifted:
         named = ", ".join(f"{entry['name']} {entry['psi']:.2f}" for entry in shifted[:_NAMED])
         yield f"{len(shifted)} of {len(drift['features'])} features have shifted (PSI): {named}."
-    for what, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
+    for subject, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
         if entry["band"] == "shifted":
             means = (
-                f"{entry[f'mean_{when}']:.4f} {when}" for when in ("then", "now") if entry[f"mean_{when}"] is not None
+                f"{entry[f'mean_{period}']:.4f} {period}"
+                for period in ("then", "now")
+                if entry[f"mean_{period}"] is not None
             )
             missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
-            yield f"{what} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
+            yield f"{subject} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
 
 
 def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
-    """Where the champion ranks the day no better than the night's baseline does."""
+    """Yield a sentence where the champion ranks the day no better than the night's baseline does."""
     change = ((evaluation or {}).get("headline") or {}).get("champion_from_baseline")
     if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
         auc = change["auc"]
         yield (
-            f"The champion is not ahead of the baseline, trees on the counts alone: AUC {auc['value']:+.4f} from it "
+            f"The champion is not ahead of the baseline, trees on the counts alone: its AUC differs by {auc['value']:+.4f} "
             f"({auc['low']:+.4f} to {auc['high']:+.4f})."
         )
 
 
 def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Who served when the day was evaluated: the gate, beside this task, may have promoted another one since."""
+    """Return the champion when the day was evaluated: the gate, which runs beside this task, may have promoted another
+    one since."""
     if evaluation is not None:
         champion = evaluation["champion"]
         return champion and {name: champion[name] for name in ("version", "trained_through", "status")}
@@ -103,9 +107,9 @@ def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
-    """Of the last monitored days before, those that have honest figures."""
-    days = [known for known in store.record_days("monitor") if known < day][-WINDOW_DAYS:]
-    records = (store.record("monitor", known) for known in days)
+    """Return the figures of the last monitored days before that have honest ones."""
+    days = [earlier for earlier in store.record_days("monitor") if earlier < day][-WINDOW_DAYS:]
+    records = (store.record("monitor", earlier) for earlier in days)
     return [record["metrics"] for record in records if record and record["metrics"]]
 
 
@@ -115,7 +119,7 @@ def _rows(store: Lake, day: date) -> int:
 
 
 def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
-    """The day's rows against those of the published days of the week before, features with the largest PSI first."""
+    """Return the drift of the day's rows from the published days of the week before, features with the largest PSI first."""
     before = published_days(store, "training", previous(day), WINDOW_DAYS)
     today = [day] if store.manifest("training", day) else []
     then, now = (
@@ -125,9 +129,9 @@ def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
         sample(_champion_scores(store, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
     )
     features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
-    rows_then = sum(_rows(store, known) for known in before)
+    rows_then = sum(_rows(store, earlier) for earlier in before)
     return {
-        "reference": [str(known) for known in before],
+        "reference": [str(earlier) for earlier in before],
         "rows_then": rows_then,
         "rows_now": _rows(store, day),
         "note": None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),
@@ -149,6 +153,6 @@ def _training_rows(store: Lake, days: Iterable[date], rows: int) -> Iterator[pa.
 
 
 def _champion_scores(store: Lake, days: Iterable[date]) -> Iterator[pa.Table]:
-    """What each day's champion of then, which may be another version, said of rows that it had not seen."""
+    """Yield the predictions of each day's champion of then, which may be another version, of rows that it had not seen."""
     for day in days:
         yield from predictions.champion_parts(store, day)

@@ -1,4 +1,4 @@
-"""How the champion did on a day that it had not seen, and whether that is worse than on the days before."""
+"""The champion's metrics on a day that it had not seen, and whether they are worse than on the days before."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ BETTER = {"auc": 1, "gauc": 1, "scene_mean_auc": 1, "scene_mean_gauc": 1, "log_l
 """Metrics that are watched: 1 where higher is better, -1 where lower is, 0 where nearer to 1 is."""
 
 MIN_DAYS = 3
-"""Earlier days that must have a figure before one is called worse: intervals tell of one day's users, not how days differ."""
+"""Earlier days that must have a figure before one is called worse: intervals do not cover differences between days."""
 
 
 def figures(evaluation: Mapping[str, Any] | None) -> tuple[Figures | None, str | None]:
-    """The champion's figures in a record `evaluation`, or None and why there are no honest ones."""
+    """Return the champion's figures in a record `evaluation`, or None and why there are no honest ones."""
     if evaluation is None:
         return None, "the day was not evaluated"
     champion = evaluation["champion"]
@@ -35,11 +35,11 @@ def _watched(estimates: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(now: Figures, earlier: Sequence[Figures]) -> Figures:
-    """Each figure against those of earlier days, in the same places; a figure that either lacks is left out.
+    """Return each figure against those of earlier days, in the same structure; a figure that either lacks is left out.
 
     `{days, mean, change, low, high, worse}`: `change` is now - mean, `low`..`high` is all that these days' figures and
-    their intervals covered, and `worse` says that there are `MIN_DAYS` of them and the figure lies outside, on the side that
-    is worse.
+    their intervals covered, and `worse` says that there are `MIN_DAYS` of them and the figure lies outside, on the
+    worse side.
     """
     return {
         "all": _changes(now["all"], [day["all"] for day in earlier]),
@@ -51,31 +51,32 @@ def changes(now: Figures, earlier: Sequence[Figures]) -> Figures:
 
 
 def worse(change: Figures) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
-    """What `changes` found to be worse: scene (None for all rows), metric, and its entry."""
+    """Yield the worse figures of `changes`: scene (None for all rows), metric, and its entry."""
     for scene, of_scene in ((None, change["all"]), *change["scenes"].items()):
         yield from ((scene, metric, entry) for metric, entry in of_scene.items() if entry["worse"])
 
 
 def _changes(now: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found = {}
+    result = {}
     for metric, estimate in now.items():
-        known = [day[metric] for day in earlier if day.get(metric, {}).get("value") is not None]
-        if known and estimate["value"] is not None:
-            found[metric] = _change(metric, estimate["value"], known)
-    return found
+        estimates = [day[metric] for day in earlier if day.get(metric, {}).get("value") is not None]
+        if estimates and estimate["value"] is not None:
+            result[metric] = _change(metric, estimate["value"], estimates)
+    return result
 
 
-def _change(metric: str, value: float, known: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    mean = sum(estimate["value"] for estimate in known) / len(known)
+def _change(metric: str, value: float, estimates: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    mean = sum(estimate["value"] for estimate in estimates) / len(estimates)
     # The interval of an ECE, from which chance is taken off, may lie below its figure.
-    low = min(min(estimate["low"], estimate["value"]) for estimate in known)
-    high = max(max(estimate["high"], estimate["value"]) for estimate in known)
-    below, above = value < low, value > high
+    low = min(min(estimate["low"], estimate["value"]) for estimate in estimates)
+    high = max(max(estimate["high"], estimate["value"]) for estimate in estimates)
+    below = value < low
+    above = value > high
     return {
-        "days": len(known),
+        "days": len(estimates),
         "mean": round(mean, 6),
         "change": round(value - mean, 6),
         "low": low,
         "high": high,
-        "worse": len(known) >= MIN_DAYS and {1: below, -1: above, 0: below or above}[BETTER[metric]],
+        "worse": len(estimates) >= MIN_DAYS and {1: below, -1: above, 0: below or above}[BETTER[metric]],
     }

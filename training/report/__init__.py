@@ -1,1 +1,1 @@
-"""The night in one page, and in ten lines. May import `evaluate` and what that may."""
+"""The night as one page, and as a few lines. May import `evaluate` and what that may."""

@@ -1,4 +1,4 @@
-"""The report of a day: one self-contained HTML page, made of whatever records the day has, also of a day that failed."""
+"""The report of a day: one self-contained HTML page, from whatever records the day has, also for a day that failed."""
 
 import tempfile
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from training.report.tables import write_tables
 RECORDS = ("wait", "embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
 """Kinds of records, in the order in which a night writes them."""
 MOST_DRIFTED = 15
-"""Features that the section on drift shows."""
+"""Features in the section on drift."""
 FIGURES = {
     "auc": "AUC, all rows",
     "log_loss": "Log loss",
@@ -37,7 +37,7 @@ FIGURES = {
 
 
 def run(day: date, settings: Settings) -> dict[str, Any]:
-    """Writes the day's report, keeps it and its tables with the candidate, and says where it is."""
+    """Write the day's report, store it and its tables with the candidate, and return where it is."""
     lake = Lake(settings.lake_url)
     data = gather(lake, day)
     page = render(data)
@@ -59,7 +59,7 @@ def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
 
 
 def gather(lake: Lake, day: date) -> dict[str, Any]:
-    """Everything that the lake knows of a day; None for what it does not."""
+    """Return everything that the lake has of a day; None where it has nothing."""
     manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
     return {
         "day": str(day),
@@ -72,26 +72,27 @@ def gather(lake: Lake, day: date) -> dict[str, Any]:
 
 
 def _served(lake: Lake, decision: dict[str, Any]) -> dict[str, Any]:
-    """What the services of the candidate, and of the champion before it, took when they were tried before their promotions."""
-    champion = next((each for each in registry.versions() if each.version == decision.get("champion")), None)
+    """Return the measurements of the trial services of the candidate, and of the champion before it."""
+    champion = next((version for version in registry.versions() if version.version == decision.get("champion")), None)
     before = records_of_version(lake, champion.log_day, champion.version)["decision"] if champion else None
     return {"served": decision.get("served"), "champion_served": (before or {}).get("served")}
 
 
 def _promoted_by(train: dict[str, Any] | None) -> str | None:
-    """Who put the day's candidate in use, by the gate's decision or against it."""
-    known = [version for version in registry.versions() if train and version.version == train["version"]]
-    return known[0].promoted_by if known else None
+    """Return who promoted the day's candidate, by the gate's decision or against it."""
+    versions = [version for version in registry.versions() if train and version.version == train["version"]]
+    return versions[0].promoted_by if versions else None
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page of what `gather` found."""
+    """Return the page of the data of `gather`."""
     folder = Path(__file__).parent / "templates"
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"fixed": _fixed, "signed": _signed, "percent": _percent, "count": _count, "heat": _heat}
-    evaluation, train = data["records"]["evaluation"], data["records"]["train"]
+    evaluation = data["records"]["evaluation"]
+    train = data["records"]["train"]
     curves = evaluation["calibration"] if evaluation else {}
     learning = (train or {}).get("learning_curve") or []
     return environment.get_template("report.html.j2").render(
@@ -111,7 +112,7 @@ def render(data: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Banner:
-    """What the page says first; `kind` is a verdict or `none`, `failed` whether a data-quality check failed."""
+    """The headline of the page; `kind` is a verdict or `none`, `failed` whether a data-quality check failed."""
 
     kind: str
     title: str
@@ -120,7 +121,7 @@ class Banner:
 
 
 def banner(data: dict[str, Any]) -> Banner:
-    """A failed check first, else a log that never came, else the decision, else how far the run came."""
+    """Return the headline: a failed check first, else a log that never came, else the decision, else where the run ended."""
     failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
     decision = data["records"]["decision"]
     if failed:
@@ -135,27 +136,27 @@ def banner(data: dict[str, Any]) -> Banner:
         return Banner("none", State.NO_LOG.capitalize(), [describe_wait(Wait.model_validate(wait))])
     if not decision:
         missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
-        return Banner("none", "No decision", [f"The run has no record '{missing}': it ended before."])
+        return Banner("none", "No decision", [f"The run has no record '{missing}': it ended earlier."])
     titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
     return Banner(decision["verdict"], titles[decision["verdict"]], decision["reasons"])
 
 
 def next_step(decision: dict[str, Any] | None, promoted_by: str | None) -> str | None:
-    """What a person may do about the decision, in words; None where there is nothing to do."""
+    """Return what a person may do about the decision, in words; None where there is nothing to do."""
     if not decision or promoted_by:
         return None
     command = f"`ctr promote {decision['candidate']}`"
     if decision["verdict"] == "promote" and decision["may_promote"]:
-        return f"The DAG promotes it; without the DAG, {command} does."
+        return f"The DAG promotes it; without the DAG, run {command}."
     if decision["verdict"] == "reject":
         return f"The champion stays. The reasons say where to look; {command} overrules the gate."
     if decision["verdict"] == "hold" and decision["may_promote"] and "promoted" not in decision:
-        return f"Answer under Required Actions in Airflow. Without an answer the champion stays; later {command} promotes it."
+        return f"Answer under Required Actions in Airflow. Without one the champion stays; {command} promotes it later."
     return f"The champion stays; {command} promotes this candidate."
 
 
 def times(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows and seconds of every stage and training task that has a record."""
+    """Return rows and seconds of every stage and training task that has a record."""
     lines = []
     for stage, quality in data["quality"].items():
         if quality:
@@ -171,14 +172,14 @@ def times(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _texts(record: dict[str, Any]) -> str:
-    """What an embedding task did not have to encode, left out, or could not read; nothing of another task."""
+    """Return what an embedding task encoded, skipped, or could not read; nothing for another task."""
     if "encoded" not in record:
         return ""
-    told = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
-    told += [f"{record['skipped']:,} left out"] if record["skipped"] else []
-    told += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
-    told += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
-    return ", ".join(told)
+    parts = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
+    parts += [f"{record['skipped']:,} left out"] if record["skipped"] else []
+    parts += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
+    parts += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
+    return ", ".join(parts)
 
 
 def _total(seconds: Any) -> float | None:
@@ -190,7 +191,7 @@ def _parts(seconds: Any) -> str:
 
 
 def _cells(evaluation: dict[str, Any] | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
-    """The cells of each scene by user level and item level."""
+    """Return the cells of each scene by user level and item level."""
     cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for group in (evaluation or {}).get("groups", []):
         if group["by"] == "cell":
@@ -215,5 +216,5 @@ def _count(value: float | None) -> str:
 
 
 def _heat(value: float | None, low: float = 0.5, high: float = 0.9) -> int:
-    """Percentage of the accent colour for a value between `low` and `high`."""
+    """Return the percentage of the accent colour for a value between `low` and `high`."""
     return 0 if value is None else round(100 * min(1.0, max(0.0, (value - low) / (high - low))))

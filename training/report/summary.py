@@ -1,4 +1,4 @@
-"""What evaluation and gate found, in a few lines for a terminal."""
+"""The results of evaluation and gate, in a few lines for a terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,9 @@ _FIGURES = {
 
 
 def show_evaluation(record: Mapping[str, Any]) -> None:
-    """Prints the overall figures of candidate and champion with 95 % intervals, a line each."""
-    headline, champion = record["headline"], record["champion"]
+    """Print the overall figures of candidate and champion with 95 % intervals, a line each."""
+    headline = record["headline"]
+    champion = record["champion"]
     lines = [
         {
             "all rows": title,
@@ -40,7 +41,7 @@ def show_evaluation(record: Mapping[str, Any]) -> None:
 
 
 def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
-    """Prints the verdict, its reasons and what a person may do."""
+    """Print the verdict, its reasons and what a person may do."""
     against = f"against champion {record['champion']}" if record["champion"] else "the first model"
     out.print(f"{record['verdict']}: version {record['candidate']} of {record['day']}, {against}", highlight=False)
     for reason in record["reasons"]:
@@ -49,12 +50,12 @@ def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
         out.print(f"Next: {next_step}", highlight=False, markup=False)
 
 
-def _value(one: Mapping[str, Any] | None) -> float | None:
-    return one["value"] if one else None
+def _value(estimate: Mapping[str, Any] | None) -> float | None:
+    return estimate["value"] if estimate else None
 
 
-def _estimate(one: Mapping[str, Any] | None, *, signed: bool = False) -> str | None:
-    if not one or one["value"] is None:
+def _estimate(estimate: Mapping[str, Any] | None, *, signed: bool = False) -> str | None:
+    if not estimate or estimate["value"] is None:
         return None
     form = "+.4f" if signed else ".4f"
-    return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
+    return f"{estimate['value']:{form}} ({estimate['low']:{form}} to {estimate['high']:{form}})"

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from include.schemas import LEVELS
-from training.evaluate.bootstrap import METRICS
-from training.evaluate.day_metrics import CHANGES
-from training.evaluate.evaluation import logged_metrics
+from training.evaluate.logged_metrics import logged_metrics
+from training.evaluate.metric_names import CHANGES, METRICS
 
 KEYS = ("by", "scene", "user_level", "item_level")
 _PARTS = ("value", "low", "high", "note")
 
 
 def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
-    """Writes `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
+    """Write `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
     with (folder / "cold_report_long.csv").open("w", newline="") as file:
         rows = long_rows(evaluation)
         writer = csv.DictWriter(file, list(rows[0]))
@@ -27,21 +26,21 @@ def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
 
 
 def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each group, metric and model; `change` is candidate - champion."""
+    """Return one row for each group, metric and model; `change` is candidate - champion."""
     rows = []
     for group in evaluation["groups"]:
-        known = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
+        group_columns = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
         for model, names in (("candidate", METRICS[1:]), ("champion", METRICS[1:]), ("change", CHANGES)):
             for metric in names if group[model] else ():
                 estimate = group[model][metric]
                 rows.append(
-                    {**known, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
+                    {**group_columns, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
                 )
     return rows or [dict.fromkeys((*KEYS, "n", "clicks", "model", "metric", *_PARTS))]
 
 
 def pivot(evaluation: dict[str, Any]) -> list[list[Any]]:
-    """The candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
+    """Return the candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
     cells = {
         (group["scene"], group["user_level"], group["item_level"]): group["candidate"]["auc"]["value"]
         for group in evaluation["groups"]

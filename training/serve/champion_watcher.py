@@ -13,22 +13,23 @@ from include.registry import registry
 from training.learn.artifact import Predictions
 from training.learn.probe import load_verified
 from training.serve.scoring import Champion
-from training.text.vector_cache import Part, kept_parts
+from training.text.vector_cache import Part, cached_parts
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 300
-"""A version that failed is tried again after so long: the lake may have been away, but loading costs time and memory."""
+"""A version that failed is tried again after so long: the lake may have been unavailable, but loading costs time and memory."""
 OVERDUE_LOOKS = 6
-"""Looks at the alias that may be missed before the champion counts as stale."""
-NONE_YET = "No model version is champion: run the DAG ctr_daily, or `ctr promote VERSION`."
+"""Checks of the alias that may be missed before the champion counts as stale."""
+NONE_YET = "No model version is champion. Next: run the DAG ctr_daily, or `ctr promote VERSION`."
 
 
 class ChampionWatcher:
-    """`current` is the version that serves, or None. A request takes it once and keeps it; only the loader replaces it."""
+    """`current` is the version that serves, or None. A request reads it once and uses it throughout; only the loader
+    replaces it."""
 
     def __init__(self, look_seconds: float, version: int | None = None) -> None:
-        """`version` is served whatever is champion; None serves the champion."""
+        """Serve `version` whatever is champion; None serves the champion."""
         self._fixed = version
         self.current: Champion | None = None
         self._look_seconds = look_seconds
@@ -40,24 +41,25 @@ class ChampionWatcher:
         self._parts: dict[str, Part] = {}
 
     def predict(self, champion: Champion, rows: pa.Table) -> Predictions:
-        """What the champion predicts of rows; one request at a time, as each uses all of torch's threads."""
-        with self._model_lock, kept_parts(self._parts):
+        """Return the champion's predictions of rows; one request at a time, as each uses all of torch's threads."""
+        with self._model_lock, cached_parts(self._parts):
             return champion.predict(rows)
 
     def health(self) -> dict[str, Any]:
-        """`status`: `ok`, `stale` (an older version serves, or it is not known which is champion) or `unavailable`; `reason`
-        tells why in words that anyone may read, without paths or messages of errors, which the log has."""
+        """Return `status`: `ok`, `stale` (an older version serves, or the registry cannot be read) or `unavailable`,
+        and `reason`, in words without paths or error messages, which the log has."""
         age = time.monotonic() - self._looked_at
         overdue = (
             f"The registry was last read {age:.0f} seconds ago." if age > OVERDUE_LOOKS * self._look_seconds else None
         )
-        champion, reason = self.current, self._error_message or overdue
+        champion = self.current
+        reason = self._error_message or overdue
         status = "unavailable" if champion is None else "stale" if reason else "ok"
         return {"status": status, "version": champion.version.version if champion else None, "reason": reason}
 
     @contextmanager
-    def kept_fresh(self) -> Iterator[None]:
-        """Inside, a thread looks at the alias at once, then every `look_seconds`."""
+    def keep_fresh(self) -> Iterator[None]:
+        """Run a thread inside that checks the alias at once, then every `look_seconds`."""
         stop = threading.Event()
 
         def run() -> None:
@@ -71,15 +73,15 @@ class ChampionWatcher:
             yield
         finally:
             stop.set()
-            thread.join(timeout=5)  # a version that is just being loaded does not keep the service from stopping
+            thread.join(timeout=5)  # loading a version must not delay the stop
 
     def look(self) -> None:
-        """Looks at the alias once, and loads its version if another one serves; never raises."""
+        """Check the alias once, and load its version if another one serves; never raises."""
         try:
             version = registry.champion() if self._fixed is None else registry.get(self._fixed)
         except Exception:
             log.exception("The model registry cannot be read")
-            self._error_message = "The model registry cannot be read; the log of the service tells why."
+            self._error_message = "The model registry cannot be read; see the log of the service."
             return
         self._looked_at = time.monotonic()
         if version is None:
@@ -96,10 +98,11 @@ class ChampionWatcher:
             predictor = load_verified(number)
         except Exception as error:
             log.exception("Version %s cannot serve", number)
-            self._failed, self._retry_at = number, time.monotonic() + RETRY_SECONDS
+            self._failed = number
+            self._retry_at = time.monotonic() + RETRY_SECONDS
             self._error_message = (
                 f"Version {number} failed to load or to predict its probe ({type(error).__name__}); it is tried "
-                f"again every {RETRY_SECONDS} seconds. The log of the service tells more."
+                f"again every {RETRY_SECONDS} seconds. See the log of the service."
             )
         else:
             self.current = Champion(version, predictor)

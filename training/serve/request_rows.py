@@ -38,7 +38,7 @@ class TooManyRowsError(CtrError):
 
 
 class UnfitRowsError(CtrError):
-    """Rows that cannot be predicted; `fault` says `column` and `row` (from 0; None: of the whole), `expected` and `found`."""
+    """Rows that cannot be predicted; `fault` has `column` and `row` (from 0; None: of the whole), `expected` and `found`."""
 
     def __init__(self, column: str | None, row: int | None, expected: str, found: str) -> None:
         self.fault = {"column": column, "row": row, "expected": expected, "found": found}
@@ -47,7 +47,7 @@ class UnfitRowsError(CtrError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column that a model reads: its type in Spark's words, and the values that it may have, where they are few."""
+    """A column that a model reads: its Spark type, and the allowed values, where they are few."""
 
     name: str
     type: str
@@ -55,12 +55,12 @@ class Column:
 
     @property
     def expected(self) -> str:
-        """What a value has to be, in words."""
-        what = f"one of {', '.join(self.choices)}" if self.choices else _KINDS[self.type][2]
-        return f"{what} or null" if self.name in NULLABLE else what
+        """The expected value, in words."""
+        description = f"one of {', '.join(self.choices)}" if self.choices else _KINDS[self.type][2]
+        return f"{description} or null" if self.name in NULLABLE else description
 
     def array(self, values: Sequence[Any]) -> pa.Array | None:
-        """The values as Arrow has them; None where one does not fit."""
+        """Return the values as an Arrow array; None where one does not fit."""
         arrow, types, _ = _KINDS[self.type]
         if not set(map(type, values)) <= (types | {type(None)} if self.name in NULLABLE else types):
             return None
@@ -77,13 +77,13 @@ class Column:
 
 
 def columns_of(champion: Champion) -> list[Column]:
-    """The columns that a champion reads."""
+    """Return the columns that a champion reads."""
     choices = {"scene": champion.predictor.state.config.scenes, "user_level": LEVELS, "item_level": LEVELS}
     return [Column(name, _DDL[name], choices.get(name, ())) for name in champion.columns()]
 
 
 def read_rows(body: bytes, columns: Sequence[Column], most: int) -> pa.Table:
-    """The table `[rows, columns]` of `{"rows": [{column: value, …}, …]}`; other columns are passed over.
+    """Return the table `[rows, columns]` of `{"rows": [{column: value, …}, …]}`; other columns are ignored.
 
     Raises `MalformedRequestError`, `TooManyRowsError` for more than `most` rows, and `UnfitRowsError`.
     """
@@ -95,12 +95,12 @@ def read_rows(body: bytes, columns: Sequence[Column], most: int) -> pa.Table:
         ) from None
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
-        raise UnfitRowsError(None, None, "an object with a list of 'rows'", _shown(document))
+        raise UnfitRowsError(None, None, "an object with a list of 'rows'", _shortened(document))
     if len(rows) > most:
         raise TooManyRowsError(f"At most {most} rows a request, found {len(rows)}: send them in parts.")
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UnfitRowsError(None, place, "an object of columns and values", _shown(row))
+            raise UnfitRowsError(None, index, "an object of columns and values", _shortened(row))
     return pa.table({column.name: _read(column, rows) for column in columns})
 
 
@@ -108,18 +108,18 @@ def _read(column: Column, rows: Sequence[dict[str, Any]]) -> pa.Array:
     try:
         values = [row[column.name] for row in rows]
     except KeyError:
-        row = next(place for place, row in enumerate(rows) if column.name not in row)
-        raise UnfitRowsError(column.name, row, column.expected, "no such column") from None
+        index = next(n for n, row in enumerate(rows) if column.name not in row)
+        raise UnfitRowsError(column.name, index, column.expected, "no such column") from None
     array = column.array(values)
-    return array if array is not None else _tell_first_unfit(column, values)
+    return array if array is not None else _raise_first_unfit(column, values)
 
 
-def _tell_first_unfit(column: Column, values: Sequence[Any]) -> NoReturn:
-    row = next(place for place, value in enumerate(values) if column.array([value]) is None)
-    raise UnfitRowsError(column.name, row, column.expected, _shown(values[row]))
+def _raise_first_unfit(column: Column, values: Sequence[Any]) -> NoReturn:
+    index = next(n for n, value in enumerate(values) if column.array([value]) is None)
+    raise UnfitRowsError(column.name, index, column.expected, _shortened(values[index]))
 
 
-def _shown(value: Any) -> str:
-    """A short form of a value of JSON, in ASCII: it may hold what no encoding can write."""
-    shown = "null" if value is None else reprlib.repr(value)
-    return shown.encode("ascii", "backslashreplace").decode()
+def _shortened(value: Any) -> str:
+    """Return a short form of a JSON value, in ASCII: it may hold characters that no encoding can write."""
+    short = "null" if value is None else reprlib.repr(value)
+    return short.encode("ascii", "backslashreplace").decode()

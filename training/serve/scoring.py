@@ -18,7 +18,7 @@ from include.lake.lake import get_lake
 from include.raw.score_list import rows_path
 from include.registry import registry
 from training.data.dense import columns_of
-from training.evaluate.evaluation import known_scenes
+from training.evaluate.evaluation import predict_known_scenes
 from training.learn import artifact
 from training.tables import read_day, read_orc, write_orc
 from training.text.text_table import BAGS, TEXT_KEYS
@@ -45,12 +45,12 @@ class Champion:
     predictor: artifact.Predictor
 
     def columns(self) -> list[str]:
-        """The columns that `predict` reads."""
+        """Return the columns that `predict` reads."""
         text = TEXT_KEYS if self.predictor.state.config.variant.text else ()
         return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
 
     def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:
-        """Of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
+        """Return predictions of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
 
         Raises `InvalidInputError` that names the columns that are missing, or a scene or level that is unknown.
         """
@@ -59,8 +59,8 @@ class Champion:
         if missing:
             raise InvalidInputError(
                 f"Version {self.version.version} predicts rows with the columns of 'training'; {len(missing)} of "
-                f"{len(self.columns())} are missing: {', '.join(missing)}. They are made by spark_jobs/training_table.py, "
-                "and docs/features.md tells what each is."
+                f"{len(self.columns())} are missing: {', '.join(missing)}. spark_jobs/training_table.py makes them, "
+                "and docs/features.md describes them."
             )
         if "title_key" in self.columns() and not pa.types.is_integer(table["title_key"].type):
             raise InvalidInputError(
@@ -68,13 +68,13 @@ class Champion:
                 "pandas' nullable Int64, or an Arrow table."
             )
         for name in set(BAGS) & set(self.columns()):  # of lists that are all empty pandas knows no type
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, table[name].cast(pa.list_(pa.int64())))
+            index = table.column_names.index(name)
+            table = table.set_column(index, name, table[name].cast(pa.list_(pa.int64())))
         return self.predictor.predict(table)
 
 
 def load_champion() -> Champion:
-    """The champion of the registry; raises `MissingDataError` where no version was promoted yet."""
+    """Return the champion of the registry; raises `MissingDataError` where no version was promoted yet."""
     version = registry.champion()
     if version is None:
         raise MissingDataError("No model version is champion yet: run the DAG ctr_daily, or `ctr promote VERSION`.")
@@ -82,16 +82,17 @@ def load_champion() -> Champion:
 
 
 def run(day: date, listed: str | None = None) -> dict[str, Any]:
-    """Writes the champion's scores of the day's published rows to the lake, and returns the record that it writes.
+    """Write the champion's scores of the day's published rows to the lake, and return the record that it writes.
 
-    They are what `evaluate` finds of the same version, bit for bit. `seen` says that the model has learnt from the day.
-    `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored instead, in the
-    order of the list, and the record is not kept.
+    They equal those of `evaluate` for the same version, bit for bit. `seen` says that the model was trained on the day.
+    `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored
+    instead, in the order of the list, and the record is not kept.
     """
-    store, champion = get_lake(), load_champion()
+    store = get_lake()
+    champion = load_champion()
     table = read_orc(store, rows_path(listed, day)) if listed else read_day(store, "training", day, NEEDED_FOR)
     table = table.sort_by("event_id")
-    probability = known_scenes(champion.predictor, table)
+    probability = predict_known_scenes(champion.predictor, table)
     scores = table.select(SCHEMA.names[:-1]).append_column(
         "probability", pa.array(probability, pa.float64(), from_pandas=True)
     )

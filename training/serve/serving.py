@@ -1,7 +1,7 @@
 """The champion over HTTP: `GET /health`, `GET /version`, `POST /predict`.
 
-All but `/health` want the header `Authorization: Bearer {CTR_SERVE_TOKEN}`. What goes wrong is told as `{"detail": …}`, without
-anything of the service's inside.
+All but `/health` need the header `Authorization: Bearer {CTR_SERVE_TOKEN}`. Errors are returned as `{"detail": …}`,
+without internals of the service.
 """
 
 import hmac
@@ -27,48 +27,50 @@ _BODY = {"type": "object", "required": ["rows"], "properties": {"rows": {"type":
 
 
 class BearerToken:
-    """Answers 401 to all but `/health` that lacks the token, before it reaches a route: a new one is not open by mistake."""
+    """Answers 401 to all requests without the token but `/health`, before they reach a route: a new route is not open
+    by mistake."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._token = app, token.encode()
+        self._app = app
+        self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application around another one."""
-        if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._knows(scope):
+        """Handle a request as an ASGI middleware."""
+        if scope["type"] == "lifespan" or scope["path"] == OPEN_PATH or self._is_authorized(scope):
             await self._app(scope, receive, send)
             return
-        told = {
-            "detail": "A bearer token is needed: the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
+        response = {
+            "detail": "A bearer token is needed: send the header 'Authorization: Bearer …' with the service's CTR_SERVE_TOKEN."
         }
-        await JSONResponse(told, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+        await JSONResponse(response, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
-        scheme, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+    def _is_authorized(self, scope: Scope) -> bool:
+        scheme, _, credentials = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(credentials.strip(), self._token)
 
 
 def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
-    """The service of a champion, which is kept up to date while the application runs."""
+    """Return the service of a champion, which is kept up to date while the application runs."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with live.kept_fresh():
+        with live.keep_fresh():
             yield
 
     app = FastAPI(title="CTR scoring", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(BearerToken, token=token)
-    app.add_exception_handler(Exception, _tell_nothing)
+    app.add_exception_handler(Exception, _hide_error)
     code = code_version()
 
     @app.get(OPEN_PATH)
     async def health() -> JSONResponse:
-        """Whether a champion serves, and is the registry's; 503 while there is none."""
-        told = live.health()
-        return JSONResponse(told, 503 if told["status"] == "unavailable" else 200)
+        """Return whether a champion serves, and whether it is the registry's; 503 while there is none."""
+        response = live.health()
+        return JSONResponse(response, 503 if response["status"] == "unavailable" else 200)
 
     @app.get("/version")
     async def version() -> dict[str, Any]:
-        """The version that serves, and the columns that it expects with their types."""
+        """Return the version that serves, and the columns that it expects with their types."""
         champion = _serving(live)
         return {
             "version": champion.version.version,
@@ -80,8 +82,8 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
     @app.post("/predict", openapi_extra={"requestBody": {"content": {"application/json": {"schema": _BODY}}}})
     async def predict(request: Request) -> JSONResponse:
-        """Calibrated click probabilities of rows, in their order, and the version that they are of."""
-        champion = _serving(live)  # for all of the request, whatever is promoted meanwhile
+        """Return calibrated click probabilities of rows, in their order, and the version that made them."""
+        champion = _serving(live)  # for all of the request, even if another version is promoted meanwhile
         body = await _body(request, chosen.serve_max_bytes)
         return await run_in_threadpool(_predicted, live, champion, body, chosen.serve_max_rows)
 
@@ -89,12 +91,12 @@ def create_app(live: ChampionWatcher, token: str, chosen: Settings) -> FastAPI:
 
 
 def run(host: str, port: int, version: int | None = None) -> None:
-    """Serves the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
+    """Serve the champion, or another version, until it is stopped; raises `InvalidInputError` where no token is set."""
     chosen = get_settings()
     token = chosen.serve_token.get_secret_value().strip()
     if not token:
         raise InvalidInputError(
-            "CTR_SERVE_TOKEN is not set, and the service answers nobody without a token. Make one with\n"
+            "CTR_SERVE_TOKEN is not set, but the service needs a token. Next: make one with\n"
             '  python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
             "and put it in the environment or in settings.env of CTR_HOME."
         )
@@ -109,8 +111,9 @@ def _serving(live: ChampionWatcher) -> Champion:
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """The body, of which never more than `most` bytes (and one chunk) are held, whatever length the header says."""
-    parts, size = [], 0
+    """Return the body; never more than `most` bytes (and one chunk) are in memory, whatever length the header says."""
+    parts = []
+    size = 0
     async for part in request.stream():
         size += len(part)
         if size > most:
@@ -128,14 +131,14 @@ def _predicted(live: ChampionWatcher, champion: Champion, body: bytes, most: int
         raise HTTPException(413, str(error)) from None
     except MalformedRequestError as error:
         raise HTTPException(400, str(error)) from None
-    found = live.predict(champion, rows)
-    told = {
+    predictions = live.predict(champion, rows)
+    response = {
         "version": champion.version.version,
-        "probability": found.probability.tolist(),
-        "missing_texts": found.missing_texts,
+        "probability": predictions.probability.tolist(),
+        "missing_texts": predictions.missing_texts,
     }
-    return JSONResponse(told)  # raises, and so answers 500, rather than writing NaN
+    return JSONResponse(response)  # raises, and so answers 500, rather than writing NaN
 
 
-async def _tell_nothing(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "The service failed on this request; its log tells why."}, 500)
+async def _hide_error(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "The service failed on this request; see its log."}, 500)

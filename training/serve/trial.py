@@ -1,6 +1,7 @@
-"""Whether a version can be served: a real `ctr serve` of it answers the rows of its probe over HTTP as the model predicts them.
+"""Whether a version can be served: a real `ctr serve` of it answers the rows of its probe over HTTP as the model
+predicts them.
 
-The service itself begins only where the model predicts its probe as before it was saved (`training/learn/probe.py`).
+The service itself starts only where the model predicts its probe as before it was saved (`training/learn/probe.py`).
 """
 
 import json
@@ -31,43 +32,45 @@ ROWS_PER_REQUEST = 4
 
 
 def verify(version: int) -> dict[str, Any]:
-    """Starts the service of a version on a free port, asks it for the rows of its probe, and stops it.
+    """Start the service of a version on a free port, request predictions of its probe, and stop it.
 
-    Returns `rows`, `largest_difference` (of a probability), `p50_ms` and `p99_ms` of requests of `ROWS_PER_REQUEST` rows, and
-    `memory_mib` of the service. Raises `CtrError` where the service does not start or predicts otherwise.
+    Returns `rows`, `largest_difference` (of a probability), `p50_ms` and `p99_ms` of requests of `ROWS_PER_REQUEST`
+    rows, and `memory_mib` of the service. Raises `CtrError` where the service does not start or predicts otherwise.
     """
     path = registry.download(version) / PROBE
     probe = pq.read_table(path) if path.is_file() else None
-    if probe is None:  # a version of before there were probes
+    if probe is None:  # a version from before probes existed
         with _service(version) as (_, process):
             return {"version": version, "rows": 0, "largest_difference": None, "memory_mib": _memory(process)}
     with _service(version) as (client, process):
-        asked = probe.select(list(client.get("/version").json()["columns"]))
-        rows = asked.to_pylist()
-        answered, taken = [], []
+        probe_rows = probe.select(list(client.get("/version").json()["columns"]))
+        rows = probe_rows.to_pylist()
+        probabilities = []
+        milliseconds = []
         for start in range(0, len(rows), ROWS_PER_REQUEST):
             body = json.dumps({"rows": rows[start : start + ROWS_PER_REQUEST]})
-            began = time.perf_counter()
-            answer = client.post("/predict", content=body)
-            taken.append(1000 * (time.perf_counter() - began))
-            if answer.is_error:
-                raise CtrError(f"The service of version {version} refused a row of its probe: {answer.text[:500]}")
-            answered += answer.json()["probability"]
+            sent_at = time.perf_counter()
+            response = client.post("/predict", content=body)
+            milliseconds.append(1000 * (time.perf_counter() - sent_at))
+            if response.is_error:
+                raise CtrError(f"The service of version {version} refused a row of its probe: {response.text[:500]}")
+            probabilities += response.json()["probability"]
         memory = _memory(process)
-    largest = float(np.abs(np.array(answered) - load(path.parent).predict(asked).probability).max())
+    largest = float(np.abs(np.array(probabilities) - load(path.parent).predict(probe_rows).probability).max())
     if not largest <= TOLERANCE:
         raise CtrError(
-            f"The service of version {version} answers {len(rows)} rows otherwise than the model predicts them: probabilities "
+            f"The service of version {version} answers {len(rows)} rows differently than the model predicts them: probabilities "
             f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
         )
-    p50, p99 = np.percentile(taken, (50, 99)).round(2).tolist()
+    p50, p99 = np.percentile(milliseconds, (50, 99)).round(2).tolist()
     result = {"version": version, "rows": len(rows), "largest_difference": largest}
     return result | {"p50_ms": p50, "p99_ms": p99, "memory_mib": memory}
 
 
 @contextmanager
 def _service(version: int) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """A client of a running service of the version, and its process; raises `CtrError` with what it said where it fails."""
+    """Yield a client of a running service of the version, and its process; raises `CtrError` with its last error where
+    it fails."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     token = secrets.token_urlsafe(32)
@@ -91,21 +94,21 @@ def _service(version: int) -> Iterator[tuple[httpx.Client, subprocess.Popen[byte
 
 
 def _starts(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    """Waits until the service has its model, or says that it will not have it."""
+    """Return whether the service loads its model; wait until it has, or has failed."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         with suppress(httpx.TransportError):
-            answer = client.get("/health")
-            if answer.status_code == 200:
+            response = client.get("/health")
+            if response.status_code == 200:
                 return True
-            if "failed" in (answer.json().get("reason") or ""):
+            if "failed" in (response.json().get("reason") or ""):
                 return False
         time.sleep(0.1)
     return False
 
 
 def _last_line(log: Any) -> str:
-    """The last line of an error, without the name of its class."""
+    """Return the last line of an error, without the name of its class."""
     log.seek(0)
     lines = [line for line in log.read().decode(errors="replace").splitlines() if "Error" in line]
     return lines[-1].split(": ", 1)[-1] if lines else f"it did not answer within {START_SECONDS} seconds."

@@ -1,1 +1,1 @@
-"""Texts as vectors: encoders and their cache, principal components and whitening, topics, matching. May import the ground."""
+"""Texts as vectors: encoders and their cache, principal components and whitening, topics, matching."""

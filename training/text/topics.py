@@ -1,7 +1,7 @@
 """Topics: spherical k-means over item texts, and texts as soft memberships of them.
 
-A cosine of means blurs what a person wants with what all texts share; memberships of a few dozen topics are sharp, small
-enough to remember for every user, and readable. Fitted once on the training window, then frozen with the model.
+A cosine of means mixes a person's interests with what all texts share; memberships of a few dozen topics are sharp,
+small enough to store for every user, and readable. Fitted once on the training window, then frozen with the model.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from training.text.text_table import TextTable
 from training.text.whitening import unit
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 TOPICS = 64
 TEMPERATURE = 0.1
@@ -29,12 +29,12 @@ class Topics:
 
     @classmethod
     def none(cls) -> "Topics":
-        """No topic, for a model that reads no text."""
+        """Return no topics, for a model that reads no text."""
         return cls(np.zeros((0, 0), np.float32))
 
     @classmethod
     def fit(cls, texts: Floats, seed: int) -> "Topics":
-        """Fits on distinct texts `[n, dim]` of length one; always `TOPICS` wide, with unused (zero) ones for few texts."""
+        """Fit on distinct texts `[n, dim]` of length one; always `TOPICS` wide, with unused (zero) ones for few texts."""
         used = min(TOPICS, max(len(texts) // 3, 1))
         clusters = faiss.Kmeans(
             texts.shape[1], used, niter=ROUNDS, seed=seed, spherical=True, min_points_per_centroid=1, verbose=False
@@ -45,7 +45,7 @@ class Topics:
         return cls(centres)
 
     def of(self, texts: TextTable) -> Floats:
-        """Membership of every text of a table `[texts, topics] float32`: rows sum to 1, or to 0 for a missing text."""
+        """Return the membership of every text of a table `[texts, topics] float32`: rows sum to 1, or to 0 for a missing text."""
         if not len(self.centres):
             return np.zeros((len(texts.unit), 0), np.float32)
         nearness = texts.unit @ self.centres.T / TEMPERATURE
@@ -56,8 +56,8 @@ class Topics:
         return weights.astype(np.float32)
 
 
-def total(bag: Places, members: Floats) -> Floats:
-    """Sum of the memberships of the texts of each row `[n, …]`: `[n, topics] float32`."""
+def total(bag: Indices, members: Floats) -> Floats:
+    """Return the sum of the memberships of the texts of each row `[n, …]`: `[n, topics] float32`."""
     out = np.zeros((len(bag), members.shape[1]), np.float32)
     for column in bag.T:  # a column at a time: [n, longest, topics] would not fit
         out += members[column]
@@ -65,5 +65,5 @@ def total(bag: Places, members: Floats) -> Floats:
 
 
 def share(totals: Floats) -> Floats:
-    """Totals scaled to sum 1; nothing stays nothing."""
+    """Return totals scaled to sum 1; a row of zeros stays zero."""
     return totals / np.maximum(totals.sum(axis=1, keepdims=True), 1e-6)

@@ -2,9 +2,9 @@
 
     {lake}/embeddings/model={slug}/part-2023-07-17-….orc      text_key bigint, vector list<float>
 
-A part appears in one rename and never changes, so a killed run leaves whole parts and the next one goes on from there.
-It carries the log day that first asked for its texts: a reader that looks no further than a day sees the same vectors
-whether or not later days have been run since.
+A part appears in one rename and never changes, so a killed run leaves whole parts and the next one continues from
+there. It carries the first log day that needed its texts: a reader that looks no further than a day sees the same
+vectors whether or not later days have been run since.
 """
 
 import hashlib
@@ -33,18 +33,18 @@ class Part(NamedTuple):
     vectors: Vectors
 
 
-_KEPT: ContextVar[dict[str, Part] | None] = ContextVar("kept_parts", default=None)
+_CACHED_PARTS: ContextVar[dict[str, Part] | None] = ContextVar("cached_parts", default=None)
 
 
 @contextmanager
-def kept_parts(parts: dict[str, Part]) -> Iterator[None]:
-    """Inside, a part that was looked up in is kept in `parts`, by path, and not read again: for a service, whose requests of
-    some rows would each read whole caches."""
-    token = _KEPT.set(parts)
+def cached_parts(parts: dict[str, Part]) -> Iterator[None]:
+    """Keep the parts that are read inside in `parts`, by path, and do not read them again: for a service, whose
+    requests would each read whole caches."""
+    token = _CACHED_PARTS.set(parts)
     try:
         yield
     finally:
-        _KEPT.reset(token)
+        _CACHED_PARTS.reset(token)
 
 
 class VectorCache:
@@ -56,30 +56,31 @@ class VectorCache:
         self._folder = f"embeddings/model={slug}"
 
     def keys(self, through: date | None = None) -> Keys:
-        """Every text key cached for days up to `through` (or at all), sorted and distinct."""
+        """Return every text key cached for days up to `through` (or at all), sorted and distinct."""
         parts = [self._read(path, ["text_key"])["text_key"].to_numpy() for path in self.parts(through)]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
     def lookup(self, keys: Keys, through: date | None = None) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-        """Vectors `[keys, dim] float32` (zero where missing; dim is 0 for an empty cache) and which keys were found.
+        """Return vectors `[keys, dim] float32` (zero where missing; dim is 0 for an empty cache) and `[keys] bool`,
+        which keys have one.
 
-        `keys` must be sorted and distinct; parts of days after `through` are not read. Parts are read one by
-        one, so memory grows with `keys` and not with the cache.
+        `keys` must be sorted and distinct; parts of days after `through` are not read. Parts are read one by one, so
+        memory grows with `keys` and not with the cache.
         """
-        found = np.zeros(len(keys), bool)
+        is_cached = np.zeros(len(keys), bool)
         vectors = np.zeros((len(keys), 0), np.float32)
         for path in self.parts(through):
             part = self._part(path)
             if vectors.shape[1] == 0:
                 vectors = np.zeros((len(keys), part.vectors.shape[1]), np.float32)
             rows = np.searchsorted(part.keys, keys).clip(max=len(part.keys) - 1)
-            here = part.keys[rows] == keys
-            vectors[here] = part.vectors[rows[here]]
-            found |= here
-        return vectors, found
+            matches = part.keys[rows] == keys
+            vectors[matches] = part.vectors[rows[matches]]
+            is_cached |= matches
+        return vectors, is_cached
 
     def append(self, keys: Keys, vectors: Vectors, day: date) -> None:
-        """Adds one part for a log day; nothing of it is visible before all of it is."""
+        """Add one part for a log day, atomically."""
         values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
         offsets = pa.array(np.arange(len(keys) + 1, dtype=np.int32) * vectors.shape[1])
         table = pa.table({"text_key": pa.array(keys, pa.int64()), "vector": pa.ListArray.from_arrays(offsets, values)})
@@ -88,22 +89,24 @@ class VectorCache:
         write_orc(self._lake, f"{self._folder}/part-{day}-{name}.orc", table, "uncompressed")
 
     def parts(self, through: date | None = None) -> list[str]:
-        """Paths of the parts of days up to `through` (or of all), sorted."""
+        """Return paths of the parts of days up to `through` (or of all), sorted."""
         last = f"part-{through or date.max}-~"  # after every part of that day
         return [path for path in self._lake.files(self._folder, ".orc") if path.rsplit("/", 1)[-1] < last]
 
     def _part(self, path: str) -> Part:
-        kept = _KEPT.get()
-        if kept is not None and path in kept:
-            return kept[path]
+        cached = _CACHED_PARTS.get()
+        if cached is not None and path in cached:
+            return cached[path]
         table = self._read(path, ["text_key", "vector"])
-        keys, vectors = table["text_key"].to_numpy(), _matrix(table["vector"], table.num_rows)
+        keys = table["text_key"].to_numpy()
+        vectors = _matrix(table["vector"], table.num_rows)
         if (keys[1:] < keys[:-1]).any():
             order = np.argsort(keys)
-            keys, vectors = keys[order], vectors[order]
+            keys = keys[order]
+            vectors = vectors[order]
         part = Part(keys, vectors)
-        if kept is not None:
-            kept[path] = part
+        if cached is not None:
+            cached[path] = part
         return part
 
     def _read(self, path: str, columns: list[str]) -> pa.Table:

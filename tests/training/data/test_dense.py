@@ -40,18 +40,18 @@ def test_a_cold_items_features_are_the_declared_defaults(made):
     rows = np.flatnonzero(np.array(table["item_level"].to_pylist()) == "zero")
     prior = logit(table["scene_ctr_7d"].to_numpy())[rows]
     standard = standardiser.apply(raw)[rows]
-    for place, constant, is_prior in zip(cold.columns, cold.constants, cold.is_prior, strict=True):
-        if NAMES[place].endswith(("days_since_seen", "age_days")):
+    for column, constant, is_prior in zip(cold.columns, cold.constants, cold.is_prior, strict=True):
+        if NAMES[column].endswith(("days_since_seen", "age_days")):
             continue  # the fabricated lake does not have them
-        expected = (prior - standardiser.mean[place]) * standardiser.scale[place] if is_prior else constant
-        assert np.allclose(standard[:, place], np.clip(expected, -6, 6), atol=1e-4), INPUTS[place].name
+        expected = (prior - standardiser.mean[column]) * standardiser.scale[column] if is_prior else constant
+        assert np.allclose(standard[:, column], np.clip(expected, -6, 6), atol=1e-4), INPUTS[column].name
 
 
 def test_some_inputs_need_only_their_own_columns(made):
     table, names = arrow(training_frame(made.log, 2)), ("hour_cosine", "item_ctr_7d", "hour_sine")
-    some = transformed(table.select(columns_of(names)), names)
+    selected = transformed(table.select(columns_of(names)), names)
     assert table.select(columns_of(names)).column_names == ["hour_of_day", "item_ctr_7d"]
-    assert np.array_equal(some, transformed(table)[:, [NAMES.index(name) for name in names]])
+    assert np.array_equal(selected, transformed(table)[:, [NAMES.index(name) for name in names]])
 
 
 def test_wild_values_are_held(made):

@@ -25,7 +25,7 @@ def after(memory: Memory, users, items, labels, parts=1) -> Memory:
         share=share,
         deep=np.ones((rows, len(DEEP_FEATURES)), np.float32),
     )
-    cut = [Part(*pieces) for pieces in zip(*(np.array_split(each, parts) for each in vars(day).values()), strict=True)]
+    cut = [Part(*pieces) for pieces in zip(*(np.array_split(part, parts) for part in vars(day).values()), strict=True)]
     seen = np.unique(items)
     return memory.after(cut, seen, unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1))
 
@@ -40,7 +40,7 @@ def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
     assert not memory.texts[0].any()
 
 
-def test_taste_points_to_what_was_clicked_more_than_foreseen():
+def test_taste_points_to_what_was_clicked_more_than_predicted():
     memory = after(Memory.empty(2, 4, TOPICS, DIM), [1, 1], [1, 2], [1, 0])
     assert memory.tastes[1].tolist() == [0, 0.5, -0.5]
 
@@ -85,8 +85,8 @@ def test_neighbours_are_the_nearest_warm_items_and_never_the_item_itself():
     vectors = unit(np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0.9, 0.1, 0, 0], [0, 0, 1, 0]], np.float32))
     index = WarmIndex(warm_memory(vectors), np.zeros(4, np.float32), threshold=20)
     hits = index.search(vectors[1:2], np.array([1]))
-    assert hits.places[0, 0] == 2
-    assert 1 not in hits.places[0]
+    assert hits.rows[0, 0] == 2
+    assert 1 not in hits.rows[0]
     assert np.isclose(hits.weights.sum(), 1)
     assert hits.similarity[0] > 0.9
 
@@ -96,15 +96,15 @@ def test_items_that_are_not_warm_are_no_neighbours():
     memory = warm_memory(vectors)
     memory.item_counts[1, 0] = 20
     hits = WarmIndex(memory, np.zeros(3, np.float32), threshold=20).search(vectors[:1], np.array([0]))
-    assert hits.places[0, 0] == 2
-    assert not hits.places[0, 1:].any()
+    assert hits.rows[0, 0] == 2
+    assert not hits.rows[0, 1:].any()
 
 
 def test_without_warm_items_nothing_stands_in():
     hits = WarmIndex(Memory.empty(1, 1, TOPICS, DIM), np.zeros(1, np.float32), 20).search(
         np.ones((2, DIM), np.float32), np.zeros(2, int)
     )
-    assert hits.places.shape == (2, NEIGHBOURS)
+    assert hits.rows.shape == (2, NEIGHBOURS)
     assert not hits.weights.any()
     assert not hits.lift.any()
 
@@ -116,13 +116,13 @@ def test_an_approximate_index_finds_most_of_the_nearest_and_the_same_ones_again(
     vectors = unit(rng.normal(size=(3000, 32)).astype(np.float32))
     vectors[0] = 0
     memory = replace(warm_memory(vectors), texts=vectors)
-    found = [
-        WarmIndex(memory, np.zeros(3000, np.float32), 20, name).search(vectors[1:200], np.arange(1, 200)).places
+    neighbours = [
+        WarmIndex(memory, np.zeros(3000, np.float32), 20, name).search(vectors[1:200], np.arange(1, 200)).rows
         for name in ("Flat", factory, factory)
     ]
-    recall = np.mean([len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(*found[:2], strict=True)])
+    recall = np.mean([len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(*neighbours[:2], strict=True)])
     assert recall > 0.9
-    assert np.array_equal(found[1], found[2])
+    assert np.array_equal(neighbours[1], neighbours[2])
 
 
 def test_an_index_that_faiss_does_not_know_is_named(monkeypatch):

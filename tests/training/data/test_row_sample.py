@@ -6,14 +6,14 @@ import pyarrow as pa
 from training.data.row_sample import sample
 
 
-def rows(places: np.ndarray) -> pa.Table:
-    return pa.table({"event_id": [f"part.csv#{place}" for place in places], "value": places})
+def rows(positions: np.ndarray) -> pa.Table:
+    return pa.table({"event_id": [f"part.csv#{position}" for position in positions], "value": positions})
 
 
 def test_order_and_parts_do_not_show() -> None:
-    places = np.arange(5_000)
-    shuffled = np.random.default_rng(1).permutation(places)
-    whole = sample([rows(places)], 300, ["value"])
+    positions = np.arange(5_000)
+    shuffled = np.random.default_rng(1).permutation(positions)
+    whole = sample([rows(positions)], 300, ["value"])
     parts = sample((rows(part) for part in np.array_split(shuffled, 17)), 300, ["value"])
     assert whole == parts
     assert whole.num_rows == 300

@@ -15,8 +15,8 @@ def test_an_id_keeps_its_row_when_others_come():
 
 
 def test_unknown_and_null_ids_share_the_reserved_row():
-    known = Vocabulary.empty().extended(column("a"))
-    assert known.encode(column("a", "z", None)).tolist() == [1, OOV, OOV]
+    vocabulary = Vocabulary.empty().extended(column("a"))
+    assert vocabulary.encode(column("a", "z", None)).tolist() == [1, OOV, OOV]
 
 
 def test_the_order_of_rows_does_not_change_the_vocabulary():

@@ -72,8 +72,8 @@ def test_a_new_day_encodes_only_its_new_texts(empty, encoder):
 
 def test_the_vector_of_a_text_lies_under_its_key(empty, encoder):
     embed_texts.run(LAST, empty.settings)
-    vectors, found = VectorCache(empty.lake, fabricate.ENCODER).lookup(np.array([text_key("garden flowers")]))
-    assert found.all()
+    vectors, has_vector = VectorCache(empty.lake, fabricate.ENCODER).lookup(np.array([text_key("garden flowers")]))
+    assert has_vector.all()
     assert vectors[0, 0] == len("garden flowers")
 
 
@@ -107,12 +107,12 @@ def cold_texts_of(world, number: int) -> set[str]:
 def test_the_language_model_reads_only_texts_of_what_is_cold(empty, llm):
     record = embed_cold.run(LAST, empty.settings)
     assert set(llm.read) == set.union(*(cold_texts_of(empty, number) for number in (2, 3, 4)))
-    every = {
+    all_texts = {
         text
         for number in range(5)
         for text in read_day(empty.lake, "texts", fabricate.day(number), "x")["text"].to_pylist()
     }
-    assert len(set(llm.read)) < len(every)
+    assert len(set(llm.read)) < len(all_texts)
     assert record["encoded"] == len(llm.read)
     assert embed_cold.run(LAST, empty.settings)["encoded"] == 0
 
@@ -136,10 +136,10 @@ def test_what_an_earlier_run_left_out_is_filed_under_the_day_that_made_up_for_it
     before = fabricate.day(3)
     embed_cold.run(before, few)
     cache = VectorCache(empty.lake, fabricate.LLM)
-    known = cache.keys(through=before)
+    cached = cache.keys(through=before)
     embed_cold.run(LAST, empty.settings)
-    assert np.array_equal(cache.keys(through=before), known)
-    assert len(cache.keys(through=LAST)) > len(known) + 5
+    assert np.array_equal(cache.keys(through=before), cached)
+    assert len(cache.keys(through=LAST)) > len(cached) + 5
 
 
 def test_a_backfilled_day_takes_over_the_vectors_of_later_days(empty, llm):
@@ -186,6 +186,6 @@ def test_a_model_that_is_not_there_says_which_setting_to_change(tmp_path):
 
 
 def test_a_chosen_model_has_a_cache_of_its_own():
-    places = [encoders.resolve_encoder(SimpleNamespace(text_encoder=name)).slug for name in ("", "a/bert", "b/bert")]
-    assert len(set(places)) == 3
-    assert all("/" not in slug for slug in places)
+    sources = [encoders.resolve_encoder(SimpleNamespace(text_encoder=name)).slug for name in ("", "a/bert", "b/bert")]
+    assert len(set(sources)) == 3
+    assert all("/" not in slug for slug in sources)

@@ -87,10 +87,10 @@ def test_binning_moves_a_resample_by_far_less_than_resamples_differ() -> None:
     scored = Scored(day.label, model(day, 1), day.user)
     weights = user_weights(int(day.user.max()) + 1, resamples, (5,))
     binned = GroupMetrics(scored, [np.arange(rows)])(weights)
-    drawn = weights[day.user]
-    loss = np.average(np.tile(metrics.row_log_loss(day.label, scored.probability), (resamples, 1)).T, 0, drawn)
-    area = [roc_auc_score(day.label, scored.probability, sample_weight=drawn[:, b]) for b in range(resamples)]
-    predicted = scored.probability @ drawn / (day.label @ drawn)
+    draws = weights[day.user]
+    loss = np.average(np.tile(metrics.row_log_loss(day.label, scored.probability), (resamples, 1)).T, 0, draws)
+    area = [roc_auc_score(day.label, scored.probability, sample_weight=draws[:, b]) for b in range(resamples)]
+    predicted = scored.probability @ draws / (day.label @ draws)
     for name, exact in {"auc": area, "log_loss": loss, "pcoc": predicted}.items():
         assert np.abs(binned[name][0] - exact).max() < 0.01 * np.std(exact), name
 
@@ -108,12 +108,12 @@ def test_overlapping_nested_equal_and_single_groups_are_what_each_gives_alone() 
         np.arange(300, 800),
     ]
     together, weights = GroupMetrics(rows, groups), user_weights(int(rows.user.max()) + 1, 5, (2,))
-    drawn = together(weights)
+    draws = together(weights)
     for n, group in enumerate(groups):
         alone = GroupMetrics(rows, [group])
         assert together.pairs[n] == alone.pairs[0]
         for name, values in alone(weights).items():
-            np.testing.assert_allclose(drawn[name][n], values[0], rtol=2e-5, err_msg=name)
+            np.testing.assert_allclose(draws[name][n], values[0], rtol=2e-5, err_msg=name)
 
 
 def test_rows_of_one_atom_are_in_the_same_bins_and_bins_are_unions_of_atoms() -> None:
@@ -132,17 +132,17 @@ def test_rows_of_one_atom_are_in_the_same_bins_and_bins_are_unions_of_atoms() ->
 def test_draws_do_not_depend_on_the_number_of_threads() -> None:
     rows = small(2_000)
     models = [GroupMetrics(rows, [np.arange(2_000), np.arange(0, 2_000, 3)])]
-    (one,), (three,) = (resample(models, 200, (4,), threads) for threads in (1, 3))
+    (single,), (three,) = (resample(models, 200, (4,), threads) for threads in (1, 3))
     for name in METRICS:
-        assert np.array_equal(one[name], three[name]), name
+        assert np.array_equal(single[name], three[name]), name
 
 
 def test_the_standard_error_of_auc_is_delongs_where_each_user_has_one_row() -> None:
     rows = 6_000
     day = make_day(rows, 9)
     scored = Scored(day.label, model(day, 1), np.arange(rows))
-    drawn = resample([GroupMetrics(scored, [np.arange(rows)])], 1_000, (6,))[0]["auc"][0]
-    assert drawn.std() == pytest.approx(delong(day.label, scored.probability), rel=0.1)
+    draws = resample([GroupMetrics(scored, [np.arange(rows)])], 1_000, (6,))[0]["auc"][0]
+    assert draws.std() == pytest.approx(delong(day.label, scored.probability), rel=0.1)
 
 
 def delong(label: np.ndarray, probability: np.ndarray) -> float:

@@ -150,11 +150,11 @@ def test_a_candidate_that_was_kept_back_is_evaluated_once_more_on_the_day_after(
     decision = {"candidate": held.version, "champion": champion.version, "verdict": "hold", "promoted": False}
     get_lake().write_record("decision", DAY.replace(day=16), decision)
     trained(register(ready, "mid"))
-    told = evaluation.run(DAY, get_settings())["not_promoted"]
-    assert (told["version"], told["verdict"]) == (held.version, "hold")
+    not_promoted = evaluation.run(DAY, get_settings())["not_promoted"]
+    assert (not_promoted["version"], not_promoted["verdict"]) == (held.version, "hold")
     expected = metrics.row_log_loss(POINTS.label, GOOD) - metrics.row_log_loss(POINTS.label, LATE)
-    assert told["change"]["value"] == pytest.approx(expected.mean(), abs=1e-6)
-    assert told["change"]["high"] < 0, "it would have been better"
+    assert not_promoted["change"]["value"] == pytest.approx(expected.mean(), abs=1e-6)
+    assert not_promoted["change"]["high"] < 0, "it would have been better"
     get_lake().write_record("decision", DAY.replace(day=16), decision | {"promoted": True})
     assert evaluation.run(DAY, get_settings())["not_promoted"] is None
 
@@ -204,7 +204,7 @@ def test_an_evaluation_against_an_older_champion_is_refused_by_the_gate(ready: P
     trained(register(ready, "good"))
     evaluation.run(DAY, get_settings())
     registry.promote(register(ready, "other", on=DAY.replace(day=16)).version, reason="by hand", by="test")
-    with pytest.raises(InvalidInputError, match="Clear the evaluate task"):
+    with pytest.raises(InvalidInputError, match="clear the evaluate task"):
         gate.run(DAY, True, get_settings())
 
 

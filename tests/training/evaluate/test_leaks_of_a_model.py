@@ -47,9 +47,9 @@ def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, 
     honest, day = train.scan_dataset, read_day(world.lake, "training", LAST, "a leak")
 
     def leaky(*arguments):
-        found = honest(*arguments)
-        found.moments.add(transformed(day))
-        return found
+        scan = honest(*arguments)
+        scan.moments.add(transformed(day))
+        return scan
 
     clean = candidate(LAST)
     monkeypatch.setattr(train, "scan_dataset", leaky)
@@ -60,8 +60,8 @@ def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
     honest, day = train.scan_dataset, read_day(world.lake, "training", LAST, "a leak")
 
     def leaky(*arguments):
-        found = honest(*arguments)
-        return type(found)(**{**vars(found), "items": found.items.extended(day["item_id"])})
+        scan = honest(*arguments)
+        return type(scan)(**{**vars(scan), "items": scan.items.extended(day["item_id"])})
 
     monkeypatch.setattr(train, "scan_dataset", leaky)
     train.run(LAST, world.settings)
@@ -83,7 +83,7 @@ def test_a_model_trained_on_the_evaluation_day(world, candidate):
     ]
 
 
-def test_one_id_that_was_not_learnt_from_is_a_leak_whatever_its_level(made, trained):
+def test_one_id_that_was_not_learned_from_is_a_leak_whatever_its_level(made, trained):
     rows = read_day(made.lake, "training", LAST, "a test").slice(0, 200)
     rows = replaced(rows, "user_id", ["stranger", *rows["user_id"].to_pylist()[1:]])
     rows = replaced(rows, "user_level", ["warm"] * len(rows))
@@ -107,13 +107,13 @@ def test_users_whom_the_retention_forgot_and_who_return_are_no_leak(world, train
     rows = replaced(rows, "user_level", ["zero"] * len(rows))
     trained_days = [fabricate.day(3)]
     audit(world.lake, fabricate.day(8), rows, 1, trained.predictor, trained_days)
-    told = world.lake.record("quality/model", fabricate.day(8))["checks"][1]["observed"]
-    assert f"first seen on {fabricate.day(8)} are in the vocabulary" in told
+    observed = world.lake.record("quality/model", fabricate.day(8))["checks"][1]["observed"]
+    assert f"first seen on {fabricate.day(8)} are in the vocabulary" in observed
     with pytest.raises(LeakageError, match="expect_first_seen_unknown: expected no user first seen"):
         audit(world.lake, fabricate.day(7), rows, 1, trained.predictor, trained_days)
 
 
-def test_every_id_of_an_honest_vocabulary_was_learnt_from(made, trained):
+def test_every_id_of_an_honest_vocabulary_was_learned_from(made, trained):
     extended_state = train.fit(made.lake, [LAST], made.settings, trained.predictor)
     for state in (trained.predictor.state, extended_state.predictor.state):
         for counts, vocabulary in ((state.memory.user_counts, state.users), (state.memory.item_counts, state.items)):

@@ -103,10 +103,10 @@ def test_scenes_of_a_handful_of_rows_are_compared_together(day: Day) -> None:
     small = replace(day, scene=scene)
     evaluation = evaluated(small.rows(model(day, 1), model(day, 2)))
     assert evaluation["small_scenes"] == ["0", "1", "2"]
-    found = judge(evaluation, POLICY, Past())
-    names = [one["name"] for one in found.comparisons]
+    record = judge(evaluation, POLICY, Past())
+    names = [comparison["name"] for comparison in record.comparisons]
     assert names == ["auc", "log loss", "auc of scene 3", "cold users", "cold items", "auc of small scenes"]
-    rule = next(rule for rule in found.rules if rule.name == "auc of small scenes")
+    rule = next(rule for rule in record.rules if rule.name == "auc of small scenes")
     assert "small scenes together (0, 1, 2)" in rule.sentence
 
 
@@ -197,7 +197,7 @@ def comparison(change: float, se: float) -> Comparison:
         (-0.02, 0.001, "reject", "beyond doubt"),
         (-0.02, 0.006, "hold", "not beyond doubt"),
         (-0.009, 0.001, "hold", "is not ruled out"),
-        (-0.02, 0.02, "note", "cannot tell whether it is worse: it sees a loss from 0.0980 on"),
+        (-0.02, 0.02, "note", "cannot tell whether it is worse: they show losses of 0.0980 or more only"),
         (0.0, 0.02, "note", "cannot tell"),
     ],
 )
@@ -286,8 +286,8 @@ def version(number: int, *, day: int, through: int, base: int | None = None, **f
     return model_version(number, base_version=base, promoted_at=None, **days, **fields)
 
 
-def lineage(candidate: ModelVersion, champion: ModelVersion | None, known: list[ModelVersion], monkeypatch) -> str:
-    monkeypatch.setattr(gate.registry, "versions", lambda: known)
+def lineage(candidate: ModelVersion, champion: ModelVersion | None, versions: list[ModelVersion], monkeypatch) -> str:
+    monkeypatch.setattr(gate.registry, "versions", lambda: versions)
     status = gate.champion_status(champion, candidate, DAY)
     return verdict_of(lineage_rules(candidate, champion, status, DAY, POLICY))
 
@@ -295,10 +295,10 @@ def lineage(candidate: ModelVersion, champion: ModelVersion | None, known: list[
 def test_a_candidate_whose_line_has_seen_the_day_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     base = version(1, day=18, through=17)
     honest, warm_started = version(2, day=17, through=16), version(3, day=17, through=16, base=1)
-    known = [base, honest, warm_started]
-    assert lineage(honest, None, known, monkeypatch) == "promote"
-    assert lineage(warm_started, None, known, monkeypatch) == "reject"
-    assert lineage(version(4, day=17, through=17), None, known, monkeypatch) == "reject"
+    versions = [base, honest, warm_started]
+    assert lineage(honest, None, versions, monkeypatch) == "promote"
+    assert lineage(warm_started, None, versions, monkeypatch) == "reject"
+    assert lineage(version(4, day=17, through=17), None, versions, monkeypatch) == "reject"
 
 
 def test_a_champion_that_has_seen_the_day_rejects_unless_it_is_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,14 +80,14 @@ BAD: dict[int, Callable[[Day, int], np.ndarray]] = {3: flipped, 6: zeroed, 9: st
 @pytest.fixture(scope="module")
 def verdicts() -> list[str]:
     """Twenty days in a row: the champion is the last promoted candidate, by the seed of its noise."""
-    champion, told = 0, []
+    champion, rules = 0, []
     for number in range(1, 21):
         day = make_day(ROWS, 3_000 + number)
         candidate = BAD.get(number, model)(day, number)
         verdict = verdict_of(judged(day.rows(candidate, model(day, champion)), number))
         champion = number if verdict == "promote" else champion
-        told.append(verdict)
-    return told
+        rules.append(verdict)
+    return rules
 
 
 def test_no_planted_bad_day_is_promoted(verdicts: list[str]) -> None:

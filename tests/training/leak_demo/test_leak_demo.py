@@ -34,15 +34,15 @@ RESAMPLES = 100
 def noise(days: int, rows: int, seed: int = 0, users: int = 60) -> pd.DataFrame:
     """Impressions whose clicks depend on nothing."""
     rng = np.random.default_rng(seed)
-    shown = days * rows
+    impressions = days * rows
     return pd.DataFrame(
         {
             "number": np.repeat(np.arange(days), rows),
-            "user_id": [f"u{n}" for n in rng.integers(users, size=shown)],
-            "item_id": [f"i{n}" for n in rng.integers(users // 2, size=shown)],
-            "scene": rng.choice(["home page", "1"], size=shown),
-            "label": (rng.random(shown) < 0.3).astype(np.int8),
-            "second": rng.integers(86_400, size=shown),
+            "user_id": [f"u{n}" for n in rng.integers(users, size=impressions)],
+            "item_id": [f"i{n}" for n in rng.integers(users // 2, size=impressions)],
+            "scene": rng.choice(["home page", "1"], size=impressions),
+            "label": (rng.random(impressions) < 0.3).astype(np.int8),
+            "second": rng.integers(86_400, size=impressions),
         }
     )
 
@@ -91,28 +91,28 @@ some_rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20), st.integer
 @examples(150)
 def test_calendar_counts_are_those_of_a_recount_row_by_row(rows, lag, length):
     key, day, label = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    shown, clicked = calendar_counts(key, day + 700_000, label, lag=lag, length=length)
-    for place in range(len(rows)):
-        last = day[place] - lag
+    impressions, clicked = calendar_counts(key, day + 700_000, label, lag=lag, length=length)
+    for index in range(len(rows)):
+        last = day[index] - lag
         first = -1 if length is None else last - length + 1
-        inside = (key == key[place]) & (day >= first) & (day <= last)
-        assert (shown[place], clicked[place]) == (inside.sum(), label[inside].sum())
+        inside = (key == key[index]) & (day >= first) & (day <= last)
+        assert (impressions[index], clicked[index]) == (inside.sum(), label[inside].sum())
 
 
 @given(some_rows, st.sampled_from([None, 1, 7]))
 @examples(100)
 def test_row_counts_are_those_of_a_recount_row_by_row(rows, length):
     key, _, label = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    shown, clicked = row_counts(key, label, length=length)
-    for place in range(len(rows)):
-        so_far = label[: place + 1][key[: place + 1] == key[place]][-(length or len(rows)) :]
-        assert (shown[place], clicked[place]) == (len(so_far), so_far.sum())
+    impressions, clicked = row_counts(key, label, length=length)
+    for index in range(len(rows)):
+        so_far = label[: index + 1][key[: index + 1] == key[index]][-(length or len(rows)) :]
+        assert (impressions[index], clicked[index]) == (len(so_far), so_far.sum())
 
 
 def test_the_honest_week_is_the_seven_days_before_the_rows_day():
     day = 700_000 + np.array([0, 1, 7, 8])
-    shown, clicked = calendar_counts(np.zeros(4, np.int64), day, np.array([1, 1, 0, 1]), lag=1, length=7)
-    assert shown.tolist() == [0, 1, 2, 2]  # day 7 sees days 0..6, day 8 sees 1..7
+    impressions, clicked = calendar_counts(np.zeros(4, np.int64), day, np.array([1, 1, 0, 1]), lag=1, length=7)
+    assert impressions.tolist() == [0, 1, 2, 2]  # day 7 sees days 0..6, day 8 sees 1..7
     assert clicked.tolist() == [0, 1, 2, 1]
 
 
@@ -202,12 +202,12 @@ def test_a_published_day_without_rows_is_passed_over(tmp_path):
     assert [(day - FIRST).days for day in chosen] == [0, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("published", "told"), [(0, "found 0"), (2, "2023-07-10, 2023-07-11")])
-def test_fewer_than_three_days_say_what_to_do(tmp_path, published, told):
+@pytest.mark.parametrize(("published", "listed"), [(0, "found 0"), (2, "2023-07-10, 2023-07-11")])
+def test_fewer_than_three_days_say_what_to_do(tmp_path, published, listed):
     settings = a_home(tmp_path, noise(published, 50))
     with pytest.raises(MissingDataError, match="at least 3 published days") as error:
         run(None, settings, days=14, rows=1_000)
-    assert told in str(error.value)
+    assert listed in str(error.value)
     assert "ctr history" in str(error.value)
 
 
@@ -251,5 +251,5 @@ def test_the_command_passes_an_error_on(tmp_path):
 def test_a_person_gets_tables_and_what_leaked(tmp_path, capsys):
     show(run(None, a_home(tmp_path, noise(3, 200)), days=14, rows=1_000))
     printed = " ".join(capsys.readouterr().out.split())
-    for told in ("honest", "notebook: all faults", "features knew", "as of the day before"):
-        assert told in printed
+    for output in ("honest", "notebook: all faults", "features knew", "as of the day before"):
+        assert output in printed

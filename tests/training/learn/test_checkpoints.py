@@ -31,7 +31,7 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def in_blocks(world) -> Settings:
-    """Settings under which a day of 600 rows is learnt in three blocks of four steps."""
+    """Settings under which a day of 600 rows is learned in three blocks of four steps."""
     return world.settings.model_copy(update={"shuffle_rows": 200})
 
 
@@ -45,7 +45,7 @@ def simple(in_blocks) -> Settings:
 def steps(monkeypatch) -> list[int]:
     """A place for each step of training that is taken."""
     taken, honest = [], Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda *given: taken.append(1) or honest(*given))
+    monkeypatch.setattr(Trainer, "_step", lambda *arguments: taken.append(1) or honest(*arguments))
     return taken
 
 
@@ -53,11 +53,11 @@ def stop_at(monkeypatch, owner: type, method: str, call: int, *, after: bool = F
     """The call with this number of a method stops the run, before or after it has done its work."""
     honest, calls = getattr(owner, method), []
 
-    def stopping(*given):
+    def stopping(*arguments):
         calls.append(1)
         if len(calls) == call and not after:
             raise StoppedError
-        result = honest(*given)
+        result = honest(*arguments)
         if len(calls) == call:
             raise StoppedError
         return result
@@ -97,9 +97,9 @@ def whole_simple(made, tmp_path_factory) -> dict:
     return undisturbed(made, tmp_path_factory.mktemp("whole"), model="dnn")
 
 
-def same(one: dict, two: dict) -> bool:
-    curves = [[{**point, "seconds": 0} for point in each["learning_curve"]] for each in (one, two)]
-    return one["content_hash"] == two["content_hash"] and curves[0] == curves[1]
+def same(first: dict, second: dict) -> bool:
+    curves = [[{**point, "seconds": 0} for point in record["learning_curve"]] for record in (first, second)]
+    return first["content_hash"] == second["content_hash"] and curves[0] == curves[1]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
     assert same(record, whole)
     assert [version.version for version in registry.versions()] == [record["version"]]
     assert not folders(world)
-    assert ("goes on" in capfd.readouterr().err) == (again < 4 * STEPS)
+    assert ("resumes" in capfd.readouterr().err) == (again < 4 * STEPS)
 
 
 def test_a_run_stopped_again_and_again_gives_the_same_bytes(in_blocks, whole, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, cap
     own = next(folder for folder in folders(world) if folder != foreign)
     (own / TRAINER).write_bytes((foreign / TRAINER).read_bytes())
     train.run(LAST, simple)
-    assert f"is of the run {foreign.name}" in " ".join(capfd.readouterr().err.split())
+    assert f"belongs to the run {foreign.name}" in " ".join(capfd.readouterr().err.split())
     assert not folders(world)
 
 
@@ -210,14 +210,14 @@ def test_other_data_vectors_settings_or_code_are_other_runs(world, in_blocks, mo
     def folder(settings: Settings = in_blocks, count: int = 2) -> Path:
         return Checkpoints.of(world.lake, LAST, days[:count], config, None, settings).folder
 
-    known = {folder(), folder(count=1), folder(in_blocks.model_copy(update={"learning_rate": 0.1}))}
+    folders = {folder(), folder(count=1), folder(in_blocks.model_copy(update={"learning_rate": 0.1}))}
     fabricate.publish(world.lake, world.log, 0)
-    known.add(folder())
+    folders.add(folder())
     fabricate.fake_vectors(world.lake, world.log[:20], seed=3)
-    known.add(folder())
+    folders.add(folder())
     monkeypatch.setattr("training.learn.checkpoints.code_digest", lambda: "other code")
-    known.add(folder())
-    assert len(known) == 6
+    folders.add(folder())
+    assert len(folders) == 6
     assert folder() == folder()
 
 
@@ -233,7 +233,7 @@ def test_a_run_killed_by_the_system_goes_on(world, in_blocks, whole, capfd):
     assert subprocess.run(command, env=env, cwd=PROJECT).returncode == -signal.SIGKILL
     assert len(folders(world)) == 1
     assert same(train.run(LAST, in_blocks), whole)
-    assert "goes on after 1 days" in capfd.readouterr().err
+    assert "resumes after 1 days" in capfd.readouterr().err
 
 
 KILLED = """

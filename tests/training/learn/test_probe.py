@@ -61,7 +61,7 @@ def test_a_version_of_before_there_were_probes_is_loaded_alone(version):
     assert trial.verify(version)["rows"] == 0
 
 
-def test_a_version_is_an_mlflow_model_with_its_settings_and_what_it_learnt(world, version):
+def test_a_version_is_an_mlflow_model_with_its_settings_and_what_it_learned(world, version):
     run = mlflow_store.client().get_run(registry.get(version).run_id)
     assert run.data.params["batch_size"] == str(world.settings.batch_size)
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {

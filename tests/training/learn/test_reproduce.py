@@ -25,10 +25,10 @@ def test_versions_from_nothing_and_from_a_base_come_out_the_same_by_their_own_se
     monkeypatch.setenv("CTR_BATCH_SIZE", "32")
     before = registry.versions()
     for version in chain:
-        told = reproduce.run(version)
-        assert told["identical"]
-        assert told["content_hash"] == registry.get(version).content_hash
-        assert told["changed_since"] == []
+        result = reproduce.run(version)
+        assert result["identical"]
+        assert result["content_hash"] == registry.get(version).content_hash
+        assert result["changed_since"] == []
     assert registry.versions() == before
 
 

@@ -1,4 +1,4 @@
-"""A day is read in shards and learnt from files: what is in memory does not grow with the day, and changes no result."""
+"""A day is read in shards and learned from files: what is in memory does not grow with the day, and changes no result."""
 
 import weakref
 
@@ -35,9 +35,9 @@ def watched(monkeypatch) -> list[int]:
     """Rows of the shards that were read, in order; a shard is refused while the one before it is still held."""
     sizes: list[int] = []
 
-    def watching(*given):
+    def watching(*arguments):
         last = None
-        for table in read_shards(*given):
+        for table in read_shards(*arguments):
             assert last is None or last() is None, "the shard before is still in memory"
             (batch,) = table.to_batches()
             last = weakref.ref(batch)
@@ -61,9 +61,9 @@ def test_one_built_shard_is_held_while_a_day_is_written_to_disk(made, monkeypatc
     held: list[weakref.ref[Rows]] = []
     honest = day_rows.build_rows
 
-    def watching(*given):
+    def watching(*arguments):
         assert not [rows for rows in held[:-1] if rows() is not None]
-        rows = honest(*given)
+        rows = honest(*arguments)
         held.append(weakref.ref(rows))
         return rows
 
@@ -112,17 +112,19 @@ def test_a_prediction_in_shards_is_that_of_all_rows(made, trained, monkeypatch):
     assert len(trained.predictor.predict(rows.slice(0, 0), made.lake).probability) == 0
 
 
-def test_all_rows_of_a_day_are_foreseen_before_any_is_learnt(made, monkeypatch):
+def test_all_rows_of_a_day_are_predicted_before_any_is_learned(made, monkeypatch):
     done = []
     for owner, name in ((train_day, "predict"), (Trainer, "_step")):
         honest = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *given, name=name, honest=honest: done.append(name) or honest(*given))
+        monkeypatch.setattr(
+            owner, name, lambda *arguments, name=name, honest=honest: done.append(name) or honest(*arguments)
+        )
     train.fit(made.lake, DAYS[:2], settings_with(made, shard_rows=SHARD, shuffle_rows=200), None)
     steps = 3 * -(-200 // made.settings.batch_size)
     assert done == ["predict", *["_step"] * steps] * 2
 
 
-def test_a_day_that_is_not_whole_is_not_learnt_from(world):
+def test_a_day_that_is_not_whole_is_not_learned_from(world):
     manifest = world.lake.path(f"_manifests/training/dt={DAYS[0]}.json")
     with world.lake.fs.open(manifest, "r") as file:
         text = file.read()
@@ -150,15 +152,15 @@ def test_a_block_holds_rows_of_all_parts_of_a_day():
 def first_day(made, trained) -> tuple[Rows, train_day.Texts]:
     """The rows of the first day, and their texts."""
     state = trained.predictor.state
-    found = dataset_scan.scan_dataset(made.lake, DAYS[:1], None, state.config.variant, 600)
-    texts = train._texts(made.lake, state, found, DAYS[0], "cpu")
+    scan = dataset_scan.scan_dataset(made.lake, DAYS[:1], None, state.config.variant, 600)
+    texts = train._texts(made.lake, state, scan, DAYS[0], "cpu")
     return rows_of_day(made.lake, DAYS[0], state, texts.table, texts.members, made.settings)[0], texts
 
 
-def test_a_day_in_several_blocks_is_learnt_once_and_in_another_order(made, trained, first_day, monkeypatch):
+def test_a_day_in_several_blocks_is_learned_once_and_in_another_order(made, trained, first_day, monkeypatch):
     state, (rows, texts), taken = trained.predictor.state, first_day, []
     honest = Rows.take
-    monkeypatch.setattr(Rows, "take", lambda rows, places: taken.append(places) or honest(rows, places))
+    monkeypatch.setattr(Rows, "take", lambda rows, positions: taken.append(positions) or honest(rows, positions))
     losses = set()
     for most in (250, 1000):
         taken.clear()

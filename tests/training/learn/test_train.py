@@ -36,14 +36,14 @@ def test_the_next_day_is_ranked_better_than_chance_and_calibrated(made, trained)
     assert predictions.missing_texts == 0
 
 
-def test_what_untrained_weights_foresaw_calibrates_nothing(made):
+def test_what_untrained_weights_predicted_calibrates_nothing(made):
     one, two = (train.fit(made.lake, [fabricate.day(n) for n in range(days)], made.settings, None) for days in (1, 2))
     assert one.predictor.calibration.slope.tolist() == [1.0] * 5
     assert one.predictor.calibration.offset.tolist() == [0.0] * 5
     assert two.predictor.calibration.slope.tolist() != [1.0] * 5
 
 
-def test_each_day_is_predicted_before_it_is_learnt_from(made, trained):
+def test_each_day_is_predicted_before_it_is_learned_from(made, trained):
     assert [point.day for point in trained.curve] == [str(fabricate.day(number)) for number in range(4)]
     assert trained.curve[-1].log_loss < trained.curve[0].log_loss
 
@@ -116,7 +116,7 @@ def test_a_base_whose_files_were_pruned_is_not_continued(world, promoted, capsys
     mlflow_store.set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
     second = train.run(LAST, world.settings)
     assert (second["base_version"], second["days"]) == (None, 4)
-    assert "Starting from nothing: The model of version 1 was deleted on 2023-07-20" in " ".join(
+    assert "Starting from scratch: The model of version 1 was deleted on 2023-07-20" in " ".join(
         capsys.readouterr().err.split()
     )
 
@@ -137,10 +137,10 @@ def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
         return read_shards(store, table, day, needed_for, rows, columns)
 
     monkeypatch.setattr(dataset_scan, "read_shards", watched)
-    found = dataset_scan.scan_dataset(made.lake, [LAST], trained.predictor, trained.predictor.state.config.variant, 250)
+    scan = dataset_scan.scan_dataset(made.lake, [LAST], trained.predictor, trained.predictor.state.config.variant, 250)
     assert read == [("user_id", "item_id", "title_key", *BAGS)]
-    assert found.rows == 600
-    assert len(found.users) > len(trained.predictor.state.users)
+    assert scan.rows == 600
+    assert len(scan.users) > len(trained.predictor.state.users)
 
 
 def test_topics_of_the_texts_are_computed_once(made, monkeypatch):
@@ -163,8 +163,8 @@ def test_a_loss_that_is_not_a_number_stops_training(made):
 def test_ids_never_seen_and_missing_texts_are_predicted_too(made, trained):
     rows = read_day(made.lake, "training", LAST, "test").slice(0, 20)
     for name, values in (("item_id", ["new"] * 20), ("user_id", ["new"] * 20), ("title_key", [12345] * 20)):
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, pa.array(values, rows.schema.field(name).type))
+        index = rows.column_names.index(name)
+        rows = rows.set_column(index, name, pa.array(values, rows.schema.field(name).type))
     predictions = trained.predictor.predict(rows.drop_columns(["label"]), made.lake)
     assert predictions.missing_texts == 1
     assert np.isfinite(predictions.probability).all()

@@ -27,7 +27,7 @@ def trained(world, **changed) -> dict:
     return train.run(LAST, world.settings.model_copy(update={"batch_size": 600, **changed}))
 
 
-def told(capsys) -> str:
+def printed(capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
@@ -51,7 +51,7 @@ def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_co
     first = promoted(fabricate.day(1))
     second = trained(world)
     assert (second["base_version"], second["days"], second["trained_from"]) == (None, 4, str(fabricate.day(0)))
-    assert "Starting from nothing: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in told(capsys)
+    assert "Starting from scratch: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in printed(capsys)
     scales = [load(registry.download(record["version"])).state.standardiser.scale for record in (first, second)]
     place = NAMES.index("user_impressions_7d")
     assert scales[0][place] == 0
@@ -102,7 +102,7 @@ def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promot
     waken(world)
     record = trained(world)
     assert (record["base_version"], record["days"]) == (None, 4)
-    assert f"ignores what was constant when it was fitted and varies now: {RISING}." in told(capsys)
+    assert f"ignores features that were constant when it was fitted and vary now: {RISING}." in printed(capsys)
     scale = load(registry.download(record["version"])).state.standardiser.scale
     assert scale[NAMES.index(RISING)] > 0
     registry.promote(record["version"], reason="test", by="test")
@@ -138,30 +138,30 @@ def chain(world, promoted):
 
 def test_an_outdated_version_is_not_continued(world, chain, capsys):
     corrected(world, 2, 0.1)
-    found = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
-    assert (found.version.version, found.days) == (1, [fabricate.day(2), fabricate.day(3)])
+    start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (start.version.version, start.days) == (1, [fabricate.day(2), fabricate.day(3)])
     assert (
         f"Starting from version 1: Version 2 is outdated: rows that it was trained on were replaced since, of {fabricate.day(2)}"
-        in told(capsys)
+        in printed(capsys)
     )
 
 
 def test_what_continues_an_outdated_version_is_outdated(world, chain, capsys):
     corrected(world, 1, 0.1)
-    found = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
-    assert (found.version, len(found.days)) == (None, 4)
-    assert "Starting from nothing: Version 2 is outdated" in told(capsys)
+    start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (start.version, len(start.days)) == (None, 4)
+    assert "Starting from scratch: Version 2 is outdated" in printed(capsys)
     assert set(outdated_versions(world.lake, registry.versions())) == {1, 2}
 
 
 def test_a_few_late_rows_restart_nothing(world, chain, capsys):
     corrected(world, 2, 0.005)
-    found = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
-    assert (found.version.version, found.days) == (2, [fabricate.day(3)])
-    assert "outdated" not in told(capsys)
+    start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
+    assert (start.version.version, start.days) == (2, [fabricate.day(3)])
+    assert "outdated" not in printed(capsys)
 
 
-def test_a_version_is_current_again_when_the_rows_are_again_those_it_learnt(world, chain):
+def test_a_version_is_current_again_when_the_rows_are_again_those_it_learned(world, chain):
     corrected(world, 2, 0.1)
     assert set(outdated_versions(world.lake, registry.versions())) == {2}
     corrected(world, 2, 0)
@@ -172,7 +172,7 @@ def test_inputs_that_stay_constant_are_no_reason(world, promoted, capsys):
     aged(world, 300)
     first = promoted(fabricate.day(2))
     assert trained(world)["base_version"] == first["version"]
-    assert "Starting from nothing" not in told(capsys)
+    assert "Starting from scratch" not in printed(capsys)
 
 
 def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, capsys):
@@ -185,11 +185,13 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, 
     fabricate.publish(world.lake, world.log, 3, title_key=np.resize(keys, int((world.log.number == 3).sum())))
     record = trained(world)
     assert (first["base_version"], record["base_version"]) == (None, None)
-    assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in told(capsys)
+    assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in printed(
+        capsys
+    )
 
 
 @pytest.mark.parametrize(
-    ("what", "changed"),
+    ("setting", "changed"),
     [
         ("scenes", {"scenes": SIX_SCENES}),
         ("model", {"model": "ple"}),
@@ -198,16 +200,16 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, 
         ("text_space", {"text_space": "whitened"}),
     ],
 )
-def test_a_base_of_other_settings_is_not_continued(world, promoted, capsys, what, changed):
+def test_a_base_of_other_settings_is_not_continued(world, promoted, capsys, setting, changed):
     aged(world, 5)
     promoted(fabricate.day(2))
     other = world.settings.model_copy(update=changed)
     config = warm_start.config_of(other)
-    if what == "encoder":
+    if setting == "encoder":
         fabricate.fake_vectors(world.lake, world.log, config.encoder, dim=32)
     record = trained(world, **changed)
     assert (record["base_version"], record["days"]) == (None, 4)
-    assert f"version 1 was trained with {what}" in told(capsys)
+    assert f"version 1 was trained with {setting}" in printed(capsys)
     assert load(registry.download(record["version"])).state.config == config
 
 

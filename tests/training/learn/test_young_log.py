@@ -30,7 +30,7 @@ def young(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Lake, pd.
 def test_each_scene_of_the_next_day_is_predicted_near_the_truth(young, seed: int) -> None:
     """The final weights err by scene otherwise than the younger ones did.
 
-    Offsets of days as they were foreseen left a scene of 6 % of the rows at 0.80 (seed 3) and 0.89 (seed 4) of the truth.
+    Offsets of days as they were predicted left a scene of 6 % of the rows at 0.80 (seed 3) and 0.89 (seed 4) of the truth.
     """
     settings, store, log = young
     days = [fabricate.day(number) for number in range(DAYS)]
@@ -39,5 +39,5 @@ def test_each_scene_of_the_next_day_is_predicted_near_the_truth(young, seed: int
     predicted = predictor.predict(rows, store).probability
     today = log[log.number == DAYS]
     truth, scene = 1 / (1 + np.exp(-today.score.to_numpy())), today.scene.to_numpy()
-    ratios = [predicted[scene == place].mean() / truth[scene == place].mean() for place in range(5)]
+    ratios = [predicted[scene == code].mean() / truth[scene == code].mean() for code in range(5)]
     assert np.allclose(ratios, 1, atol=TOLERANCE), np.round(ratios, 3)

@@ -54,21 +54,21 @@ def test_a_step_of_one_row_can_be_normalised():
     assert torch.isfinite(norm.train()(torch.randn(1, 2))).all()
 
 
-def test_rows_of_a_lakes_first_day_are_learnt_against_their_own_ctrs(rows_and_texts, trained):
+def test_rows_of_a_lakes_first_day_are_learned_against_their_own_ctrs(rows_and_texts, trained):
     rows, config = rows_and_texts[0], trained.predictor.state.config
     first = with_prior(replace(rows, prior=torch.full_like(rows.prior, NEUTRAL_PRIOR)), config)
     for scene in range(len(config.scenes)):
         of = rows.scene == scene
-        clicks, shown = float(rows.label[of].sum()), int(of.sum())
-        rate = (clicks + config.ctr_smoothing * float(rows.label.mean())) / (shown + config.ctr_smoothing)
+        clicks, impressions = float(rows.label[of].sum()), int(of.sum())
+        rate = (clicks + config.ctr_smoothing * float(rows.label.mean())) / (impressions + config.ctr_smoothing)
         assert torch.allclose(first.prior[of], torch.tensor(float(logit(np.array(rate)))))
     assert with_prior(rows, config) is rows
 
 
 def test_per_scene_keeps_the_order_of_rows():
     copies = [torch.nn.Linear(1, 1, bias=False) for _ in range(3)]
-    for place, copy in enumerate(copies):
-        torch.nn.init.constant_(copy.weight, float(place + 1))
+    for scene, copy in enumerate(copies):
+        torch.nn.init.constant_(copy.weight, float(scene + 1))
     assert PerScene(copies)(torch.ones(4, 1), [1, 0, 3]).flatten().tolist() == [1, 3, 3, 3]
 
 
@@ -111,11 +111,11 @@ def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, 
 
 def test_language_model_vectors_are_masked_for_warm_items_and_users(rows_and_texts):
     rows, texts = rows_and_texts
-    found = texts(rows)
-    assert not found.llm_mask[:, 0][rows.item_level == 2].any()
-    assert not found.llm_mask[:, 1][rows.user_level == 2].any()
-    assert found.llm_mask[:, 0][rows.item_level == 0].all()
-    assert not found.llm[found.llm_mask == 0].any()
+    text_inputs = texts(rows)
+    assert not text_inputs.llm_mask[:, 0][rows.item_level == 2].any()
+    assert not text_inputs.llm_mask[:, 1][rows.user_level == 2].any()
+    assert text_inputs.llm_mask[:, 0][rows.item_level == 0].all()
+    assert not text_inputs.llm[text_inputs.llm_mask == 0].any()
 
 
 def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, rows_and_texts):
@@ -132,6 +132,6 @@ def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, 
 
 def test_taking_rows_takes_every_field(rows_and_texts):
     rows, _ = rows_and_texts
-    some: Rows = rows.take(torch.tensor([3, 1]))
-    assert len(some) == 2
-    assert torch.equal(some.dense[0], rows.dense[3])
+    taken: Rows = rows.take(torch.tensor([3, 1]))
+    assert len(taken) == 2
+    assert torch.equal(taken.dense[0], rows.dense[3])

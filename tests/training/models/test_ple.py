@@ -26,11 +26,11 @@ def outputs(bank: ExpertBank, x: Tensor) -> list[Tensor]:
 
 
 def first_of(level: FirstLevel, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    every = outputs(level.experts, x)
+    all_ways = outputs(level.experts, x)
     gates = level.gates(x).view(SCENES, SHARED + OWN)
-    own = [every[SHARED + OWN * scene : SHARED + OWN * (scene + 1)] for scene in range(SCENES)]
-    ways = [weighted(gates[scene], every[:SHARED] + own[scene]) for scene in range(SCENES)]
-    return ways, weighted(level.shared_gate(x), every)
+    own = [all_ways[SHARED + OWN * scene : SHARED + OWN * (scene + 1)] for scene in range(SCENES)]
+    ways = [weighted(gates[scene], all_ways[:SHARED] + own[scene]) for scene in range(SCENES)]
+    return ways, weighted(level.shared_gate(x), all_ways)
 
 
 def middle_of(level: MiddleLevel, ways: list[Tensor], shared: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -17,7 +17,7 @@ def column(values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, kind, from_pandas=True)])
 
 
-def drift(then: object, now: object) -> dict:
+def drift_of(then: object, now: object) -> dict:
     return compare("feature", column(then), column(now), SETTINGS)
 
 
@@ -32,59 +32,59 @@ def test_psi_is_what_a_hand_computes() -> None:
 
 
 def test_a_column_of_names_is_compared_name_by_name() -> None:
-    found = drift(["a"] * 500 + ["b"] * 500, ["a"] * 800 + ["b"] * 200)
-    assert found["psi"] == pytest.approx(0.3 * log(0.8 / 0.5) - 0.3 * log(0.2 / 0.5), abs=1e-6)
-    assert found["band"] == "shifted"
+    drift = drift_of(["a"] * 500 + ["b"] * 500, ["a"] * 800 + ["b"] * 200)
+    assert drift["psi"] == pytest.approx(0.3 * log(0.8 / 0.5) - 0.3 * log(0.2 / 0.5), abs=1e-6)
+    assert drift["band"] == "shifted"
 
 
 def test_the_same_values_have_no_drift_in_whatever_order_and_however_often(normal: np.ndarray) -> None:
     shuffled = np.random.default_rng(4).permutation(normal)
-    assert drift(normal, shuffled)["psi"] == 0
-    assert drift(np.tile(normal, 3), normal)["psi"] == pytest.approx(0, abs=1e-6)
+    assert drift_of(normal, shuffled)["psi"] == 0
+    assert drift_of(np.tile(normal, 3), normal)["psi"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_order_of_rows_does_not_show(normal: np.ndarray) -> None:
     random, now = np.random.default_rng(5), normal * 1.3
-    assert drift(normal, now) | {"mean_then": 0, "mean_now": 0} == drift(
+    assert drift_of(normal, now) | {"mean_then": 0, "mean_now": 0} == drift_of(
         random.permutation(normal), random.permutation(now)
     ) | {"mean_then": 0, "mean_now": 0}
 
 
 def test_other_rows_of_the_same_distribution_are_stable_and_a_planted_shift_is_not(normal: np.ndarray) -> None:
     other = np.random.default_rng(6).normal(size=ROWS)
-    assert drift(normal, other)["band"] == "stable"
-    assert drift(normal, other + 0.4)["band"] == "moved"
-    assert drift(normal, other + 1.0)["band"] == "shifted"
+    assert drift_of(normal, other)["band"] == "stable"
+    assert drift_of(normal, other + 0.4)["band"] == "moved"
+    assert drift_of(normal, other + 1.0)["band"] == "shifted"
 
 
 def test_a_constant_stays_stable_until_it_changes() -> None:
-    assert drift([7] * ROWS, [7] * ROWS)["psi"] == 0
-    assert drift([7] * ROWS, [8] * ROWS)["band"] == "shifted"
+    assert drift_of([7] * ROWS, [7] * ROWS)["psi"] == 0
+    assert drift_of([7] * ROWS, [8] * ROWS)["band"] == "shifted"
 
 
 def test_the_most_frequent_value_has_a_bin_of_its_own(normal: np.ndarray) -> None:
     counts = np.where(np.arange(ROWS) % 2, 0, np.abs(normal))
-    found = drift(counts, np.where(np.arange(ROWS) % 10, 0, np.abs(normal)))
-    assert found["psi"] >= 0.4 * log(0.9 / 0.5)
+    drift = drift_of(counts, np.where(np.arange(ROWS) % 10, 0, np.abs(normal)))
+    assert drift["psi"] >= 0.4 * log(0.9 / 0.5)
 
 
 def test_missing_values_are_told_and_count_as_drift(normal: np.ndarray) -> None:
-    found = drift(normal, np.where(np.arange(ROWS) < ROWS // 2, np.nan, normal))
-    assert (found["null_then"], found["null_now"], found["band"]) == (0, 0.5, "shifted")
-    assert drift([np.nan] * ROWS, [np.nan] * ROWS)["psi"] == 0
-    assert drift([None] * ROWS, normal)["band"] == "shifted"
-    assert drift(["a"] * ROWS, ["a"] * (ROWS - 1000) + [None] * 1000)["null_now"] == 0.25
+    drift = drift_of(normal, np.where(np.arange(ROWS) < ROWS // 2, np.nan, normal))
+    assert (drift["null_then"], drift["null_now"], drift["band"]) == (0, 0.5, "shifted")
+    assert drift_of([np.nan] * ROWS, [np.nan] * ROWS)["psi"] == 0
+    assert drift_of([None] * ROWS, normal)["band"] == "shifted"
+    assert drift_of(["a"] * ROWS, ["a"] * (ROWS - 1000) + [None] * 1000)["null_now"] == 0.25
 
 
 def test_a_value_without_end_breaks_no_record(normal: np.ndarray) -> None:
-    found = drift(normal, np.where(np.arange(ROWS) < ROWS // 2, np.inf, normal))
-    assert found["band"] == "shifted"
-    assert np.isfinite(found["mean_now"])
+    drift = drift_of(normal, np.where(np.arange(ROWS) < ROWS // 2, np.inf, normal))
+    assert drift["band"] == "shifted"
+    assert np.isfinite(drift["mean_now"])
 
 
 def test_too_few_rows_are_not_judged(normal: np.ndarray) -> None:
-    found = drift(normal, normal[: MIN_ROWS - 1])
-    assert (found["psi"], found["band"]) == (None, "insufficient")
+    drift = drift_of(normal, normal[: MIN_ROWS - 1])
+    assert (drift["psi"], drift["band"]) == (None, "insufficient")
     nothing = compare("feature", column([], pa.null()), column([], pa.null()), SETTINGS)
     assert (nothing["band"], nothing["null_now"], nothing["mean_now"]) == ("insufficient", None, None)
 

@@ -33,11 +33,11 @@ def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_th
     night(store, 9, "hold", later=(0.001, -0.001))
     night(store, 10, "reject", later=(0.02, 0.01))
     night(store, 11, "hold", may_promote=False)
-    found = watch(store, FIRST + timedelta(days=12))
-    assert found["outcomes"] == {"promoted": 8, "hold": 2, "reject": 1}
-    assert (found["nights"], found["unproven"], found["cost"]) == (11, 2, 0.002)
-    assert found["blocking"] == {"auc of scene 3": 3}
-    (warning,) = warnings(found)
+    summary = watch(store, FIRST + timedelta(days=12))
+    assert summary["outcomes"] == {"promoted": 8, "hold": 2, "reject": 1}
+    assert (summary["nights"], summary["unproven"], summary["cost"]) == (11, 2, 0.002)
+    assert summary["blocking"] == {"auc of scene 3": 3}
+    (warning,) = warnings(summary)
     assert "kept back 2 of 11 candidates" in warning
     assert "auc of scene 3 (3)" in warning
 
@@ -48,6 +48,6 @@ def test_few_nights_and_proven_harm_warn_of_nothing(store):
     assert list(warnings(watch(store, FIRST + timedelta(days=9)))) == []
     for number in range(40):
         night(store, number, "reject", later=(0.02, 0.01))
-    found = watch(store, FIRST + timedelta(days=40))
-    assert found["nights"] == 30
-    assert list(warnings(found)) == []
+    summary = watch(store, FIRST + timedelta(days=40))
+    assert summary["nights"] == 30
+    assert list(warnings(summary)) == []

@@ -62,8 +62,8 @@ def test_a_planted_shift_leads_the_list_and_is_told(world) -> None:
 
 def test_missing_values_are_told_then_and_now(world) -> None:
     fabricate.publish(world.lake, world.log, DAYS - 1, deep_features_3=np.nan)
-    found = feature(monitor.run(LAST, world.settings), "deep_features_3")
-    assert (found["null_then"], found["null_now"], found["band"]) == (0, 1, "shifted")
+    drift = feature(monitor.run(LAST, world.settings), "deep_features_3")
+    assert (drift["null_then"], drift["null_now"], drift["band"]) == (0, 1, "shifted")
 
 
 def test_a_scene_with_another_click_rate_is_no_drift_of_the_features_that_lean_on_it(world) -> None:
@@ -113,8 +113,8 @@ def test_a_fall_below_what_the_days_before_showed_is_told(world) -> None:
         record = monitor.run(fabricate.day(number), world.settings)
     change = record["change"]["all"]["auc"]
     assert (change["days"], change["mean"], change["change"], change["worse"]) == (3, 0.7, -0.05, True)
-    told = "auc of all rows is 0.6500; the intervals of 3 earlier days covered 0.6800 to 0.7200."
-    assert told in record["alerts"]
+    alerts_of_day = "auc of all rows is 0.6500; the intervals of 3 earlier days covered 0.6800 to 0.7200."
+    assert alerts_of_day in record["alerts"]
 
 
 def test_a_rerun_of_a_day_is_not_compared_with_itself(world) -> None:
@@ -136,7 +136,7 @@ def test_predictions_of_the_champion_are_compared_where_it_had_not_seen_the_day(
 def test_a_champion_that_predicts_no_numbers_is_told_and_breaks_nothing(world) -> None:
     scored(world, 3)
     scored(world, DAYS - 1, times=np.nan)
-    alert = next(told for told in monitor.run(LAST, world.settings)["alerts"] if told.startswith("predictions"))
+    alert = next(record for record in monitor.run(LAST, world.settings)["alerts"] if record.startswith("predictions"))
     assert alert.endswith("missing 0.0% then, 100.0% now.")
 
 

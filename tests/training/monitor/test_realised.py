@@ -31,16 +31,16 @@ def evaluation(status: str = "unseen", auc: float | None = 0.7) -> dict:
     ],
 )
 def test_what_is_not_honest_is_not_told_but_the_reason_is(record: dict | None, reason: str) -> None:
-    found, note = figures(record)
-    assert found is None
+    result, note = figures(record)
+    assert result is None
     assert re.search(reason, note)
 
 
 def test_figures_are_of_all_rows_and_of_scenes() -> None:
-    found, note = figures(evaluation())
+    result, note = figures(evaluation())
     assert note is None
-    assert found["all"]["auc"]["value"] == 0.7
-    assert set(found["scenes"]) == {"0"}
+    assert result["all"]["auc"]["value"] == 0.7
+    assert set(result["scenes"]) == {"0"}
 
 
 def of_all(**values: float | None) -> dict:

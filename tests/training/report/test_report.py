@@ -118,14 +118,16 @@ def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(e
 def test_candidate_and_champion_stand_beside_each_other_with_what_the_night_could_see(evaluated: Path) -> None:
     text = " ".join(written().text.split())
     seen = text[text.index("What the night could see") : text.index("Rules of the gate")]
-    for one in get_lake().record("decision", DAY)["comparisons"]:
-        assert one["name"] in seen
-        assert one["change"] is None or f"{one['sees']:.4f}" in seen or f"{one['sees']:.2%}" in seen
+    for comparison in get_lake().record("decision", DAY)["comparisons"]:
+        assert comparison["name"] in seen
+        assert (
+            comparison["change"] is None or f"{comparison['sees']:.4f}" in seen or f"{comparison['sees']:.2%}" in seen
+        )
     assert "Next: The DAG promotes it" in text
 
 
 def test_a_candidate_that_a_person_promoted_is_not_called_undecided(evaluated: Path) -> None:
-    assert "Nothing has been decided on it yet" in written().text
+    assert "No decision yet" in written().text
     registry.promote(2, reason="by hand", by="ann")
     text = written().text
     assert "Promoted by ann." in text

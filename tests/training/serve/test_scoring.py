@@ -50,9 +50,9 @@ def test_missing_columns_and_unknown_scenes_are_named(world, champion):
     table = read_day(world.lake, "training", LAST, "a test")
     with pytest.raises(InvalidInputError, match=r"2 of \d+ are missing: user_ctr_7d, title_key\."):
         champion.predict(table.drop_columns(["user_ctr_7d", "title_key"]))
-    place = table.column_names.index("scene")
+    index = table.column_names.index("scene")
     with pytest.raises(InvalidInputError, match="'scene' of the training table holds"):
-        champion.predict(table.set_column(place, "scene", pa.array(["9"] * len(table))))
+        champion.predict(table.set_column(index, "scene", pa.array(["9"] * len(table))))
 
 
 def test_rows_of_a_scene_that_the_champion_does_not_know_have_no_score(world, champion):

@@ -1,95 +1,34 @@
-"""The scoring service: what `predict` says, bit for bit, to who has the token, and the old version until a new one works."""
+"""The scoring service: the predictions of `predict`, bit for bit, to whoever has the token; bad rows are refused."""
 
 import asyncio
 import json
 import re
-import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import fabricate
-import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-import uvicorn
 from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
+from service_in_process import TOKEN, Service, bits
 from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.errors import InvalidInputError
 from include.orchestration import training_process
-from include.registry import registry
-from training.learn import train
-from training.serve import champion_watcher, scoring, serving
-from training.serve.champion_watcher import RETRY_SECONDS, ChampionWatcher
-from training.tables import read_day
+from training.serve import serving
 
 pytestmark = pytest.mark.long
-
-LAST = fabricate.day(4)
-TOKEN = "a-token-of-the-tests"
-AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
-
-
-class Service:
-    """A service in this process whose champion is looked for only when a test says so."""
-
-    def __init__(self, world, **limits):
-        self.live = ChampionWatcher(10)
-        chosen = world.settings.model_copy(update=limits)
-        self.app = serving.create_app(self.live, TOKEN, chosen)
-        self.client = TestClient(self.app, headers=AUTHORISED, raise_server_exceptions=False)
-
-    def predict(self, rows):
-        return self.client.post("/predict", json={"rows": rows})
-
-    def health(self):
-        return self.client.get("/health").json()
-
-
-@pytest.fixture
-def champion(promoted):
-    promoted(LAST)
-    return scoring.load_champion()
-
-
-@pytest.fixture
-def service(world, champion):
-    service = Service(world)
-    service.live.look()
-    return service
-
-
-@pytest.fixture
-def table(world, champion):
-    return read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns())
-
-
-def train_second(world):
-    """A second version, of the model that is trained fastest."""
-    return train.run(LAST, world.settings.model_copy(update={"model": "dnn"}))["version"]
-
-
-def promote_second(world):
-    registry.promote(train_second(world), reason="test", by="test")
-    return scoring.load_champion()
-
-
-def bits(probability):
-    return np.asarray(probability, np.float64).tobytes()
-
 
 # Predictions
 
 
 def test_probabilities_are_those_of_predict_bit_for_bit(service, champion, table):
     for part in (table, table.slice(17, 1), table.slice(100, 64)):
-        told = service.predict(part.to_pylist())
-        assert told.status_code == 200, told.text
-        assert bits(told.json()["probability"]) == bits(champion.predict(part).probability)
-        assert (told.json()["version"], told.json()["missing_texts"]) == (1, 0)
+        response = service.predict(part.to_pylist())
+        assert response.status_code == 200, response.text
+        assert bits(response.json()["probability"]) == bits(champion.predict(part).probability)
+        assert (response.json()["version"], response.json()["missing_texts"]) == (1, 0)
 
 
 def test_columns_that_the_model_does_not_read_are_passed_over(service, world, champion, table):
@@ -105,8 +44,8 @@ def test_requests_at_the_same_time_each_get_their_own_rows(service, champion, ta
     parts = [table.slice(start, 25) for start in range(0, 600, 25)]
     expected = [bits(champion.predict(part).probability) for part in parts]
     with ThreadPoolExecutor(8) as threads:
-        told = list(threads.map(service.predict, [part.to_pylist() for part in parts * 2]))
-    assert [bits(each.json()["probability"]) for each in told] == expected * 2
+        responses = list(threads.map(service.predict, [part.to_pylist() for part in parts * 2]))
+    assert [bits(response.json()["probability"]) for response in responses] == expected * 2
 
 
 def test_values_at_the_edge_never_give_nan(service, table):
@@ -114,9 +53,9 @@ def test_values_at_the_edge_never_give_nan(service, table):
     numbers = [name for name in row if pa.types.is_floating(table.schema.field(name).type)]
     nulls = {name: None for name in row if name.startswith("deep_") or "_key" in name}
     rows = [row | dict.fromkeys(numbers, value) for value in (1e308, -1e308, 5e-324, 0)]
-    told = service.predict([*rows, row | nulls, row | {"user_id": "", "item_id": "new"}])
-    assert told.status_code == 200, told.text
-    assert np.isfinite(told.json()["probability"]).all()
+    response = service.predict([*rows, row | nulls, row | {"user_id": "", "item_id": "new"}])
+    assert response.status_code == 200, response.text
+    assert np.isfinite(response.json()["probability"]).all()
 
 
 def test_an_output_that_is_no_number_is_an_error_and_not_nan(service, monkeypatch, table):
@@ -124,10 +63,10 @@ def test_an_output_that_is_no_number_is_an_error_and_not_nan(service, monkeypatc
         probability, missing_texts = np.array([np.nan]), 0
 
     monkeypatch.setattr(service.live, "predict", lambda *_: Broken)
-    told = service.predict(table.slice(0, 1).to_pylist())
-    assert (told.status_code, told.json()) == (
+    response = service.predict(table.slice(0, 1).to_pylist())
+    assert (response.status_code, response.json()) == (
         500,
-        {"detail": "The service failed on this request; its log tells why."},
+        {"detail": "The service failed on this request; see its log."},
     )
 
 
@@ -158,16 +97,16 @@ def test_a_value_that_does_not_fit_is_told_with_its_column_and_row(service, tabl
     rows[2][column] = value
     if value is ...:
         del rows[2][column]
-    told = service.client.post("/predict", content=json.dumps({"rows": rows}))
-    assert told.status_code == 422
-    assert told.json()["detail"] == {"column": column, "row": 2, "expected": expected, "found": found}
+    response = service.client.post("/predict", content=json.dumps({"rows": rows}))
+    assert response.status_code == 422
+    assert response.json()["detail"] == {"column": column, "row": 2, "expected": expected, "found": found}
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-1e999"])
 def test_what_is_no_finite_number_is_refused(service, table, literal):
     rows = json.dumps({"rows": [table.slice(0, 1).to_pylist()[0] | {"user_ctr_7d": "?"}]}).replace('"?"', literal)
-    told = service.client.post("/predict", content=rows)
-    assert (told.status_code, told.json()["detail"]["column"]) == (422, "user_ctr_7d")
+    response = service.client.post("/predict", content=rows)
+    assert (response.status_code, response.json()["detail"]["column"]) == (422, "user_ctr_7d")
 
 
 @pytest.mark.parametrize(
@@ -185,8 +124,11 @@ def test_more_rows_than_the_limit_are_refused(world, champion, table):
     service = Service(world, serve_max_rows=3)
     service.live.look()
     assert service.predict(table.slice(0, 3).to_pylist()).status_code == 200
-    told = service.predict(table.slice(0, 4).to_pylist())
-    assert (told.status_code, told.json()["detail"]) == (413, "At most 3 rows a request, found 4: send them in parts.")
+    response = service.predict(table.slice(0, 4).to_pylist())
+    assert (response.status_code, response.json()["detail"]) == (
+        413,
+        "At most 3 rows a request, found 4: send them in parts.",
+    )
 
 
 def test_a_body_beyond_the_limit_is_refused(world, champion):
@@ -220,8 +162,11 @@ def test_every_route_but_health_wants_the_token(service):
         for method in route.methods:
             for header in (None, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xfc"):
                 headers = {"Authorization": header.encode("latin-1")} if header else {}
-                told = stranger.request(method, route.path, headers=headers)
-                assert (told.status_code, told.headers["WWW-Authenticate"]) == (401, "Bearer"), (method, route.path)
+                response = stranger.request(method, route.path, headers=headers)
+                assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer"), (
+                    method,
+                    route.path,
+                )
     for path in ("/docs", "/redoc", "/nothing", "/health/"):
         assert stranger.get(path).status_code == 401
         assert service.client.get(path, follow_redirects=False).status_code in (307, 404)
@@ -246,152 +191,3 @@ def test_it_listens_on_this_machine_alone_unless_it_is_told_otherwise(monkeypatc
     monkeypatch.setattr(training_process.os, "execve", lambda _, command, environment: became.append(command[1:]))
     assert CliRunner().invoke(cli, ["serve"]).exit_code == 0
     assert became == [["-m", "training", "serve", "--host", "127.0.0.1", "--port", "8090"]]
-
-
-# Versions
-
-
-def test_the_version_is_told_with_the_columns_that_it_expects(service, champion):
-    told = service.client.get("/version").json()
-    assert (told["version"], told["log_day"], told["model"]) == (1, str(LAST), "ple-alpha-llm")
-    assert list(told["columns"]) == champion.columns()
-    assert (told["columns"]["user_id"], told["columns"]["title_key"]) == ("string", "bigint")
-
-
-def test_without_a_champion_it_is_unavailable_and_says_why(world):
-    service = Service(world)
-    service.live.look()
-    health = service.client.get("/health")
-    assert (health.status_code, health.json()["status"]) == (503, "unavailable")
-    assert "ctr promote" in health.json()["reason"]
-    for told in (service.predict([]), service.client.get("/version")):
-        assert (told.status_code, told.json()["detail"]) == (503, health.json()["reason"])
-
-
-def test_a_promoted_version_takes_over_and_a_rollback_gives_back(world, service, table):
-    second = promote_second(world)
-    assert service.predict(table.to_pylist()).json()["version"] == 1
-    service.live.look()
-    told = service.predict(table.to_pylist()).json()
-    assert told["version"] == 2
-    assert bits(told["probability"]) == bits(second.predict(table).probability)
-    registry.rollback()
-    service.live.look()
-    assert service.health() == {"status": "ok", "version": 1, "reason": None}
-
-
-def test_a_chosen_version_is_served_whichever_is_champion(world, service):
-    promote_second(world)
-    live = ChampionWatcher(60, version=1)
-    live.look()
-    assert live.health() == {"status": "ok", "version": 1, "reason": None}
-
-
-def test_a_request_keeps_the_version_with_which_it_began(world, service, champion, table):
-    promote_second(world)
-
-    def body():
-        yield b'{"rows": '
-        service.live.look()
-        yield json.dumps(table.slice(0, 9).to_pylist()).encode() + b"}"
-
-    parts = body()
-
-    async def receive():
-        part = next(parts, None)
-        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
-
-    answer = call(service.app, receive)
-    assert service.live.current.version.version == 2
-    assert answer["version"] == 1
-    assert bits(answer["probability"]) == bits(champion.predict(table.slice(0, 9)).probability)
-
-
-def call(app, receive):
-    """The JSON that an application answers to a request whose body comes in parts."""
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
-    header = [(b"authorization", f"Bearer {TOKEN}".encode())]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": header, "query_string": b""}
-    asyncio.run(app(scope, receive, send))
-    return json.loads(b"".join(message.get("body", b"") for message in sent))
-
-
-def test_a_broken_version_leaves_the_old_one_serving_and_health_says_so(world, service, champion, table, monkeypatch):
-    version = train_second(world)
-    path = registry.download(version) / "calibration.json"
-    whole = path.read_text()
-    path.write_text(whole.replace('"offset": ', '"offset": 1'))
-    registry.promote(version, reason="test", by="test")
-    service.live.look()
-    health = service.client.get("/health")
-    assert (health.status_code, health.json()["status"], health.json()["version"]) == (200, "stale", 1)
-    assert "Version 2 failed to load" in health.json()["reason"]
-    assert str(world.home) not in health.text
-    told = service.predict(table.to_pylist()).json()
-    assert (told["version"], bits(told["probability"])) == (1, bits(champion.predict(table).probability))
-    path.write_text(whole)
-    service.live.look()
-    assert service.health()["status"] == "stale"  # not tried again at once
-    monkeypatch.setattr(service.live, "_retry_at", service.live._retry_at - RETRY_SECONDS)
-    service.live.look()
-    assert service.health() == {"status": "ok", "version": 2, "reason": None}
-
-
-def test_a_registry_that_cannot_be_read_leaves_the_champion_serving(service, monkeypatch):
-    def fail():
-        raise OSError("/secret/path")
-
-    monkeypatch.setattr(registry, "champion", fail)
-    service.live.look()
-    assert service.health()["status"] == "stale"
-    assert "secret" not in service.health()["reason"]
-
-
-def test_loading_does_not_hold_up_requests(world, service, table, monkeypatch):
-    promote_second(world)
-    began, may_end = threading.Event(), threading.Event()
-    load = champion_watcher.load_verified
-
-    def slowly(version):
-        began.set()
-        assert may_end.wait(60)
-        return load(version)
-
-    monkeypatch.setattr(champion_watcher, "load_verified", slowly)
-    loader = threading.Thread(target=service.live.look)
-    loader.start()
-    assert began.wait(60)
-    assert service.predict(table.slice(0, 1).to_pylist()).json()["version"] == 1
-    assert service.health() == {"status": "stale", "version": 1, "reason": "Version 2 is being loaded."}
-    may_end.set()
-    loader.join()
-    assert service.health()["version"] == 2
-
-
-def test_a_real_server_takes_up_a_promotion_by_itself(world, champion, table):
-    chosen = world.settings.model_copy(update={"serve_reload_seconds": 0.05})
-    app = serving.create_app(ChampionWatcher(chosen.serve_reload_seconds), TOKEN, chosen)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, ws="none", log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", headers=AUTHORISED) as client:
-                wait_for(client, {"status": "ok", "version": 1, "reason": None})
-                told = client.post("/predict", json={"rows": table.to_pylist()}).json()
-                assert bits(told["probability"]) == bits(champion.predict(table).probability)
-                promote_second(world)
-                wait_for(client, {"status": "ok", "version": 2, "reason": None})
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-def wait_for(client, health):
-    """Asks until the service is in this state; pytest's timeout ends a wait in vain."""
-    while client.get("/health", timeout=60).json() != health:
-        pass

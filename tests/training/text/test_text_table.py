@@ -23,7 +23,7 @@ def table(tmp_path) -> TextTable:
 
 def test_a_text_without_a_vector_is_missing_and_counted(table):
     assert table.missing == 1
-    assert table.places(np.array([-7, 3, 11, 99])).tolist() == [1, 2, 0, 0]
+    assert table.rows_of(np.array([-7, 3, 11, 99])).tolist() == [1, 2, 0, 0]
     assert not table.text[0].any()
 
 

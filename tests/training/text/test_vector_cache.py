@@ -3,7 +3,7 @@ import pytest
 from fabricate import day
 
 from include.lake.lake import Lake
-from training.text.vector_cache import Part, VectorCache, kept_parts
+from training.text.vector_cache import Part, VectorCache, cached_parts
 
 
 @pytest.fixture
@@ -16,19 +16,19 @@ def vectors(keys, scale=1.0):
 
 
 def test_an_empty_cache_finds_nothing(cache):
-    found = cache.lookup(np.array([1, 2], np.int64))
-    assert found[0].shape == (2, 0)
-    assert not found[1].any()
+    is_cached = cache.lookup(np.array([1, 2], np.int64))
+    assert is_cached[0].shape == (2, 0)
+    assert not is_cached[1].any()
     assert len(cache.keys()) == 0
 
 
 def test_vectors_come_back_for_their_keys_from_every_part(cache):
     cache.append(np.array([5, -3], np.int64), vectors([5, -3]), day(0))
     cache.append(np.array([9], np.int64), vectors([9]), day(1))
-    found, known = cache.lookup(np.array([-3, 4, 9], np.int64))
-    assert known.tolist() == [True, False, True]
-    assert np.array_equal(found[known], vectors([-3, 9]))
-    assert not found[1].any()
+    is_cached, keys = cache.lookup(np.array([-3, 4, 9], np.int64))
+    assert keys.tolist() == [True, False, True]
+    assert np.array_equal(is_cached[keys], vectors([-3, 9]))
+    assert not is_cached[1].any()
     assert cache.keys().tolist() == [-3, 5, 9]
 
 
@@ -42,11 +42,11 @@ def test_parts_of_later_days_are_not_seen(cache):
 
 def test_a_service_reads_a_part_once_and_new_ones_when_they_come(cache):
     cache.append(np.array([5, -3], np.int64), vectors([5, -3]), day(0))
-    keys, kept = np.array([-3, 5, 9], np.int64), {}
-    with kept_parts(kept):
+    keys, parts = np.array([-3, 5, 9], np.int64), {}
+    with cached_parts(parts):
         assert cache.lookup(keys)[1].tolist() == [True, True, False]
-        (path,) = kept
-        kept[path] = Part(kept[path].keys, kept[path].vectors + 1)  # a second reading would not say so
+        (path,) = parts
+        parts[path] = Part(parts[path].keys, parts[path].vectors + 1)  # a second reading would not say so
         cache.append(np.array([9], np.int64), vectors([9]), day(1))
         assert np.array_equal(cache.lookup(keys)[0], vectors([-3, 5, 9]) + np.array([[1], [1], [0]]))
     assert np.array_equal(cache.lookup(keys)[0], vectors([-3, 5, 9]))

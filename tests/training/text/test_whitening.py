@@ -7,7 +7,7 @@ from include.errors import InvalidInputError
 from training.text.whitening import SMALLEST_EIGENVALUE, Whitening
 
 
-def vectors(rows: int, width: int, seed: int) -> np.ndarray:
+def random_vectors(rows: int, width: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(rows, width)) @ rng.normal(size=(width, width)) + rng.normal(size=width)).astype(
         np.float32
@@ -18,34 +18,34 @@ def vectors(rows: int, width: int, seed: int) -> np.ndarray:
 def test_fitted_vectors_become_uncorrelated_with_unit_variance(seed, width):
     rng = np.random.default_rng(seed)
     turn = np.linalg.qr(rng.normal(size=(width, width)))[0]
-    known = (rng.normal(size=(400, width)) * rng.uniform(0.5, 3, width)) @ turn + rng.normal(size=width)
-    whitened = Whitening.fit(known.astype(np.float32)).apply(known.astype(np.float32))
+    vectors = (rng.normal(size=(400, width)) * rng.uniform(0.5, 3, width)) @ turn + rng.normal(size=width)
+    whitened = Whitening.fit(vectors.astype(np.float32)).apply(vectors.astype(np.float32))
     assert np.allclose(whitened.mean(axis=0), 0, atol=1e-3)
     assert np.allclose(np.cov(whitened.T, bias=True), np.eye(width), atol=1e-2)
 
 
 def test_keeps_the_strongest_directions_where_there_are_more_than_wanted():
-    known = vectors(500, 20, 3) * np.linspace(0.1, 3, 20, dtype=np.float32)
-    whitening = Whitening.fit(known, dim=4)
-    assert whitening.apply(known).shape == (500, 4)
+    vectors = random_vectors(500, 20, 3) * np.linspace(0.1, 3, 20, dtype=np.float32)
+    whitening = Whitening.fit(vectors, dim=4)
+    assert whitening.apply(vectors).shape == (500, 4)
     assert (np.diff(whitening.deviation) <= 0).all()
 
 
 def test_a_direction_without_variance_is_not_blown_up():
-    known = np.concatenate([vectors(200, 3, 1), np.full((200, 1), 2.0, np.float32)], axis=1)
-    strange = known[:1] + np.array([[0, 0, 0, 1.0]], np.float32)
-    whitening = Whitening.fit(known)
-    moved = np.abs(whitening.apply(strange) - whitening.apply(known[:1])).max()
+    vectors = np.concatenate([random_vectors(200, 3, 1), np.full((200, 1), 2.0, np.float32)], axis=1)
+    strange = vectors[:1] + np.array([[0, 0, 0, 1.0]], np.float32)
+    whitening = Whitening.fit(vectors)
+    moved = np.abs(whitening.apply(strange) - whitening.apply(vectors[:1])).max()
     assert moved <= 1.01 / (whitening.deviation[0] * np.sqrt(SMALLEST_EIGENVALUE))
 
 
 def test_other_spaces_keep_how_much_directions_vary():
-    known = vectors(300, 6, 4) * np.linspace(1, 3, 6, dtype=np.float32)
-    centred = known - known.mean(axis=0)
+    vectors = random_vectors(300, 6, 4) * np.linspace(1, 3, 6, dtype=np.float32)
+    centred = vectors - vectors.mean(axis=0)
     for space, width in (("pca", 4), ("encoder", 6)):
-        whitening = Whitening.fit(known, dim=4, space=space)
+        whitening = Whitening.fit(vectors, dim=4, space=space)
         assert whitening.dim == width
-        mapped = whitening.apply(known)
+        mapped = whitening.apply(vectors)
         assert np.isclose(mapped.var(axis=0).mean(), 1, atol=1e-3)
         assert mapped.var(axis=0).max() > 1.5
         back = whitening.directions(mapped)
@@ -55,23 +55,23 @@ def test_other_spaces_keep_how_much_directions_vary():
 
 @pytest.mark.parametrize("space", ["whitened", "pca", "encoder"])
 def test_drift_is_small_for_texts_of_the_same_kind_and_tells_others(space):
-    whitening = Whitening.fit(vectors(2000, 6, 1), space=space)
-    same = whitening.drift(vectors(2000, 6, 1)[:100])
+    whitening = Whitening.fit(random_vectors(2000, 6, 1), space=space)
+    same = whitening.drift(random_vectors(2000, 6, 1)[:100])
     assert same.shift < 0.15
     assert not same.refit
-    deviation = vectors(2000, 6, 1).std(axis=0)
-    moved = whitening.drift(vectors(2000, 6, 1)[:100] + deviation)
+    deviation = random_vectors(2000, 6, 1).std(axis=0)
+    moved = whitening.drift(random_vectors(2000, 6, 1)[:100] + deviation)
     assert moved.shift > 0.3
     assert moved.refit
-    wider = whitening.drift(2 * vectors(2000, 6, 1)[:100])
+    wider = whitening.drift(2 * random_vectors(2000, 6, 1)[:100])
     assert wider.spread > 2
     assert wider.refit
 
 
 def test_directions_have_length_one_and_nothing_stays_nothing():
-    known = vectors(50, 6, 2)
-    whitening = Whitening.fit(known)
-    whitened = np.concatenate([whitening.apply(known), np.zeros((1, 6), np.float32)])
+    vectors = random_vectors(50, 6, 2)
+    whitening = Whitening.fit(vectors)
+    whitened = np.concatenate([whitening.apply(vectors), np.zeros((1, 6), np.float32)])
     lengths = np.linalg.norm(whitening.directions(whitened), axis=1)
     assert np.allclose(lengths[:-1], 1, atol=1e-5)
     assert lengths[-1] == 0

@@ -1,4 +1,4 @@
-"""Every rung of the ladder trains, is the same on a rerun, survives a save, and reads no more than it declares."""
+"""Every model variant trains, is the same on a rerun, survives a save, and reads no more than it declares."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def settings_of(world, name: str):
 
 @pytest.fixture(scope="module")
 def fitted(made):
-    """A model of each rung, trained on the first two days when it is first asked for."""
+    """A model of each variant, trained on the first two days when it is first asked for."""
     known: dict[str, train.Trained] = {}
 
     def of(name: str) -> train.Trained:
@@ -66,14 +66,14 @@ def outputs(model: Network, rows: Rows, texts) -> Output:
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_a_rung_learns(fitted, name):
+def test_a_variant_learns(fitted, name):
     first, second = fitted(name).curve
     assert second.train_loss < first.train_loss
     assert second.log_loss < first.log_loss
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_a_rung_gives_the_same_bytes_again_and_after_a_save(made, fitted, day, tmp_path, name):
+def test_a_variant_gives_the_same_bytes_again_and_after_a_save(made, fitted, day, tmp_path, name):
     one = fitted(name).predictor
     again = train.fit(made.lake, [fabricate.day(0), fabricate.day(1)], settings_of(made, name), None).predictor
     assert save(tmp_path / "one", one, {}) == save(tmp_path / "two", again, {})
@@ -84,7 +84,7 @@ def test_a_rung_gives_the_same_bytes_again_and_after_a_save(made, fitted, day, t
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_a_rung_goes_on_from_itself(made, fitted, name):
+def test_a_variant_goes_on_from_itself(made, fitted, name):
     extended_state = train.fit(made.lake, [fabricate.day(2)], settings_of(made, name), fitted(name).predictor)
     assert len(extended_state.predictor.state.users) > len(fitted(name).predictor.state.users)
     assert np.isfinite(extended_state.curve[0].train_loss)
@@ -92,17 +92,17 @@ def test_a_rung_goes_on_from_itself(made, fitted, name):
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
 def test_text_has_a_say_only_where_there_is_a_content_tower(made, fitted, day, name):
-    found = fitted(name).predictor.predict(day, made.lake)
+    outputs = fitted(name).predictor.predict(day, made.lake)
     if MODEL_VARIANTS[name].content:
-        assert ((found.alpha > 0) & (found.alpha < 1)).all()
-        assert not np.array_equal(found.content, found.backbone)
+        assert ((outputs.alpha > 0) & (outputs.alpha < 1)).all()
+        assert not np.array_equal(outputs.content, outputs.backbone)
     else:
-        assert not found.alpha.any()
-        assert np.array_equal(found.content, found.backbone)
+        assert not outputs.alpha.any()
+        assert np.array_equal(outputs.content, outputs.backbone)
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_without_text_vectors_only_a_rung_that_reads_text_predicts_otherwise(made, fitted, day, tmp_path, name):
+def test_without_text_vectors_only_a_variant_that_reads_text_predicts_otherwise(made, fitted, day, tmp_path, name):
     model, empty = fitted(name).predictor, Lake(f"file://{tmp_path}")
     same = np.array_equal(model.predict(day, made.lake).probability, model.predict(day, empty).probability)
     assert same == (name in BLIND)
@@ -110,7 +110,7 @@ def test_without_text_vectors_only_a_rung_that_reads_text_predicts_otherwise(mad
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_only_the_full_rung_reads_a_language_model_and_looks_for_neighbours(made, monkeypatch, day, name):
+def test_only_the_full_variant_reads_a_language_model_and_looks_for_neighbours(made, monkeypatch, day, name):
     searched, slugs = [], []
     search, look = WarmIndex.search, train.VectorCache.lookup
     monkeypatch.setattr(WarmIndex, "search", lambda *given: searched.append(1) or search(*given))
@@ -125,7 +125,7 @@ def test_only_the_full_rung_reads_a_language_model_and_looks_for_neighbours(made
 
 
 @pytest.mark.parametrize("name", BLIND)
-def test_a_rung_without_text_keeps_nothing_of_texts(fitted, name):
+def test_a_variant_without_text_keeps_nothing_of_texts(fitted, name):
     state = fitted(name).predictor.state
     assert (state.config.encoder, state.config.llm) == ("", "")
     assert (
@@ -137,7 +137,7 @@ def test_a_rung_without_text_keeps_nothing_of_texts(fitted, name):
     )
 
 
-def test_a_rung_without_text_trains_where_no_text_was_ever_embedded(world):
+def test_a_variant_without_text_trains_where_no_text_was_ever_embedded(world):
     world.lake.fs.rm(f"{world.lake.root}/embeddings", recursive=True)
     assert train.run(LAST, settings_of(world, "dnn"))["model"] == "dnn"
 
@@ -163,7 +163,7 @@ def test_a_backbone_is_told_the_scene(build):
 
 
 @pytest.mark.parametrize("build", BACKBONES.values(), ids=BACKBONES)
-def test_a_batch_of_one_row_is_learnt_from_too(build):
+def test_a_batch_of_one_row_is_learned_from_too(build):
     model = build()
     logit = model(torch.randn(1, 6), [0, 1, 0])
     assert logit.shape == (1,)
@@ -205,7 +205,7 @@ def test_an_unknown_name_lists_the_names(world):
         train.run(LAST, settings_of(world, "plee"))
 
 
-def test_a_promoted_version_of_another_rung_is_not_continued(world, capsys):
+def test_a_promoted_version_of_another_variant_is_not_continued(world, capsys):
     fabricate.publish_empty(world.lake, world.log, -5)
     first = train.run(fabricate.day(2), settings_of(world, "mmoe"))
     registry.promote(first["version"], reason="test", by="test")
@@ -213,8 +213,8 @@ def test_a_promoted_version_of_another_rung_is_not_continued(world, capsys):
     assert same.version.version == first["version"]
     other = warm_start.start_of(world.lake, LAST, settings_of(world, "dnn"), scratch=False)
     assert (other.version, len(other.days)) == (None, 4)
-    told = " ".join(capsys.readouterr().err.split())
-    assert "version 1 was trained with model mmoe, and the settings now say dnn." in told
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "version 1 was trained with model mmoe, and the settings now say dnn." in printed
 
 
 def test_a_model_is_not_continued_as_another(made, fitted):
@@ -222,7 +222,7 @@ def test_a_model_is_not_continued_as_another(made, fitted):
         train.fit(made.lake, [fabricate.day(2)], settings_of(made, "mmoe"), fitted("dnn").predictor)
 
 
-def test_the_command_line_names_the_rung(world):
+def test_the_command_line_names_the_variant(world):
     assert CliRunner().invoke(cli, ["train", "--day", str(LAST), "--model", "dnn"]).exit_code == 0
     version = registry.versions()[0]
     assert load(registry.download(version.version)).state.config.variant == model_variant("dnn")
@@ -252,13 +252,13 @@ NO_TEXTS = embed_texts.Texts(np.empty(0, np.int64), [])
 NO_COLD = embed_cold.ColdTexts(np.empty(0, np.int64), np.empty(0, object))
 
 
-def test_neighbours_are_known_to_the_full_rung_alone(made, fitted, day):
+def test_neighbours_are_known_to_the_full_variant_alone(made, fitted, day):
     for name in ("ple-alpha", "ple-alpha-llm"):
         predictor = fitted(name).predictor
         texts = train.load_texts(predictor.state, text_keys(day, MODEL_VARIANTS[name]), made.lake, None)
         members = predictor.state.topics.of(texts)
-        shown = ItemTexts.of([day], predictor.state, texts, members)
-        rows = build_rows(day, predictor.state, texts, shown, members)
+        item_texts = ItemTexts.of([day], predictor.state, texts, members)
+        rows = build_rows(day, predictor.state, texts, item_texts, members)
         lookup = train.text_lookup(texts, "cpu")
         other = replace(
             rows, neighbour_stats=torch.randn_like(rows.neighbour_stats), weights=torch.rand_like(rows.weights)
