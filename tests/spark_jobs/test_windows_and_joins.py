@@ -1,4 +1,4 @@
-"""Incremental snapshots and training rows equal a plain full recompute, over random histories, and depend on nothing of their day."""
+"""Incremental snapshots and training rows equal a plain full recompute, over random histories; no row depends on its own day."""
 
 from datetime import date, timedelta
 
