@@ -1,1 +1,1 @@
-"""What measures speed against peers on the same machine: each benchmark prints a table and writes JSON."""
+"""Benchmarks beside peers on the same machine: each prints a table and writes JSON."""

@@ -1,4 +1,4 @@
-"""How long evaluation's bootstrap takes: all metrics of candidate and champion in every reported group, resampled together.
+"""Speed of evaluation's bootstrap: all metrics of candidate and champion in every reported group, resampled together.
 
     python -m benchmarks.bootstrap [--rows 1000000] [--users 620000] [--resamples 1000] [--threads 2]
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 
 def scored_rows(rows: int, users: int, seed: int) -> tuple[list[Scored], list[Integers]]:
-    """Two models' predictions of made-up rows of (nearly) so many users, and the groups that have rows."""
+    """Return two models' predictions of made-up rows of about `users` users, and the groups that have rows."""
     random = np.random.default_rng(seed)
     of_row = np.r_[np.arange(min(users, rows)), (users * random.random(max(rows - users, 0)) ** 2).astype(np.int64)]
     user = random.permutation(of_row)
@@ -49,10 +49,10 @@ def scored_rows(rows: int, users: int, seed: int) -> tuple[list[Scored], list[In
 
 
 def measure(rows: int, users: int, resamples: int, threads: int, seed: int) -> dict[str, Any]:
-    """Seconds of building and of resampling, and the peak memory of the process (MiB), of which `before` are the rows."""
+    """Measure the seconds of building and of resampling, and the peak memory of the process (MiB), with and before them."""
     scored, groups = scored_rows(rows, users, seed)
     before = _peak()
-    models, build = _timed(lambda: [GroupMetrics(one, groups) for one in scored])
+    models, build = _timed(lambda: [GroupMetrics(model, groups) for model in scored])
     _, drawn = _timed(lambda: resample(models, resamples, (seed,), threads))
     return {
         "groups": len(groups),
@@ -68,7 +68,8 @@ def measure(rows: int, users: int, resamples: int, threads: int, seed: int) -> d
 
 
 def _timed(action: Callable[[], _T]) -> tuple[_T, dict[str, float]]:
-    wall, cpu = time.monotonic(), time.process_time()
+    wall = time.monotonic()
+    cpu = time.process_time()
     result = action()
     return result, {
         "wall_seconds": round(time.monotonic() - wall, 2),
@@ -81,33 +82,35 @@ def _peak() -> int:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Prints a table."""
-    told, found, options = result["machine"], result["measured"], result["options"]
+    """Print a table."""
+    host = result["machine"]
+    measured = result["measured"]
+    options = result["options"]
     out = console()
     out.print(
-        f"{told['cores']} cores (load {found['load']}), {told['cpu']}, code {told['code']}; {found['threads']} threads; "
-        f"{options['rows']:,} rows, {found['users']:,} users, {found['groups']} groups, two models, "
-        f"{options['resamples']:,} resamples; peak {found['peak_mib']:,} MiB ({found['before_mib']:,} before)"
+        f"{host['cores']} cores (load {measured['load']}), {host['cpu']}, code {host['code']}; {measured['threads']} threads; "
+        f"{options['rows']:,} rows, {measured['users']:,} users, {measured['groups']} groups, two models, "
+        f"{options['resamples']:,} resamples; peak {measured['peak_mib']:,} MiB ({measured['before_mib']:,} before)"
     )
     table = Table(title="Seconds", title_justify="left")
     for name in ("", "wall", "processor"):
         table.add_column(name, justify="right")
     for part in ("build", "resample", "total"):
-        table.add_row(part, f"{found[part]['wall_seconds']:.1f}", f"{found[part]['cpu_seconds']:.1f}")
+        table.add_row(part, f"{measured[part]['wall_seconds']:.1f}", f"{measured[part]['cpu_seconds']:.1f}")
     out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures, prints a table, writes JSON."""
+    """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description="Speed of the bootstrap of evaluation.")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=620_000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/bootstrap-….json")
-    given = parser.parse_args(argv)
-    options = {name: getattr(given, name) for name in ("rows", "users", "resamples", "threads")}
-    out = result_file("bootstrap", given.out)
+    args = parser.parse_args(argv)
+    options = {name: getattr(args, name) for name in ("rows", "users", "resamples", "threads")}
+    out = result_file("bootstrap", args.out)
     result = {"machine": machine(), "options": options, "measured": measure(**options, seed=get_settings().seed)}
     out.write_text(json.dumps(result, indent=1))
     show(result)

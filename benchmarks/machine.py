@@ -1,4 +1,4 @@
-"""What a measurement ran on, and what a command took: seconds, processor time and peak memory of its processes."""
+"""Describes the machine of a measurement, and measures seconds, processor time and peak memory of commands."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ _EVERY_SECONDS = 0.25
 
 
 def machine() -> dict[str, Any]:
-    """Cores, memory, versions, settings, date and code of a measurement."""
+    """Return cores, memory, versions, settings, date and code of a measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": code_version(),
@@ -40,22 +40,22 @@ def machine() -> dict[str, Any]:
 
 
 def console(width: int = 130, *, highlight: bool = False) -> Console:
-    """Where a benchmark prints its tables: the terminal, or lines of a set width where there is none."""
-    found = Console(highlight=highlight)
-    if not found.is_terminal:
-        found.width = width
-    return found
+    """Return the console that a benchmark prints to: the terminal, or lines of a fixed width where there is none."""
+    out = Console(highlight=highlight)
+    if not out.is_terminal:
+        out.width = width
+    return out
 
 
-def result_file(benchmark: str, wanted: Path | None) -> Path:
-    """Where a benchmark writes its JSON: where it was told to, or a new file of its own; the folder is there afterwards."""
-    out = wanted or PROJECT / ".ctr/bench" / f"{benchmark}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+def result_file(benchmark: str, path: Path | None) -> Path:
+    """Return the path of a benchmark's JSON, `path` or a new file, and create its folder."""
+    out = path or PROJECT / ".ctr/bench" / f"{benchmark}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
 
 
 class Watch:
-    """Measures what the commands started inside its `with` block take; `taken` holds the result afterwards.
+    """Measures the cost of the commands started inside its `with` block; `taken` holds the result afterwards.
 
     Memory is the largest sum of the peaks (VmHWM) of the processes that were there at one moment, JVM and Python apart; pages
     that forked processes share count for each of them. `load` is the load average before: on a busy machine compare
@@ -65,7 +65,9 @@ class Watch:
     def __enter__(self) -> "Watch":
         self._java = self._other = 0
         self._done = threading.Event()
-        self._load, self._cpu, self._started = os.getloadavg()[0], _cpu_of_children(), time.monotonic()
+        self._load = os.getloadavg()[0]
+        self._cpu = _cpu_of_children()
+        self._started = time.monotonic()
         self._thread = threading.Thread(target=self._poll, daemon=True)
         self._thread.start()
         return self
@@ -95,19 +97,20 @@ class Watch:
 
 
 def _descendants(root: int) -> list[tuple[int, str]]:
-    """Id and name of every process below `root`."""
+    """Return id and name of every process below `root`."""
     children: dict[int, list[tuple[int, str]]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
                 head, tail = (folder / "stat").read_text().rsplit(")", 1)
                 children.setdefault(int(tail.split()[1]), []).append((int(folder.name), head.split("(", 1)[1]))
-    found, waiting = [], [root]
+    descendants = []
+    waiting = [root]
     while waiting:
         below = children.get(waiting.pop(), [])
-        found += below
+        descendants += below
         waiting += [pid for pid, _ in below]
-    return found
+    return descendants
 
 
 def _kib(path: Path, name: str) -> int:
@@ -126,5 +129,5 @@ def _cpu() -> str:
 
 
 def _java() -> str:
-    told = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    return told.splitlines()[0] if told else "unknown"
+    output = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    return output.splitlines()[0] if output else "unknown"

@@ -1,10 +1,10 @@
-"""How fast the pages in Airflow's UI are: milliseconds of each page over a long history, the first time and afterwards.
+"""Speed of the pages in Airflow's UI: milliseconds of each page over a long history, the first time and afterwards.
 
     python -m benchmarks.pages [--days 400] [--checks 60] [--runs 20]
 
-The history is made up: quality records of all stages, manifests, monitored figures and a run of each day. Pages are asked for
+The history is made up: quality records of all stages, manifests, monitored figures and a run of each day. Requests run
 in this process, with Airflow's tables in SQLite and without its login, which costs the same for every page. *First* is a server
-that has just started and knows no record yet.
+that has just started and has no record cached.
 """
 
 import argparse
@@ -44,13 +44,12 @@ EXPECTED = "0.5 to 2 times the trailing 0.1134"
 
 
 def fill(days: Sequence[date], checks: int) -> None:
-    """Quality records of `checks` checks a day, of which one in 50 does not pass and two never do, and manifests and figures."""
+    """Write quality records of `checks` checks a day (one in 50 does not pass, two never do), manifests and figures."""
     store = get_lake()
     estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
     for number, day in enumerate(days):
-        for at, stage in enumerate(CHECKED):
-            mine = range(at, checks, len(CHECKED))
-            found = [
+        for offset, stage in enumerate(CHECKED):
+            records = [
                 record(
                     f"table_{n % 7}",
                     f"expect_something_{n}",
@@ -60,9 +59,9 @@ def fill(days: Sequence[date], checks: int) -> None:
                     severity="warning",
                     measure=Measure(0.1173, 0.05, 0.22, "rate"),
                 )
-                for n in mine
+                for n in range(offset, checks, len(CHECKED))
             ]
-            quality = {"stage": stage, "day": str(day), "build": "b", "rows": 1, "status": "pass", "checks": found}
+            quality = {"stage": stage, "day": str(day), "build": "b", "rows": 1, "status": "pass", "checks": records}
             store.write_record(f"quality/{stage}", day, quality)
         for stage in STAGES:
             manifest = Manifest(stage, str(day), "b", {"t": TableVersion("p", 1, 1, "s")}, 1, {}, "c", "s")
@@ -75,7 +74,7 @@ def fill(days: Sequence[date], checks: int) -> None:
 
 @contextmanager
 def server(days: Sequence[date]) -> Iterator[TestClient]:
-    """The pages' app with Airflow's tables in memory, one run a day, and nobody asked to log in."""
+    """Serve the pages' app with Airflow's tables in memory, one run a day, and no login."""
     engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
     import_all_models()
     Base.metadata.create_all(engine)
@@ -104,36 +103,37 @@ def server(days: Sequence[date]) -> Iterator[TestClient]:
 
 
 def measure(client: TestClient, path: str, runs: int) -> dict[str, Any]:
-    """Milliseconds of the first answer and the median of the others, and the size of the page."""
+    """Measure the milliseconds of the first response, the median of the others, and the size of the page."""
     pages.records.cache_clear()
-    taken, size = [], 0
+    taken = []
+    size = 0
     for _ in range(runs + 1):
         start = time.perf_counter()
-        answer = client.get(path)
+        response = client.get(path)
         taken.append(1000 * (time.perf_counter() - start))
-        answer.raise_for_status()
-        size = len(answer.content)
+        response.raise_for_status()
+        size = len(response.content)
     return {"path": path, "first_ms": taken[0], "median_ms": statistics.median(taken[1:]), "kib": size / 1024}
 
 
 def main() -> None:
-    """Measures, prints a table and writes JSON."""
+    """Measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=400)
     parser.add_argument("--checks", type=int, default=60)
     parser.add_argument("--runs", type=int, default=20, help="requests of each page after the first")
     parser.add_argument("--out", type=Path, help="JSON file of the result")
-    arguments = parser.parse_args()
-    days = [LAST - timedelta(days=n) for n in range(arguments.days)][::-1]
+    args = parser.parse_args()
+    days = [LAST - timedelta(days=n) for n in range(args.days)][::-1]
     with tempfile.TemporaryDirectory() as home:
         os.environ["CTR_HOME"] = home
         get_settings.cache_clear()
-        fill(days, arguments.checks)
-        grid = f"/quality?days={arguments.days}"
+        fill(days, args.checks)
+        grid = f"/quality?days={args.days}"
         with server(days) as client:
             client.get("/openapi.json")  # imports and templates are the server's start
-            found = [
-                measure(client, path, arguments.runs)
+            results = [
+                measure(client, path, args.runs)
                 for path in (
                     f"{grid}&every=true",
                     grid,
@@ -143,15 +143,15 @@ def main() -> None:
                     "/days",
                 )
             ]
-    table = Table(title=f"{arguments.days} days × {arguments.checks} checks, in-process, local files")
+    table = Table(title=f"{args.days} days × {args.checks} checks, in-process, local files")
     for name in ("page", "first, ms", "median, ms", "KiB"):
         table.add_column(name, justify="left" if name == "page" else "right")
-    for row in found:
+    for row in results:
         table.add_row(row["path"], f"{row['first_ms']:.0f}", f"{row['median_ms']:.0f}", f"{row['kib']:,.0f}")
     console().print(table)
-    out = result_file("pages", arguments.out)
-    told = {"days": arguments.days, "checks": arguments.checks, "runs": arguments.runs}
-    out.write_text(json.dumps({"machine": machine(), **told, "pages": found}, indent=1))
+    out = result_file("pages", args.out)
+    options = {"days": args.days, "checks": args.checks, "runs": args.runs}
+    out.write_text(json.dumps({"machine": machine(), **options, "pages": results}, indent=1))
     console().print(f"Written to {out}")
 
 

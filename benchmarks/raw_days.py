@@ -15,16 +15,23 @@ from include.raw.deliveries import day_folder
 from include.schemas import RAW_COLUMNS, RAW_TEXT_COLUMNS
 
 ROWS_PER_FILE = 500_000
-USER_LIFE, ITEM_LIFE = 100, 50
-"""Days after which another user or item takes a place: 1 % of the users and 2 % of the items change every day."""
+USER_LIFE = 100
+ITEM_LIFE = 50
+"""Days after which another user or item takes a slot: 1 % of the users and 2 % of the items change every day."""
 BAD_IN = 20_000
-"""Of so many rows, one has each of the ten flaws."""
-_INTENTS, _ENTITIES, _TOPICS, _VECTORS, _LONG_AGO = 20_000, 8_000, 500, 50_000, 738_000
+"""One in so many rows has each of the ten flaws."""
+_INTENTS = 20_000
+_ENTITIES = 8_000
+_TOPICS = 500
+_VECTORS = 50_000
+_LONG_AGO = 738_000
+_LENGTHS = {"query": 8, "service": 4, "bill": 5}
+"""The largest number of entities of each sequence."""
 
 
 @dataclass(frozen=True)
 class RawDays:
-    """How large the days are and what they are made from; about `rows / 5` users and `rows / 50` items are seen a day."""
+    """The size and the seed of the days; about `rows / 5` users and `rows / 50` items appear on a day."""
 
     rows: int
     seed: int = 17
@@ -32,7 +39,7 @@ class RawDays:
     rows_per_file: int = ROWS_PER_FILE
 
     def write(self, root: Path, days: Iterable[date], threads: int = 2) -> None:
-        """Writes `{root}/date=…/part-….csv` for each day."""
+        """Write `{root}/date=…/part-….csv` for each day."""
         with duckdb.connect(config={"threads": threads}) as base:
             base.execute(_intents(self.seed))
             base.execute(_vectors(self.seed))
@@ -54,7 +61,9 @@ class RawDays:
         return max(self.rows // 40, 10)
 
     def _lines(self, day: date, first: int, last: int) -> str:
-        users, number, salt = max(self.rows // 4, 10), day.toordinal(), f"{self.seed}, {day.toordinal()}"
+        users = max(self.rows // 4, 10)
+        number = day.toordinal()
+        salt = f"{self.seed}, {number}"
         bad = "h5 % " + str(BAD_IN) if self.bad_rows else "10"
         fields = {
             "user_id": "CASE bad WHEN 1 THEN '' ELSE 'u' || user_no END",
@@ -79,16 +88,16 @@ class RawDays:
             drawn AS (
                 SELECT *, {bad} AS bad, {_uniform("h2")} AS u2, {_scene("h3")} AS scene,
                     floor({users} * pow({_uniform("h0")}, 1.5))::BIGINT AS active,
-                    floor(20 * (pow({(self._items + 20) / 20}, {_uniform("h1")}) - 1))::BIGINT AS place
+                    floor(20 * (pow({(self._items + 20) / 20}, {_uniform("h1")}) - 1))::BIGINT AS item_slot
                 FROM hashed
             ),
-            -- Of five users that share a place, one is there on a day.
+            -- Of five users that share a slot, one is present on a day.
             present AS (SELECT *, active * 5 + {_hash(f"active, {salt}")} % 5 AS slot FROM drawn),
             rows AS (
                 SELECT p.*, i.*, n.*, {_generation("slot", number, USER_LIFE, 5 * users)} AS user_no,
                     0.1 * [1.6, 0.5, 1.0, 1.3, 0.6][scene + 1] * (0.4 + 1.2 * {_uniform(_hash("user_no, 'taste'"))}) * charm AS p
                 FROM present p
-                JOIN items i ON i.place = p.place
+                JOIN items i ON i.item_slot = p.item_slot
                 JOIN intents n ON n.intent = hash(slot) % {_INTENTS}
             )
             SELECT CASE bad WHEN 7 THEN {line} || ',more' WHEN 8 THEN regexp_extract({line}, '^[^,]*,[^,]*,[^,]*') ELSE {line}
@@ -98,7 +107,7 @@ class RawDays:
 
 
 def days_from(first: date, count: int) -> list[date]:
-    """`count` days in a row."""
+    """Return `count` consecutive days."""
     return [first + timedelta(days=n) for n in range(count)]
 
 
@@ -118,7 +127,7 @@ def _scene(bits: str) -> str:
 
 
 def _generation(slot: str, day: int, life: int, slots: int) -> str:
-    """The number of who holds a slot on a day: another one every `life` days, at a time that differs by slot."""
+    """Return the number of the user or item in a slot on a day: another every `life` days, at a time that differs by slot."""
     return f"({slot} + {slots} * (({day} + hash({slot}, 'life') % {life}) // {life} - {_LONG_AGO // life}))"
 
 
@@ -153,9 +162,6 @@ def _intents(seed: int) -> str:
         FROM (SELECT range AS intent, hash(range, {seed}, 'intent') AS h FROM range({_INTENTS}))"""
 
 
-_LENGTHS = {"query": 8, "service": 4, "bill": 5}
-
-
 def _sequence(kind: str, most: int) -> str:
     entity = f"'{kind} ' || hash(h, k, '{kind}') % {_ENTITIES}"
     names = f"list_transform(range((hash(h, '{kind}') % {most + 1})::BIGINT), lambda k: {entity})"
@@ -164,12 +170,12 @@ def _sequence(kind: str, most: int) -> str:
 
 
 def _items(seed: int, day: date, items: int) -> str:
-    """The items that are alive on a day: text as a CSV field, and how much they are clicked; one in twenty has no entities."""
-    number = _generation("place", day.toordinal(), ITEM_LIFE, items)
+    """Return the SQL of a day's items: text as a CSV field, and how often they are clicked; one in twenty has no entities."""
+    number = _generation("item_slot", day.toordinal(), ITEM_LIFE, items)
     topic = f"'topic ' || hash(item_no, k) % {_TOPICS}"
     return f"""
         CREATE OR REPLACE TABLE items AS
-        SELECT place, item_no,
+        SELECT item_slot, item_no,
             0.4 + 1.2 * {_uniform(_hash("h, 'charm'"))} AS charm,
             CASE h % 4
                 WHEN 0 THEN '"The ""best"" of ' || h % 997 || ', no. ' || item_no || '"'
@@ -178,5 +184,5 @@ def _items(seed: int, day: date, items: int) -> str:
             END AS title,
             CASE WHEN h % 20 = 0 THEN ''
                 ELSE array_to_string(list_transform(range((1 + (h >> 20) % 4)::BIGINT), lambda k: {topic}), ';') END AS entities
-        FROM (SELECT place, item_no, hash(item_no, {seed}, 'item') AS h
-            FROM (SELECT range AS place, {number.replace("place", "range")} AS item_no FROM range({items + 1})))"""
+        FROM (SELECT item_slot, item_no, hash(item_no, {seed}, 'item') AS h
+            FROM (SELECT range AS item_slot, {number.replace("item_slot", "range")} AS item_no FROM range({items + 1})))"""

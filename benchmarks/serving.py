@@ -1,8 +1,8 @@
-"""How fast `ctr serve` answers: milliseconds a request and rows a second, for requests of some sizes by some clients at once.
+"""Speed of `ctr serve`: milliseconds a request and rows a second, for several request sizes and numbers of clients.
 
     python -m benchmarks.serving [--home FOLDER] [--rows 1 10 100] [--clients 1 4] [--requests 300]
 
-A real service on a free port, asked for rows of the last published day. Without `--home`, a small champion is trained first
+A real service on a free port scores rows of the last published day. Without `--home`, a small champion is trained first
 (generated logs, some minutes). The clients are threads of this process, which take a part of the machine's cores.
 """
 
@@ -39,14 +39,17 @@ from training.serve.scoring import load_champion
 from training.tables import read_day
 
 Result = dict[str, Any]
-WARM_UP, BATCHES, DAYS, DAY_ROWS = 30, 50, 3, "2000"
+WARM_UP = 30
+BATCHES = 50
+DAYS = 3
+DAY_ROWS = "2000"
 
 
 @contextmanager
-def home_with_champion(given: Path | None) -> Iterator[None]:
-    """Inside, the settings are of a home that has a champion: the given one, or a temporary one for which one is trained."""
-    if given:
-        os.environ["CTR_HOME"] = str(given)
+def home_with_champion(home: Path | None) -> Iterator[None]:
+    """Use the settings of `home` inside the block, or of a temporary home in which a champion is trained first."""
+    if home:
+        os.environ["CTR_HOME"] = str(home)
         get_settings.cache_clear()
         yield
     else:
@@ -62,23 +65,23 @@ def _train() -> None:
     if training_process.training("embed-texts", "--day", str(day)) or training_process.training(
         "train", "--day", str(day)
     ):
-        raise CtrError("There is no champion to measure: the message of what failed is above.")
+        raise CtrError("There is no champion to measure. The error is printed above.")
     registry.promote(registry.versions()[0].version, reason="benchmark", by="benchmark")
 
 
 @contextmanager
 def service() -> Iterator[Result]:
-    """Address and headers of a running service, as arguments of `httpx.Client`."""
+    """Run a service inside the block; yield its address and headers as arguments of `httpx.Client`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     command = [sys.executable, "-c", "from include.cli.app import app; app()", "serve", "--port", port]
     token = os.environ["CTR_SERVE_TOKEN"] = secrets.token_urlsafe(32)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    reached = {"base_url": f"http://127.0.0.1:{port}", "headers": {"Authorization": f"Bearer {token}"}}
+    connection = {"base_url": f"http://127.0.0.1:{port}", "headers": {"Authorization": f"Bearer {token}"}}
     try:
-        while process.poll() is None and not _answers(f"{reached['base_url']}/health"):
+        while process.poll() is None and not _answers(f"{connection['base_url']}/health"):
             time.sleep(0.2)
-        yield reached
+        yield connection
     finally:
         process.terminate()
         process.wait()
@@ -90,64 +93,65 @@ def _answers(url: str) -> bool:
     return False
 
 
-def bodies(rows: int) -> list[bytes]:
-    """Requests of so many rows of the last published day."""
+def request_bodies(rows: int) -> list[bytes]:
+    """Return request bodies of `rows` rows of the last published day."""
     columns = load_champion().columns()
     table = read_day(get_lake(), "training", get_lake().days("training")[-1], "The benchmark", columns)
     starts = np.linspace(0, max(len(table) - rows, 0), BATCHES).astype(int)
     return [json.dumps({"rows": table.slice(start, rows).to_pylist()}).encode() for start in starts]
 
 
-def measure(reached: Result, sent: Sequence[bytes], rows: int, clients: int, requests: int) -> Result:
-    """So many requests by each client: percentiles of milliseconds, and rows a second of all clients together."""
+def measure(connection: Result, bodies: Sequence[bytes], rows: int, clients: int, requests: int) -> Result:
+    """Send `requests` by each client; return percentiles of milliseconds, and rows a second of all clients together."""
 
-    def ask(first: int) -> list[float]:
+    def send(first: int) -> list[float]:
         taken = []
-        with httpx.Client(**reached, timeout=60) as client:
-            for body in itertools.islice(itertools.cycle(sent), first, first + requests):
-                began = time.perf_counter()
+        with httpx.Client(**connection, timeout=60) as client:
+            for body in itertools.islice(itertools.cycle(bodies), first, first + requests):
+                started = time.perf_counter()
                 client.post("/predict", content=body).raise_for_status()
-                taken.append(1000 * (time.perf_counter() - began))
+                taken.append(1000 * (time.perf_counter() - started))
         return taken
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(clients) as threads:
-        taken = [each for found in threads.map(ask, range(clients)) for each in found]
-    speed = round(clients * requests * rows / (time.perf_counter() - began), 1)
+        taken = [milliseconds for times in threads.map(send, range(clients)) for milliseconds in times]
+    speed = round(clients * requests * rows / (time.perf_counter() - started), 1)
     p50, p99 = np.percentile(taken, (50, 99)).round(2).tolist()
     return {"rows": rows, "clients": clients, "p50_ms": p50, "p99_ms": p99, "rows_per_second": speed}
 
 
 def show(result: Result) -> None:
-    """Prints a table."""
-    told, out = result["machine"], console()
+    """Print a table."""
+    host = result["machine"]
+    out = console()
     out.print(
-        f"{told['cores']} cores (load {result['load']:.1f}), {told['cpu']}, code {told['code']}; {result['model']}"
+        f"{host['cores']} cores (load {result['load']:.1f}), {host['cpu']}, code {host['code']}; {result['model']}"
     )
     table = Table("rows a request", "clients", "p50 ms", "p99 ms", "rows a second")
-    for each in result["measured"]:
-        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in each.values()))
+    for row in result["measured"]:
+        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
     out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Starts the service, measures, prints a table, writes JSON."""
+    """Start the service, measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description="Speed of the scoring service.")
     parser.add_argument("--home", type=Path, help="CTR_HOME with a champion; default a temporary one, trained first")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 10, 100], help="rows of a request")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="clients at once")
     parser.add_argument("--requests", type=int, default=300, help="requests of each client")
     parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/serving-….json")
-    given = parser.parse_args(argv)
-    out = result_file("serving", given.out)
-    with home_with_champion(given.home):
+    args = parser.parse_args(argv)
+    out = result_file("serving", args.out)
+    with home_with_champion(args.home):
         model = load_champion().predictor.state.config.model
         result: Result = {"machine": machine(), "load": os.getloadavg()[0], "model": model, "measured": []}
-        with service() as reached:
-            for rows, clients in itertools.product(given.rows, given.clients):
-                sent = bodies(rows)
-                measure(reached, sent, rows, clients, WARM_UP)
-                result["measured"].append(measure(reached, sent, rows, clients, given.requests))
+        with service() as connection:
+            for rows, clients in itertools.product(args.rows, args.clients):
+                bodies = request_bodies(rows)
+                measure(connection, bodies, rows, clients, WARM_UP)
+                result["measured"].append(measure(connection, bodies, rows, clients, args.requests))
     out.write_text(json.dumps(result, indent=1))
     show(result)
     print(out)

@@ -1,4 +1,4 @@
-"""How fast training is, beside torch-rechub's PLE of the same architecture on the same rows, and beside bare matrix products.
+"""Speed of training, beside torch-rechub's PLE of the same architecture on the same rows, and beside bare matrix products.
 
     python -m benchmarks.training [--rows 200000] [--days 3] [--batch 4096] [--threads 1 2] [--repeats 3]
 
@@ -6,7 +6,7 @@
 - *end to end*: from the published ORC tables of all days to a trained model. Ours is `training.learn.train.fit`, which also
   surveys the days, predicts each before it learns it, and calibrates; torch-rechub's is one epoch as in its tutorials.
 
-Every measurement is a process of its own; engines take turns; medians are printed. Both use the GPU where there is one.
+Every measurement is a separate process; engines take turns; medians are printed. Both use the GPU where there is one.
 """
 
 import argparse
@@ -33,36 +33,38 @@ from include.settings import PROJECT, get_settings
 Result = dict[str, Any]
 
 
-def measure(given: argparse.Namespace, days: Sequence[str]) -> list[Result]:
-    """All measurements, in turns."""
-    found: list[Result] = []
-    for repeat in range(given.repeats):
-        for threads in given.threads:
+def measure(args: argparse.Namespace, days: Sequence[str]) -> list[Result]:
+    """Return all measurements; the engines take turns."""
+    measurements: list[Result] = []
+    for repeat in range(args.repeats):
+        for threads in args.threads:
             for what, engine in (("step", "matmul"), *((w, e) for w in ("step", "whole") for e in ("ours", "rechub"))):
                 print(f"{repeat + 1}: {engine} {what}, {threads} threads", file=sys.stderr, flush=True)
                 command = ["-m", "benchmarks.training_speed", "--engine", engine, "--what", what, "--days", *days]
-                options = {"threads": threads, "batch": given.batch, "seconds": given.seconds}
+                options = {"threads": threads, "batch": args.batch, "seconds": args.seconds}
                 command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
                 with Watch() as watch:
                     done = subprocess.run(
                         [sys.executable, *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True
                     )
-                    told = json.loads(done.stdout.splitlines()[-1])
+                    figures = json.loads(done.stdout.splitlines()[-1])
                 about = {"engine": engine, "what": what, "threads": threads}
-                found.append(about | told | {"peak_mib": watch.taken["python_peak_mib"], "load": watch.taken["load"]})
-    return found
+                measurements.append(
+                    about | figures | {"peak_mib": watch.taken["python_peak_mib"], "load": watch.taken["load"]}
+                )
+    return measurements
 
 
-def summary(found: Sequence[Result]) -> list[Result]:
-    """Medians of each number of threads, and how they compare."""
+def summary(measurements: Sequence[Result]) -> list[Result]:
+    """Return medians by number of threads, and their ratios."""
 
     def median(threads: int, engine: str, what: str, name: str) -> float:
         return statistics.median(
-            each[name] for each in found if (each["threads"], each["engine"], each["what"]) == (threads, engine, what)
+            run[name] for run in measurements if (run["threads"], run["engine"], run["what"]) == (threads, engine, what)
         )
 
-    told = []
-    for threads in sorted({each["threads"] for each in found}):
+    rows = []
+    for threads in sorted({run["threads"] for run in measurements}):
         peak = median(threads, "matmul", "step", "flop_per_second")
         row: Result = {"threads": threads, "matmul_gflops": peak / 1e9}
         for what in ("step", "whole"):
@@ -72,17 +74,18 @@ def summary(found: Sequence[Result]) -> list[Result]:
                 f"{engine}_peak_mib": median(threads, engine, what, "peak_mib") for engine in ("ours", "rechub")
             }
         row["share_of_matmul"] = row["step"]["ours"] * median(threads, "ours", "step", "flop_per_row") / peak
-        told.append(row)
-    return told
+        rows.append(row)
+    return rows
 
 
 def show(result: Result) -> None:
-    """Prints a table."""
-    told, options = result["machine"], result["options"]
+    """Print a table."""
+    host = result["machine"]
+    options = result["options"]
     out = console()
     out.print(
-        f"{told['cores']} cores, {told['cpu']}, {told['device']}; torch {told['torch']}, torch-rechub {told['torch-rechub']}, "
-        f"code {told['code']}; PLE {SIZES}, batch {options['batch']:,}, {options['days']} days of {options['rows']:,} rows"
+        f"{host['cores']} cores, {host['cpu']}, {host['device']}; torch {host['torch']}, torch-rechub {host['torch-rechub']}, "
+        f"code {host['code']}; PLE {SIZES}, batch {options['batch']:,}, {options['days']} days of {options['rows']:,} rows"
     )
     table = Table(title="Rows a second, medians", title_justify="left")
     for name in (
@@ -98,32 +101,33 @@ def show(result: Result) -> None:
         table.add_column(name, justify="right")
     for row in result["summary"]:
         for what, label in (("step", "step"), ("whole", "end to end")):
-            of = row[what]
-            speeds = (f"{of['ours']:,.0f}", f"{of['rechub']:,.0f}", f"{of['ratio']:.1f}")
-            memory = (f"{of['ours_peak_mib']:,.0f}", f"{of['rechub_peak_mib']:,.0f}")
+            speed = row[what]
+            speeds = (f"{speed['ours']:,.0f}", f"{speed['rechub']:,.0f}", f"{speed['ratio']:.1f}")
+            memory = (f"{speed['ours_peak_mib']:,.0f}", f"{speed['rechub_peak_mib']:,.0f}")
             share = f"{row['share_of_matmul']:.0%} of {row['matmul_gflops']:,.0f} GFLOP/s" if what == "step" else ""
             table.add_row(str(row["threads"]), label, *speeds, *memory, share)
     out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Makes the days, measures, prints a table, writes JSON."""
-    given = _arguments(argv)
-    out = result_file("training", given.out)
+    """Make the days, measure, print a table, write JSON."""
+    args = _arguments(argv)
+    out = result_file("training", args.out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
-        home_of(given.home or Path(temporary), "8g", "local[2]", keep=given.home is not None) as home,
+        home_of(args.home or Path(temporary), "8g", "local[2]", keep=args.home is not None) as home,
     ):
-        days = days_from(FIRST, given.days)
+        days = days_from(FIRST, args.days)
         if not (home / "lake").exists():
-            print(f"{given.days} days of {given.rows:,} rows through Spark", file=sys.stderr, flush=True)
-            RawDays(given.rows, get_settings().seed, bad_rows=False).write(home / "raw", days)
+            print(f"{args.days} days of {args.rows:,} rows through Spark", file=sys.stderr, flush=True)
+            RawDays(args.rows, get_settings().seed, bad_rows=False).write(home / "raw", days)
             list(submit("history", days[0], days[-1]))
-        found = measure(given, [str(day) for day in days])
+        measurements = measure(args, [str(day) for day in days])
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     about = machine() | {name: version(name) for name in ("torch", "torch-rechub")} | {"device": gpu}
-    options = {name: getattr(given, name) for name in ("rows", "days", "batch", "threads", "repeats", "seconds")}
-    result = {"machine": about, "options": options, "sizes": SIZES, "summary": summary(found), "measurements": found}
+    options = {name: getattr(args, name) for name in ("rows", "days", "batch", "threads", "repeats", "seconds")}
+    result: Result = {"machine": about, "options": options, "sizes": SIZES}
+    result |= {"summary": summary(measurements), "measurements": measurements}
     out.write_text(json.dumps(result, indent=1))
     show(result)
     print(out)

@@ -1,10 +1,10 @@
-"""One measurement of `benchmarks.training`, in a process of its own, so that time, threads and memory are its own.
+"""One measurement of `benchmarks.training`, in a separate process, so that time, threads and memory are its own.
 
     python -m benchmarks.training_speed --engine ours --what step --threads 2 --batch 4096 --days 2023-07-11 2023-07-12
 
 Works in the home of the settings and prints JSON. Both engines have the architecture of `SIZES`, the same rows, ids and dense
-inputs; torch-rechub computes every scene's logit of every row, of which one is learnt from, as its tasks are made for rows
-that have them all.
+inputs; torch-rechub computes every scene's logit of every row but trains only one, as its tasks are made for rows that
+have them all.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.quality.models import training_rows
-from benchmarks.quality.rechub import IDS, Batches, Encoding, quiet, scene_places, trainer_of
+from benchmarks.quality.rechub import IDS, Batches, Encoding, quiet, scene_index, trainer_of
 from include.calendar import parse_day
 from include.lake.lake import get_lake
 from include.settings import Settings, get_settings
@@ -37,45 +37,47 @@ from training.learn.warm_start import config_of
 from training.tables import read_day
 
 SIZES = {"levels": 2, "shared": 2, "own": 2, "expert": 64, "tower": 32, "embedding": 16}
-"""Those of the project's default model."""
+"""The sizes of the project's default model."""
 Result = dict[str, Any]
 
 
 def own_settings(batch: int, threads: int) -> Settings:
-    """The home's settings with the rung `ple`."""
+    """Return the home's settings with the model variant `ple`."""
     return get_settings().model_copy(update={"model": "ple", "batch_size": batch, "train_threads": threads})
 
 
 def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
-    """Passes over the last day's rows in memory: shuffle, simulated cold rows, sort by scene, step."""
-    store, chosen = get_lake(), own_settings(batch, threads)
+    """Measure passes over the last day's rows in memory: shuffle, simulated cold rows, sort by scene, step."""
+    store = get_lake()
+    settings = own_settings(batch, threads)
     steady_threads(threads)
-    torch.manual_seed(chosen.seed)
-    config = config_of(chosen)
-    found = train.scan_dataset(store, days, None, config.variant, chosen.shard_rows)
-    state = train.fresh_state(store, found, config, chosen, days[-1])
-    texts = load_texts(state, found.keys, store, days[-1])
-    table, members = read_day(store, "training", days[-1], "A benchmark"), state.topics.of(texts)
+    torch.manual_seed(settings.seed)
+    config = config_of(settings)
+    scan = train.scan_dataset(store, days, None, config.variant, settings.shard_rows)
+    state = train.fresh_state(store, scan, config, settings, days[-1])
+    texts = load_texts(state, scan.keys, store, days[-1])
+    table = read_day(store, "training", days[-1], "A benchmark")
+    members = state.topics.of(texts)
     rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
     cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)
-    trainer = Trainer(build_model(state), cold, chosen, fresh=True)
+    trainer = Trainer(build_model(state), cold, settings, fresh=True)
     learn = partial(trainer.learn, rows, text_lookup(texts, trainer.device), days[-1], lambda _: None)
-    told = _passes(learn, len(rows), seconds)
+    figures = _passes(learn, len(rows), seconds)
     with FlopCounterMode(display=False) as counter:
         learn()
-    return told | {"flop_per_row": counter.get_total_flops() / len(rows)}
+    return figures | {"flop_per_row": counter.get_total_flops() / len(rows)}
 
 
 def ours_whole(days: Sequence[date], batch: int, threads: int) -> Result:
-    """`training.learn.train.fit` from nothing on the published days: ORC to a calibrated model, each day predicted first."""
-    chosen = own_settings(batch, threads)
+    """Measure `training.learn.train.fit` from nothing on the published days, from ORC to a calibrated model."""
+    settings = own_settings(batch, threads)
     started = time.monotonic()
-    trained = train.fit(get_lake(), list(days), chosen, None)
-    return _told(trained.rows, time.monotonic() - started)
+    trained = train.fit(get_lake(), list(days), settings, None)
+    return _speed(trained.rows, time.monotonic() - started)
 
 
 def rechub_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
-    """Passes over the last day's rows in memory, with steps cut out of whole tensors, which its own loader does not do."""
+    """Measure passes over the last day's rows in memory, with steps cut out of whole tensors, unlike its own loader."""
     torch.set_num_threads(threads)
     rows = pa.concat_tables(_tables(days))
     encoding = Encoding.of(rows)
@@ -87,7 +89,7 @@ def rechub_step(days: Sequence[date], batch: int, threads: int, seconds: float) 
 
 
 def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
-    """As in its tutorials: a frame, encoded ids, scaled numbers, a feature for each column, its own loader, one epoch."""
+    """Measure one epoch as in its tutorials: a frame, encoded ids, scaled numbers, a feature for each column, its own loader."""
     import pandas as pd
     from sklearn.preprocessing import LabelEncoder, StandardScaler
     from torch_rechub.basic.features import DenseFeature, SparseFeature
@@ -99,30 +101,32 @@ def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
     numbers = columns_of()
     inputs = {name: LabelEncoder().fit_transform(frame[name]) for name in IDS}
     scaled = StandardScaler().fit_transform(frame[numbers].fillna(0).astype("float32"))
-    inputs |= {name: scaled[:, place] for place, name in enumerate(numbers)}
+    inputs |= {name: scaled[:, index] for index, name in enumerate(numbers)}
     sparse = [SparseFeature(name, int(inputs[name].max()) + 1, SIZES["embedding"]) for name in IDS]
     features = [*sparse, *(DenseFeature(name) for name in numbers)]
     scenes = get_settings().scenes
     label = np.full((len(frame), len(scenes)), -1.0, np.float32)
     label[np.arange(len(frame)), frame["scene"].map({name: n for n, name in enumerate(scenes)})] = frame["label"]
-    few = {name: values[:batch] for name, values in inputs.items()}  # it wants data to validate and to test on as well
+    few = {name: values[:batch] for name, values in inputs.items()}  # it also requires data for validation and test
     loader, _, _ = DataGenerator(inputs, label).generate_dataloader(
         few, label[:batch], few, label[:batch], batch_size=batch
     )
     trainer = trainer_of(_network(features, len(scenes)), len(scenes))
     with quiet():
         trainer.train_one_epoch(loader)
-    return _told(len(frame), time.monotonic() - started)
+    return _speed(len(frame), time.monotonic() - started)
 
 
 def matmul(batch: int, threads: int, seconds: float) -> Result:
-    """Floating point operations a second of the products of the first level, forward and backward, alone."""
+    """Measure the floating point operations a second of the first level's products alone, forward and backward."""
     torch.set_num_threads(threads)
     width = (SIZES["shared"] + len(get_settings().scenes) * SIZES["own"]) * SIZES["expert"]
     inputs = len(NAMES) + 3 * SIZES["embedding"]
-    x, w = torch.rand(batch, inputs, device=device()), torch.rand(inputs, width, device=device())
+    x = torch.rand(batch, inputs, device=device())
+    w = torch.rand(inputs, width, device=device())
     grad = torch.rand(batch, width, device=device())
-    count, started = 0, time.monotonic()
+    count = 0
+    started = time.monotonic()
     while time.monotonic() - started < seconds:
         x @ w, x.T @ grad, grad @ w.T
         count += 1
@@ -137,35 +141,37 @@ def _tables(days: Sequence[date]) -> list[pa.Table]:
 
 def _tensors(encoding: Encoding, rows: pa.Table) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
-    return encoding.inputs(rows), label, scene_places(rows, get_settings().scenes)
+    return encoding.inputs(rows), label, scene_index(rows, get_settings().scenes)
 
 
 def _network(features: list[Any], tasks: int) -> torch.nn.Module:
     from torch_rechub.models.multi_task import PLE
 
-    types, expert = ["classification"] * tasks, {"dims": [SIZES["expert"]]}
+    types = ["classification"] * tasks
+    expert = {"dims": [SIZES["expert"]]}
     sizes = {"n_level": SIZES["levels"], "n_expert_specific": SIZES["own"], "n_expert_shared": SIZES["shared"]}
     towers = [{"dims": [SIZES["tower"]]}] * tasks
     return PLE(features, types, **sizes, expert_params=expert, tower_params_list=towers)
 
 
-def _passes(one: Callable[[], object], rows: int, seconds: float) -> Result:
-    """Whole passes until the seconds are over; the first one warms up and does not count."""
+def _passes(run: Callable[[], object], rows: int, seconds: float) -> Result:
+    """Measure whole passes until the seconds are over; the first one warms up and does not count."""
     with quiet():
-        one()
-        count, started = 0, time.monotonic()
+        run()
+        count = 0
+        started = time.monotonic()
         while time.monotonic() - started < seconds:
-            one()
+            run()
             count += 1
-    return _told(count * rows, time.monotonic() - started)
+    return _speed(count * rows, time.monotonic() - started)
 
 
-def _told(rows: int, seconds: float) -> Result:
+def _speed(rows: int, seconds: float) -> Result:
     return {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": rows / seconds}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures one thing."""
+    """Run one measurement and print it as JSON."""
     parser = argparse.ArgumentParser(description="One measurement of the training benchmark.")
     parser.add_argument("--engine", choices=("ours", "rechub", "matmul"), required=True)
     parser.add_argument("--what", choices=("step", "whole"), default="step")
@@ -173,16 +179,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--days", type=parse_day, nargs="+", required=True)
-    given = parser.parse_args(argv)
-    if given.engine == "matmul":
-        print(json.dumps(matmul(given.batch, given.threads, given.seconds)))
+    args = parser.parse_args(argv)
+    if args.engine == "matmul":
+        print(json.dumps(matmul(args.batch, args.threads, args.seconds)))
         return
-    whole = {"ours": ours_whole, "rechub": rechub_whole}[given.engine]
-    step = {"ours": ours_step, "rechub": rechub_step}[given.engine]
-    if given.what == "whole":
-        print(json.dumps(whole(given.days, given.batch, given.threads)))
+    whole = {"ours": ours_whole, "rechub": rechub_whole}[args.engine]
+    step = {"ours": ours_step, "rechub": rechub_step}[args.engine]
+    if args.what == "whole":
+        print(json.dumps(whole(args.days, args.batch, args.threads)))
     else:
-        print(json.dumps(step(given.days, given.batch, given.threads, given.seconds)))
+        print(json.dumps(step(args.days, args.batch, args.threads, args.seconds)))
 
 
 if __name__ == "__main__":

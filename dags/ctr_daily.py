@@ -1,4 +1,4 @@
-"""Every night: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
+"""The nightly DAG: yesterday's log becomes tables, the tables a candidate model, and the better model serves tomorrow."""
 
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from include.orchestration.operators import (
 )
 from include.orchestration.run_parameters import refuse_wrong_parameters
 from include.settings import get_settings
-from include.stages import STAGES, Stage
+from include.stages import SPECS, STAGES, Stage
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol as DagRun
@@ -36,24 +36,24 @@ A run works on **log day *d***, the UTC date on which its data interval starts (
 Raw logs of *d* → typed logs → features as of the end of *d* → training rows of *d* (joined to the features of *d*−1) →
 a candidate trained on the days before *d* → evaluation on *d*, which no model has seen → gate → promotion.
 
-**A red `validate_parameters`** says what is wrong with the parameters of a manual run or a backfill; nothing was run.
+**A red `validate_parameters`** names the wrong parameter of a manual run or a backfill; nothing has run.
 **A red `check_…` task** is a data-quality failure: its log names table, expectation and observed value; nothing of that
 stage was published and the champion is unchanged. Correct the raw files and clear the Spark task before it.
-**A red `audit_leakage`** means that training rows know something of their own day: a fault of code or of the log's columns.
-**A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; its default is to keep
-the champion. **A red `monitor`** stops nothing: gate and promotion do not wait for it.
-A backfill promotes nothing unless told to: `{"promote": "yes"}`.
+**A red `audit_leakage`** means that training rows contain data of their own day: a fault of code or of the log's columns.
+**A skipped run** had no raw logs. **`ask_a_person`** waits for a decision under *Required Actions*; by default the champion
+stays. **A red `monitor`** blocks nothing: gate and promotion do not wait for it.
+A backfill promotes only with the parameter `{"promote": "yes"}`.
 """
 
 
 def may_promote(dag_run: "DagRun", choice: str) -> str:
-    """The gate's option for this run: scheduled and manual runs may promote, others, as backfills, only when told to."""
+    """Return the gate's option for this run: by default scheduled and manual runs may promote, backfills may not."""
     allowed = choice == "yes" or (choice == "auto" and dag_run.run_type in ("scheduled", "manual"))
     return "--may-promote" if allowed else "--no-may-promote"
 
 
 def decision_text(day: date) -> str:
-    """The gate's evidence in Markdown, for the person who decides."""
+    """Return the gate's evidence in Markdown, for the person who decides."""
     from include.orchestration.decision import describe
 
     return describe(day)
@@ -65,13 +65,13 @@ def validate_parameters(
     params: dict[str, Any],
     data_interval_start: datetime | None = None,
 ) -> str:
-    """Fails where it is not known for which day the run is, or its parameters contradict each other; returns the log day."""
+    """Return the log day; fail if the run has none, or if its parameters contradict each other."""
     refuse_wrong_parameters(known=dag.params, conf=dag_run.conf or {}, run_type=dag_run.run_type)
     return str(log_day(data_interval_start, params["day"]))
 
 
 def publish(stage: Stage, day: str) -> dict[str, int]:
-    """Publishes what the Spark job staged if its critical checks passed; otherwise fails with what was found."""
+    """Publish what the Spark job staged; fail, naming the failed checks, if a critical one did not pass."""
     from include.lake.lake import get_lake
 
     manifest = get_lake().publish(stage, log_day(None, day))
@@ -79,7 +79,7 @@ def publish(stage: Stage, day: str) -> dict[str, int]:
 
 
 def refuse_leaks(day: str) -> int:
-    """Fails where the staged training rows know something of their own day; returns the number of checks that say they do not."""
+    """Fail if the staged training rows contain data of their own day; return the number of leak checks that passed."""
     from include.lake.lake import get_lake, refuse_failed
     from include.quality.suites import LEAK_CHECKS
 
@@ -91,20 +91,20 @@ def refuse_leaks(day: str) -> int:
 
 @task.branch
 def decide(day: str) -> str:
-    """Follows the gate's verdict: promote, ask a person, or keep the champion."""
+    """Follow the gate's verdict: promote, ask a person, or keep the champion."""
     from include.orchestration.decision import next_step
 
     return next_step(log_day(None, day))
 
 
 def answered_by(ti: "RuntimeTaskInstance | None") -> str:
-    """Who answered `ask_a_person`, `timeout` where nobody did; `gate` where nobody was asked."""
+    """Return who answered `ask_a_person`: a user, `timeout` if nobody did, `gate` if the task did not run."""
     return (ti.xcom_pull(task_ids="ask_a_person", key=ANSWERED_BY) if ti else None) or "gate"
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **where_torch_is())
 def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
-    """Moves the champion alias to the day's candidate, and records who decided."""
+    """Move the champion alias to the day's candidate, and record who decided."""
     from include.orchestration.decision import apply_decision
 
     record = apply_decision(log_day(None, day), by=answered_by(ti))
@@ -113,12 +113,17 @@ def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def keep_champion(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
-    """Leaves the champion as it is, and records why."""
+    """Keep the champion, and record why."""
     from include.orchestration.decision import record_refusal, why_kept
 
     reason = why_kept(log_day(None, day))
     record_refusal(log_day(None, day), by=answered_by(ti), reason=reason)
     return f"The champion stays: {reason}."
+
+
+def spark_task(stage: Stage, doc_md: str) -> SparkDayOperator:
+    """Return the task that stages and audits a stage; its id and its job are declared in `include/stages.py`."""
+    return SparkDayOperator(task_id=SPECS[stage].task, job=SPECS[stage].job, doc_md=doc_md)
 
 
 with DAG(
@@ -161,23 +166,13 @@ with DAG(
     )
     wait_for_raw = RawSensor(
         task_id="wait_for_raw",
-        doc_md="Waits for the day's files; tells when they are overdue and when they have come. Without them the run is skipped.",
+        doc_md="Waits for the day's files; sends a notice if they are overdue and on arrival. Without them the run is skipped.",
     )
-    ingest_logs = SparkDayOperator(
-        task_id="ingest_logs", job="ingest", doc_md="CSV of the day → typed ORC and quarantine, staged and audited."
-    )
-    build_features = SparkDayOperator(
-        task_id="build_features",
-        job="features",
-        doc_md="Aggregates of the day and feature snapshots as of its end, staged.",
-    )
-    build_training_table = SparkDayOperator(
-        task_id="build_training_table",
-        job="training_table",
-        doc_md="Logs of the day joined to the snapshot of the day before.",
-    )
+    ingest_logs = spark_task("logs", "CSV of the day → typed ORC and quarantine, staged and audited.")
+    build_features = spark_task("features", "Aggregates of the day and feature snapshots as of its end, staged.")
+    build_training_table = spark_task("training", "Logs of the day joined to the snapshot of the day before.")
     embed_texts = TrainingOperator(
-        task_id="embed_texts", command="embed-texts", doc_md="Encoder vectors of texts that no earlier run has seen."
+        task_id="embed_texts", command="embed-texts", doc_md="Encoder vectors of texts that are new in this run."
     )
     embed_cold = TrainingOperator(
         task_id="embed_cold",
@@ -188,24 +183,24 @@ with DAG(
         task_id="train",
         command="train",
         arguments=["{{ '--scratch' if params.scratch else '--no-scratch' }}"],
-        doc_md="Candidate from training rows of the days before.",
+        doc_md="Trains the candidate on training rows of the days before.",
     )
     evaluate = TrainingOperator(
         task_id="evaluate",
         command="evaluate",
-        doc_md="Candidate and champion on the day's rows, user × item level × scene.",
+        doc_md="Evaluates candidate and champion on the day's rows, by user level × item level × scene.",
     )
     monitor = TrainingOperator(
         task_id="monitor",
         command="monitor",
         pool="default_pool",
-        doc_md="The champion's figures of the day, drift of its inputs, freshness. Stops nothing.",
+        doc_md="The champion's metrics of the day, drift of its inputs, freshness. Blocks nothing.",
     )
     gate = TrainingOperator(
         task_id="gate",
         command="gate",
         arguments=["{{ may_promote(dag_run, params.promote) }}"],
-        doc_md="Verdict with reasons: promote, hold or reject. Promotes nothing itself.",
+        doc_md="Gives a verdict with reasons: promote, hold or reject. Promotes nothing itself.",
     )
     ask_a_person = ApprovalOperator(
         task_id="ask_a_person",
@@ -215,13 +210,13 @@ with DAG(
         defaults="keep_champion",
         response_timeout=timedelta(seconds=get_settings().approval_seconds),
         execution_timeout=None,
-        doc_md="Waits for a person under Required Actions; keeps the champion when nobody answers.",
+        doc_md="Waits for a decision under Required Actions; without an answer the champion stays.",
     )
     report = TrainingOperator(
         task_id="report",
         command="report",
         pool="default_pool",
-        doc_md="One HTML page of the day, also of a day that failed.",
+        doc_md="Writes one HTML page of the day, also after a failure.",
     )
 
     logs_published, features_published, training_published = (
@@ -237,5 +232,5 @@ with DAG(
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)
     chain(evaluate, monitor)
-    # A teardown runs whatever happened after its setup, and does not make a failed run look green.
+    # A teardown always runs after its setup, and does not turn a failed run green.
     chain([*outcomes, monitor], report.as_teardown(setups=parameters))

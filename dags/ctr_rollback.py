@@ -1,4 +1,4 @@
-"""One click back: the champion before this one serves again, and the next night starts from it."""
+"""The rollback DAG: an earlier champion serves again, and the next night starts from it."""
 
 from datetime import timedelta
 
@@ -12,9 +12,9 @@ from include.orchestration.run_parameters import refuse_wrong_parameters
 DOC = """
 ### Roll the champion back
 
-Trigger it to return to the champion before this one, or to the version in `to` (one that was champion once). Every version
-promoted after it is marked as rolled back: the next run of `ctr_daily` starts from the returned champion, and a rerun of an
-old day does not promote again what was taken back. `reason` is kept with the versions, and so is who triggered the run.
+Trigger it to return to the previous champion, or to the version in `to` (a former champion). Every version promoted after it
+is marked as rolled back: the next run of `ctr_daily` starts from the restored champion, and a rerun of an old day does not
+promote a version that was rolled back. `reason` and the user who triggered the run are recorded with the versions.
 
 The same from a shell: `ctr rollback --to VERSION --reason "…"`. To undo it: `ctr promote VERSION`.
 """
@@ -22,7 +22,7 @@ The same from a shell: `ctr rollback --to VERSION --reason "…"`. To undo it: `
 
 @task(retries=0)
 def rollback() -> str:
-    """Moves the champion alias back; fails where there is no such champion, and then changes nothing."""
+    """Move the champion alias back; fail, and change nothing, if there is no such champion."""
     from include.registry import registry
 
     context = get_current_context()
@@ -47,9 +47,11 @@ with DAG(
     tags=["ctr", "models"],
     params={
         "to": Param(
-            None, type=["null", "integer"], minimum=1, description="A version that was champion; empty: the one before."
+            None, type=["null", "integer"], minimum=1, description="A former champion; empty: the previous one."
         ),
-        "reason": Param("rolled back in Airflow", type="string", minLength=3, description="Kept with the versions."),
+        "reason": Param(
+            "rolled back in Airflow", type="string", minLength=3, description="Recorded with the versions."
+        ),
     },
     default_args={
         "owner": "ctr",

@@ -1,1 +1,1 @@
-"""What Airflow loads: `ctr_plugin.py`, and the pages that it adds to Airflow's UI."""
+"""Airflow's plugin, `ctr_plugin.py`, and the pages that it adds to Airflow's UI."""

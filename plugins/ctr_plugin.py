@@ -1,4 +1,4 @@
-"""The plugin: three pages in Airflow's navigation, the data quality of a run on the run's own page, backfills in turn."""
+"""The plugin: three pages in Airflow's navigation, the data quality of a run on the run's page, one backfill at a time."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from plugins.backfills import BackfillsInTurn
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
-    """The ASGI app of the pages, imported by the first request: every task's process loads the plugins, and needs no pages."""
+    """Serve the pages; the first request imports their app, as every task's process loads the plugins but needs no pages."""
     from plugins.pages.app import app
 
     await app(scope, receive, send)
 
 
 _APPS = [{"app": pages, "url_prefix": MOUNT, "name": "ctr pages"}]
-_OF_A_RUN = {
+_RUN_VIEW = {
     "name": "Data quality",
     "href": f"{airflow_path(RUN_PAGE)}?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
     "destination": "dag_run",
@@ -34,12 +34,12 @@ _VIEWS = [
         }
         for page in PAGES.values()
     ),
-    _OF_A_RUN,
+    _RUN_VIEW,
 ]
 
 
 class CtrPlugin(AirflowPlugin):
-    """Mounts the pages, tells Airflow's UI where they are, and keeps backfills apart."""
+    """Mounts the pages, adds them to Airflow's navigation, and serialises backfills."""
 
     name = "ctr"
     fastapi_apps = _APPS

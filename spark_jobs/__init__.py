@@ -1,1 +1,1 @@
-"""Spark jobs: what reads raw logs and tables and stages tables."""
+"""Spark jobs, which read raw logs and tables and stage tables."""

@@ -2,7 +2,7 @@
 
     spark-submit spark_jobs/features.py --from 2023-07-17 --to 2023-07-17
 
-so far(d) = so far(d-1) + day(d); 7 days(d) = 7 days(d-1) + day(d) - day(d-7). Tables hold exact integers; rates are made
+so far(d) = so far(d-1) + day(d); 7 days(d) = 7 days(d-1) + day(d) - day(d-7). Tables hold exact integers; rates are computed
 where training rows are joined. Pairs of user and item or topic have no table beyond their day: training rows look them up in
 the aggregates of seven days, so that a pair seen once costs nothing from the eighth day on.
 """
@@ -43,32 +43,32 @@ class Day:
     leaving: Manifest | None
 
     def staged(self, table: str) -> DataFrame:
-        """A table of this day that was written to staging already."""
+        """Return a table of this day that is already in staging."""
         return read_uri(self.spark, table, self.lake.uri(f"{self.staging}/{table}"))
 
     def yesterday(self, table: str) -> DataFrame | None:
-        """A table as of the end of the day before, if there is one."""
+        """Return a table as of the end of the day before; None where it is not published."""
         return self._published(table, self.before)
 
     def a_week_ago(self, table: str) -> DataFrame | None:
-        """The aggregates of the day that today's window leaves behind, if there is one."""
+        """Return the aggregates of the day that leaves today's window; None where it is not published."""
         return self._published(table, self.leaving)
 
     def _published(self, table: str, manifest: Manifest | None) -> DataFrame | None:
         return read_uri(self.spark, table, self.lake.uri(manifest.table(table).path)) if manifest else None
 
     def write(self, frame: DataFrame, table: str) -> None:
-        """Writes a table to staging; a table of counts so far is at least about as large as the one before."""
+        """Write a table to staging; a table of counts so far is at least about as large as the one before."""
         before = self.before.table(table).rows if self.before and not table.startswith("agg_") else 0
         write_table(frame, table, self.lake.uri(f"{self.staging}/{table}"), max(self.rows, before))
 
 
-def published_before(lake: Lake, day: date, wanted: Sequence[date], needed_for: str) -> tuple[Manifest, ...]:
-    """The published features of the wanted days before `day` that the log has, in their order.
+def published_before(lake: Lake, day: date, days: Sequence[date], needed_for: str) -> tuple[Manifest, ...]:
+    """Return the published features of those `days` before `day` that the log has, in their order.
 
-    Nothing only for the first day of the log. Raises `MissingDataError` naming the gap, or the features that are missing.
+    Empty only for the first day of the log. Raises `MissingDataError` naming the gap, or the features that are missing.
     """
-    earlier = [known for known in lake.days("logs") if known < day]
+    earlier = [log_day for log_day in lake.days("logs") if log_day < day]
     if not earlier:
         return ()
     before = previous(day)
@@ -78,22 +78,23 @@ def published_before(lake: Lake, day: date, wanted: Sequence[date], needed_for: 
             f"Ingest every day from {earlier[-1]} to {before}, then build their features in order "
             f"(`ctr history --from {earlier[-1]} --to {before}`). A day that never had a log is named in CTR_EMPTY_DAYS first."
         )
-    return tuple(lake.require("features", past, needed_for) for past in wanted if past >= earlier[0])
+    return tuple(lake.require("features", past, needed_for) for past in days if past >= earlier[0])
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stages the tables of the stage."""
+    """Stage the feature tables of a day; raises `MissingDataError` where its logs or earlier features are missing."""
     purpose = f"features {day}"
     logs = lake.require("logs", day, purpose)
-    leaves, before = day - timedelta(days=WINDOW_DAYS), previous(day)
-    past = {each.day: each for each in published_before(lake, day, (leaves, before), purpose)}
-    inputs = {f"logs/{day}": logs.build} | {f"features/{each.day}": each.build for each in past.values()}
+    leaving = day - timedelta(days=WINDOW_DAYS)
+    before = previous(day)
+    past = {manifest.day: manifest for manifest in published_before(lake, day, (leaving, before), purpose)}
+    inputs = {f"logs/{day}": logs.build} | {f"features/{past_day}": past[past_day].build for past_day in past}
     today = Day(
-        spark, lake, day, staging, logs.table("logs").rows, past.get(str(before)), leaving=past.get(str(leaves))
+        spark, lake, day, staging, logs.table("logs").rows, past.get(str(before)), leaving=past.get(str(leaving))
     )
     log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
     together(lambda: _write_pairs(today, log), lambda: today.write(_topics(log), "agg_user_topic"))
-    together(*(partial(_write_counts, today, who) for who in ("user", "item")))
+    together(*(partial(_write_counts, today, entity) for entity in ("user", "item")))
     together(
         lambda: _write_scenes(today),
         lambda: today.write(_items(today, log), "items"),
@@ -103,7 +104,7 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
 
 
 def counted(frame: DataFrame, *keys: str) -> DataFrame:
-    """Aggregates summed by other keys."""
+    """Return aggregates summed by `keys`."""
     return frame.groupBy(*keys).agg(*(F.sum(count).alias(count) for count in _COUNTS))
 
 
@@ -115,8 +116,8 @@ def _of_log(log: DataFrame, *keys: str) -> DataFrame:
 
 def _write_pairs(today: Day, log: DataFrame) -> None:
     today.write(_of_log(log, "user_id", "item_id", "scene"), "agg_user_item")
-    for who in ("user", "item"):
-        today.write(counted(today.staged("agg_user_item"), f"{who}_id", "scene"), f"agg_{who}")
+    for entity in ("user", "item"):
+        today.write(counted(today.staged("agg_user_item"), f"{entity}_id", "scene"), f"agg_{entity}")
 
 
 def _topics(log: DataFrame) -> DataFrame:
@@ -124,16 +125,17 @@ def _topics(log: DataFrame) -> DataFrame:
     return _of_log(topics, "user_id", "topic_key")
 
 
-def _write_counts(today: Day, who: str) -> None:
-    today.write(_week(today, who), f"features_{who}")
-    today.write(_totals(today, who), f"totals_{who}")
+def _write_counts(today: Day, entity: str) -> None:
+    today.write(_week(today, entity), f"features_{entity}")
+    today.write(_totals(today, entity), f"totals_{entity}")
 
 
-def _week(today: Day, who: str) -> DataFrame:
+def _week(today: Day, entity: str) -> DataFrame:
     """Seven-day counts of each key, in all and by scene: yesterday's, with today and without the day a week ago."""
-    key, aggregates = f"{who}_id", f"agg_{who}"
+    key = f"{entity}_id"
+    aggregates = f"agg_{entity}"
     parts = [_pivoted(today.staged(aggregates), key, 1)]
-    if (before := today.yesterday(f"features_{who}")) is not None:
+    if (before := today.yesterday(f"features_{entity}")) is not None:
         parts.append(before)
     if (leaving := today.a_week_ago(aggregates)) is not None:
         parts.append(_pivoted(leaving, key, -1))
@@ -153,11 +155,12 @@ def _pivoted(aggregates: DataFrame, key: str, sign: int) -> DataFrame:
     return aggregates.select(key, *columns)
 
 
-def _totals(today: Day, who: str) -> DataFrame:
+def _totals(today: Day, entity: str) -> DataFrame:
     """Counts so far: yesterday's plus today's; a key unseen for as long as the retention leaves, and is new if it returns."""
-    key, now = f"{who}_id", F.lit(today.day)
+    key = f"{entity}_id"
+    now = F.lit(today.day)
     parts = [
-        today.staged(f"agg_{who}").select(
+        today.staged(f"agg_{entity}").select(
             key,
             *(F.col(count).alias(f"{count}_total") for count in _COUNTS),
             now.alias("first_seen"),
@@ -165,7 +168,7 @@ def _totals(today: Day, who: str) -> DataFrame:
             F.when(F.col("clicks") > 0, now).alias("last_clicked"),
         )
     ]
-    if (before := today.yesterday(f"totals_{who}")) is not None:
+    if (before := today.yesterday(f"totals_{entity}")) is not None:
         parts.append(before)
     totals = _union(parts).groupBy(key)
     return totals.agg(
@@ -173,10 +176,10 @@ def _totals(today: Day, who: str) -> DataFrame:
         F.min("first_seen").alias("first_seen"),
         F.max("last_seen").alias("last_seen"),
         F.max("last_clicked").alias("last_clicked"),
-    ).where(_kept(today))
+    ).where(_within_retention(today))
 
 
-def _kept(today: Day) -> Column:
+def _within_retention(today: Day) -> Column:
     return F.col("last_seen") > F.lit(today.day - timedelta(days=get_settings().retention_days))
 
 
@@ -185,41 +188,46 @@ def _union(frames: list[DataFrame]) -> DataFrame:
 
 
 def _write_scenes(today: Day) -> None:
-    """Writes `features_scene`: the seven-day CTR of each scene, and how much it weighs as a prior of users and of items."""
-    sums = {who: _scene_sums(today.staged(f"features_{who}")) for who in ("user", "item")}
-    k, rows = get_settings().ctr_smoothing, []
-    shown, clicked = (sum(scene[what] for scene in sums["item"]) for what in _COUNTS)
-    prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
+    """Write `features_scene`: the seven-day CTR of each scene, and its strength as a prior of users and of items."""
+    sums = {entity: _scene_sums(today.staged(f"features_{entity}")) for entity in ("user", "item")}
+    k = get_settings().ctr_smoothing
+    rows = []
+    impressions, clicks = (sum(scene[count] for scene in sums["item"]) for count in _COUNTS)
+    prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
     for n, scene in enumerate(get_settings().scenes):
-        impressions, clicks = (sums["item"][n][what] for what in _COUNTS)
-        strengths = (prior_strength(**sums[who][n]) for who in ("user", "item"))
+        impressions, clicks = (sums["item"][n][count] for count in _COUNTS)
+        strengths = (prior_strength(**sums[entity][n]) for entity in ("user", "item"))
         rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, *strengths))
     today.write(few_rows(today.spark, "features_scene", rows), "features_scene")
 
 
 def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
     """The arguments of `prior_strength` for each scene of the settings."""
-    columns, sums = scene_columns(get_settings().scenes), []
-    for shown, clicked in zip(columns[0::2], columns[1::2], strict=True):
+    columns = scene_columns(get_settings().scenes)
+    sums = []
+    for impressions, clicks in zip(columns[0::2], columns[1::2], strict=True):
         sums += [
-            F.count_if(F.col(shown) > 0).alias(f"{shown} keys"),
-            F.coalesce(F.sum(shown), F.lit(0)).alias(f"{shown} impressions"),
-            F.coalesce(F.sum(clicked), F.lit(0)).alias(f"{shown} clicks"),
-            F.coalesce(F.sum(F.col(shown).cast("double") * F.col(shown)), F.lit(0.0)).alias(f"{shown} squares"),
-            F.coalesce(F.sum(F.expr(f"try_divide(double({clicked}) * {clicked}, {shown})")), F.lit(0.0)).alias(
-                f"{shown} shares"
+            F.count_if(F.col(impressions) > 0).alias(f"{impressions} keys"),
+            F.coalesce(F.sum(impressions), F.lit(0)).alias(f"{impressions} impressions"),
+            F.coalesce(F.sum(clicks), F.lit(0)).alias(f"{impressions} clicks"),
+            F.coalesce(F.sum(F.col(impressions).cast("double") * F.col(impressions)), F.lit(0.0)).alias(
+                f"{impressions} squares"
+            ),
+            F.coalesce(F.sum(F.expr(f"try_divide(double({clicks}) * {clicks}, {impressions})")), F.lit(0.0)).alias(
+                f"{impressions} shares"
             ),
         ]
     row = week.agg(*sums).first()
     assert row is not None
     names = ("keys", "impressions", "clicks", "squares", "shares")
-    return [{name: row[f"{shown} {name}"] for name in names} for shown in columns[0::2]]
+    return [{name: row[f"{impressions} {name}"] for name in names} for impressions in columns[0::2]]
 
 
 def _items(today: Day, log: DataFrame) -> DataFrame:
     """Latest title and entities that are not empty (ties: the largest text), first and last day of each item."""
-    now, text = F.lit(today.day), ["item_id", "item_title", "item_entities"]
-    # Texts of an item hardly change within a day: so few rows go on that the costly choice of the latest is cheap.
+    now = F.lit(today.day)
+    text = ["item_id", "item_title", "item_entities"]
+    # Texts of an item hardly change within a day: few rows are left for the costly choice of the latest.
     of_day = log.groupBy(*text).agg(F.max("log_ts").alias("at"))
     parts = [of_day.select("*", now.alias("first_seen"), now.alias("last_seen"))]
     if (before := today.yesterday("items")) is not None:
@@ -235,7 +243,7 @@ def _items(today: Day, log: DataFrame) -> DataFrame:
             F.min("first_seen").alias("first_seen"),
             F.max("last_seen").alias("last_seen"),
         )
-        .where(_kept(today))
+        .where(_within_retention(today))
     )
 
 
@@ -243,7 +251,7 @@ def _texts(log: DataFrame) -> DataFrame:
     """Distinct titles and entities of the day, with the key under which their vectors are cached."""
     parts = [log.select(F.col("item_title").alias("text"), F.lit("title").alias("kind"))]
     for column in ("item_entities", "query_entities", "service_entities", "bill_entities"):
-        # Whole sequences repeat: distinct ones first, so that far fewer are taken apart.
+        # Whole sequences repeat: distinct ones first, so that far fewer are exploded.
         distinct = log.select(column).distinct()
         parts.append(distinct.select(F.explode(column).alias("text"), F.lit("entity").alias("kind")))
     texts = _union(parts).where("text IS NOT NULL").distinct()
@@ -251,7 +259,7 @@ def _texts(log: DataFrame) -> DataFrame:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: see `spark_jobs.stage.run_job`."""
+    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
     run_job("features", build, argv)
 
 

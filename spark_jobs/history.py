@@ -3,8 +3,8 @@
     spark-submit spark_jobs/history.py --from 2023-07-10 --to 2023-07-16
 
 Each stage of a day is audited and published before the next one reads it; two steps run at a time, for example the logs of
-one day beside the features of the day before. A critical failure stops the run at that day. What is published and not stale
-stays as it is, so that a run that was stopped goes on where it was, unless `--again` asks for all of it.
+one day beside the features of the day before. A critical failure stops the run at that day. Days that are published and not
+stale are left alone, so a stopped run can be resumed; `--again` rebuilds all of them.
 """
 
 import importlib
@@ -29,18 +29,18 @@ def builder(stage: Stage) -> Build:
 
 
 def needs(stage: Stage, day: date) -> set[Step]:
-    """Return what has to be published before a stage's day, in a range; what lies before the range is in the lake.
+    """Return the steps that have to be published before a stage's day.
 
-    Beside what it reads, that is the day before of the same stage, with which its audit compares it.
+    These are its inputs, and the day before of the same stage, with which its audit compares it.
     """
     read = {(name, day - timedelta(days=back)) for name, days in SPECS[stage].inputs.items() for back in days}
     return read | {(stage, previous(day))}
 
 
 def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: int = 2) -> None:
-    """Calls `work` for every stage and day, in an order that respects `needs`, several at a time.
+    """Call `work` for every stage and day, in an order that respects `needs`, several at a time.
 
-    When a step fails, what does not need it is finished for the days before it, and its error is raised.
+    When a step fails, the steps of earlier days that do not need it are finished; then its error is raised.
     """
     waiting = [(stage, day) for day in days for stage in STAGES]
     running: dict[Future[object], Step] = {}
@@ -48,9 +48,9 @@ def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: in
     with ThreadPoolExecutor(workers) as pool:
         while True:
             limit = min((day for _, day in failed), default=date.max)
-            wanted = {*waiting, *running.values(), *failed}
+            unfinished = {*waiting, *running.values(), *failed}
             for step in [step for step in waiting if step[1] <= limit]:
-                if len(running) < workers and wanted.isdisjoint(needs(*step)):
+                if len(running) < workers and unfinished.isdisjoint(needs(*step)):
                     waiting.remove(step)
                     running[pool.submit(work, *step)] = step
             if not running:
@@ -64,17 +64,17 @@ def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: in
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Stages, audits and publishes what is missing or stale of `--from D --to D`, in order; with `--again`, all of it."""
-    asked = arguments("Loads a history: logs, features and training rows of each day.")
-    asked.add_argument("--again", action="store_true", help="make what is published and not stale anew, too")
-    told = asked.parse_args(argv)
-    days = list(days_between(told.first, told.last))
+    """Stage, audit and publish what is missing or stale of `--from D --to D`, in order; with `--again`, all of it."""
+    parser = arguments("Loads a history: logs, features and training rows of each day.")
+    parser.add_argument("--again", action="store_true", help="also rebuild days that are published and not stale")
+    args = parser.parse_args(argv)
+    days = list(days_between(args.first, args.last))
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
     store = get_lake()
 
     def work(stage: Stage, day: date) -> None:
-        if told.again or not is_current(store, stage, day):
+        if args.again or not is_current(store, stage, day):
             stage_day(spark, store, stage, day, builder(stage), publish=True)
         else:
             emit(stage, day, "current")

@@ -1,4 +1,4 @@
-"""Raw CSV of a day → typed `logs` (by scene), `late` and `quarantine`, staged and audited; every raw row ends in one of them.
+"""Raw CSV of a day → typed `logs` (by scene), `late` and `quarantine`, staged and audited; every raw row ends up in one of them.
 
 `logs` also takes in the events of the day that came with later days' files (`include/lake/late_events.py`).
 
@@ -40,8 +40,11 @@ _ENTITIES = {
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stages `logs`, `late` and `quarantine` of a day; raises before Spark starts where a raw file has the wrong form."""
-    inputs = {f"raw/{day}": raw_digest(day)}  # before anything is read: a file that comes meanwhile makes the day stale
+    """Stage `logs`, `late` and `quarantine` of a day.
+
+    Raises `InvalidInputError` before Spark reads anything where a raw file has the wrong form.
+    """
+    inputs = {f"raw/{day}": raw_digest(day)}  # taken first: a file that arrives meanwhile makes the day stale
     files = check_raw_day(day)
     arrived = arrivals(lake, day)
     if version := version_of(arrived, day):
@@ -67,16 +70,17 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
             profile["repairs"] = {"rows": repairs.count(), "applied": applied}
     finally:
         tagged.unpersist()
-    found = sum(lake.orc_rows(f"{staging}/{table}") for table in ("logs", "late", "quarantine"))
-    if found - sum(profile["arrived"].values()) != rows:
-        # Stray quotes mislead the quick count: ask a parser that has nothing to do with Spark.
+    written = sum(lake.orc_rows(f"{staging}/{table}") for table in ("logs", "late", "quarantine"))
+    if written - sum(profile["arrived"].values()) != rows:
+        # Stray quotes mislead the quick count: count again with a parser that is independent of Spark.
         rows = sum(recount(file) for file in files)
     return Staged(rows_in=rows, inputs=inputs, profile=profile)
 
 
 def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, day: date, rows: int) -> None:
-    """Writes the three tables of a day from its tagged rows and the events of the day that came later."""
-    good, bad = F.size("reasons") == 0, F.size("reasons") > 0
+    """Write the three tables of a day from its tagged rows and the events of the day that came later."""
+    good = F.size("reasons") == 0
+    bad = F.size("reasons") > 0
     begins = F.lit(str(day)).cast("timestamp")
     own = typed(tagged.where(good & (F.col("log_ts") >= begins)))
     logs = own if late is None else own.unionByName(late)
@@ -90,7 +94,7 @@ def _write(tagged: DataFrame, late: DataFrame | None, lake: Lake, staging: str, 
 
 
 def _refuse_to_empty(lake: Lake, day: date) -> None:
-    """Raises `InvalidInputError` where a day without raw files is published with rows of its own: no build may lose them."""
+    """Raise `InvalidInputError` where a day without raw files is published with rows: no build may lose them."""
     published = lake.manifest("logs", day)
     if published and published.rows_in:
         raise InvalidInputError(
@@ -101,7 +105,7 @@ def _refuse_to_empty(lake: Lake, day: date) -> None:
 
 
 def _stage_empty(lake: Lake, staging: str, late: DataFrame | None) -> None:
-    """The tables of a day that the settings declare empty: nothing, but for events that came with later days."""
+    """Stage the tables of a day that the settings declare empty: only events that came with later days."""
     if late is None:
         _write_empty_table(lake, staging, "logs")
     else:
@@ -111,14 +115,14 @@ def _stage_empty(lake: Lake, staging: str, late: DataFrame | None) -> None:
 
 
 def _write_empty_table(lake: Lake, staging: str, table: str) -> None:
-    """A table without rows is an empty folder: readers bring the declared schema."""
+    """Create an empty folder, a table without rows: readers have the declared schema."""
     lake.fs.makedirs(lake.path(f"{staging}/{table}"), exist_ok=True)
 
 
 def late_rows(spark: SparkSession, lake: Lake, arrived: dict[date, Manifest], day: date) -> DataFrame | None:
-    """The rows of `logs` of a day that the published `late` tables of later days hold; None where they hold none.
+    """Return the rows of a day in the published `late` tables of later days; None where there are no such tables.
 
-    They keep their `event_id`, which names the file and row in which they came.
+    They keep their `event_id`, which names the file and row they came in.
     """
     if not arrived:
         return None
@@ -127,7 +131,7 @@ def late_rows(spark: SparkSession, lake: Lake, arrived: dict[date, Manifest], da
 
 
 def read_repairs(spark: SparkSession, day: date) -> DataFrame | None:
-    """The repairs of single raw rows of a day (`include/quality/repairs.py`); None where there are none."""
+    """Return the repairs of single raw rows of a day (`include/quality/repairs.py`); None where there are none."""
     raw = Raw()
     if not raw.fs.exists(raw.full(repairs_path(day))):
         return None
@@ -135,9 +139,9 @@ def read_repairs(spark: SparkSession, day: date) -> DataFrame | None:
 
 
 def with_repairs(raw: DataFrame, repairs: DataFrame | None) -> DataFrame:
-    """The raw rows with the columns of their repairs, and `original`, `original_fingerprint`: what came in, of repaired rows.
+    """Return the raw rows with the columns of their repairs, and what came in as `original`, `original_fingerprint`.
 
-    A repair fits one row of one file with one content; where that has changed since, the row is left as it is.
+    A repair fits one row of one file with one content; a row that has changed since is not repaired.
     """
     if repairs is None:
         return raw.select(
@@ -169,21 +173,21 @@ def _repaired(name: str) -> Column:
 
 
 def _fingerprint() -> Column:
-    """A number that tells a raw row's content apart from another's."""
+    """Return a hash of a raw row's content."""
     return F.xxhash64(*RAW_COLUMNS, _CORRUPT)
 
 
 def _raw_text() -> Column:
-    """What came in: the raw record where it does not fit its header, else its columns as JSON."""
+    """Return what came in: the raw record where it does not fit its header, else its columns as JSON."""
     return F.coalesce(F.col(_CORRUPT), F.to_json(F.struct(*RAW_COLUMNS)))
 
 
 def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
-    """All raw columns, nulls for optional ones that a file lacks, `_corrupt_record`, `source_file` and `source_row`.
+    """Return all raw columns (null where a file lacks an optional one), `_corrupt_record`, `source_file` and `source_row`.
 
     Text columns come as text, deep features as numbers. `_corrupt_record` is the raw record where the number of fields
-    differs from the header's, or where a deep feature is no number; `malformed` tells the first from the second. Files with
-    the same header are read together; `source_row` counts a file's data records from 0.
+    differs from the header's, or where a deep feature is no number; `malformed` marks the first case. Files with the
+    same header are read together; `source_row` counts a file's data records from 0.
     """
     groups = defaultdict(list)
     for file in files:
@@ -197,7 +201,7 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
             .csv(urls)
         )
         group = read.select(
-            F.concat(F.lit(f"date={day}/"), _plain(F.col("_metadata.file_name"), urls)).alias("source_file"),
+            F.concat(F.lit(f"date={day}/"), _decoded_name(F.col("_metadata.file_name"), urls)).alias("source_file"),
             F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1)).alias("source_row"),
             _CORRUPT,
             F.when(F.col(_CORRUPT).isNotNull(), _fields_differ(columns)).otherwise(F.lit(False)).alias("malformed"),
@@ -212,8 +216,8 @@ def read_raw(spark: SparkSession, files: list[RawFile], day: date) -> DataFrame:
     return frame
 
 
-def _plain(file_name: Column, urls: list[str]) -> Column:
-    """A file's name as it is written: Spark gives it as in a URL, where only a plus sign stands for itself."""
+def _decoded_name(file_name: Column, urls: list[str]) -> Column:
+    """Return a file's real name: Spark gives it URL-encoded, with a plus sign unencoded."""
     if all(re.fullmatch(r"[\w.=-]+", url.rsplit("/", 1)[-1], re.ASCII) for url in urls):
         return file_name
     return F.url_decode(F.replace(file_name, F.lit("+"), F.lit("%2B")))
@@ -224,7 +228,7 @@ def _raw_type(name: str) -> str:
 
 
 def _fields_differ(columns: tuple[str, ...]) -> Column:
-    """Whether a corrupt record has another number of fields than its header: all that can be wrong once it is read as text."""
+    """Return whether the number of fields of a corrupt record differs from its header's, the only fault of a text record."""
     schema = ", ".join(f"`{name}` string" for name in (*columns, "_wrong"))
     options = {
         "quote": '"',
@@ -237,12 +241,12 @@ def _fields_differ(columns: tuple[str, ...]) -> Column:
 
 
 def _routed_from(lake: Lake, day: date) -> date:
-    """The first day whose late events are routed to it, `day` for none: no day before the first published one is run again."""
+    """Return the first day that late events are routed to, `day` for none: never one before the first published day."""
     return day if get_settings().late_events == "quarantine" else min([day, *lake.days("logs")[:1]])
 
 
 def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
-    """Adds `log_ts`, `fingerprint` (of all raw columns) and `reasons`, the names of the row rules that a row breaks.
+    """Add `log_ts`, `fingerprint` (of all raw columns) and `reasons`, the names of the row rules that a row breaks.
 
     Rows of a day before `day` are late events; those of `routed_from` or later days are accepted.
     """
@@ -260,7 +264,7 @@ def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
         "*",
         _fingerprint().alias("fingerprint"),
         F.when(F.col("malformed"), F.array(F.lit(MALFORMED)))
-        # Nearly every row is clean: for it, no array of reasons is put together.
+        # Nearly every row is clean: it needs no array of reasons.
         .when(any_broken, F.array_compact(F.array(*broken)))
         .otherwise(F.array().cast("array<string>"))
         .alias("reasons"),
@@ -268,7 +272,7 @@ def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
 
 
 def with_duplicates(tagged: DataFrame) -> DataFrame:
-    """Adds the reason `duplicate_event` to rows equal to an earlier one (by file name, then row) in every raw column.
+    """Add the reason `duplicate_event` to rows equal to an earlier one (by file name, then row) in every raw column.
 
     Rows are compared with those of the same day's files only: an event that comes again with another day's is another event.
     """
@@ -277,9 +281,10 @@ def with_duplicates(tagged: DataFrame) -> DataFrame:
     number = shared.count()
     if number == 0:
         return tagged
-    place, content = F.struct("source_file", "source_row"), Window.partitionBy("fingerprint", *RAW_COLUMNS, _CORRUPT)
+    position = F.struct("source_file", "source_row")
+    content = Window.partitionBy("fingerprint", *RAW_COLUMNS, _CORRUPT)
     candidates = tagged.join(_small(shared, number), "fingerprint", "left_semi")
-    repeated = candidates.withColumn("first", F.min(place).over(content)).where(F.col("first") != place)
+    repeated = candidates.withColumn("first", F.min(position).over(content)).where(F.col("first") != position)
     again = repeated.select("source_file", "source_row", F.lit(True).alias("again"))
     return tagged.join(_small(again, number), ["source_file", "source_row"], "left").withColumn(
         "reasons",
@@ -292,7 +297,7 @@ def _small(frame: DataFrame, rows: int) -> DataFrame:
 
 
 def typed(rows: DataFrame) -> DataFrame:
-    """Rows that no rule rejects, in the columns and types of `logs`."""
+    """Return rows that no rule rejects, in the columns and types of `logs`."""
     return rows.select(
         F.concat("source_file", F.lit("#"), "source_row").alias("event_id"),
         F.trim("user_id").alias("user_id"),
@@ -307,14 +312,14 @@ def typed(rows: DataFrame) -> DataFrame:
 
 
 def split_entities(sequence: Column) -> Column:
-    """The trimmed, non-empty entities of a sequence, in order; an empty array where there are none."""
+    """Return the trimmed, non-empty entities of a sequence, in order; an empty array where there are none."""
     # One regular expression trims as it splits: a lambda over each array takes twice as long.
     separators = " *[" + "".join(re.escape(character) for character in get_settings().entity_separators) + "] *"
     return F.array_remove(F.split(F.trim(F.coalesce(sequence, F.lit(""))), separators), "")
 
 
 def as_quarantine(rows: DataFrame) -> DataFrame:
-    """Rejected rows with all that came in, before any repair, and the fingerprint by which a repair knows them."""
+    """Return rejected rows as they came in, before any repair, with the fingerprint by which a repair identifies them."""
     return rows.select(
         "source_file",
         "source_row",
@@ -325,7 +330,7 @@ def as_quarantine(rows: DataFrame) -> DataFrame:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: see `spark_jobs.stage.run_job`."""
+    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
     run_job("logs", build, argv)
 
 

@@ -1,4 +1,4 @@
-"""The scenes' priors as a job reads them."""
+"""Reads the scenes' priors for a job."""
 
 from pyspark.sql import DataFrame
 
@@ -7,9 +7,10 @@ from spark_jobs.session import few_rows
 
 
 def every_scene(priors: DataFrame) -> DataFrame:
-    """`features_scene` with a row for each scene that the settings have since got: the CTR of all scenes is its prior."""
+    """Return `features_scene` with a row for each scene added to the settings since: its prior is the CTR of all scenes."""
     rows = {row["scene"]: row for row in priors.collect()}
-    k, new = get_settings().ctr_smoothing, [scene for scene in get_settings().scenes if scene not in rows]
+    k = get_settings().ctr_smoothing
+    new = [scene for scene in get_settings().scenes if scene not in rows]
     if not new:
         return priors
     prior = next(iter(rows.values()))["prior_ctr"]

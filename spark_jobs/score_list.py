@@ -1,9 +1,9 @@
-"""Rows of a list of impressions that were never logged, with the features that impressions of the day have.
+"""Adds to a list of impressions that were never logged the features that impressions of the day have.
 
     spark-submit spark_jobs/score_list.py --from 2023-07-17 --to 2023-07-17 --list _lists/0123456789abcdef
 
-The columns are typed by the code that types raw logs, and joined by the code that makes training rows: the same row gets the
-same features, whether it was logged or is asked for.
+The code that types raw logs types the columns, and the code that makes training rows joins them: the same row gets the same
+features, whether it was logged or comes from a list.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,23 @@ from spark_jobs.columns import parsed_time
 from spark_jobs.ingest import typed
 from spark_jobs.session import get_session, own_session, read_table, write_table
 from spark_jobs.stage import arguments, emit, exit_clearly
-from spark_jobs.training_table import join_features, known_before
+from spark_jobs.training_table import history_before, join_features
 
 TEXTS = ("item_title", "item_entities")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes the rows beside the list.
+    """Write the rows beside the list.
 
-    Raises `MissingDataError` where the features of the day before are not published, `InvalidInputError` for a time that is none.
+    Raises `MissingDataError` where the features of the day before are not published, `InvalidInputError` for an invalid time.
     """
-    asked = arguments("Gives a list of impressions the features of a day.")
-    asked.add_argument("--list", required=True, help="folder of the list in the lake")
-    told = asked.parse_args(argv)
-    day, store = told.first, get_lake()
-    spark = own_session(get_session(f"list {day}"), store.size(told.list))
-    raw = spark.read.parquet(store.uri(f"{told.list}/list.parquet")).select(
+    parser = arguments("Joins a list of impressions to the features of a day.")
+    parser.add_argument("--list", required=True, help="folder of the list in the lake")
+    args = parser.parse_args(argv)
+    day = args.first
+    store = get_lake()
+    spark = own_session(get_session(f"list {day}"), store.size(args.list))
+    raw = spark.read.parquet(store.uri(f"{args.list}/list.parquet")).select(
         "*",
         F.lit("list").alias("source_file"),
         F.lpad(F.col(PLACE).cast("string"), 12, "0").alias("source_row"),
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"Row {wrong[0][PLACE] + 1} of the list has the log_time '{wrong[0]['log_time']}': expected a UTC time as "
             f"'{day} 18:30:00', or none."
         )
-    known, _ = known_before(spark, store, day)
+    history, _ = history_before(spark, store, day)
     listed = typed(raw)
     if store.manifest("features", previous(day)):
         items = read_table(spark, store, "items", previous(day), f"The list of {day}").select("item_id", *TEXTS)
@@ -61,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 .alias("item_entities"),
             )
         )
-    path = rows_path(told.list, day)
+    path = rows_path(args.list, day)
     if store.fs.exists(store.path(path)):
         store.fs.rm(store.path(path), recursive=True)
-    write_table(join_features(listed, known, day), "training", store.uri(path), raw.count())
+    write_table(join_features(listed, history, day), "training", store.uri(path), raw.count())
     emit("list", day, "written", rows=store.orc_rows(path))
 
 

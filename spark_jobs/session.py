@@ -20,7 +20,6 @@ _PARTITION_BYTES = 64 << 20
 _DISTINCT = ("event_id", "user_id")
 """Columns whose values hardly repeat within a file: looking for a dictionary would only cost time."""
 
-
 _SQL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -43,7 +42,7 @@ _CONTEXT = {
 
 
 def get_session(name: str) -> SparkSession:
-    """The session: UTC, ANSI, ORC; master and memory come from spark-submit where it set them."""
+    """Return the Spark session: UTC, ANSI, ORC; master and memory come from spark-submit where it set them."""
     builder = SparkSession.builder.appName(f"ctr {name}")
     for key, value in {**_SQL, **_CONTEXT}.items():
         builder = builder.config(key, value)
@@ -55,10 +54,10 @@ def get_session(name: str) -> SparkSession:
 
 
 def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
-    """A session with settings of its own, so that days may be worked on at the same time; `input_bytes` is what a day reads.
+    """Return a session with its own settings, so that days can run at the same time; `input_bytes` is what a day reads.
 
-    Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs. Large days get as many
-    shuffle partitions as keep one within memory.
+    Adaptive execution pays on large days; on small ones it only doubles the number of Spark jobs. Large days get enough
+    shuffle partitions for each to fit into memory.
     """
     own = spark.newSession()
     large = input_bytes > SMALL_DAY_BYTES
@@ -68,7 +67,7 @@ def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
             max(get_settings().spark_shuffle_partitions, input_bytes // _PARTITION_BYTES)
         ),
         "spark.sql.adaptive.enabled": str(large).lower(),
-        # A join by user and item may keep what is spread by user already.
+        # A join by user and item may reuse a partitioning by user.
         "spark.sql.requireAllClusterKeysForCoPartition": "false",
     }
     for key, value in options.items():
@@ -77,22 +76,22 @@ def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
 
 
 def declared_schema(table: str) -> StructType:
-    """The declared columns and types of a table."""
+    """Return the declared columns and types of a table."""
     return cast(StructType, StructType.fromDDL(table_ddl(table)))
 
 
 def read_uri(spark: SparkSession, table: str, *uris: str) -> DataFrame:
-    """Builds of a table with its declared schema; the `scene` folder of `logs` comes back as a string."""
+    """Read builds of a table with its declared schema; the `scene` folder of `logs` becomes a string column."""
     return spark.read.schema(table_ddl(table)).orc(list(uris))
 
 
 def read_table(spark: SparkSession, lake: Lake, table: str, day: date, needed_for: str) -> DataFrame:
-    """The published build of a table's day; raises `MissingDataError` if there is none."""
+    """Read the published build of a table's day; raises `MissingDataError` if there is none."""
     return read_uri(spark, table, lake.table_uri(table, day, needed_for))
 
 
 def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["scene"] | None = None) -> None:
-    """Writes a table with its declared columns and types, in files of about `ROWS_PER_FILE` rows (`rows`: an estimate)."""
+    """Write a table with its declared columns and types, in files of about `ROWS_PER_FILE` rows (`rows`: an estimate)."""
     declared = frame.to(declared_schema(table))
     writer = declared.coalesce(max(1, -(-rows // ROWS_PER_FILE))).write
     options = {"compression": "lz4", "orc.column.encoding.direct": ",".join(_DISTINCT)}
@@ -100,16 +99,17 @@ def write_table(frame: DataFrame, table: str, uri: str, rows: int, by: Literal["
 
 
 def days_read(frame: DataFrame) -> dict[str, str]:
-    """The newest day of each table of the lake among the files that a frame is computed from, as Spark's plan tells them."""
+    """Return the newest day of each lake table among the files that a frame is computed from, according to Spark's plan."""
     newest: dict[str, str] = {}
     for file in frame.inputFiles():
-        if found := re.search(r"/(\w+)/dt=(\d{4}-\d{2}-\d{2})/", file):
-            newest[found[1]] = max(newest.get(found[1], ""), found[2])
+        if match := re.search(r"/(\w+)/dt=(\d{4}-\d{2}-\d{2})/", file):
+            table, day = match.groups()
+            newest[table] = max(newest.get(table, ""), day)
     return newest
 
 
 def few_rows(spark: SparkSession, table: str, rows: Sequence[tuple[str | int | float, ...]]) -> DataFrame:
-    """A few rows of a table as constants of the plan: unlike `createDataFrame`, it starts no Python worker."""
+    """Return a few rows of a table as constants of the plan: unlike `createDataFrame`, this starts no Python worker."""
     fields = declared_schema(table).fields
     values = [
         [
@@ -118,10 +118,10 @@ def few_rows(spark: SparkSession, table: str, rows: Sequence[tuple[str | int | f
         ]
         for row in rows
     ]
-    nothing = [f"CAST(NULL AS {field.dataType.simpleString()})" for field in fields]
+    nulls = [f"CAST(NULL AS {field.dataType.simpleString()})" for field in fields]
     names = ", ".join(field.name for field in fields)
-    listed = ", ".join(f"({', '.join(row)})" for row in values or [nothing])
-    frame = spark.sql(f"SELECT * FROM VALUES {listed} AS t({names})")  # noqa: S608
+    tuples = ", ".join(f"({', '.join(row)})" for row in values or [nulls])
+    frame = spark.sql(f"SELECT * FROM VALUES {tuples} AS t({names})")  # noqa: S608
     return frame if rows else frame.limit(0)
 
 
@@ -130,18 +130,18 @@ def _literal(value: str | int | float) -> str:
 
 
 def together(*steps: Callable[[], None]) -> None:
-    """Runs steps that do not need each other at the same time; raises the first error once all have ended.
+    """Run independent steps at the same time; raise the first error once all have ended.
 
     Planning and committing small tables is the driver's work, done by one thread a step: two steps use two cores.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for done in [pool.submit(step) for step in steps]:
-            done.result()
+        for future in [pool.submit(step) for step in steps]:
+            future.result()
 
 
 @contextmanager
 def one_file_a_task(spark: SparkSession) -> Iterator[None]:
-    """Scans planned inside put every file into a task of its own, so that rows of a file are numbered from zero."""
+    """Make scans planned inside the block read each file in its own task, so that rows of a file are numbered from zero."""
     key = "spark.sql.files.maxPartitionBytes"
     before = str(spark.conf.get(key))
     spark.conf.set(key, "1")

@@ -1,4 +1,4 @@
-"""What every job does with a day: stage the tables, audit them, write the manifest and, when told to, publish.
+"""The work of every job on a day: stage the tables, audit them, write the manifest and, on request, publish.
 
 Progress is one JSON line an event on standard output:
 `{"event": "stage", "stage": "logs", "day": "2023-07-17", "state": "published", "rows": 20000, "seconds": 3.1}`; `state` is
@@ -34,9 +34,9 @@ from spark_jobs.session import get_session, own_session
 
 @dataclass(frozen=True)
 class Staged:
-    """What a build function read: the number of rows that came in, and the versions of its inputs.
+    """The input of a build: the number of rows read, and the versions of its inputs.
 
-    `profile` is what the tables do not tell by themselves; the audit completes it.
+    `profile` holds facts that the tables do not show; the audit completes it.
     """
 
     rows_in: int
@@ -51,19 +51,19 @@ Build = Callable[[SparkSession, Lake, date, str], Staged]
 def stage_day(
     spark: SparkSession, store: Lake, stage: Stage, day: date, build: Build, *, publish: bool
 ) -> dict[str, Any]:
-    """Stages and audits a day, publishes it if asked, and returns the quality record.
+    """Stage and audit a day, publish it if `publish`, and return the quality record.
 
-    Raises `DataQualityError` when asked to publish what failed a critical check; nothing is published then.
+    Raises `DataQualityError`, and publishes nothing, if `publish` and a critical check failed.
     """
     started = time.monotonic()
     emit(stage, day, "start")
     spark = own_session(spark, _input_bytes(store, stage, day))
-    name = new_build()
-    staging = store.begin_staging(stage, day, name)
+    build_id = new_build()
+    staging = store.begin_staging(stage, day, build_id)
     staged = build(spark, store, day, staging)
     tables = {
         table: TableVersion(
-            path=f"{table}/dt={day}/build={name}",
+            path=f"{table}/dt={day}/build={build_id}",
             rows=store.orc_rows(f"{staging}/{table}"),
             bytes=store.size(f"{staging}/{table}"),
             schema=schema_hash(table_ddl(table)),
@@ -74,7 +74,7 @@ def stage_day(
     manifest = Manifest(
         stage=stage,
         day=str(day),
-        build=name,
+        build=build_id,
         tables=tables,
         rows_in=staged.rows_in,
         inputs=staged.inputs,
@@ -83,7 +83,8 @@ def stage_day(
         profile=staged.profile,
     )
     audited = audit(spark, store, manifest)
-    quality, now = audited.quality, time.monotonic()
+    now = time.monotonic()
+    quality = audited.quality
     quality["seconds"] = {"build": round(built - started, 2), "audit": round(now - built, 2)}
     store.finish_staging(audited.manifest, quality, audited.docs)
     emit(stage, day, "staged", rows=quality["rows"], status=quality["status"], seconds=round(now - started, 2))
@@ -101,11 +102,11 @@ def stage_day(
 
 
 def _input_bytes(store: Lake, stage: Stage, day: date) -> int:
-    """Bytes of what a build reads: raw files, or the log, the aggregates of a week and the counts so far."""
+    """Return the bytes that a build reads: raw files, or the log, the aggregates of a week and the counts so far."""
     if stage == "logs":
         return raw_bytes(day)
     logs = store.manifest("logs", day)
-    week = [found for past in window(previous(day)) if (found := store.manifest("features", past))]
+    week = [manifest for past in window(previous(day)) if (manifest := store.manifest("features", past))]
     read = [logs.table("logs")] if logs else []
     read += [table for manifest in week for name, table in manifest.tables.items() if name.startswith("agg_")]
     read += [table for name, table in week[-1].tables.items() if not name.startswith("agg_")] if week else []
@@ -113,18 +114,18 @@ def _input_bytes(store: Lake, stage: Stage, day: date) -> int:
 
 
 def prepare_audit() -> None:
-    """Imports Great Expectations, which takes seconds, while the session starts."""
+    """Import Great Expectations, which takes seconds, while the session starts."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     threading.Thread(target=importlib.import_module, args=["great_expectations.expectations"], daemon=True).start()
 
 
 def emit(stage: str, day: date, state: str, **details: Any) -> None:
-    """Prints one progress event."""
+    """Print one progress event."""
     print(json.dumps({"event": "stage", "stage": stage, "day": str(day), "state": state, **details}), flush=True)
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A job's command line: the days `--from D --to D`, as `first` and `last`."""
+    """Return the parser of a job's command line: the days `--from D --to D`, as `first` and `last`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--from", dest="first", type=parse_day, required=True, help="first log day, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", type=parse_day, required=True, help="last log day, included")
@@ -132,26 +133,26 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def day_range(argv: Sequence[str] | None, description: str) -> tuple[list[date], bool]:
-    """The days and whether to publish, from `--from D --to D [--publish]`.
+    """Return the days and whether to publish, from `--from D --to D [--publish]`.
 
     Raises `InvalidInputError` for a range of several days without `--publish`, in which day d could not read day d-1.
     """
     parser = arguments(description)
     parser.add_argument("--publish", action="store_true", help="publish each day as soon as it is staged and checked")
-    told = parser.parse_args(argv)
-    days = list(days_between(told.first, told.last))
-    if len(days) > 1 and not told.publish:
+    args = parser.parse_args(argv)
+    days = list(days_between(args.first, args.last))
+    if len(days) > 1 and not args.publish:
         raise InvalidInputError(
             f"{days[0]}..{days[-1]} are {len(days)} days, and a day may need the day before it published: "
             "add --publish, or give one day (`--from D --to D`)."
         )
-    return days, told.publish
+    return days, args.publish
 
 
 def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
-    """A job's command line for one stage: `--from D --to D [--publish]`, days ascending.
+    """Run the job of a stage for the days of its command line, `--from D --to D [--publish]`, ascending.
 
-    Without `--publish` a failed critical check leaves exit status 0: `lake.publish`, a task of its own, tells it.
+    Without `--publish` a failed critical check leaves exit status 0: the task that publishes reports it.
     """
     days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
     prepare_audit()
@@ -162,23 +163,23 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
 
 
 def exit_clearly(main: Callable[[], None]) -> None:
-    """Runs a job's `main`; an error that a person can act on ends it with its own words, without a traceback.
+    """Run a job's `main`; print an error that a person can act on without a traceback.
 
-    The status is 2, or 1 where a service was away and the same job may succeed later.
+    The exit status is then 2, or 1 where a service was unavailable and the same job may succeed later.
     """
     try:
         main()
     except Exception as error:
-        words = error if isinstance(error, CtrError | UnavailableError) else _of_storage(error)
-        if words is None:
+        reported = error if isinstance(error, CtrError | UnavailableError) else _storage_failure(error)
+        if reported is None:
             raise
-        print(json.dumps({"event": "error", "kind": type(words).__name__, "message": str(words)}), flush=True)
-        print(f"{type(words).__name__}: {words}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(words, CtrError) else 1) from None
+        print(json.dumps({"event": "error", "kind": type(reported).__name__, "message": str(reported)}), flush=True)
+        print(f"{type(reported).__name__}: {reported}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(reported, CtrError) else 1) from None
 
 
-def _of_storage(error: Exception) -> Exception | None:
-    """What a refusal of local files, or an error that Spark has passed on from Hadoop's client, means in words."""
+def _storage_failure(error: Exception) -> Exception | None:
+    """Return the project's error for one of local files or of Hadoop's client, passed on by Spark; None for other errors."""
     if isinstance(error, OSError):
         return storage_error(error)
     if "hdfs" not in str(error):

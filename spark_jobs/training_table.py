@@ -1,4 +1,4 @@
-"""Training rows of a day: its log joined to what was known when the day began, one row for each impression.
+"""Training rows of a day: its log joined to the features as of the day's start, one row for each impression.
 
     spark-submit spark_jobs/training_table.py --from 2023-07-17 --to 2023-07-17
 
@@ -28,8 +28,8 @@ _ROWS_OF_A_SMALL_TABLE = 200_000
 
 
 @dataclass(frozen=True)
-class Known:
-    """What was known when a day began: the snapshots of the day before, and the pairs of the seven days before.
+class History:
+    """The data available when a day began: the snapshots of the day before, and the pairs of the seven days before.
 
     `tables` holds `features_…` and `totals_…` by name, `pairs` the counts by `user_id` and `item_id` or `topic_key`;
     `small` names the tables that fit into every executor.
@@ -41,20 +41,20 @@ class Known:
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stages `training`; raises `MissingDataError` where the logs of the day or the features of days before are missing."""
+    """Stage `training`; raises `MissingDataError` where the logs of the day or earlier features are missing."""
     purpose = f"training {day}"
     logs = lake.require("logs", day, purpose)
-    known, inputs = known_before(spark, lake, day)
+    history, inputs = history_before(spark, lake, day)
     log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
     rows = logs.table("logs").rows
-    joined = join_features(log, known, day)
+    joined = join_features(log, history, day)
     write_table(joined, "training", lake.uri(f"{staging}/training"), rows)
     inputs = {f"logs/{day}": logs.build, **inputs}
     return Staged(rows_in=rows, inputs=inputs, profile={"newest": days_read(joined)})
 
 
-def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dict[str, str]]:
-    """What was known when `day` began, and the builds it was read from; on a lake's first day, nothing."""
+def history_before(spark: SparkSession, lake: Lake, day: date) -> tuple[History, dict[str, str]]:
+    """Return the history available when `day` began, empty on a lake's first day, and the builds it was read from."""
     purpose = f"training {day}"
     week = published_before(lake, day, window(previous(day)), purpose)
     if not week:
@@ -63,7 +63,7 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
         scenes = [(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in get_settings().scenes]
         tables["features_scene"] = few_rows(spark, "features_scene", scenes)
         pairs = {pair: _no_pairs(few_rows(spark, table, []), key) for pair, (table, key) in _PAIRS.items()}
-        return Known(tables, pairs), {}
+        return History(tables, pairs), {}
     before = {table: week[-1].table(table) for table in SNAPSHOTS}
     tables = {table: read_uri(spark, table, lake.uri(version.path)) for table, version in before.items()}
     tables["features_scene"] = every_scene(tables["features_scene"])
@@ -72,11 +72,11 @@ def known_before(spark: SparkSession, lake: Lake, day: date) -> tuple[Known, dic
         uris = [lake.uri(manifest.table(table).path) for manifest in week]
         pairs[pair] = _pairs_of_week(read_uri(spark, table, *uris), key)
     small = frozenset(table for table, version in before.items() if version.rows <= _ROWS_OF_A_SMALL_TABLE)
-    return Known(tables, pairs, small), {f"features/{manifest.day}": manifest.build for manifest in week}
+    return History(tables, pairs, small), {f"features/{manifest.day}": manifest.build for manifest in week}
 
 
 def _pairs_of_week(days: DataFrame, key: str) -> DataFrame:
-    """Counts of each pair over daily aggregates, and the last day that it was seen, which the name of its folder tells."""
+    """Return the counts of each pair over daily aggregates, and the last day it was seen, from its folder's name."""
     seen = F.to_date(F.regexp_extract(F.col("_metadata.file_path"), r"/dt=(\d{4}-\d{2}-\d{2})/", 1))
     pairs = days.withColumn("seen", seen).repartition(F.col("user_id")).groupBy("user_id", key)
     return pairs.agg(
@@ -86,50 +86,50 @@ def _pairs_of_week(days: DataFrame, key: str) -> DataFrame:
     )
 
 
-def _no_pairs(none: DataFrame, key: str) -> DataFrame:
+def _no_pairs(empty: DataFrame, key: str) -> DataFrame:
     counts = (F.col(count).alias(f"{count}_7d") for count in ("impressions", "clicks"))
-    return none.select("user_id", key, *counts, F.lit(None).cast("date").alias("last_seen"))
+    return empty.select("user_id", key, *counts, F.lit(None).cast("date").alias("last_seen"))
 
 
-def join_features(log: DataFrame, known: Known, day: date) -> DataFrame:
-    """The log of `day` with the features of what was known before, defaults where a key is not there."""
+def join_features(log: DataFrame, history: History, day: date) -> DataFrame:
+    """Return the log of `day` with the features of `history`, defaults where a key is missing."""
     joined = log.withColumn("topic_key", topic_key()).repartition(F.col("user_id")).alias("l")
     for grain in ("user", "item"):
         for kind in ("features", "totals"):
             table = f"{kind}_{grain}"
-            frame = known.tables[table].alias(table)
+            frame = history.tables[table].alias(table)
             # Hashing the keys' side spares sorting the log's wide rows.
-            keyed = F.broadcast(frame) if table in known.small else frame.hint("shuffle_hash")
+            keyed = F.broadcast(frame) if table in history.small else frame.hint("shuffle_hash")
             joined = joined.join(keyed, F.col(f"l.{grain}_id") == F.col(f"{table}.{grain}_id"), "left")
         if grain == "user":
-            for pair, frame in known.pairs.items():
+            for pair, frame in history.pairs.items():
                 keys = ("user_id", _PAIRS[pair][1])
                 same = [F.col(f"l.{key}") == F.col(f"{pair}.{key}") for key in keys]
                 joined = joined.join(frame.alias(pair).hint("shuffle_hash"), same, "left")
-    scenes = F.broadcast(known.tables["features_scene"]).alias("features_scene")
+    scenes = F.broadcast(history.tables["features_scene"]).alias("features_scene")
     joined = joined.join(scenes, F.col("l.scene") == F.col("features_scene.scene"), "left")
     looked_up = joined.select(
         *(f"l.{name}" for name in ("event_id", "label", "scene", "user_id", "item_id", "log_ts", *DEEP_FEATURES)),
         F.when(F.col("l.item_title").isNotNull(), F.xxhash64("l.item_title")).alias("title_key"),
         *(
-            F.transform(f"l.{what}_entities", lambda entity: F.xxhash64(entity)).alias(f"{what}_entity_keys")
-            for what in ("item", "query", "service", "bill")
+            F.transform(f"l.{source}_entities", lambda entity: F.xxhash64(entity)).alias(f"{source}_entity_keys")
+            for source in ("item", "query", "service", "bill")
         ),
-        *(F.expr(f"features_scene.{who}_strength").alias(f"{who}_strength") for who in ("user", "item")),
+        *(F.expr(f"features_scene.{entity}_strength").alias(f"{entity}_strength") for entity in ("user", "item")),
         *(
             F.expr(_looked_up(feature, day)).cast(feature.type).alias(feature.name)
             for feature in FEATURES
             if feature.step == 0
         ),
     )
-    # One step after the other: generated code for all of it in one would be longer than what the JVM compiles.
+    # One step after the other: generated code for all of it in one would be too long for the JVM's compiler.
     rates = looked_up.withColumns({feature.name: F.expr(feature.sql) for feature in FEATURES if feature.step == 1})
     others = {feature.name: F.expr(feature.sql) for feature in FEATURES if feature.step == 2}
-    return rates.withColumns(others | {f"{who}_level": _level(who) for who in ("user", "item")})
+    return rates.withColumns(others | {f"{entity}_level": _level(entity) for entity in ("user", "item")})
 
 
 def _looked_up(feature: Feature, day: date) -> str:
-    """SQL of a feature of step 0: the declared default where its key is not there, which a row's own cannot lack."""
+    """Return the SQL of a feature of step 0, with the declared default where its key is missing (never for the row's own)."""
     sql = feature.sql
     if "{scene}" in sql:
         cases = (f"WHEN '{scene}' THEN {sql.format(day=day, scene=n)}" for n, scene in enumerate(get_settings().scenes))
@@ -139,13 +139,13 @@ def _looked_up(feature: Feature, day: date) -> str:
     return sql if feature.default is None or feature.grain == "row" else f"coalesce({sql}, {feature.default:g})"
 
 
-def _level(who: str) -> Column:
-    few = get_settings().user_few_impressions if who == "user" else get_settings().item_few_impressions
-    return F.expr(level_of(f"{who}_impressions_total", few))
+def _level(entity: str) -> Column:
+    few = get_settings().user_few_impressions if entity == "user" else get_settings().item_few_impressions
+    return F.expr(level_of(f"{entity}_impressions_total", few))
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: see `spark_jobs.stage.run_job`."""
+    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
     run_job("training", build, argv)
 
 

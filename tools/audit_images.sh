@@ -10,7 +10,7 @@ for image in $(sort -u <<<"$images"); do
   found=$(docker run --rm --user 0 --entrypoint sh "$image" -c 'command -v apt-get >/dev/null || { echo "no apt"; exit; }
     apt-get update -qq 2>&1 >/dev/null || exit 1
     apt-get --simulate upgrade | sed -n "/^Inst .*-security/s/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\) .*/\1 \2 -> \3/p"') ||
-    { echo "$image: NOT audited: its distribution could not be asked"; status=1; continue; }
+    { echo "$image: NOT audited: the service of its distribution did not answer"; status=1; continue; }
   case $found in
   "") echo "$image: no update of the security team" ;;
   "no apt") echo "$image: NOT audited: it is not of Debian's kind" ;;

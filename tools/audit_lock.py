@@ -1,9 +1,9 @@
-"""Looks for known vulnerabilities of the locked packages, with pip-audit; once a day, or when the lock has changed.
+"""Checks the locked packages for known vulnerabilities with pip-audit, once a day or after the lock has changed.
 
     .venv/bin/python tools/audit_lock.py
 
-What is found fails, unless tools/allowed_vulnerabilities.yaml allows it until a date that has not passed. Where the service that
-knows vulnerabilities cannot be reached, a line says so and nothing fails: a check of the code must not need a network.
+A vulnerability is a failure unless tools/allowed_vulnerabilities.yaml allows it until a date that has not passed. If the
+vulnerability service cannot be reached, a line says so and nothing fails: a check of the code must not need a network.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 PROJECT = Path(__file__).resolve().parent.parent
 ALLOWED = PROJECT / "tools" / "allowed_vulnerabilities.yaml"
-KEPT = PROJECT / ".audit_cache" / "found.json"
+CACHE = PROJECT / ".audit_cache" / "found.json"
 PIP_AUDIT = Path(sys.executable).parent / "pip-audit"
 MOST_SECONDS = 120
-KEPT_FOR = timedelta(days=1)
+CACHE_FOR = timedelta(days=1)
 
 
 class NoAnswerError(Exception):
-    """The service that knows vulnerabilities cannot be asked."""
+    """The vulnerability service did not answer."""
 
 
 class Vulnerability(BaseModel):
@@ -40,7 +40,7 @@ class Vulnerability(BaseModel):
     fix_versions: list[str] = []
 
     def __str__(self) -> str:
-        """One line: what it is, and the versions that mend it."""
+        """One line: what it is, and the versions that fix it."""
         names = ", ".join([self.id, *self.aliases])
         return f"{self.package} {self.version}: {names}; fixed in {', '.join(self.fix_versions) or 'no version yet'}"
 
@@ -55,13 +55,13 @@ class Allowed(BaseModel):
     why: str = Field(min_length=20)
     until: date
 
-    def covers(self, found: Vulnerability) -> bool:
-        """Whether this is about what was found, by its id or by one of its other names."""
-        return self.package == found.package and self.id in (found.id, *found.aliases)
+    def covers(self, vulnerability: Vulnerability) -> bool:
+        """Return whether this entry is about a vulnerability, by its id or an alias."""
+        return self.package == vulnerability.package and self.id in (vulnerability.id, *vulnerability.aliases)
 
 
 class Scan(BaseModel):
-    """What the service knew of a lock, and when."""
+    """The service's answer for a lock, with its time."""
 
     lock: str
     at: datetime
@@ -69,24 +69,26 @@ class Scan(BaseModel):
     found: list[Vulnerability]
 
     def is_of(self, lock: str) -> bool:
-        """Whether it tells of this lock, and is not too old."""
-        return self.lock == _digest(lock) and datetime.now(UTC) - self.at < KEPT_FOR
+        """Return whether the scan is of this lock, and recent enough."""
+        return self.lock == _digest(lock) and datetime.now(UTC) - self.at < CACHE_FOR
 
 
 def faults(found: Iterable[Vulnerability], allowed: Sequence[Allowed], today: date) -> list[str]:
-    """Why a scan fails, a line for each reason; empty where it does not."""
+    """Return why a scan fails, a line for each reason; empty where it does not."""
     wrong = [
         f"allowed until {entry.until}, which has passed: {entry.package} {entry.id} ({entry.why})"
         for entry in allowed
         if entry.until < today
     ]
-    return wrong + [str(each) for each in found if not any(entry.covers(each) for entry in allowed)]
+    return wrong + [
+        str(vulnerability) for vulnerability in found if not any(entry.covers(vulnerability) for entry in allowed)
+    ]
 
 
-def ask(lock: str) -> Scan:
-    """What pip-audit finds among the lines of a lock; raises `NoAnswerError`. Installs and resolves nothing."""
+def query(lock: str) -> Scan:
+    """Return pip-audit's scan of the lines of a lock; raises `NoAnswerError`. Installs and resolves nothing."""
     lines = [line for line in lock.splitlines() if "==" in line]
-    _audit(lines[:1])  # tells in a second whether there is anybody to ask the other hundreds
+    _audit(lines[:1])  # shows in a second whether the service answers, before hundreds of requests
     packages = _audit(lines)
     return Scan(
         lock=_digest(lock),
@@ -109,9 +111,9 @@ def _audit(lines: Sequence[str]) -> list[dict[str, Any]]:
     except subprocess.TimeoutExpired:
         raise NoAnswerError(f"no answer within {MOST_SECONDS} s") from None
     except ValueError:
-        raise NoAnswerError((done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:200]) from None
+        raise NoAnswerError((done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1][:200]) from None
     if all("skip_reason" in package for package in packages):
-        raise NoAnswerError("it knows nothing of them, as a mirror that has packages alone")
+        raise NoAnswerError("it does not know the packages; a mirror may have no vulnerability data")
     return packages
 
 
@@ -120,29 +122,29 @@ def _digest(lock: str) -> str:
 
 
 def scan(lock: str) -> Scan:
-    """The scan of this lock that was kept, or a new one."""
-    if KEPT.exists() and (kept := Scan.model_validate_json(KEPT.read_text())).is_of(lock):
-        return kept
-    new = ask(lock)
-    KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(new.model_dump_json(indent=1))
+    """Return the cached scan of this lock, or a new one."""
+    if CACHE.exists() and (cached := Scan.model_validate_json(CACHE.read_text())).is_of(lock):
+        return cached
+    new = query(lock)
+    CACHE.parent.mkdir(exist_ok=True)
+    CACHE.write_text(new.model_dump_json(indent=1))
     return new
 
 
 def main() -> int:
-    """Prints a line that says what was done, and one for each fault; 1 where there is any."""
+    """Print a summary and a line for each fault; return 1 if there is any, else 0."""
     allowed = TypeAdapter(list[Allowed]).validate_python(yaml.safe_load(ALLOWED.read_text()))
     found: list[Vulnerability] = []
     try:
-        told = scan("".join(path.read_text() for path in sorted(PROJECT.glob("requirements*.txt"))))
+        result = scan("".join(path.read_text() for path in sorted(PROJECT.glob("requirements*.txt"))))
     except NoAnswerError as error:
-        print(f"Vulnerabilities: NOT scanned, the service cannot be asked ({error}).")
+        print(f"Vulnerabilities: NOT scanned, the service did not answer ({error}).")
     else:
-        found = told.found
-        unknown = f", of which the service does not know {', '.join(told.skipped)}" if told.skipped else ""
-        print(f"Vulnerabilities: the lock was scanned at {told.at:%Y-%m-%d %H:%M} UTC{unknown}.")
+        found = result.found
+        unknown = f", of which the service does not know {', '.join(result.skipped)}" if result.skipped else ""
+        print(f"Vulnerabilities: the lock was scanned at {result.at:%Y-%m-%d %H:%M} UTC{unknown}.")
         for entry in allowed:
-            if not any(entry.covers(each) for each in found):
+            if not any(entry.covers(vulnerability) for vulnerability in found):
                 print(f"- no longer found, delete it from {ALLOWED.name}: {entry.package} {entry.id}")
     wrong = faults(found, allowed, datetime.now(UTC).date())
     for line in wrong:

@@ -1,12 +1,12 @@
-"""The feature pipeline in DuckDB on one machine: what the Spark jobs are measured against, and checked against.
+"""The feature pipeline in DuckDB on one machine: the reference for speed and results of the Spark jobs.
 
     python -m benchmarks.features.duckdb_pipeline --raw RAW --root OUT --from D --to D
         [--steps ingest features training | recompute]
 
 It does the work of the Spark jobs with the same inputs, tables, columns and values, but writes Parquet (DuckDB writes no ORC)
-and has no audits. It takes what `benchmarks.raw_days` writes, not every form that ingest takes: files have the declared
-header, no line breaks inside quotes, and at most one field too many; late events are rejected, repairs unknown. Text keys are
-DuckDB's own 64-bit hash. Nothing is shared with `spark_jobs`, so that `recompute`, the features of a day straight from all
+and has no audits. It reads the files of `benchmarks.raw_days`, not every form that ingest accepts: they have the declared
+header, no line breaks inside quotes, and at most one field too many; late events are rejected, repairs not applied. Text keys
+are DuckDB's own 64-bit hash. Nothing is shared with `spark_jobs`, so that `recompute`, the features of a day straight from all
 logs, is an independent reference for the incremental tables.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.features import duckdb_sql as sql
+from benchmarks.features import duckdb_training_sql as training_sql
 from include.calendar import days_between, parse_day, previous, window
 from include.features import NEUTRAL_CTR, prior_strength
 from include.settings import get_settings
@@ -36,7 +37,8 @@ class Pipeline:
     """
 
     def __init__(self, root: Path, raw: Path, *, memory: str = "3g", threads: int = 2) -> None:
-        self.root, self.raw = root, raw
+        self.root = root
+        self.raw = raw
         self._connect: Callable[[], duckdb.DuckDBPyConnection] = lambda: duckdb.connect(
             config={
                 "threads": threads,
@@ -46,39 +48,41 @@ class Pipeline:
         )
 
     def ingest(self, day: date) -> int:
-        """Writes `logs` and `quarantine` of a day; returns the raw rows."""
+        """Write `logs` and `quarantine` of a day; return the raw rows."""
         files = sorted(str(path) for path in (self.raw / f"date={day}").glob("*.csv"))
         with self._connect() as base:
             base.execute(sql.raw_table(files, day))
             base.execute(sql.REPEATED)
             self._write(base, sql.logs(), "logs", day, by="scene")
             self._write(base, sql.QUARANTINE, "quarantine", day)
-            (rows,) = _row(base, "SELECT count(*) FROM raw")
+            (rows,) = _first_row(base, "SELECT count(*) FROM raw")
         return int(rows)
 
     def features(self, day: date) -> None:
-        """Writes the feature tables of a day from its log, six days of aggregates and yesterday's totals."""
+        """Write the feature tables of a day from its log, six days of aggregates and yesterday's totals."""
         week = [past for past in window(day)[:-1] if self._has("agg_user", past)]
         with self._connect() as base:
             self._view(base, "log", "logs", [day])
             base.execute("CREATE TEMP TABLE agg_user_item AS " + sql.counts_of_log("user_id", "item_id", "scene"))
             self._write(base, "FROM agg_user_item", "agg_user_item", day)
             self._write(base, sql.TOPICS, "agg_user_topic", day)
-            for who in ("user", "item"):
-                base.execute(f"CREATE TEMP TABLE agg_{who} AS " + sql.summed("agg_user_item", f"{who}_id", "scene"))
-                self._write(base, f"FROM agg_{who}", f"agg_{who}", day)
-                self._view(base, f"earlier_{who}", f"agg_{who}", week)
-                self._view(base, f"before_{who}", f"totals_{who}", [previous(day)])
-                base.execute(f"CREATE TEMP TABLE features_{who} AS " + sql.week_of_aggregates(who))
-                self._write(base, f"FROM features_{who}", f"features_{who}", day)
-                self._write(base, sql.totals_of_yesterday(who, day), f"totals_{who}", day)
+            for entity in ("user", "item"):
+                base.execute(
+                    f"CREATE TEMP TABLE agg_{entity} AS " + sql.summed("agg_user_item", f"{entity}_id", "scene")
+                )
+                self._write(base, f"FROM agg_{entity}", f"agg_{entity}", day)
+                self._view(base, f"earlier_{entity}", f"agg_{entity}", week)
+                self._view(base, f"before_{entity}", f"totals_{entity}", [previous(day)])
+                base.execute(f"CREATE TEMP TABLE features_{entity} AS " + sql.week_of_aggregates(entity))
+                self._write(base, f"FROM features_{entity}", f"features_{entity}", day)
+                self._write(base, sql.totals_of_yesterday(entity, day), f"totals_{entity}", day)
             self._write_scenes(base, day)
             self._view(base, "before_items", "items", [previous(day)])
             self._write(base, sql.items_of_yesterday(day), "items", day)
             self._write(base, sql.TEXTS, "texts", day)
 
     def training(self, day: date) -> None:
-        """Writes the training rows of a day from its log and the tables of the days before."""
+        """Write the training rows of a day from its log and the tables of the days before."""
         before = previous(day)
         week = [past for past in window(before) if self._has("agg_user", past)]
         with self._connect() as base:
@@ -87,14 +91,15 @@ class Pipeline:
                 self._view(base, table, table, [before] if week else [])
             for pair, key in _PAIRS.items():
                 self._view(base, f"agg_{pair}", f"agg_{pair}", week)
-                base.execute(f"CREATE VIEW {pair} AS " + sql.pairs_of_aggregates(f"agg_{pair}", key))
-            self._write_training(base, day, known=bool(week))
+                base.execute(f"CREATE VIEW {pair} AS " + training_sql.pairs_of_aggregates(f"agg_{pair}", key))
+            self._write_training(base, day, has_history=bool(week))
 
     def recompute(self, day: date) -> None:
-        """Writes the feature tables of a day, and its training rows, from all logs so far and nothing else."""
+        """Write the feature tables of a day, and its training rows, from all logs so far and nothing else."""
         if (day - self._days("logs")[0]).days >= get_settings().retention_days:
             raise ValueError(
-                "A full recompute does not know how keys are forgotten: have fewer days than the retention."
+                f"A full recompute of {day} cannot forget keys: expected fewer days of logs than the retention "
+                f"({get_settings().retention_days})."
             )
         self._recompute_features(day)
         with self._connect() as base:
@@ -107,8 +112,8 @@ class Pipeline:
             base.execute(sql.scene_table(self._scenes(base)))
             self._view(base, "logs_of_week", "logs", week)
             for pair, key in _PAIRS.items():
-                base.execute(f"CREATE VIEW {pair} AS " + sql.pairs_of_logs(key))
-            self._write_training(base, day, known=bool(week), folder="recomputed")
+                base.execute(f"CREATE VIEW {pair} AS " + training_sql.pairs_of_logs(key))
+            self._write_training(base, day, has_history=bool(week), folder="recomputed")
 
     def _recompute_features(self, day: date) -> None:
         with self._connect() as base:
@@ -129,43 +134,46 @@ class Pipeline:
             self._write(base, sql.TEXTS, "texts", day, folder="recomputed")
 
     def recompute_features(self, day: date) -> None:
-        """Writes the feature tables of a day alone: what a run would cost that keeps nothing from day to day."""
+        """Write only the feature tables of a day: the cost of a run without incremental tables."""
         self._recompute_features(day)
 
     def _recomputed(self, base: duckdb.DuckDBPyConnection, day: date) -> None:
-        """Views of the logs so far, and of users and items as of a day, from them alone."""
+        """Create views of the logs so far, and of users and items as of a day, from them alone."""
         self._view(base, "logs_so_far", "logs", [past for past in self._days("logs") if past <= day])
-        for who in ("user", "item"):
-            base.execute(f"CREATE VIEW recomputed_features_{who} AS " + sql.week_of_logs(who, day))
-            base.execute(f"CREATE VIEW recomputed_totals_{who} AS " + sql.totals_of_logs(who))
+        for entity in ("user", "item"):
+            base.execute(f"CREATE VIEW recomputed_features_{entity} AS " + sql.week_of_logs(entity, day))
+            base.execute(f"CREATE VIEW recomputed_totals_{entity} AS " + sql.totals_of_logs(entity))
 
     def _write_scenes(self, base: duckdb.DuckDBPyConnection, day: date, folder: str = "") -> None:
         base.execute(sql.scene_table(self._scenes(base)))
         self._write(base, "FROM features_scene", "features_scene", day, folder=folder)
 
     def _scenes(self, base: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int, float, float, float, float]]:
-        """Rows of `features_scene` from the tables `features_user` and `features_item`."""
-        sums = {who: base.execute(sql.scene_sums(who)).fetchall() for who in ("user", "item")}
-        k, rows = get_settings().ctr_smoothing, []
-        shown, clicked = (sum(row[n] for row in sums["item"]) for n in (1, 2))
-        prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
+        """Return the rows of `features_scene` from the tables `features_user` and `features_item`."""
+        sums = {entity: base.execute(sql.scene_sums(entity)).fetchall() for entity in ("user", "item")}
+        k = get_settings().ctr_smoothing
+        rows = []
+        impressions, clicks = (sum(row[n] for row in sums["item"]) for n in (1, 2))
+        prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
         for n, scene in enumerate(get_settings().scenes):
             _, impressions, clicks, *_ = sums["item"][n]
-            user, item = (prior_strength(*sums[who][n]) for who in ("user", "item"))
+            user, item = (prior_strength(*sums[entity][n]) for entity in ("user", "item"))
             rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, user, item))
         return rows
 
-    def _write_training(self, base: duckdb.DuckDBPyConnection, day: date, *, known: bool, folder: str = "") -> None:
-        if not known:
+    def _write_training(
+        self, base: duckdb.DuckDBPyConnection, day: date, *, has_history: bool, folder: str = ""
+    ) -> None:
+        if not has_history:
             k = get_settings().ctr_smoothing
             base.execute("DROP TABLE features_scene")
             base.execute(
                 sql.scene_table([(scene, 0, 0, NEUTRAL_CTR, NEUTRAL_CTR, k, k) for scene in get_settings().scenes])
             )
-        self._write(base, sql.training(day), "training", day, folder=folder)
+        self._write(base, training_sql.training(day), "training", day, folder=folder)
 
     def _view(self, base: duckdb.DuckDBPyConnection, name: str, table: str, days: list[date]) -> None:
-        """A view of a table's days, with the day as `dt`; without rows where none of them is there."""
+        """Create a view of a table's days, with the day as `dt`; empty if none of them exists."""
         files = [f"{self.root}/{table}/dt={day}/**/*.parquet" for day in days if self._has(table, day)]
         base.execute(
             f"CREATE VIEW {name} AS FROM read_parquet({files}, hive_partitioning = true, "
@@ -182,8 +190,9 @@ class Pipeline:
         target = self.root / folder / table / f"dt={day}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        where, how = (target, f", PARTITION_BY ({by})") if by else (target / "part-0.parquet", "")
-        base.execute(f"COPY ({query}) TO '{where}' (FORMAT parquet, COMPRESSION zstd{how})")
+        path = target if by else target / "part-0.parquet"
+        partitioning = f", PARTITION_BY ({by})" if by else ""
+        base.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd{partitioning})")
 
     def _has(self, table: str, day: date) -> bool:
         return (self.root / table / f"dt={day}").is_dir()
@@ -192,14 +201,14 @@ class Pipeline:
         return sorted(parse_day(path.name.removeprefix("dt=")) for path in (self.root / table).glob("dt=*"))
 
 
-def _row(base: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+def _first_row(base: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     row = base.execute(query).fetchone()
     assert row is not None
     return row
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the steps of each day in order and prints a JSON line for each: `{"step", "day", "seconds"}`."""
+    """Run the steps of each day in order and print a JSON line for each: `{"step", "day", "seconds"}`."""
     parser = argparse.ArgumentParser(description="The feature pipeline in DuckDB.")
     parser.add_argument("--raw", type=Path, required=True, help="folder of the raw days")
     parser.add_argument("--root", type=Path, required=True, help="folder of the tables")
@@ -208,11 +217,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", nargs="+", default=["ingest", "features", "training"])
     parser.add_argument("--memory", default=get_settings().spark_driver_memory)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args(argv)
-    arguments.root.mkdir(parents=True, exist_ok=True)
-    pipeline = Pipeline(arguments.root, arguments.raw, memory=arguments.memory, threads=arguments.threads)
-    for day in days_between(arguments.first, arguments.last):
-        for step in arguments.steps:
+    args = parser.parse_args(argv)
+    args.root.mkdir(parents=True, exist_ok=True)
+    pipeline = Pipeline(args.root, args.raw, memory=args.memory, threads=args.threads)
+    for day in days_between(args.first, args.last):
+        for step in args.steps:
             started = time.monotonic()
             getattr(pipeline, step)(day)
             seconds = round(time.monotonic() - started, 2)

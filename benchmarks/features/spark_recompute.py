@@ -1,4 +1,4 @@
-"""The feature tables of a day from all logs at once, in plain Spark SQL: what incremental tables are measured against.
+"""The feature tables of a day from all logs at once, in plain Spark SQL: the reference for the incremental tables.
 
     spark-submit benchmarks/features/spark_recompute.py --day 2023-08-08 --out FOLDER
 
@@ -22,11 +22,22 @@ from include.stages import table_ddl
 from spark_jobs.session import get_session, own_session, read_table
 
 _OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
+_ITEMS = """
+    SELECT item_id, max_by(item_title, CASE WHEN item_title IS NOT NULL THEN struct(log_ts, event_id) END) AS item_title,
+        max_by(item_entities, CASE WHEN size(item_entities) > 0 THEN struct(log_ts, event_id) END) AS item_entities,
+        date(min(dt)) AS first_seen, date(max(dt)) AS last_seen
+    FROM logs GROUP BY item_id"""
+_TEXTS = """
+    SELECT DISTINCT xxhash64(text) AS text_key, text, kind FROM (
+        SELECT item_title AS text, 'title' AS kind FROM log
+        UNION ALL
+        SELECT explode(array_distinct(concat(item_entities, query_entities, service_entities, bill_entities))), 'entity' FROM log
+    ) WHERE text IS NOT NULL"""
 _COMPARED = ("features_user", "features_item", "totals_user", "totals_item")
 
 
 def recompute(spark: SparkSession, store: Lake, day: date, out: str) -> None:
-    """Writes every feature table of `day` below `out`, from the logs so far and nothing else."""
+    """Write every feature table of `day` below `out`, from the logs so far and nothing else."""
     days = [past for past in store.days("logs") if past <= day]
     uris = [store.table_uri("logs", past, "a full recompute") for past in days]
     schema = table_ddl("logs") + ", dt string, build string"
@@ -41,8 +52,8 @@ def recompute(spark: SparkSession, store: Lake, day: date, out: str) -> None:
             f"SELECT user_id, xxhash64(item_entities[0]) AS topic_key, {_OF_ROWS} FROM log "
             "WHERE size(item_entities) > 0 GROUP BY ALL"
         ),
-        **{f"features_{who}": _week(who) for who in ("user", "item")},
-        **{f"totals_{who}": _totals(who) for who in ("user", "item")},
+        **{f"features_{entity}": _week(entity) for entity in ("user", "item")},
+        **{f"totals_{entity}": _totals(entity) for entity in ("user", "item")},
         "items": _ITEMS,
         "texts": _TEXTS,
     }
@@ -51,41 +62,31 @@ def recompute(spark: SparkSession, store: Lake, day: date, out: str) -> None:
     _write_scenes(spark, out)
 
 
-def _week(who: str) -> str:
+def _week(entity: str) -> str:
     pivot = "".join(
         f", count_if(scene = '{scene}') AS impressions_7d_scene_{n}, "
         f"count_if(scene = '{scene}' AND label = 1) AS clicks_7d_scene_{n}"
         for n, scene in enumerate(get_settings().scenes)
     )
-    return f"SELECT {who}_id, count(1) AS impressions_7d, sum(bigint(label)) AS clicks_7d{pivot} FROM week GROUP BY {who}_id"
-
-
-def _totals(who: str) -> str:
     return (
-        f"SELECT {who}_id, count(1) AS impressions_total, sum(bigint(label)) AS clicks_total, date(min(dt)) AS first_seen, "
-        "date(max(dt)) AS last_seen, date(max(CASE WHEN label = 1 THEN dt END)) AS last_clicked "
-        f"FROM logs GROUP BY {who}_id"
+        f"SELECT {entity}_id, count(1) AS impressions_7d, sum(bigint(label)) AS clicks_7d{pivot} "
+        f"FROM week GROUP BY {entity}_id"
     )
 
 
-_ITEMS = """
-    SELECT item_id, max_by(item_title, CASE WHEN item_title IS NOT NULL THEN struct(log_ts, event_id) END) AS item_title,
-        max_by(item_entities, CASE WHEN size(item_entities) > 0 THEN struct(log_ts, event_id) END) AS item_entities,
-        date(min(dt)) AS first_seen, date(max(dt)) AS last_seen
-    FROM logs GROUP BY item_id"""
-_TEXTS = """
-    SELECT DISTINCT xxhash64(text) AS text_key, text, kind FROM (
-        SELECT item_title AS text, 'title' AS kind FROM log
-        UNION ALL
-        SELECT explode(array_distinct(concat(item_entities, query_entities, service_entities, bill_entities))), 'entity' FROM log
-    ) WHERE text IS NOT NULL"""
+def _totals(entity: str) -> str:
+    return (
+        f"SELECT {entity}_id, count(1) AS impressions_total, sum(bigint(label)) AS clicks_total, date(min(dt)) AS first_seen, "
+        "date(max(dt)) AS last_seen, date(max(CASE WHEN label = 1 THEN dt END)) AS last_clicked "
+        f"FROM logs GROUP BY {entity}_id"
+    )
 
 
 def _write_scenes(spark: SparkSession, out: str) -> None:
     sums = {}
-    for who in ("user", "item"):
-        spark.read.orc(f"{out}/features_{who}").createOrReplaceTempView("keys")
-        sums[who] = [
+    for entity in ("user", "item"):
+        spark.read.orc(f"{out}/features_{entity}").createOrReplaceTempView("keys")
+        sums[entity] = [
             spark.sql(
                 f"SELECT count_if(n > 0), coalesce(sum(n), 0L), coalesce(sum(x), 0L), coalesce(sum(double(n) * n), 0D), "
                 "coalesce(sum(try_divide(double(x) * x, n)), 0D) "
@@ -94,8 +95,8 @@ def _write_scenes(spark: SparkSession, out: str) -> None:
             for n in range(len(get_settings().scenes))
         ]
     k = get_settings().ctr_smoothing
-    shown, clicked = (sum(row[n] for row in sums["item"]) for n in (1, 2))
-    prior = (clicked + k * NEUTRAL_CTR) / (shown + k)
+    impressions, clicks = (sum(row[n] for row in sums["item"]) for n in (1, 2))
+    prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
     rows = [
         (
             scene,
@@ -112,28 +113,29 @@ def _write_scenes(spark: SparkSession, out: str) -> None:
 
 
 def differences(spark: SparkSession, store: Lake, day: date, out: str) -> int:
-    """Rows of users' and items' counts that are in one of the published and the recomputed tables only."""
-    found = 0
+    """Return the number of count rows that only the published or only the recomputed tables have."""
+    count = 0
     for table in _COMPARED:
-        published, again = read_table(spark, store, table, day, "a comparison"), spark.read.orc(f"{out}/{table}")
-        again = again.select(*published.columns)
-        found += published.exceptAll(again).count() + again.exceptAll(published).count()
-    return found
+        published = read_table(spark, store, table, day, "a comparison")
+        recomputed = spark.read.orc(f"{out}/{table}").select(*published.columns)
+        count += published.exceptAll(recomputed).count() + recomputed.exceptAll(published).count()
+    return count
 
 
 def main() -> None:
-    """Recomputes a day and compares it with what is published."""
+    """Recompute a day and compare it with the published tables."""
     parser = argparse.ArgumentParser(description="Feature tables of a day from all logs.")
     parser.add_argument("--day", type=parse_day, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    spark = own_session(get_session(f"recompute {arguments.day}"), SMALL_DAY_BYTES + 1)
-    store, out = get_lake(), arguments.out.resolve().as_uri()
+    args = parser.parse_args()
+    spark = own_session(get_session(f"recompute {args.day}"), SMALL_DAY_BYTES + 1)
+    store = get_lake()
+    out = args.out.resolve().as_uri()
     started = time.monotonic()
-    recompute(spark, store, arguments.day, out)
+    recompute(spark, store, args.day, out)
     seconds = time.monotonic() - started
-    told = {"seconds": round(seconds, 2), "differences": differences(spark, store, arguments.day, out)}
-    print(json.dumps(told), flush=True)
+    result = {"seconds": round(seconds, 2), "differences": differences(spark, store, args.day, out)}
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
 - `days`: seconds of day 30 against day 3 at equal rows, all loaded by one `spark_jobs/history.py`, and the checks that failed.
 - `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs; and
-  nightly feature jobs of days 3, 8 (the first whose window leaves a day behind) and 30, medians of three. Asked for without
+  nightly feature jobs of days 3, 8 (the first whose window leaves a day behind) and 30, medians of three. Without the part
   `days`, its history has no training tables, so that it can be long and large.
 
-DuckDB writes Parquet, not ORC, and has no audits: Spark's audit is told apart from its build, and the ratio is of builds.
+DuckDB writes Parquet, not ORC, and has no audits: Spark's audit is measured apart from its build, and the ratio is of builds.
 """
 
 import argparse
@@ -40,7 +40,7 @@ JOBS: dict[Stage, tuple[str, str]] = {
     "features": ("features", "features"),
     "training": ("training_table", "training"),
 }
-"""Of each stage: the Spark job, and DuckDB's step."""
+"""By stage: the Spark job, and DuckDB's step."""
 PARTS = ("jobs", "days", "recompute")
 EARLY_NIGHTS = (3, 8)
 REPEATS = 3
@@ -49,7 +49,7 @@ Result = dict[str, Any]
 
 @contextmanager
 def home_of(folder: Path, memory: str, master: str, *, keep: bool) -> Iterator[Path]:
-    """A lake, raw days and settings of their own, so that nothing of the user's is read or written."""
+    """Use a lake, raw days and settings in `folder` inside the block, so that nothing of the user's is read or written."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "CTR_HOME": str(folder),
@@ -72,7 +72,7 @@ def home_of(folder: Path, memory: str, master: str, *, keep: bool) -> Iterator[P
 
 
 def spark_job(stage: Stage, day: date, *, publish: bool = True) -> Result:
-    """Runs a stage's job for a day; what it took, of which its build and its audit."""
+    """Run a stage's job for a day; return its cost, with the seconds of its build and its audit."""
     with Watch() as watch:
         list(submit(JOBS[stage][0], day, day, options=PUBLISH if publish else ()))
     quality = get_lake().record(f"quality/{stage}", day)
@@ -87,7 +87,7 @@ def spark_job(stage: Stage, day: date, *, publish: bool = True) -> Result:
 
 
 def duckdb_steps(home: Path, first: date, last: date, *steps: str, threads: int) -> tuple[list[Result], Result]:
-    """Runs DuckDB's steps for days in a process of its own: each step's seconds, and what the process took."""
+    """Run DuckDB's steps for days in a separate process; return each step's seconds, and the cost of the process."""
     command = [
         sys.executable,
         "-m",
@@ -105,7 +105,7 @@ def duckdb_steps(home: Path, first: date, last: date, *steps: str, threads: int)
 
 
 def cores(master: str) -> int:
-    """Threads of a local master: `local[2]` has two."""
+    """Return the threads of a local master: `local[2]` has two."""
     inside = master.partition("[")[2].rstrip("]").partition(",")[0]
     return int(inside) if inside.isdigit() else os.cpu_count() or 1
 
@@ -114,7 +114,7 @@ def cores(master: str) -> int:
 
 
 def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) -> Result:
-    """Each job on the second day."""
+    """Measure each job on the second day."""
     first, second = days_from(FIRST, 2)
     threads = cores(get_settings().spark_master)
     tell(f"{rows:,} rows a day: raw days")
@@ -130,12 +130,12 @@ def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) 
         tell(f"{rows:,} rows a day: {job} in Spark")
         spark = spark_job(stage, second)
         tell(f"{rows:,} rows a day: {job} in DuckDB")
-        (told,), duckdb = duckdb_steps(home, second, second, step, threads=threads)
-        duckdb["build_seconds"] = told["seconds"]
+        (step_result,), duckdb = duckdb_steps(home, second, second, step, threads=threads)
+        duckdb["build_seconds"] = step_result["seconds"]
         jobs[job] = {
             "spark": spark,
             "duckdb": duckdb,
-            "build_ratio": round(spark["build_seconds"] / told["seconds"], 2),
+            "build_ratio": round(spark["build_seconds"] / step_result["seconds"], 2),
             "wall_ratio": round(spark["wall_seconds"] / duckdb["wall_seconds"], 2),
             "cpu_ratio": round(spark["cpu_seconds"] / duckdb["cpu_seconds"], 2),
         }
@@ -146,7 +146,7 @@ def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) 
 
 
 def measure_days(home: Path, rows: int, count: int, seed: int, tell: Callable[[str], None]) -> Result:
-    """Seconds of early and late days of one history, and the checks that failed on any of them."""
+    """Measure the seconds of early and late days of one history, and count the checks that failed on any of them."""
     days = days_from(FIRST, count)
     threads = cores(get_settings().spark_master)
     tell(f"{count} days of {rows:,} rows: raw days")
@@ -155,14 +155,14 @@ def measure_days(home: Path, rows: int, count: int, seed: int, tell: Callable[[s
     with Watch() as watch:
         list(submit("history", days[0], days[-1]))
     tell(f"{count} days of {rows:,} rows: history in DuckDB")
-    told, duckdb = duckdb_steps(home, days[0], days[-1], "ingest", "features", "training", threads=threads)
+    steps, duckdb = duckdb_steps(home, days[0], days[-1], "ingest", "features", "training", threads=threads)
     seconds: dict[str, dict[str, list[float]]] = {}
     for stage, (job, step) in JOBS.items():
         records = [get_lake().record(f"quality/{stage}", day) for day in days]
         seconds[job] = {
             "spark_build": [record["seconds"]["build"] for record in records if record],
             "spark_audit": [record["seconds"]["audit"] for record in records if record],
-            "duckdb": [each["seconds"] for each in told if each["step"] == step],
+            "duckdb": [result["seconds"] for result in steps if result["step"] == step],
         }
     return {
         "rows": rows,
@@ -186,7 +186,7 @@ def _early_and_late(values: Sequence[float]) -> Result:
 
 
 def _checks(days: Sequence[date]) -> Result:
-    """Checks of all days: how many passed, and those that did not, by stage and name."""
+    """Count the checks of all days: those that passed, and the others by table and name."""
     passed, others = 0, Counter[str]()
     for stage in STAGES:
         for day in days:
@@ -202,8 +202,9 @@ def _checks(days: Sequence[date]) -> Result:
 
 
 def load_features(home: Path, rows: int, count: int, seed: int, tell: Callable[[str], None]) -> None:
-    """Days of logs and feature tables, of both engines."""
-    days, threads = days_from(FIRST, count), cores(get_settings().spark_master)
+    """Load days of logs and feature tables in both engines."""
+    days = days_from(FIRST, count)
+    threads = cores(get_settings().spark_master)
     tell(f"{count} days of {rows:,} rows: raw days")
     RawDays(rows, seed, bad_rows=False).write(home / "raw", days, threads)
     for job in ("ingest", "features"):
@@ -214,32 +215,33 @@ def load_features(home: Path, rows: int, count: int, seed: int, tell: Callable[[
 
 
 def measure_recompute(home: Path, tell: Callable[[str], None]) -> Result:
-    """The last day of the history once more: from the day before, and from all logs; and early days beside it."""
+    """Measure the last day of the history from the day before and from all logs, and early days beside it."""
     days = get_lake().days("features")
-    day, threads = days[-1], cores(get_settings().spark_master)
+    day = days[-1]
+    threads = cores(get_settings().spark_master)
     nights: dict[int, list[Result]] = {number: [] for number in (*EARLY_NIGHTS, len(days))}
     for _ in range(REPEATS):  # in turns, so that whatever else the machine does falls on all of them
         for number, measured in nights.items():
             tell(f"features of day {number}, from the day before, in Spark")
             measured.append(spark_job("features", days[number - 1], publish=False))
-    spark = sorted(nights[len(days)], key=lambda each: each["build_seconds"])[REPEATS // 2]
+    spark = sorted(nights[len(days)], key=lambda run: run["build_seconds"])[REPEATS // 2]
     tell("features of the last day, from all logs, in Spark")
-    spark_again = _spark_recompute(home, day)
+    spark_full = _spark_recompute(home, day)
     tell("features of the last day, both ways, in DuckDB")
-    (told,), duckdb = duckdb_steps(home, day, day, "features", threads=threads)
-    (told_again,), duckdb_again = duckdb_steps(home, day, day, "recompute_features", threads=threads)
+    (daily,), duckdb = duckdb_steps(home, day, day, "features", threads=threads)
+    (full,), duckdb_full = duckdb_steps(home, day, day, "recompute_features", threads=threads)
     return {
         "day": str(day),
         "days": len(days),
         "rows": get_lake().require("logs", day, "a benchmark").rows_in,
         "nights": nights,
-        "spark": {"incremental": spark, "recompute": spark_again},
-        "spark_ratio": round(spark_again["seconds"] / spark["build_seconds"], 2),
+        "spark": {"incremental": spark, "recompute": spark_full},
+        "spark_ratio": round(spark_full["seconds"] / spark["build_seconds"], 2),
         "duckdb": {
-            "incremental": duckdb | {"seconds": told["seconds"]},
-            "recompute": duckdb_again | {"seconds": told_again["seconds"]},
+            "incremental": duckdb | {"seconds": daily["seconds"]},
+            "recompute": duckdb_full | {"seconds": full["seconds"]},
         },
-        "duckdb_ratio": round(told_again["seconds"] / told["seconds"], 2),
+        "duckdb_ratio": round(full["seconds"] / daily["seconds"], 2),
     }
 
 
@@ -265,31 +267,31 @@ def _spark_recompute(home: Path, day: date) -> Result:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures the parts that were asked for, prints tables and writes JSON."""
-    arguments = _arguments(argv)
-    out = result_file("features", arguments.out)
+    """Measure the selected parts, print tables and write JSON."""
+    args = _arguments(argv)
+    out = result_file("features", args.out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
-        home_of(arguments.home or Path(temporary), arguments.memory, arguments.master, keep=arguments.keep) as home,
+        home_of(args.home or Path(temporary), args.memory, args.master, keep=args.keep) as home,
     ):
-        result: Result = {"machine": machine(), "seed": arguments.seed, "parts": {}}
+        result: Result = {"machine": machine(), "seed": args.seed, "parts": {}}
         tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
 
-        def done(part: str, found: Result | list[Result]) -> None:
-            result["parts"][part] = found
+        def save(part: str, measured: Result | list[Result]) -> None:
+            result["parts"][part] = measured
             out.write_text(json.dumps(result, indent=1))
 
-        if "jobs" in arguments.part:
+        if "jobs" in args.part:
             sizes = []
-            for rows in arguments.rows:
-                sizes.append(measure_jobs(home, rows, arguments.seed, tell))
-                done("jobs", sizes)
-        if "days" in arguments.part:
-            done("days", measure_days(home, arguments.day_rows, arguments.days, arguments.seed, tell))
-        elif "recompute" in arguments.part:
-            load_features(home, arguments.day_rows, arguments.days, arguments.seed, tell)
-        if "recompute" in arguments.part:
-            done("recompute", measure_recompute(home, tell))
+            for rows in args.rows:
+                sizes.append(measure_jobs(home, rows, args.seed, tell))
+                save("jobs", sizes)
+        if "days" in args.part:
+            save("days", measure_days(home, args.day_rows, args.days, args.seed, tell))
+        elif "recompute" in args.part:
+            load_features(home, args.day_rows, args.days, args.seed, tell)
+        if "recompute" in args.part:
+            save("recompute", measure_recompute(home, tell))
     show(result)
     print(out)
 

@@ -1,4 +1,4 @@
-"""Ninety nights in a row for `benchmarks.gate.curves`: each policy with the champions that it chose, and what that lost."""
+"""Ninety consecutive nights for `benchmarks.gate.curves`: each policy with its own champions, and the log loss it costs."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,16 +18,15 @@ from training.gate.gate import Past
 
 CHAIN = 90
 FIRST = date(2024, 1, 1)
+Faults = Callable[[int, np.random.Generator], Model]
+"""From the number of a night to its candidate."""
 
 
 @cache
 def true_loss(scenes: int, model: Model) -> float:
-    """Log loss of a model of the night's own level (`model` has no seed and no level) by true probabilities of a large night."""
+    """Return the log loss of a model calibrated to the night (without seed and level) by true probabilities of a large night."""
     large = night(World(50_000, scenes, jump=0.0), 2)
     return expected_log_loss(large.truth, large.predict(model))
-
-
-Faults = Callable[[int, np.random.Generator], Model]
 
 
 def _healthy(_: int, random: np.random.Generator) -> Model:
@@ -65,58 +64,61 @@ CHAINS: dict[str, Faults] = {
 
 
 def aged(model: Model, nights: int, drift: float) -> Model:
-    """A model after so many nights in a world that drifts."""
+    """Return a model after `nights` in a world that drifts."""
     return replace(model, noise=sqrt(model.noise**2 + nights * noise_that_loses(drift) ** 2)) if drift else model
 
 
 class Line:
-    """The models that a policy has in use, night by night, with what the gate remembers of them."""
+    """The models that a policy has used, night by night, with the gate's memory of them."""
 
     def __init__(self, first: Model) -> None:
         self.models: dict[int, tuple[int, Model]] = {1: (-1, first)}
-        self.known = [_version(1, -1)]
+        self.versions = [_version(1, -1)]
         self.current = 1
         self.last: tuple[int | None, Result] = (None, {"loss_shown": False})
         self.pcoc: dict[str, list[float]] = {}
 
     def anchor(self, number: int) -> int | None:
-        """The version that the night is compared with beside the champion, as `training.evaluate.evaluation` chooses it."""
+        """Return the anchor: the version compared beside the champion, as `training.evaluate.evaluation` chooses it."""
         before, decision = self.last
-        found = anchor(_day(number), self.known)
-        chosen = before if decision["loss_shown"] else found.version if found else None
+        default = anchor(_day(number), self.versions)
+        chosen = before if decision["loss_shown"] else default.version if default else None
         return None if chosen == self.current else chosen
 
     def past(self, version: int | None) -> Past:
-        """What the gate reads of earlier nights."""
+        """Return the gate's memory of earlier nights."""
         before, decision = self.last
         sums = decision["sums"] if version is not None and before == version else {}
         return Past(version, sums, {group: values[-28:] for group, values in self.pcoc.items()})
 
     def promote(self, number: int, model: Model) -> None:
-        """Puts the night's candidate in use."""
+        """Make the night's candidate the champion."""
         self.current = len(self.models) + 1
         self.models[self.current] = (number, model)
-        self.known.append(_version(self.current, number))
+        self.versions.append(_version(self.current, number))
 
 
 def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result]:
-    """Ninety nights of a policy: verdict, and the true log loss that it lost to one who knows both models."""
-    world, drift = World(), 0.001 if kind == "drifting" else 0.0
+    """Return ninety nights of a policy: verdicts, and the true log loss lost to a policy that knows both models."""
+    world = World()
+    drift = 0.001 if kind == "drifting" else 0.0
     random = np.random.default_rng([seed, 17])
     levels = np.log(1 + random.uniform(-world.jump, world.jump, nights + 2))
     first_model = replace(_healthy(0, random), level=levels[0])
-    line, best, results = Line(first_model), [(-1, first_model)], []
+    line = Line(first_model)
+    best = [(-1, first_model)]
+    results = []
     for number in range(nights):
         candidate = replace(CHAINS[kind](number, random), seed=number + 1, level=levels[number + 1])
 
-        def now(entry: tuple[int, Model], night_number: int = number) -> Model:
+        def current(entry: tuple[int, Model], night_number: int = number) -> Model:
             return aged(entry[1], night_number - entry[0] - 1, drift)
 
-        champion = now(line.models[line.current])
+        champion = current(line.models[line.current])
         first = line.anchor(number)
         past = line.past(first)
         evaluation, decision = judged(
-            world, 1000 * seed + number, candidate, champion, now(line.models[first]) if first else None, past
+            world, 1000 * seed + number, candidate, champion, current(line.models[first]) if first else None, past
         )
         for group, value in decision["pcoc"].items():
             line.pcoc.setdefault(group, []).append(value)
@@ -141,7 +143,7 @@ def chain(kind: str, policy: str, seed: int, nights: int = CHAIN) -> list[Result
 
 
 def _loss(scenes: int, number: int, drift: float, entry: tuple[int, Model]) -> float:
-    """True log loss of a model on the day after the night."""
+    """Return the true log loss of a model on the day after the night."""
     return true_loss(scenes, replace(aged(entry[1], number - entry[0], drift), seed=0, level=0.0))
 
 
@@ -151,11 +153,10 @@ def _not_lower(evaluation: Result, _: Result) -> bool:
 
 def _fixed_margins(evaluation: Result, _: Result) -> bool:
     """Mean GAUC over scenes proven not lower by 0.001, PCOC within 0.95 to 1.05: the two rules that held most nights."""
-    mean, own = (
-        evaluation["headline"]["change"]["scene_mean_gauc"],
-        evaluation["headline"]["candidate"]["pcoc"]["value"],
-    )
-    return bool(mean["value"] - (mean["high"] - mean["low"]) / 3.92 * 1.645 >= -0.001 and 0.95 <= own <= 1.05)
+    change = evaluation["headline"]["change"]["scene_mean_gauc"]
+    pcoc = evaluation["headline"]["candidate"]["pcoc"]["value"]
+    lower_bound = change["value"] - (change["high"] - change["low"]) / 3.92 * 1.645
+    return bool(lower_bound >= -0.001 and 0.95 <= pcoc <= 1.05)
 
 
 POLICIES: dict[str, Callable[[Result, Result], bool]] = {
@@ -171,31 +172,31 @@ def _day(number: int) -> date:
 
 
 def _version(number: int, of_night: int) -> ModelVersion:
-    nothing: Result = dict.fromkeys(ModelVersion.__dataclass_fields__)
-    known: Result = {"version": number, "log_day": _day(of_night), "promoted_at": f"{number:05}", "aliases": ()}
-    return ModelVersion(**(nothing | known))
+    empty: Result = dict.fromkeys(ModelVersion.__dataclass_fields__)
+    values: Result = {"version": number, "log_day": _day(of_night), "promoted_at": f"{number:05}", "aliases": ()}
+    return ModelVersion(**(empty | values))
 
 
 def run_chains(seed: int, chains: int, pool: ProcessPoolExecutor) -> list[Result]:
-    """Each world and policy, over several chains."""
+    """Run each world and policy over several chains."""
     work = [(kind, policy, seed + n) for kind in CHAINS for policy in POLICIES for n in range(chains)]
     outcomes = dict(zip(work, pool.map(chain, *zip(*work, strict=True)), strict=True))
     results = []
     for kind in CHAINS:
         for policy in POLICIES:
-            found = [outcomes[kind, policy, seed + n] for n in range(chains)]
-            regret = [sum(one["regret"] for one in nights) for nights in found]
-            better = [one for nights in found for one in nights if one["better"]]
+            runs = [outcomes[kind, policy, seed + n] for n in range(chains)]
+            regret = [sum(night["regret"] for night in nights) for nights in runs]
+            better = [night for nights in runs for night in nights if night["better"]]
             results.append(
                 {
                     "world": kind,
                     "policy": policy,
-                    "promoted": sum(one["promoted"] for nights in found for one in nights) / chains,
+                    "promoted": sum(night["promoted"] for nights in runs for night in nights) / chains,
                     "regret": float(np.mean(regret)),
                     "regret_error": float(np.std(regret, ddof=1) / sqrt(chains)) if chains > 1 else None,
-                    "better_promoted": share(sum(one["promoted"] for one in better), len(better)),
-                    "last_change": float(np.mean([nights[-1]["change"] for nights in found])),
-                    "nights": found,
+                    "better_promoted": share(sum(night["promoted"] for night in better), len(better)),
+                    "last_change": float(np.mean([nights[-1]["change"] for nights in runs])),
+                    "nights": runs,
                 }
             )
     return results

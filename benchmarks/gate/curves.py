@@ -1,4 +1,4 @@
-"""The promotion gate on worlds whose truth is known: how often it promotes what does how much harm, and what ninety nights lose.
+"""The promotion gate on simulated worlds: how often it promotes a harmful model, and what ninety nights cost.
 
     python -m benchmarks.gate.curves [--seed 18] [--nights 200] [--chains 3] [--part healthy|harm|chains] [--workers 2]
 
@@ -7,8 +7,8 @@ The rows and the models' predictions are made (`benchmarks.gate.worlds`): no mod
 - *healthy*: a candidate that is exactly as good as the champion, in worlds of 5, 15 and 60 scenes of Zipf's sizes, of 15,000 and
   100,000 rows, of models that continue each other or not; the base rate jumps by up to 20 % from night to night.
 - *harm*: how often a candidate is promoted that has lost so much AUC overall, or on new items, that ranks one scene by chance, or
-  whose probabilities are so many times too high.
-- *chains*: ninety nights in a row, each policy with the champions that it chose, and regret: log loss lost to a policy that knows
+  whose probabilities are too high by a factor.
+- *chains*: ninety nights in a row, each policy with its own champions, and regret: log loss lost to a policy that knows
   how good both models are. Beside the gate: always promote; promote where the day's AUC is not lower (what templates of TFX and
   MLOps ship); and margins that know nothing of the day (the default policy of this project until it was replaced by this one).
 
@@ -35,7 +35,7 @@ KNOWN_NIGHTS = 28
 
 
 def one_night(world: World, seed: int, candidate: Model) -> Result:
-    """What becomes of a candidate beside a sound champion that is calibrated to the night before the candidate's."""
+    """Return the gate's decision on a candidate beside a sound champion calibrated to the night before."""
     random = np.random.default_rng([seed, 3])
     levels = np.log(1 + random.uniform(-world.jump, world.jump, KNOWN_NIGHTS + 2))
     champion = Model(seed=2 * seed, level=levels[-2])
@@ -54,19 +54,19 @@ class Case:
     candidate: Model
 
     def seeds(self, seed: int, nights: int) -> Iterable[int]:
-        """The seeds of its nights."""
+        """Return the seeds of its nights."""
         return range(10_000 * seed, 10_000 * seed + nights)
 
 
 def healthy_cases() -> list[Case]:
-    """As good as the champion."""
+    """Return candidates as good as the champion."""
     worlds = [World(15_000, scenes, own=own) for scenes in (5, 15, 60) for own in (0.02, 0.2)]
     worlds += [World(100_000, 15, own=own) for own in (0.02, 0.2)]
     return [Case("healthy", "none", world, Model(0)) for world in worlds]
 
 
 def harm_cases() -> list[Case]:
-    """Worse in one respect."""
+    """Return candidates that are worse in one respect."""
     small, large = World(15_000), World(100_000)
     cases = [
         Case("harm", f"AUC -{loss:g}", world, Model(0, noise=noise_that_loses(loss)))
@@ -94,27 +94,30 @@ def _cases(part: str) -> list[Case]:
 
 
 def run_cases(part: str, seed: int, nights: int, pool: ProcessPoolExecutor) -> list[Result]:
-    """Verdicts of each case."""
+    """Count the verdicts of each case."""
     cases = _cases(part)
-    work = [(case, one) for case in cases for one in case.seeds(seed, nights)]
+    work = [(case, night_seed) for case in cases for night_seed in case.seeds(seed, nights)]
     outcomes = list(pool.map(_night_of, *zip(*work, strict=True), chunksize=4))
     results = []
     for number, case in enumerate(cases):
-        found = outcomes[number * nights : (number + 1) * nights]
+        decisions = outcomes[number * nights : (number + 1) * nights]
         blocking: dict[str, int] = {}
-        for one in found:
-            for name in one["blocking"]:
+        for decision in decisions:
+            for name in decision["blocking"]:
                 blocking[name] = blocking.get(name, 0) + 1
-        verdicts = {v: share(sum(one["verdict"] == v for one in found), nights) for v in ("promote", "hold", "reject")}
-        of = {"rows": case.world.rows, "scenes": case.world.scenes, "own": case.world.own}
+        verdicts = {
+            v: share(sum(decision["verdict"] == v for decision in decisions), nights)
+            for v in ("promote", "hold", "reject")
+        }
+        world = {"rows": case.world.rows, "scenes": case.world.scenes, "own": case.world.own}
         results.append(
-            {"harm": case.harm, **of, **verdicts, "blocking": dict(sorted(blocking.items(), key=lambda p: -p[1]))}
+            {"harm": case.harm, **world, **verdicts, "blocking": dict(sorted(blocking.items(), key=lambda p: -p[1]))}
         )
     return results
 
 
 def show(result: Result) -> None:
-    """Prints a table for each part."""
+    """Print a table for each part."""
     out = console(150)
     for part in ("healthy", "harm"):
         if part not in result:
@@ -122,25 +125,25 @@ def show(result: Result) -> None:
         table = Table(title=part, box=None, padding=(0, 1), header_style="dim")
         for name in ("rows", "scenes", "own noise", "harm", "promote", "hold", "reject", "blocked by (nights)"):
             table.add_column(name, justify="left" if name in ("harm", "blocked by (nights)") else "right")
-        for one in result[part]:
-            shares = [f"{one[v]['share']:.1%} ± {one[v]['error']:.1%}" for v in ("promote", "hold", "reject")]
-            why = ", ".join(f"{name} {count}" for name, count in list(one["blocking"].items())[:4])
-            table.add_row(f"{one['rows']:,}", str(one["scenes"]), f"{one['own']:g}", one["harm"], *shares, why)
+        for row in result[part]:
+            shares = [f"{row[v]['share']:.1%} ± {row[v]['error']:.1%}" for v in ("promote", "hold", "reject")]
+            why = ", ".join(f"{name} {count}" for name, count in list(row["blocking"].items())[:4])
+            table.add_row(f"{row['rows']:,}", str(row["scenes"]), f"{row['own']:g}", row["harm"], *shares, why)
         out.print(table)
     if "chains" in result:
         table = Table(title=f"{CHAIN} nights", box=None, padding=(0, 1), header_style="dim")
         for name in ("world", "policy", "promoted", "better ones promoted", "regret", "log loss at the end"):
             table.add_column(name, justify="left" if name in ("world", "policy") else "right")
-        for one in result["chains"]:
-            error = "" if one["regret_error"] is None else f" ± {one['regret_error']:.4f}"
-            better = f"{one['better_promoted']['share']:.1%} ± {one['better_promoted']['error']:.1%}"
-            cells = (f"{one['promoted']:.1f}", better, f"{one['regret']:.4f}{error}", f"{one['last_change']:+.4f}")
-            table.add_row(one["world"], one["policy"], *cells)
+        for row in result["chains"]:
+            error = "" if row["regret_error"] is None else f" ± {row['regret_error']:.4f}"
+            better = f"{row['better_promoted']['share']:.1%} ± {row['better_promoted']['error']:.1%}"
+            cells = (f"{row['promoted']:.1f}", better, f"{row['regret']:.4f}{error}", f"{row['last_change']:+.4f}")
+            table.add_row(row["world"], row["policy"], *cells)
         out.print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the parts, prints their tables, writes JSON."""
+    """Run the parts, print their tables, write JSON."""
     parser = argparse.ArgumentParser(description="The promotion gate on worlds whose truth is known.")
     parser.add_argument("--seed", type=int, default=18)
     parser.add_argument("--nights", type=int, default=200, help="nights of each case of healthy and harm")
@@ -148,16 +151,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--part", choices=("healthy", "harm", "chains"), action="append")
     parser.add_argument("--workers", type=int, help="processes; default the cores")
     parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/gate-curves-….json")
-    given = parser.parse_args(argv)
-    out = result_file("gate-curves", given.out)
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
+    args = parser.parse_args(argv)
+    out = result_file("gate-curves", args.out)
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     result: Result = {"machine": machine(), "options": options}
-    with ProcessPoolExecutor(given.workers) as pool:
-        for part in given.part or ("healthy", "harm", "chains"):
+    with ProcessPoolExecutor(args.workers) as pool:
+        for part in args.part or ("healthy", "harm", "chains"):
             if part == "chains":
-                result[part] = run_chains(given.seed, given.chains, pool)
+                result[part] = run_chains(args.seed, args.chains, pool)
             else:
-                result[part] = run_cases(part, given.seed, given.nights, pool)
+                result[part] = run_cases(part, args.seed, args.nights, pool)
             out.write_text(json.dumps(result, indent=1))
     show(result)
     print(out)

@@ -1,21 +1,21 @@
-"""The promotion gate on twenty nights in a row with trained models, some of which learnt from damaged rows.
+"""The promotion gate on twenty consecutive nights with trained models, some of them trained on damaged rows.
 
     python -m benchmarks.gate.days [--seed 18] [--rows 5000] [--model ple] [--policy include/policies/gate.yaml]
 
-A world of `ctr sample` goes through Spark once. Then every night is as in production: the candidate continues the champion with
-the days since, is evaluated on the day, judged, and promoted if the gate says so; what it holds nobody approves. On six nights
+Spark processes a world of `ctr sample` once. Then every night is as in production: the candidate continues the champion with
+the days since, is evaluated on the day, judged, and promoted if the gate says so; a held candidate is not approved. On six nights
 the candidate learns from damaged rows (`benchmarks.gate.faults`), which are restored before it is evaluated:
 
 - *night*: those of the last night only, as when one job went wrong. A model that continues forgets little in one day, so such
   a candidate can be nearly as good as the champion.
 - *retrain*: those of all days, by a candidate that starts from nothing, as after a backfill by wrong code. The incident proper.
 
-On these nights the same candidate is trained and judged on undamaged rows too, without being promoted: it is a good one, and
-tells what the damage alone did. How good a model *truly* is, is told by the true click probabilities of the world, in which
-the chance of the day's clicks has no part: AUC and log loss where every impression is clicked with its own probability.
+On these nights the same candidate is also trained and judged on undamaged rows, without being promoted: it is a good one, and
+shows the effect of the damage alone. The *true* quality of a model comes from the true click probabilities of the world,
+without the chance of the day's clicks: AUC and log loss where every impression is clicked with its own probability.
 
-A fault may do no harm. A bad candidate that is truly no worse than the champion, by log loss, which sees ranking and
-calibration, may be promoted; the tables tell it. Ends with status 1 if one that is truly worse, by however little, was promoted,
+A fault may do no harm. A bad candidate that is truly no worse than the champion, by log loss (ranking and calibration),
+may be promoted; the tables say so. Ends with status 1 if one that is truly worse, by however little, was promoted,
 or a good one rejected. Prints tables, writes JSON. With `--home`, generated data is used again.
 """
 
@@ -64,7 +64,7 @@ PLANTED = {
 
 
 def nights(days: Sequence[date], tell: Tell) -> Iterator[Outcome]:
-    """What becomes of the candidates of these days, one after another, after a first champion of the day before them."""
+    """Yield the outcomes of the candidates of these days in order, after a first champion of the day before them."""
     for night, day in enumerate(days, 1):
         plan = PLANTED.get(night)
         if plan:
@@ -76,17 +76,19 @@ def nights(days: Sequence[date], tell: Tell) -> Iterator[Outcome]:
 
 
 def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
-    """Trains, evaluates and judges a candidate of the day."""
-    chosen, store = get_settings(), get_lake()
+    """Return train, evaluate and judge a candidate of the day."""
+    settings = get_settings()
+    store = get_lake()
     damage: AbstractContextManager[None] = nullcontext()
     if kind == "bad" and plan:
-        known = days_to_learn(store, day, chosen)
-        damage = planted(store, known if plan.extent == "retrain" else known[-1:], FAULTS[plan.fault])
+        training_days = days_to_learn(store, day, settings)
+        damaged_days = training_days if plan.extent == "retrain" else training_days[-1:]
+        damage = planted(store, damaged_days, FAULTS[plan.fault])
     with damage:
-        trained = train.run(day, chosen, scratch=plan is not None and plan.extent == "retrain")
-    evaluated = evaluation.run(day, chosen)
-    decision = gate.run(day, kind != "undamaged", chosen)
-    seen = next(one for one in decision["comparisons"] if one["name"] == "auc")
+        trained = train.run(day, settings, scratch=plan is not None and plan.extent == "retrain")
+    evaluated = evaluation.run(day, settings)
+    decision = gate.run(day, kind != "undamaged", settings)
+    comparison = next(entry for entry in decision["comparisons"] if entry["name"] == "auc")
     candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
     return Outcome(
         night=night,
@@ -103,14 +105,14 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         notes=[rule["sentence"] for rule in decision["rules"] if rule["verdict"] == "note"],
         promoted=False,
         auc=(candidate, champion),
-        change=seen["change"],
-        sees=seen["sees"],
+        change=comparison["change"],
+        sees=comparison["sees"],
         **_true_figures(day),
     )
 
 
 def _follow(day: date) -> bool:
-    """Does what the DAG does after the gate, where nobody answers; returns whether the candidate was promoted."""
+    """Do what the DAG does after the gate if nobody answers; return whether the candidate was promoted."""
     if next_step(day) == "promote":
         apply_decision(day, by="gate")
         return True
@@ -119,31 +121,34 @@ def _follow(day: date) -> bool:
 
 
 def _true_figures(day: date) -> Result:
-    """What the true click probabilities tell of candidate and champion, as fields of `Outcome`."""
-    rows, known = predictions.read(get_lake(), day), oracle.truth(day, get_settings())
-    if known is None or rows.champion is None:
+    """Return the figures of candidate and champion by true click probabilities, as fields of `Outcome`."""
+    rows = predictions.read(get_lake(), day)
+    oracle_rows = oracle.truth(day, get_settings())
+    if oracle_rows is None or rows.champion is None:
         raise MissingDataError(f"{day} has no true probabilities or no champion: expected a generated day with both.")
-    truth = known["probability"].take(pc.index_in(rows.event_id, known["event_id"].combine_chunks())).to_numpy()
+    truth = (
+        oracle_rows["probability"].take(pc.index_in(rows.event_id, oracle_rows["event_id"].combine_chunks())).to_numpy()
+    )
     models = (rows.candidate, rows.champion)
-    scenes = {str(scene): rows.scene == scene for scene in np.unique(rows.scene)}
+    masks = {str(scene): rows.scene == scene for scene in np.unique(rows.scene)}
     return {
         "true_auc": {
-            scene: tuple(expected_auc(truth[at], each[at]) for each in models) for scene, at in scenes.items()
+            scene: tuple(expected_auc(truth[mask], model[mask]) for model in models) for scene, mask in masks.items()
         },
-        "true_log_loss": tuple(expected_log_loss(truth, each) for each in models),
-        "true_pcoc": tuple(float(each.sum() / truth.sum()) for each in models),
+        "true_log_loss": tuple(expected_log_loss(truth, model) for model in models),
+        "true_pcoc": tuple(float(model.sum() / truth.sum()) for model in models),
     }
 
 
 @contextmanager
 def copy_of(home: Home, seed: int, model: str, policy: Path) -> Iterator[None]:
-    """Inside, the settings are of a copy of the home with an empty registry: the faults are planted there."""
+    """Use the settings of a copy of the home with an empty registry inside the block: the faults are planted there."""
     with tempfile.TemporaryDirectory(prefix="ctr-gate-") as folder:
         for name in ("lake", "oracle"):
             shutil.copytree(home.folder / name, Path(folder) / name)
-        of_run = {"CTR_HOME": folder, "CTR_MODEL": model, "CTR_GATE_POLICY": str(policy.resolve())}
+        variables = {"CTR_HOME": folder, "CTR_MODEL": model, "CTR_GATE_POLICY": str(policy.resolve())}
         before = dict(os.environ)
-        os.environ |= home.environment(seed) | of_run
+        os.environ |= home.environment(seed) | variables
         get_settings.cache_clear()
         try:
             yield
@@ -154,32 +159,33 @@ def copy_of(home: Home, seed: int, model: str, policy: Path) -> Iterator[None]:
 
 
 def first_champion(day: date) -> None:
-    """Trains the candidate of the day from nothing and promotes it without a gate: there is nothing to compare it with."""
+    """Train the candidate of the day from nothing and promote it without a gate: there is no champion to compare with."""
     version = train.run(day, get_settings())["version"]
     registry.promote(version, reason="the first champion", by="benchmark")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the nights, prints tables, writes JSON; exits with status 1 where the gate failed."""
-    given = _arguments(argv)
-    out = result_file("gate-days", given.out)
+    """Run the nights, print tables, write JSON; exit with status 1 where the gate failed."""
+    args = _arguments(argv)
+    out = result_file("gate-days", args.out)
     tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
-    llm, outcomes = model_variant(given.model).llm, list[Outcome]()
+    llm = model_variant(args.model).llm
+    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="ctr-gate-data-") as temporary:
-        root = given.home or Path(temporary)
-        home = generated(root, given.seed, given.rows, HISTORY, given.days, given.llm_texts, llm=llm, tell=tell)
-        with copy_of(home, given.seed, given.model, given.policy):
+        root = args.home or Path(temporary)
+        home = generated(root, args.seed, args.rows, HISTORY, args.days, args.llm_texts, llm=llm, tell=tell)
+        with copy_of(home, args.seed, args.model, args.policy):
             result: Result = {
                 "machine": machine(),
                 "options": {
-                    name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()
+                    name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
                 },
                 "policy": gate.load_policy(get_settings().gate_policy).name,
             }
             first_champion(home.days[HISTORY - 1])
             for outcome in nights(home.evaluated, tell):
                 outcomes.append(outcome)
-                result["candidates"] = [each.record() for each in outcomes]
+                result["candidates"] = [candidate.record() for candidate in outcomes]
                 out.write_text(json.dumps(result, indent=1))
     result["verdicts"] = counts(outcomes)
     out.write_text(json.dumps(result, indent=1))

@@ -1,4 +1,4 @@
-"""Damage to training rows that has got past every data check, for `benchmarks.gate.days`, and its undoing.
+"""Damage to training rows that passes every data check, for `benchmarks.gate.days`, and its removal.
 
 A fault changes the training rows of a day and nothing else: rows, their order, logs and snapshots stay, and so do the features
 of later days.
@@ -31,7 +31,7 @@ _KEYS = {
 
 
 def labels_flipped(rows: pa.Table, earlier: pa.Table) -> pa.Table:
-    """The log of one scene counts a click as none and the other way round: a flag whose meaning was inverted."""
+    """Invert the labels of one scene: a flag whose meaning was inverted in the log."""
     del earlier
     label = rows["label"]
     flipped = pc.if_else(pc.equal(rows["scene"], FLIPPED_SCENE), pc.subtract(pa.scalar(1, label.type), label), label)
@@ -39,24 +39,25 @@ def labels_flipped(rows: pa.Table, earlier: pa.Table) -> pa.Table:
 
 
 def ctr_zeroed(rows: pa.Table, earlier: pa.Table) -> pa.Table:
-    """Every CTR of a user, an item or a pair is 0: clicks were divided by impressions as whole numbers."""
+    """Set every CTR of a user, an item or a pair to 0: clicks were divided by impressions as whole numbers."""
     del earlier
     names = [feature.name for feature in FEATURES if feature.unit == "rate" and feature.grain in _KEYS]
     return _replaced(rows, dict.fromkeys(names, pa.array([0.0] * len(rows))))
 
 
 def snapshot_stale(rows: pa.Table, earlier: pa.Table) -> pa.Table:
-    """The join reads an old snapshot: what a row sees of its user, item and pairs is what their newest row in `earlier` saw.
+    """Give each row the features that its user, item and pairs had in their newest row of `earlier`: an old snapshot.
 
-    Keys without one are unknown, as everyone is on a lake's first days.
+    Keys without such a row are unknown, as all keys are on a lake's first days.
     """
-    now, past = _with_topic(rows), _with_topic(earlier)
+    now = _with_topic(rows)
+    past = _with_topic(earlier)
     damaged: dict[str, pd.Series] = {}
     for keys, defaults in _looked_up().items():
         newest = past.dropna(subset=[*keys]).drop_duplicates([*keys], keep="last")[[*keys, *defaults]]
-        found = now[[*keys]].merge(newest, how="left", on=[*keys])
+        joined = now[[*keys]].merge(newest, how="left", on=[*keys])
         for name, default in defaults.items():
-            damaged[name] = found[name].fillna(now["scene_ctr_7d"] if default is None else default)
+            damaged[name] = joined[name].fillna(now["scene_ctr_7d"] if default is None else default)
     return _replaced(rows, {name: pa.array(values.to_numpy()) for name, values in damaged.items()})
 
 
@@ -66,13 +67,13 @@ FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in (labels_flipped, 
 
 @contextmanager
 def planted(store: Lake, days: Sequence[date], fault: Fault) -> Iterator[None]:
-    """Inside, the published training rows of these days are damaged; afterwards they are as they were."""
+    """Damage the published training rows of these days inside the block, and restore them afterwards."""
     clean = {day: read_day(store, "training", day, _NEEDED_FOR) for day in store.days("training") if day <= max(days)}
-    none = clean[days[0]].slice(0, 0)
+    empty = clean[days[0]].slice(0, 0)
     try:
         for day in days:
-            earlier = [rows for each, rows in clean.items() if each <= day - STALE]
-            _overwrite(store, day, fault(clean[day], pa.concat_tables([none, *earlier])))
+            earlier = [rows for other, rows in clean.items() if other <= day - STALE]
+            _overwrite(store, day, fault(clean[day], pa.concat_tables([empty, *earlier])))
         yield
     finally:
         for day in days:
@@ -80,7 +81,7 @@ def planted(store: Lake, days: Sequence[date], fault: Fault) -> Iterator[None]:
 
 
 def _overwrite(store: Lake, day: date, rows: pa.Table) -> None:
-    """Replaces the rows in the files of a day's published build, so that neither checks nor the versions that learn them know."""
+    """Replace the rows in the files of a day's published build, unnoticed by checks and by the versions that learn them."""
     folder = store.require("training", day, _NEEDED_FOR).table("training").path
     for path in store.files(folder, ".orc"):
         store.fs.rm(path)
@@ -88,19 +89,19 @@ def _overwrite(store: Lake, day: date, rows: pa.Table) -> None:
 
 
 def _looked_up() -> dict[tuple[str, ...], dict[str, float | str | None]]:
-    """By key, the columns that a training row gets from a snapshot, with their value for an unknown key."""
-    found: dict[tuple[str, ...], dict[str, float | str | None]] = {}
+    """Return, by key, the columns that a training row gets from a snapshot, with their value for an unknown key."""
+    columns: dict[tuple[str, ...], dict[str, float | str | None]] = {}
     for feature in FEATURES:
         if feature.grain in _KEYS:
             keys = (*_KEYS[feature.grain], *(["scene"] if "_scene_" in feature.name else []))
-            found.setdefault(keys, {})[feature.name] = feature.default
-    for who in ("user", "item"):
-        found[f"{who}_id",][f"{who}_level"] = "zero"
-    return found
+            columns.setdefault(keys, {})[feature.name] = feature.default
+    for entity in ("user", "item"):
+        columns[f"{entity}_id",][f"{entity}_level"] = "zero"
+    return columns
 
 
 def _with_topic(rows: pa.Table) -> pd.DataFrame:
-    """The columns that a snapshot is looked up by and gives, and the item's topic: its first entity."""
+    """Return the keys and columns of snapshots, and the item's topic: its first entity."""
     names = {name for keys, columns in _looked_up().items() for name in (*keys, *columns)} - {"topic"}
     topics = [keys[0] if keys else None for keys in rows["item_entity_keys"].to_pylist()]
     return rows.select([*sorted(names), "scene_ctr_7d"]).to_pandas().assign(topic=pd.array(topics, "Int64"))
@@ -109,6 +110,7 @@ def _with_topic(rows: pa.Table) -> pd.DataFrame:
 def _replaced(rows: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
     """The rows with other values in these columns, of the types that they had."""
     for name, values in columns.items():
-        place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, rows.schema.field(place), values.cast(rows.schema.field(place).type))
+        index = rows.schema.get_field_index(name)
+        field = rows.schema.field(index)
+        rows = rows.set_column(index, field, values.cast(field.type))
     return rows

@@ -1,4 +1,4 @@
-"""What became of the candidates of `benchmarks.gate.days`, how good they truly are, and the tables that it prints."""
+"""The outcomes of the candidates of `benchmarks.gate.days`, their true quality, and the printed tables."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a candidate.
+    """The outcome of a candidate.
 
-    Pairs are of candidate and champion. `true_auc` is by scene; `change` of AUC and the loss that the night `sees` are
-    what the gate measured.
+    Pairs are of candidate and champion. `true_auc` is by scene; the gate measured the `change` of AUC and `sees`, the smallest
+    loss that the night can prove.
     """
 
     night: int
@@ -69,48 +69,52 @@ class Outcome:
         return self.true_log_loss[0] - self.true_log_loss[1]
 
     def record(self) -> Result:
-        """All of it, for JSON."""
+        """Return all fields and figures, for JSON."""
         changes = {name: getattr(self, name) for name in ("auc_change", "worst_scene", "loss_change")}
         return asdict(self) | changes
 
     def damage(self, undamaged: "Outcome") -> float:
-        """Mean true AUC that the fault alone took: this candidate - its undamaged twin."""
+        """Return the mean true AUC lost to the fault alone: this candidate - its undamaged twin."""
         return float(np.mean([self.true_auc[scene][0] - undamaged.true_auc[scene][0] for scene in self.true_auc]))
 
 
 def expected_auc(truth: Floats, predicted: Floats) -> float:
-    """AUC of rows of which each is a click with its true probability, and none with the rest of it."""
-    label, weight = np.repeat([1, 0], len(truth)), np.concatenate([truth, 1 - truth])
+    """Return the AUC of rows that are each a click with their true probability."""
+    label = np.repeat([1, 0], len(truth))
+    weight = np.concatenate([truth, 1 - truth])
     return float(roc_auc_score(label, np.tile(predicted, 2), sample_weight=weight))
 
 
 def expected_log_loss(truth: Floats, predicted: Floats) -> float:
-    """Mean log loss over the clicks that rows of such a true probability may have; lowest where the prediction is the truth."""
+    """Return the expected log loss of rows with these true probabilities; lowest where the prediction is the truth."""
     clicked, not_clicked = (row_log_loss(np.full(len(truth), label), predicted) for label in (1, 0))
     return float((truth * clicked + (1 - truth) * not_clicked).mean())
 
 
 def counts(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
-    """Verdicts by kind of candidate; a good one and an undamaged one are both good."""
-    found: dict[str, Counter[str]] = {"bad": Counter(), "good": Counter()}
-    for each in outcomes:
-        found["bad" if each.kind == "bad" else "good"][each.verdict] += 1
-    return {kind: {verdict: told[verdict] for verdict in ("promote", "hold", "reject")} for kind, told in found.items()}
+    """Count verdicts by kind of candidate; an undamaged one counts as good."""
+    by_kind: dict[str, Counter[str]] = {"bad": Counter(), "good": Counter()}
+    for outcome in outcomes:
+        by_kind["bad" if outcome.kind == "bad" else "good"][outcome.verdict] += 1
+    return {
+        kind: {verdict: count[verdict] for verdict in ("promote", "hold", "reject")} for kind, count in by_kind.items()
+    }
 
 
 def harmful(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The bad candidates that passed though they were truly worse than the champion."""
-    return [each for each in outcomes if _slipped(each) and each.loss_change > 0]
+    """Return the bad candidates that passed though they were truly worse than the champion."""
+    return [outcome for outcome in outcomes if _wrongly_promoted(outcome) and outcome.loss_change > 0]
 
 
 def failed(outcomes: Sequence[Outcome]) -> bool:
-    """Whether a bad candidate that was truly worse was promoted, or a good one rejected."""
+    """Return whether a bad candidate that was truly worse was promoted, or a good one rejected."""
     return bool(harmful(outcomes) or counts(outcomes)["good"]["reject"])
 
 
 def show(result: Result, outcomes: Sequence[Outcome]) -> None:
-    """Prints a line for each candidate, and the sums."""
-    out, options = console(150), result["options"]
+    """Print a line for each candidate, and the sums."""
+    out = console(150)
+    options = result["options"]
     out.print(
         f"seed {options['seed']}, {options['rows']:,} rows a day, {options['model']}, policy '{result['policy']}', "
         f"code {result['machine']['code']}"
@@ -122,19 +126,19 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("verdict", "first reason"):
         table.add_column(name, no_wrap=True)
-    twins = {each.night: each for each in outcomes if each.kind == "undamaged"}
-    for each in outcomes:
-        bad = each.kind == "bad"
+    twins = {outcome.night: outcome for outcome in outcomes if outcome.kind == "undamaged"}
+    for outcome in outcomes:
+        bad = outcome.kind == "bad"
         table.add_row(
-            str(each.night),
-            _name(each),
-            *(f"{auc:.4f}" for auc in each.auc),
-            *(f"{change:+.4f}" for change in (each.change, each.auc_change)),
-            f"{each.damage(twins[each.night]):+.4f}" if bad else "",
-            f"{each.true_pcoc[0]:.2f}",
-            f"{each.loss_change:+.4f}",
-            each.verdict,
-            shorten(each.reasons[0], 44, placeholder=" …"),
+            str(outcome.night),
+            _name(outcome),
+            *(f"{auc:.4f}" for auc in outcome.auc),
+            *(f"{change:+.4f}" for change in (outcome.change, outcome.auc_change)),
+            f"{outcome.damage(twins[outcome.night]):+.4f}" if bad else "",
+            f"{outcome.true_pcoc[0]:.2f}",
+            f"{outcome.loss_change:+.4f}",
+            outcome.verdict,
+            shorten(outcome.reasons[0], 44, placeholder=" …"),
             style="bold" if bad else None,
         )
     out.print(table)
@@ -147,28 +151,29 @@ def show(result: Result, outcomes: Sequence[Outcome]) -> None:
 
 
 def verdicts(outcomes: Sequence[Outcome]) -> str:
-    """The sums, in some lines."""
-    found = counts(outcomes)
-    bad, good = found["bad"], found["good"]
+    """Return the sums as text."""
+    by_kind = counts(outcomes)
+    bad = by_kind["bad"]
+    good = by_kind["good"]
     lines = [
         f"Of {sum(bad.values())} bad candidates {bad['promote']} promoted, {bad['hold']} held, {bad['reject']} rejected.",
         f"Of {sum(good.values())} good candidates {good['promote']} passed, {good['hold']} held, {good['reject']} rejected.",
     ]
-    for each in filter(_slipped, outcomes):
-        how = "WORSE than" if each.loss_change > 0 else "no worse than"
+    for outcome in filter(_wrongly_promoted, outcomes):
+        comparison = "WORSE than" if outcome.loss_change > 0 else "no worse than"
         lines.append(
-            f"Bad, but promoted: night {each.night}, truly {how} the champion (log loss {each.loss_change:+.5f}, "
-            f"AUC {each.auc_change:+.5f})."
+            f"Bad, but promoted: night {outcome.night}, truly {comparison} the champion (log loss {outcome.loss_change:+.5f}, "
+            f"AUC {outcome.auc_change:+.5f})."
         )
     return "\n".join(lines)
 
 
-def _slipped(outcome: Outcome) -> bool:
+def _wrongly_promoted(outcome: Outcome) -> bool:
     return outcome.kind == "bad" and outcome.verdict == "promote"
 
 
 def _name(outcome: Outcome) -> str:
     if outcome.plan is None:
         return "from nothing" if outcome.base is None else ""
-    what = outcome.plan.fault.replace("_", " ") if outcome.kind == "bad" else "undamaged"
-    return f"{what}, {outcome.plan.extent}"
+    fault = outcome.plan.fault.replace("_", " ") if outcome.kind == "bad" else "undamaged"
+    return f"{fault}, {outcome.plan.extent}"

@@ -1,4 +1,4 @@
-"""A made night and what the gate makes of it, for `benchmarks.gate.curves` and its chains."""
+"""A simulated night and the gate's decision on it, for `benchmarks.gate.curves` and its chains."""
 
 from math import sqrt
 from typing import Any
@@ -17,21 +17,21 @@ Result = dict[str, Any]
 def judged(
     world: World, seed: int, candidate: Model, champion: Model, other: Model | None, past: Past
 ) -> tuple[Result, Result]:
-    """Evaluation of a night, and what the gate makes of it: verdict, blocking rules, and what later nights need."""
+    """Return the evaluation of a night, and the gate's decision: verdict, blocking rules, and what later nights need."""
     rows = night(world, seed)
     evaluation = evaluate(rows.scored(candidate, champion, other), world.names, RESAMPLES, (seed,), cells=False)
     evaluation["anchor"] = {"version": past.anchor, "log_day": "before", "note": None} if other else None
-    found = judge(evaluation, POLICY, past)
+    judgement = judge(evaluation, POLICY, past)
     return evaluation, {
-        "verdict": verdict_of(found.rules),
-        "blocking": [rule.name for rule in found.rules if rule.verdict in ("hold", "reject")],
-        "loss_shown": found.loss_is_proven,
-        "sums": found.sums,
-        "pcoc": found.pcoc,
+        "verdict": verdict_of(judgement.rules),
+        "blocking": [rule.name for rule in judgement.rules if rule.verdict in ("hold", "reject")],
+        "loss_shown": judgement.loss_is_proven,
+        "sums": judgement.sums,
+        "pcoc": judgement.pcoc,
     }
 
 
 def share(hits: int, of: int) -> Result:
-    """A share with its simulation error (one standard error; of none and of all, that of one more)."""
+    """Return a share with its simulation error (one standard error; for none or all hits, that of one hit or miss)."""
     inside = min(max(hits, 1), of - 1) / of
     return {"share": hits / of, "error": sqrt(inside * (1 - inside) / of), "of": of}

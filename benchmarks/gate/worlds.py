@@ -1,7 +1,7 @@
-"""Worlds whose truth is known, for `benchmarks.gate.curves`: nights of scored rows of models that are as good as one says.
+"""Simulated worlds for `benchmarks.gate.curves`: nights of rows scored by models of a chosen quality.
 
 A row's click probability is known. A model sees its logit through noise, which it shares in part with other models, and is
-calibrated to the base rate of the night before the one that it is judged on; so a base rate that jumps makes every model miss.
+calibrated to the base rate of the night before the one that it is judged on; so every model misses a base rate that jumps.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,8 @@ from training.evaluate.predictions import EvaluationRows
 LEVELS = np.array(["zero", "few", "warm"])
 SHARED = 0.7
 """Standard deviation of the noise, on the logit's scale, through which every model sees a row."""
+_NOISE = np.r_[0.0, np.geomspace(0.03, 2.5, 24)]
+_OF_ROWS = ("user", "scene", "user_level", "item_level", "logit", "label", "shared")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Night:
-    """A night's rows `[n]`; `jump` is the log of its base rate's factor."""
+    """A night's rows `[n]`; `jump` is the log of the factor on its base rate."""
 
     world: World
     seed: int
@@ -76,12 +78,13 @@ class Night:
         return expit(self.logit + self.jump)
 
     def predict(self, model: Model) -> Floats:
-        """`[n]` a model's probabilities, calibrated to the level that it knows."""
+        """Return a model's probabilities `[n]`, calibrated to its own level."""
         own = np.random.default_rng([model.seed, self.seed]).normal(size=len(self.label))
         spread = SHARED**2 + model.noise**2 + np.where(self.item_level == "zero", model.cold_noise**2, 0.0)
-        alike = SHARED * np.sqrt(1 - self.world.own) * self.shared
-        seen = self.logit + alike + np.sqrt(spread - SHARED**2 * (1 - self.world.own)) * own
-        mean, variance = self.logit.mean(), self.logit.var()
+        common = SHARED * np.sqrt(1 - self.world.own) * self.shared
+        seen = self.logit + common + np.sqrt(spread - SHARED**2 * (1 - self.world.own)) * own
+        mean = self.logit.mean()
+        variance = self.logit.var()
         score = mean + variance / (variance + spread) * (seen - mean)
         for name in model.broken:
             chosen = self.scene == name
@@ -89,7 +92,7 @@ class Night:
         return np.clip(model.factor * expit(score + model.level), 1e-6, 1 - 1e-6)
 
     def scored(self, candidate: Model, champion: Model | None = None, anchor: Model | None = None) -> EvaluationRows:
-        """The night as `python -m training evaluate` leaves it."""
+        """Return the night in the form that `python -m training evaluate` writes."""
         return EvaluationRows(
             event_id=pa.array(np.arange(len(self.label)).astype(str)),
             user=self.user,
@@ -106,43 +109,39 @@ class Night:
 
 
 def night(world: World, seed: int, *, jump: float | None = None) -> Night:
-    """A night of the world; its base rate jumps by chance unless it is given (as a log)."""
+    """Return a night of the world; its base rate jumps at random unless `jump` (a log) is given."""
     random = np.random.default_rng([seed, 11])
     chance = float(np.log(1 + random.uniform(-world.jump, world.jump)))
     users = max(world.rows // 6, 1)
     user = np.unique((users * random.random(world.rows) ** 2).astype(np.int64), return_inverse=True)[1]
-    place = random.choice(world.scenes, world.rows, p=world.shares)
-    of_scene = np.random.default_rng(5).normal(-2.0, 0.6, world.scenes)
-    logit = of_scene[place] + random.normal(scale=0.5, size=users)[user] + random.normal(size=world.rows)
-    jumped = chance if jump is None else jump
+    scene_index = random.choice(world.scenes, world.rows, p=world.shares)
+    scene_logit = np.random.default_rng(5).normal(-2.0, 0.6, world.scenes)
+    logit = scene_logit[scene_index] + random.normal(scale=0.5, size=users)[user] + random.normal(size=world.rows)
+    log_jump = chance if jump is None else jump
     return Night(
         world=world,
         seed=seed,
-        jump=jumped,
+        jump=log_jump,
         user=user,
-        scene=np.array(world.names)[place],
+        scene=np.array(world.names)[scene_index],
         user_level=random.choice(LEVELS, users, p=[0.2, 0.3, 0.5])[user],
         item_level=random.choice(LEVELS, world.rows, p=[0.25, 0.25, 0.5]),
         logit=logit,
-        label=(random.random(world.rows) < expit(logit + jumped)).astype(np.int64),
+        label=(random.random(world.rows) < expit(logit + log_jump)).astype(np.int64),
         shared=random.normal(size=world.rows),
     )
 
 
 def noise_that_loses(auc: float, *, cold: bool = False) -> float:
-    """The noise that takes so much true AUC of all rows, or of the rows of new items."""
+    """Return the noise that lowers the true AUC by `auc`, of all rows or of the rows of new items."""
     return float(np.interp(auc, _lost(cold), _NOISE))
 
 
 @cache
 def _lost(cold: bool) -> list[float]:
-    """True AUC that each of `_NOISE` takes."""
+    """Return the true AUC that each level of `_NOISE` costs."""
     large = night(World(rows=200_000, scenes=5, jump=0.0), 1)
     chosen = large.item_level == "zero" if cold else np.ones(len(large.label), bool)
     rows = replace(large, **{name: getattr(large, name)[chosen] for name in _OF_ROWS})
-    sound, *found = (expected_auc(rows.truth, rows.predict(Model(1, noise=noise))) for noise in (0.0, *_NOISE))
-    return [sound - each for each in found]
-
-
-_NOISE = np.r_[0.0, np.geomspace(0.03, 2.5, 24)]
-_OF_ROWS = ("user", "scene", "user_level", "item_level", "logit", "label", "shared")
+    sound, *noisy = (expected_auc(rows.truth, rows.predict(Model(1, noise=noise))) for noise in (0.0, *_NOISE))
+    return [sound - auc for auc in noisy]

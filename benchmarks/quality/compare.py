@@ -1,4 +1,4 @@
-"""How good the models are, beside each other and beside LightGBM and torch-rechub, on the next day's clicks.
+"""Quality of the models, beside each other and beside LightGBM and torch-rechub, on the next day's clicks.
 
     python -m benchmarks.quality.compare [--data generated mind] [--seeds 17 18 19] [--rows 20000]
         [--history 7 --days 3] [--models …]
@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.machine import machine, result_file
 from benchmarks.quality.fit import fitted
 from benchmarks.quality.homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind, own_lake
-from benchmarks.quality.models import LADDER, LLM, MODELS, PEERS
+from benchmarks.quality.models import LLM, MODELS, PEERS, VARIANTS
 from benchmarks.quality.plot import draw
 from benchmarks.quality.report import show, title
 from benchmarks.quality.score import ORACLE, EvaluatedRows, MeasuredHome, best_possible, by_day, measure, summary
@@ -37,8 +37,10 @@ PACKAGES = ("torch", "lightgbm", "torch-rechub", "scikit-learn", "numpy", "pyarr
 
 
 def measured(home: Home, models: Sequence[str], resamples: int, tell: Tell) -> tuple[MeasuredHome, list[Result]]:
-    """Fits and predicts every model on every evaluation day of a home; what they reach, and the records of the fits."""
-    rows, predicted, fits = EvaluatedRows.of(home), dict[tuple[str, int], Floats](), list[Result]()
+    """Fit every model and predict every evaluation day of a home; return the metrics and the records of the fits."""
+    rows = EvaluatedRows.of(home)
+    predicted: dict[tuple[str, int], Floats] = {}
+    fits: list[Result] = []
     best = best_possible(home, rows)
     for seed in home.seeds:
         for model in models:
@@ -49,30 +51,31 @@ def measured(home: Home, models: Sequence[str], resamples: int, tell: Tell) -> t
         if best is not None:
             predicted[ORACLE, seed] = best
     tell(f"{home.name}: {resamples} resamples of {len(predicted)} models")
-    found = measure(rows, list(predicted.values()), home.scenes, resamples, home.name)
-    return MeasuredHome(home, dict(zip(predicted, found, strict=True))), fits
+    metrics = measure(rows, list(predicted.values()), home.scenes, resamples, home.name)
+    return MeasuredHome(home, dict(zip(predicted, metrics, strict=True))), fits
 
 
 def of_data(homes: Sequence[Home], models: Sequence[str], resamples: int, tell: Tell) -> Result:
-    """All figures of a data set."""
-    found, fits = [], list[Result]()
+    """Return all figures of a data set."""
+    measured_homes = []
+    fits: list[Result] = []
     for home in homes:
-        one, records = measured(home, models, resamples, tell)
-        found.append(one)
+        measured_home, records = measured(home, models, resamples, tell)
+        measured_homes.append(measured_home)
         fits += records
     return {
         "homes": {home.name: about(home) for home in homes},
-        "models": summary(found, models),
-        "by_day": by_day(found, models),
+        "models": summary(measured_homes, models),
+        "by_day": by_day(measured_homes, models),
         "fits": fits,
     }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures what was asked for, prints tables and writes JSON."""
-    given = _arguments(argv)
-    out = result_file("quality", given.out)
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
+    """Measure the selected data and models, print tables and write JSON."""
+    args = _arguments(argv)
+    out = result_file("quality", args.out)
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     result: Result = {
         "machine": machine() | {name: version(name) for name in PACKAGES},
         "options": options,
@@ -81,34 +84,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
     with tempfile.TemporaryDirectory(prefix="ctr-quality-") as temporary:
-        root = given.home or Path(temporary)
-        for data in given.data:
-            homes = _homes(data, root, given, tell)
+        root = args.home or Path(temporary)
+        for data in args.data:
+            homes = _homes(data, root, args, tell)
             if homes:
-                result["data"][data] = of_data(homes, given.models, given.resamples, tell)
+                result["data"][data] = of_data(homes, args.models, args.resamples, tell)
                 out.write_text(json.dumps(result, indent=1))
     show(result)
-    for data, found in result["data"].items():
+    for data, figures in result["data"].items():
         picture = out.with_name(f"{out.stem}-{data}.png")
-        if draw(found, title(data, found), picture):
+        if draw(figures, title(data, figures), picture):
             print(picture)
     print(out)
 
 
-def _homes(data: str, root: Path, given: argparse.Namespace, tell: Tell) -> list[Home]:
-    llm = LLM in given.models
+def _homes(data: str, root: Path, args: argparse.Namespace, tell: Tell) -> list[Home]:
+    llm = LLM in args.models
     if data == "generated":
         return [
-            generated(root, seed, given.rows, given.history, given.days, given.llm_texts, llm=llm, tell=tell)
-            for seed in given.seeds
+            generated(root, seed, args.rows, args.history, args.days, args.llm_texts, llm=llm, tell=tell)
+            for seed in args.seeds
         ]
     if data == "lake":
-        return [own_lake(root, given.model_seeds, given.history, given.days)]
-    if not (given.mind_behaviors and given.mind_news):
-        tell("mind: left out, since --mind-behaviors and --mind-news do not name its files")
+        return [own_lake(root, args.model_seeds, args.history, args.days)]
+    if not (args.mind_behaviors and args.mind_news):
+        tell("mind: skipped, as --mind-behaviors and --mind-news are not given")
         return []
-    files = (given.mind_behaviors, given.mind_news)
-    return [mind(root, *files, given.model_seeds, given.llm_texts, llm=llm, tell=tell)]
+    files = (args.mind_behaviors, args.mind_news)
+    return [mind(root, *files, args.model_seeds, args.llm_texts, llm=llm, tell=tell)]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -123,15 +126,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--mind-behaviors", type=Path, help="MIND's behaviors.tsv[.gz]")
     parser.add_argument("--mind-news", type=Path, help="MIND's news.tsv[.gz]")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*PEERS, *LADDER])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*PEERS, *VARIANTS])
     parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--home", type=Path, help="folder for data and predictions; default a temporary one")
     parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/quality-….json")
-    given = parser.parse_args(argv)
-    if min(given.history, given.days + 1) < 2:
+    args = parser.parse_args(argv)
+    if min(args.history, args.days + 1) < 2:
         parser.error("expected --history of at least 2 (peers stop early on one day) and --days of at least 1")
-    return given
+    return args
 
 
 if __name__ == "__main__":

@@ -26,21 +26,21 @@ from training.text.encoders import resolve_encoder, resolve_llm
 
 
 def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, Any]]]:
-    """Of each evaluation day a model's predictions `[rows]`, in the order of the events, and the record of the fit.
+    """Return, for each evaluation day, a model's predictions `[rows]` in the order of the events, and the record of the fit.
 
-    Those of an earlier call are used again where code, settings, vectors and training rows have stayed the same.
+    Results of an earlier call are reused if code, settings, vectors and training rows are the same.
     """
     folder = home.folder / "predictions" / f"{model}-{seed}-{_key(home, seed)}"
-    done = folder / "cost.json"
-    if not done.exists():
+    cost_file = folder / "cost.json"
+    if not cost_file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        days, evaluated = (list(map(str, each)) for each in (home.days, home.evaluated))
+        days, evaluated = (list(map(str, span)) for span in (home.days, home.evaluated))
         arguments = ["--model", model, "--days", *days, "--evaluate", *evaluated, "--out", str(folder)]
         with Watch() as watch:
             run(home, seed, "-m", "benchmarks.quality.fit", *arguments)
         cost = {"peak_mib": watch.taken["python_peak_mib"], "load_before": watch.taken["load"], "code": code_digest()}
-        done.write_text(json.dumps(cost))
-    about = {"home": home.name, "model": model, "seed": seed} | json.loads(done.read_text())
+        cost_file.write_text(json.dumps(cost))
+    about = {"home": home.name, "model": model, "seed": seed} | json.loads(cost_file.read_text())
     return [
         (np.load(folder / f"{day}.npz")["probability"], about | json.loads((folder / f"{day}.json").read_text()))
         for day in home.evaluated
@@ -48,7 +48,7 @@ def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, An
 
 
 def code_digest() -> str:
-    """Short hash of the code that data and predictions depend on, changes that are not committed included."""
+    """Return a short hash of the code that data and predictions depend on, uncommitted changes included."""
     files = [
         path for package in ("training", "include", "benchmarks/quality") for path in PROJECT.glob(f"{package}/**/*.py")
     ]
@@ -56,37 +56,37 @@ def code_digest() -> str:
 
 
 def _key(home: Home, seed: int) -> str:
-    """Short hash of all that predictions depend on."""
+    """Return a short hash of all that predictions depend on."""
     settings = home.settings(seed)
     builds = [home.store.require("training", day, NEEDED_FOR).build for day in home.days]
-    slugs = [place(settings).slug for place in (resolve_encoder, resolve_llm)]
+    slugs = [resolve(settings).slug for resolve in (resolve_encoder, resolve_llm)]
     vectors = [path for slug in slugs for path in home.store.files(f"embeddings/model={slug}", ".orc")]
     parts = [code_digest(), settings.digest(), *map(str, home.evaluated), *builds, *vectors]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fits and predicts, day by day."""
+    """Fit and predict, day by day."""
     parser = argparse.ArgumentParser(description="The fits of one model in the quality benchmark.")
     parser.add_argument("--model", required=True)
     parser.add_argument("--days", type=parse_day, nargs="+", required=True)
     parser.add_argument("--evaluate", type=parse_day, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(argv)
-    for day in given.evaluate:
-        trained_days = [each for each in given.days if each < day]
-        found = fit_and_predict(given.model, get_lake(), trained_days, day, get_settings())
-        told = {
+    args = parser.parse_args(argv)
+    for day in args.evaluate:
+        trained_days = [past for past in args.days if past < day]
+        result = fit_and_predict(args.model, get_lake(), trained_days, day, get_settings())
+        record = {
             "day": str(day),
             "days_learnt": len(trained_days),
-            "rows_learnt": found.rows,
-            "rows_predicted": len(found.probability),
-            "fit_seconds": round(found.fit_seconds, 2),
-            "predict_seconds": round(found.predict_seconds, 2),
-            "about": found.about,
+            "rows_learnt": result.rows,
+            "rows_predicted": len(result.probability),
+            "fit_seconds": round(result.fit_seconds, 2),
+            "predict_seconds": round(result.predict_seconds, 2),
+            "about": result.about,
         }
-        np.savez(given.out / f"{day}.npz", probability=found.probability)
-        (given.out / f"{day}.json").write_text(json.dumps(told))
+        np.savez(args.out / f"{day}.npz", probability=result.probability)
+        (args.out / f"{day}.json").write_text(json.dumps(record))
 
 
 if __name__ == "__main__":

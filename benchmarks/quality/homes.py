@@ -1,7 +1,7 @@
-"""Homes of `benchmarks.quality.compare`: lakes of their own, made by the project's commands, and used again where they lie;
-or the lake that the settings of this process name, which is only read.
+"""Homes of `benchmarks.quality.compare`: separate lakes, made by the project's commands and reused; or the lake of this
+process's settings, which is only read.
 
-A home that was made by older code stays as it is: delete it after a change of the features or of `ctr sample`.
+A home made by older code is not updated: delete it after a change of the features or of `ctr sample`.
 """
 
 import os
@@ -25,10 +25,11 @@ from include.settings import PROJECT, Settings, get_settings
 
 Data = Literal["generated", "mind", "lake"]
 Tell = Callable[[str], None]
+"""Prints a line of progress."""
 
 DEVELOPED_ON = {
     "generated": "seed 17 is the world that the features and the model were developed on, so its figures flatter them",
-    "mind": "the README tells figures of these days that were measured before the last features came",
+    "mind": "the README has figures of these days that were measured before the last features were added",
 }
 DEVELOPMENT_SEED = 17
 SAMPLE_SCENES: tuple[str, ...] = Settings.model_fields["scenes"].default
@@ -38,9 +39,9 @@ MIND_HISTORY = 2
 
 @dataclass(frozen=True)
 class Home:
-    """A data set in a folder: `days` of which the last ones, `evaluated`, are predicted, by models of each of the `seeds`.
+    """A data set in a folder: models of each of the `seeds` predict the last `days`, `evaluated`.
 
-    Of `lake` the folder holds the predictions alone: its data and settings are those of this process.
+    For `lake` the folder holds only predictions: data and settings are those of this process.
     """
 
     data: Data
@@ -62,7 +63,7 @@ class Home:
         return self.data == "mind" or (self.data == "generated" and DEVELOPMENT_SEED in self.seeds)
 
     def environment(self, seed: int) -> dict[str, str]:
-        """Environment of a command that works in this home."""
+        """Return the environment of a command that works in this home."""
         if self.data == "lake":
             return os.environ | {"CTR_SEED": str(seed)}
         return os.environ | {
@@ -76,11 +77,11 @@ class Home:
         }
 
     def settings(self, seed: int) -> Settings:
-        """What `environment` says, in this process."""
+        """Return the settings of `environment` for use in this process."""
         if self.data == "lake":
             return get_settings().model_copy(update={"seed": seed})
-        given = {"lake": "", "raw": "", "mlflow_uri": "", "scenes": self.scenes, "llm_max_texts": self.llm_texts}
-        return Settings(home=self.folder.resolve(), seed=seed, **given)  # type: ignore[arg-type]
+        values = {"lake": "", "raw": "", "mlflow_uri": "", "scenes": self.scenes, "llm_max_texts": self.llm_texts}
+        return Settings(home=self.folder.resolve(), seed=seed, **values)  # type: ignore[arg-type]
 
     @property
     def store(self) -> Lake:
@@ -91,13 +92,13 @@ class Home:
 def generated(
     root: Path, seed: int, rows: int, history: int, days: int, llm_texts: int, *, llm: bool, tell: Tell
 ) -> Home:
-    """A world of `ctr sample`; its seed is that of the models too."""
-    wanted = tuple(days_from(FIRST_DAY, history + days))
-    folder = root / f"generated-{seed}-{rows}x{len(wanted)}"
-    home = Home("generated", folder, SAMPLE_SCENES, (seed,), llm_texts, wanted, wanted[history:])
-    if not all(_raw(home, day).exists() for day in wanted):
-        tell(f"{home.name}: generating {len(wanted)} days of {rows:,} rows")
-        sample = ["sample", "--from", str(wanted[0]), "--days", str(len(wanted))]
+    """Return a home with a world of `ctr sample`; its seed is also that of the models."""
+    all_days = tuple(days_from(FIRST_DAY, history + days))
+    folder = root / f"generated-{seed}-{rows}x{len(all_days)}"
+    home = Home("generated", folder, SAMPLE_SCENES, (seed,), llm_texts, all_days, all_days[history:])
+    if not all(_raw(home, day).exists() for day in all_days):
+        tell(f"{home.name}: generating {len(all_days)} days of {rows:,} rows")
+        sample = ["sample", "--from", str(all_days[0]), "--days", str(len(all_days))]
         _ctr(home, *sample, "--rows-per-day", str(rows), "--seed", str(seed))
     _load(home, llm=llm, tell=tell)
     return home
@@ -106,7 +107,7 @@ def generated(
 def mind(
     root: Path, behaviors: Path, news: Path, seeds: Sequence[int], llm_texts: int, *, llm: bool, tell: Tell
 ) -> Home:
-    """A MIND-layout log; the seeds are those of the models."""
+    """Return a home with a MIND-layout log; the seeds are those of the models."""
     folder = root / "mind"
     empty = Home("mind", folder, MIND_SCENES, tuple(seeds), llm_texts, (), ())
     if not (folder / "raw" / "_imports").exists():
@@ -120,22 +121,22 @@ def mind(
 
 
 def own_lake(root: Path, seeds: Sequence[int], history: int, days: int) -> Home:
-    """The newest published days of the settings' lake, as it is; raises `CtrError` where there are too few."""
+    """Return the newest published days of the settings' lake; raises `CtrError` where there are too few."""
     store = Lake(get_settings().lake_url)
     published = tuple(sorted(store.days("training"))[-(history + days) :])
     if len(published) < history + days:
         raise CtrError(
             f"{store.url}: expected {history + days} published days of training rows (--history {history}, --days {days}), "
-            f"found {len(published)}. Next: publish more (`ctr history`), or ask for fewer."
+            f"found {len(published)}. Next: publish more (`ctr history`), or choose fewer."
         )
-    chosen = get_settings()
+    settings = get_settings()
     return Home(
-        "lake", root / "lake", chosen.scenes, tuple(seeds), chosen.llm_max_texts, published, published[history:]
+        "lake", root / "lake", settings.scenes, tuple(seeds), settings.llm_max_texts, published, published[history:]
     )
 
 
 def about(home: Home) -> dict[str, Any]:
-    """What lies in a home, for the record."""
+    """Return the contents of a home, for the record."""
     store = home.store
     days = {
         str(day): {
@@ -157,7 +158,7 @@ def about(home: Home) -> dict[str, Any]:
 
 
 def _load(home: Home, *, llm: bool, tell: Tell) -> None:
-    """History and vectors of what is not there yet: all days at once, then the language model night by night."""
+    """Load missing history and vectors: all days at once, then the language model night by night."""
     store = home.store
     published = store.days("training")
     if missing := [day for day in home.days if day not in published]:
@@ -185,7 +186,7 @@ def _training(home: Home, command: str, day: date) -> None:
 
 
 def run(home: Home, seed: int, *arguments: str) -> str:
-    """Runs Python with these arguments in a home and returns what it printed; raises `CtrError` with its end if it fails."""
+    """Run Python with these arguments in a home and return its output; raises `CtrError` with the end of it on failure."""
     home.folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -196,6 +197,8 @@ def run(home: Home, seed: int, *arguments: str) -> str:
         check=False,
     )
     if done.returncode:
-        told = (done.stderr or done.stdout)[-3000:]
-        raise CtrError(f"`python {' '.join(arguments)}` in {home.folder} ended with status {done.returncode}:\n{told}")
+        output = (done.stderr or done.stdout)[-3000:]
+        raise CtrError(
+            f"`python {' '.join(arguments)}` in {home.folder} ended with status {done.returncode}:\n{output}"
+        )
     return done.stdout

@@ -3,7 +3,7 @@
 It sees the inputs of `training.data.dense` without their transforms, which trees do not need, and neither ids nor texts. The
 number of rounds is that of the lowest log loss on the last training day, fitted without it (`held_out`); then all days are
 fitted with it. `lightgbm-text` sees as well how an item's texts fit a user's intents, in the numbers that the project's models
-read (`training.text.matching`): what is left between it and them is not for want of texts.
+read (`training.text.matching`): the remaining difference is not due to missing texts.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ from training.text.vector_cache import VectorCache
 from training.text.whitening import Whitening
 
 SIMILARITIES = tuple(f"{bag}_similarity_{n}" for bag in BAGS[1:] for n in range(MATCH_WIDTH))
-MOST_ROUNDS, PATIENCE = 2000, 100
+MOST_ROUNDS = 2000
+PATIENCE = 100
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -43,34 +44,35 @@ PARAMETERS: dict[str, Any] = {
     "num_threads": 1,  # as the other models have; two wait for each other where the machine is busy
     "verbose": -1,
 }
-"""Chosen beforehand and for every data set; nothing was tuned."""
+"""Chosen in advance, for every data set; nothing was tuned."""
 
 
 class LightGbm:
     """Gradient-boosted trees, with or without `text`."""
 
     def __init__(self, store: Lake, settings: Settings, *, text: bool = False) -> None:
-        self._store, self._scenes = store, settings.scenes
+        self._store = store
+        self._scenes = settings.scenes
         self._parameters = PARAMETERS | {"seed": settings.seed}
         self._texts = Similarities(store, settings) if text else None
         self._numbers = [*columns_of(), *(SIMILARITIES if text else ())]
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
-        """See `Model`."""
+        """Implement `Model`."""
         steady_threads()
         texts = TEXT_KEYS if self._texts else ()
         rows = training_rows(self._store, days, [*columns_of(), *texts, "scene", "user_id", "label"])
         if self._texts:
             self._texts.fit(pa.concat_tables(rows))
-            rows = [self._texts.added(each) for each in rows]
+            rows = [self._texts.added(table) for table in rows]
         fitted_rows, held = held_out(rows)
         rounds = self._train(fitted_rows, MOST_ROUNDS, stop_on=held).best_iteration
         self._booster = self._train(pa.concat_tables(rows), rounds)
         self.about = {"rounds": rounds, "most_rounds": MOST_ROUNDS, "parameters": self._parameters}
 
     def predict(self, rows: pa.Table) -> Floats:
-        """See `Model`."""
+        """Implement `Model`."""
         whole = self._texts.added(rows) if self._texts else rows
         return np.asarray(self._booster.predict(self._inputs(whole)), np.float64)
 
@@ -78,7 +80,8 @@ class LightGbm:
         data = self._data(rows)
         if stop_on is None:
             return lgb.train(self._parameters, data, rounds)
-        held, stop = self._data(stop_on, data), lgb.early_stopping(PATIENCE, verbose=False)
+        held = self._data(stop_on, data)
+        stop = lgb.early_stopping(PATIENCE, verbose=False)
         return lgb.train(self._parameters, data, rounds, valid_sets=[held], callbacks=[stop])
 
     def _data(self, rows: pa.Table, reference: lgb.Dataset | None = None) -> lgb.Dataset:
@@ -87,7 +90,7 @@ class LightGbm:
         return lgb.Dataset(self._inputs(rows), label, categorical_feature=scene, reference=reference)
 
     def _inputs(self, rows: pa.Table) -> Floats:
-        """`[n, inputs + 1]`: NaN where a value is missing; the last is the place of the scene."""
+        """Return `[n, inputs + 1]`: NaN where a value is missing; the last is the index of the scene."""
         scene = pc.index_in(rows["scene"], value_set=pa.array(self._scenes, pa.string()))
         numbers = [rows[name].cast(pa.float64()).to_numpy() for name in self._numbers]
         return np.stack([*numbers, scene.cast(pa.float64()).to_numpy()], axis=1)
@@ -100,12 +103,12 @@ class Similarities:
         self._vectors = VectorCache(store, resolve_encoder(settings).slug)
 
     def fit(self, rows: pa.Table) -> None:
-        """Centres the vectors on those of the items' texts, as the project's models do."""
-        vectors, found = self._vectors.lookup(keys_in(rows, ITEM_TEXTS))
-        self._space = Whitening.fit(vectors[found])
+        """Centre the vectors on those of the items' texts, as the project's models do."""
+        vectors, present = self._vectors.lookup(keys_in(rows, ITEM_TEXTS))
+        self._space = Whitening.fit(vectors[present])
 
     def added(self, rows: pa.Table) -> pa.Table:
-        """The rows with `SIMILARITIES`: to query, service and bill."""
+        """Return the rows with `SIMILARITIES`: to query, service and bill."""
         spaces = (self._space, Whitening.nothing())
         texts = TextTable.load(keys_in(rows), (self._vectors, self._vectors), spaces, None)
         title = texts.rows_of(rows["title_key"].fill_null(0).to_numpy())

@@ -1,4 +1,4 @@
-"""What `benchmarks.quality.compare` compares: the rungs of the project's ladder, and the peers that a user would pick instead.
+"""The models of `benchmarks.quality.compare`: the project's model variants, and the peers that a user would pick instead.
 
 Every model is fitted on the training rows of days before the evaluation day, inside `only_days_before`, where no later day can
 be read, and predicts the day's rows from a table that has no `label` column.
@@ -23,39 +23,40 @@ from training.learn import train
 from training.tables import only_days_before, read_day
 
 NEEDED_FOR = "The quality benchmark"
-LADDER = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
+VARIANTS = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
 ALTERNATIVES = ("star", "pepnet")
-"""Other backbones of the project, in the place of `ple`; measured where asked for."""
+"""Other backbones of the project, instead of `ple`; measured on request."""
 TEXT_SPACES = {f"ple-text-{space}": space for space in ("whitened", "encoder")}
-"""`ple-text` in other spaces than the default one; measured where asked for."""
-LIGHTGBM, LIGHTGBM_TEXT = "lightgbm", "lightgbm-text"
+"""`ple-text` in other spaces than the default one; measured on request."""
+LIGHTGBM = "lightgbm"
+LIGHTGBM_TEXT = "lightgbm-text"
 PEERS = (LIGHTGBM, LIGHTGBM_TEXT, "rechub-mmoe", "rechub-ple")
-MODELS = (*PEERS, *LADDER, *ALTERNATIVES, *TEXT_SPACES)
+MODELS = (*PEERS, *VARIANTS, *ALTERNATIVES, *TEXT_SPACES)
 LLM = "ple-alpha-llm"
 """The model that reads the vectors of the language model."""
-BEFORE = {
-    **dict(zip(LADDER[1:], LADDER, strict=False)),
+PREVIOUS_VARIANT = {
+    **dict(zip(VARIANTS[1:], VARIANTS, strict=False)),
     **dict.fromkeys(ALTERNATIVES, "mmoe"),
     **dict.fromkeys(TEXT_SPACES, "ple-text"),
 }
-"""The rung that each is compared with."""
+"""The variant that each is compared with."""
 
 
 class Model(Protocol):
-    """A click model; `about` tells what was found while fitting and predicting (rounds, epochs, α), for the record."""
+    """A click model; `about` has facts of fitting and predicting (rounds, epochs, α), for the record."""
 
     about: dict[str, Any]
 
     def fit(self, days: Sequence[date]) -> None:
-        """Starts from nothing and learns from the training rows of these days, ascending."""
+        """Train from nothing on the training rows of these days, ascending."""
 
     def predict(self, rows: pa.Table) -> Floats:
-        """Click probabilities `[n] float64` of rows of the `training` table without `label`."""
+        """Return click probabilities `[n] float64` of rows of the `training` table without `label`."""
 
 
 class ModelVariant:
-    """A model of the ladder, as `training.learn.train` trains it from nothing: one pass over the days in order."""
+    """A model variant of the project, trained from nothing by `training.learn.train`: one pass over the days in order."""
 
     def __init__(self, name: str, store: Lake, settings: Settings) -> None:
         self._store = store
@@ -65,30 +66,30 @@ class ModelVariant:
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
-        """See `Model`."""
+        """Implement `Model`."""
         self._predictor = train.fit(self._store, list(days), self._settings, None).predictor
-        self.about = {"epochs": 1, "weights": sum(each.numel() for each in self._predictor.model.parameters())}
+        self.about = {"epochs": 1, "weights": sum(weight.numel() for weight in self._predictor.model.parameters())}
 
     def predict(self, rows: pa.Table) -> Floats:
-        """See `Model`."""
-        found = self._predictor.predict(rows, self._store)
+        """Implement `Model`."""
+        prediction = self._predictor.predict(rows, self._store)
         if self._predictor.state.config.variant.content:
             self.about["alpha"] = {
-                side: {level: _mean(found.alpha, rows[f"{side}_level"], level) for level in LEVELS}
+                side: {level: _mean(prediction.alpha, rows[f"{side}_level"], level) for level in LEVELS}
                 for side in ("user", "item")
             }
-        return found.probability
+        return prediction.probability
 
 
 def _mean(values: Floats, column: pa.ChunkedArray, level: str) -> float | None:
-    """The mean of the values where the column is at this level; None where it never is."""
-    chosen = values[pc.equal(column, level).to_numpy()]
-    return round(float(chosen.mean()), 4) if len(chosen) else None
+    """Return the mean of the values where the column is at this level; None where it never is."""
+    selected = values[pc.equal(column, level).to_numpy()]
+    return round(float(selected.mean()), 4) if len(selected) else None
 
 
 def model_of(name: str, store: Lake, settings: Settings) -> Model:
-    """A model by its name in `MODELS`, not fitted yet."""
-    if name in (*LADDER, *ALTERNATIVES, *TEXT_SPACES):
+    """Return an unfitted model by its name in `MODELS`; raises `InvalidInputError` for other names."""
+    if name in (*VARIANTS, *ALTERNATIVES, *TEXT_SPACES):
         return ModelVariant(name, store, settings)
     if name in (LIGHTGBM, LIGHTGBM_TEXT):
         from benchmarks.quality.lightgbm_models import LightGbm
@@ -103,7 +104,7 @@ def model_of(name: str, store: Lake, settings: Settings) -> Model:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model's predictions of a day, of rows in the order of their events, `probability [n] float64`, and what they took."""
+    """A model's predictions of a day, `probability [n] float64` in the order of the events, and their cost."""
 
     probability: Floats
     rows: int
@@ -113,41 +114,42 @@ class Fitted:
 
 
 def evaluation_rows(store: Lake, day: date) -> pa.Table:
-    """The training rows of a day in the order of their events."""
+    """Return the training rows of a day in the order of their events."""
     return read_day(store, "training", day, NEEDED_FOR).sort_by("event_id")
 
 
 def training_rows(store: Lake, days: Sequence[date], columns: Sequence[str]) -> list[pa.Table]:
-    """These columns of the training rows of each of some days."""
+    """Return these columns of the training rows of each day."""
     return [read_day(store, "training", day, NEEDED_FOR, columns).select(list(columns)) for day in days]
 
 
 def held_out(rows: Sequence[pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """What a peer learns from while it looks for its rounds or epochs, and what it stops on, of the rows of its training days.
+    """Split training days into the rows that a peer fits and the rows on which it chooses its rounds or epochs.
 
-    That is the last day; of fewer than three days only a fifth of its users, since the first day of a lake has no features yet.
+    The latter are the last day; of fewer than three days only a fifth of its users, as the first day of a lake has no features.
     """
     last = rows[-1]
     if len(rows) >= 3:
         return pa.concat_tables(rows[:-1]), last
     users = pa.array(sorted(pc.unique(last["user_id"]).to_pylist())[::5])
-    chosen = pc.is_in(last["user_id"], value_set=users)
-    return pa.concat_tables([*rows[:-1], last.filter(pc.invert(chosen))]), last.filter(chosen)
+    selected = pc.is_in(last["user_id"], value_set=users)
+    return pa.concat_tables([*rows[:-1], last.filter(pc.invert(selected))]), last.filter(selected)
 
 
 def fit_and_predict(name: str, store: Lake, days: Sequence[date], day: date, settings: Settings) -> Fitted:
-    """Fits a model on `days`, all before `day`, and predicts the rows of `day`.
+    """Fit a model on `days`, all before `day`, and predict the rows of `day`.
 
     Raises `LeakageError` where fitting reads `day` or a later one, `CtrError` where a prediction is no probability.
     """
-    model, began = model_of(name, store, settings), time.monotonic()
+    model = model_of(name, store, settings)
+    started = time.monotonic()
     with only_days_before(day):
         model.fit(days)
-        fitted_rows = sum(store.require("training", each, NEEDED_FOR).tables["training"].rows for each in days)
-    fitted = time.monotonic()
+        fitted_rows = sum(store.require("training", past, NEEDED_FOR).tables["training"].rows for past in days)
+    fit_end = time.monotonic()
     rows = evaluation_rows(store, day).drop_columns(["label"])
-    read = time.monotonic()
+    predict_start = time.monotonic()
     probability = model.predict(rows)
     if len(probability) != rows.num_rows or not usable(probability):
-        raise CtrError(f"{name} of {day}: expected {rows.num_rows} probabilities, found others. Look at its fit.")
-    return Fitted(probability, fitted_rows, fitted - began, time.monotonic() - read, model.about)
+        raise CtrError(f"{name} of {day}: expected {rows.num_rows} probabilities, found others. Next: check its fit.")
+    return Fitted(probability, fitted_rows, fit_end - started, time.monotonic() - predict_start, model.about)

@@ -1,7 +1,7 @@
 """torch-rechub's MMoE and PLE as peers: one task a scene, of which a row trains its own scene's alone.
 
 Ids are encoded on the training days (0: unknown), dense inputs are those of the project's models, standardised in the same
-way; texts it has none. Sizes are those of its tutorials (datawhalechina.github.io/torch-rechub, multi_task/mmoe and ple),
+way; it has no texts. Sizes are those of its tutorials (datawhalechina.github.io/torch-rechub, multi_task/mmoe and ple),
 optimiser and most epochs the defaults of its `MTLTrainer`, steps as large as the project's. The number of epochs is that of
 the lowest log loss on the last training day, fitted without it (`held_out`); then all days are fitted with it.
 """
@@ -34,7 +34,9 @@ from training.evaluate.metrics import Floats, row_log_loss
 
 MOST_EPOCHS = 10
 """The default of `MTLTrainer`."""
-EMBEDDING, EXPERT, TOWER = 16, {"dims": [16]}, {"dims": [8]}
+EMBEDDING = 16
+EXPERT = {"dims": [16]}
+TOWER = {"dims": [8]}
 SIZES: dict[str, dict[str, int]] = {
     "mmoe": {"n_expert": 8},
     "ple": {"n_level": 1, "n_expert_specific": 2, "n_expert_shared": 1},
@@ -46,26 +48,26 @@ Inputs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How rows become inputs: vocabularies and statistics of the days that are learnt from."""
+    """How rows become inputs: vocabularies and statistics of the training days."""
 
     ids: dict[str, Vocabulary]
     standardiser: Standardiser
 
     @classmethod
     def of(cls, rows: pa.Table) -> "Encoding":
-        """Of training rows."""
+        """Return the encoding of training rows."""
         moments = Moments()
         moments.add(transformed(rows))
         return cls({name: Vocabulary.empty().extended(rows[name]) for name in IDS}, moments.standardiser())
 
     def inputs(self, rows: pa.Table) -> Inputs:
-        """`user_id`, `item_id [n] int64`, `dense [n, inputs] float32`."""
+        """Return `user_id`, `item_id [n] int64`, `dense [n, inputs] float32`."""
         dense = torch.from_numpy(self.standardiser.apply(transformed(rows)))
-        return {name: torch.from_numpy(known.encode(rows[name])) for name, known in self.ids.items()} | {"dense": dense}
+        return {name: torch.from_numpy(ids.encode(rows[name])) for name, ids in self.ids.items()} | {"dense": dense}
 
     def features(self) -> list[Any]:
-        """As torch-rechub wants them declared."""
-        sparse = [SparseFeature(name, vocab_size=len(known), embed_dim=EMBEDDING) for name, known in self.ids.items()]
+        """Return the inputs as features of torch-rechub."""
+        sparse = [SparseFeature(name, vocab_size=len(ids), embed_dim=EMBEDDING) for name, ids in self.ids.items()]
         return [*sparse, DenseFeature("dense", embed_dim=len(NAMES))]
 
 
@@ -76,7 +78,8 @@ class Batches:
     """
 
     def __init__(self, inputs: Inputs, label: Tensor, scene: Tensor, tasks: int, size: int, seed: int) -> None:
-        self._inputs, self._size = inputs, size
+        self._inputs = inputs
+        self._size = size
         self._labels = torch.full((len(label), tasks), -1.0).scatter_(1, scene[:, None], label[:, None])
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -90,11 +93,13 @@ class Rechub:
     """`MMOE` or `PLE` of torch-rechub."""
 
     def __init__(self, kind: str, store: Lake, settings: Settings) -> None:
-        self._kind, self._store, self._settings = kind, store, settings
+        self._kind = kind
+        self._store = store
+        self._settings = settings
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
-        """See `Model`."""
+        """Implement `Model`."""
         rows = training_rows(self._store, days, [*IDS, *columns_of(), "scene", "label"])
         fitted_rows, held = held_out(rows)
         losses = self._train(fitted_rows, MOST_EPOCHS, judged_on=held)
@@ -106,33 +111,36 @@ class Rechub:
             "held_out_log_loss": [round(loss, 5) for loss in losses],
             "sizes": SIZES[self._kind] | {"embedding": EMBEDDING, "expert": EXPERT["dims"], "tower": TOWER["dims"]},
             "batch_size": self._settings.batch_size,
-            "weights": sum(each.numel() for each in self._model.parameters()),
+            "weights": sum(weight.numel() for weight in self._model.parameters()),
         }
 
     def predict(self, rows: pa.Table) -> Floats:
-        """See `Model`."""
+        """Implement `Model`."""
         self._model.eval()
-        inputs, scene = self._encoding.inputs(rows), scene_places(rows, self._settings.scenes)
+        inputs = self._encoding.inputs(rows)
+        scene = scene_index(rows, self._settings.scenes)
         parts = []
         with torch.inference_mode():
             for picks in torch.arange(len(scene)).split(PREDICT_BATCH):
-                given = {name: values[picks].to(device()) for name, values in inputs.items()}
-                parts.append(self._model(given).cpu().gather(1, scene[picks, None])[:, 0])
+                batch = {name: values[picks].to(device()) for name, values in inputs.items()}
+                parts.append(self._model(batch).cpu().gather(1, scene[picks, None])[:, 0])
         return torch.cat(parts).double().numpy()
 
     def _train(self, rows: pa.Table, epochs: int, judged_on: pa.Table | None = None) -> list[float]:
-        """Trains from nothing; the log loss of the rows `judged_on` after each epoch."""
+        """Train from nothing; return the log loss of the rows `judged_on` after each epoch."""
         steady_threads()
         torch.manual_seed(self._settings.seed)
-        self._encoding, tasks = Encoding.of(rows), len(self._settings.scenes)
+        self._encoding = Encoding.of(rows)
+        tasks = len(self._settings.scenes)
         towers = {"expert_params": EXPERT, "tower_params_list": [TOWER] * tasks}
         network = {"mmoe": MMOE, "ple": PLE}[self._kind]
         types = ["classification"] * tasks
         self._model = network(self._encoding.features(), types, **SIZES[self._kind], **towers)
         label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
-        size, seed = self._settings.batch_size, self._settings.seed
+        size = self._settings.batch_size
+        seed = self._settings.seed
         batches = Batches(
-            self._encoding.inputs(rows), label, scene_places(rows, self._settings.scenes), tasks, size, seed
+            self._encoding.inputs(rows), label, scene_index(rows, self._settings.scenes), tasks, size, seed
         )
         losses = []
         with quiet():
@@ -144,21 +152,21 @@ class Rechub:
         return losses
 
 
-def scene_places(rows: pa.Table, scenes: tuple[str, ...]) -> Tensor:
-    """Place of each row's scene among the scenes `[n] int64`."""
-    places = pc.index_in(rows["scene"], value_set=pa.array(scenes, pa.string()))
-    return torch.from_numpy(places.to_numpy().astype(np.int64))
+def scene_index(rows: pa.Table, scenes: tuple[str, ...]) -> Tensor:
+    """Return the index of each row's scene among the scenes `[n] int64`."""
+    indices = pc.index_in(rows["scene"], value_set=pa.array(scenes, pa.string()))
+    return torch.from_numpy(indices.to_numpy().astype(np.int64))
 
 
 def trainer_of(network: torch.nn.Module, tasks: int) -> Any:
-    """Its trainer of a network with a task for each scene, whose rows learn their own scene's alone."""
+    """Return torch-rechub's trainer of a network with a task for each scene; a row trains only its own scene's task."""
     trainer = MTLTrainer(network, ["classification"] * tasks, device=device())
     trainer.loss_fns = [partial(own_scene_loss, tasks=tasks)] * tasks
     return trainer
 
 
 def own_scene_loss(probability: Tensor, label: Tensor, tasks: int) -> Tensor:
-    """A task's part of the log loss over a step: rows of other scenes (label -1) add nothing, but count.
+    """Return a task's part of the log loss over a step: rows of other scenes (label -1) add nothing, but count.
 
     The trainer's mean over the tasks is then the mean over the rows of the log loss in each row's own scene.
     """
@@ -169,6 +177,6 @@ def own_scene_loss(probability: Tensor, label: Tensor, tasks: int) -> Tensor:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The trainer prints each epoch and shows its own bars."""
+    """Suppress output inside the block: the trainer prints each epoch and draws progress bars."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield

@@ -11,30 +11,37 @@ from include.schemas import LEVELS
 
 Result = dict[str, Any]
 
+_COMPARED = {
+    "rung_before": "the previous variant",
+    LIGHTGBM: "LightGBM",
+    LIGHTGBM_TEXT: "LightGBM with the similarities of texts",
+}
+"""What each difference is to, by its key in the figures."""
+
 
 def show(result: Result) -> None:
-    """Prints three tables for each data set: metrics, differences, and what the models cost."""
+    """Print three tables for each data set: metrics, differences, and the cost of the models."""
     out = console()
-    for data, found in result["data"].items():
-        out.print(f"\n{title(data, found)}", style="bold")
-        for table in (_metrics(found), *(_differences(found, other) for other in _COMPARED), _costs(found)):
+    for data, figures in result["data"].items():
+        out.print(f"\n{title(data, figures)}", style="bold")
+        for table in (_metrics(figures), *(_differences(figures, other) for other in _COMPARED), _costs(figures)):
             if table.row_count:
                 out.print(table)
-        if any(home["in_development"] for home in found["homes"].values()):
+        if any(home["in_development"] for home in figures["homes"].values()):
             out.print(f"* {DEVELOPED_ON[data]}.")
-        if len({fit["code"] for fit in found["fits"]}) > 1:
-            out.print("[bold red]The code of training/ changed while this ran: the models are not of one version.[/]")
+        if len({fit["code"] for fit in figures["fits"]}) > 1:
+            out.print("[bold red]The code of training/ changed during the run: the models are not of one version.[/]")
     out.print(
         "± is half of a 95 % interval from resampled users (a user has one weight on all days); differences are paired, bold "
-        "where the interval leaves 0 out. All models start from nothing on all days before each evaluation day; LightGBM and "
-        "torch-rechub see the declared and the deep features, lightgbm-text similarities of texts too; no peer was tuned."
+        "where the interval excludes 0. All models start from nothing on all days before each evaluation day; LightGBM and "
+        "torch-rechub use the declared and the deep features, lightgbm-text also similarities of texts; no peer was tuned."
     )
-    out.print("What leaks do to such figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
+    out.print("The effect of leaks on these figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")
 
 
-def title(data: str, found: Result) -> str:
-    """What the figures of a data set are of."""
-    homes = list(found["homes"].values())
+def title(data: str, figures: Result) -> str:
+    """Return a title for the figures of a data set."""
+    homes = list(figures["homes"].values())
     seeds = [f"{seed}{_mark(data, seed) if home['in_development'] else ''}" for home in homes for seed in home["seeds"]]
     rows = [home["days"][day]["rows"] for home in homes for day in home["evaluated"]]
     days = len(homes[0]["evaluated"])
@@ -49,7 +56,7 @@ def _mark(data: str, seed: int) -> str:
     return "*" if data == "mind" or seed == DEVELOPMENT_SEED else ""
 
 
-def _metrics(found: Result) -> Table:
+def _metrics(figures: Result) -> Table:
     names = {
         "auc": "AUC",
         "scene_mean_auc": "scene mean AUC",
@@ -59,14 +66,14 @@ def _metrics(found: Result) -> Table:
         **{f"{level}_item_auc": f"{level} items" for level in LEVELS},
     }
     table = _table("", [*names.values(), "of best"])
-    for model, told in found["models"].items():
-        values = [_value(told["metrics"][name], spread=name in ("auc", "scene_mean_auc", "gauc")) for name in names]
-        share = told.get("share_of_possible_auc")
+    for model, entry in figures["models"].items():
+        values = [_value(entry["metrics"][name], spread=name in ("auc", "scene_mean_auc", "gauc")) for name in names]
+        share = entry.get("share_of_possible_auc")
         table.add_row(model, *values, f"{share['value']:.1%}" if share else "")
     return table
 
 
-def _differences(found: Result, other: str) -> Table:
+def _differences(figures: Result, other: str) -> Table:
     names = {
         "scene_mean_auc": "scene mean AUC",
         "auc": "AUC",
@@ -75,32 +82,25 @@ def _differences(found: Result, other: str) -> Table:
         "zero_item_auc": "zero items",
     }
     table = _table(f"Differences to {_COMPARED[other]}", [*names.values(), "scene mean higher on"])
-    for model, entry in found["models"].items():
-        told = entry.get(f"minus_{other}")
-        if told:
-            changes = told["changes"]
-            label = f"{model} − {told['other']}" if other == "rung_before" else model
+    for model, entry in figures["models"].items():
+        difference = entry.get(f"minus_{other}")
+        if difference:
+            changes = difference["changes"]
+            label = f"{model} − {difference['other']}" if other == "rung_before" else model
             above = f"{changes['scene_mean_auc']['above_0']} of {changes['scene_mean_auc']['cells']} days"
             table.add_row(label, *(_change(changes[name]) for name in names), above)
     return table
 
 
-_COMPARED = {
-    "rung_before": "the rung before",
-    LIGHTGBM: "LightGBM",
-    LIGHTGBM_TEXT: "LightGBM with the similarities of texts",
-}
-
-
-def _costs(found: Result) -> Table:
+def _costs(figures: Result) -> Table:
     columns = ["fit s", "predict s", "peak MiB", "AUC: days", "seeds", "scene mean: days", "seeds"]
     table = _table("Means over the fits (peak MiB: of all days); deviation between days, and between seeds", columns)
-    for model, told in found["models"].items():
-        fits = [fit for fit in found["fits"] if fit["model"] == model]
+    for model, entry in figures["models"].items():
+        fits = [fit for fit in figures["fits"] if fit["model"] == model]
         if fits:
             cost = [_mean(fits, name) for name in ("fit_seconds", "predict_seconds", "peak_mib")]
             spread = [
-                _plain(told["metrics"][metric].get(f"deviation_of_{over}"))
+                _plain(entry["metrics"][metric].get(f"deviation_of_{over}"))
                 for metric in ("auc", "scene_mean_auc")
                 for over in ("days", "seeds")
             ]
@@ -120,7 +120,7 @@ def _value(estimate: Result, *, spread: bool) -> str:
 
 
 def _change(estimate: Result) -> str:
-    """A difference; in bold where its interval does not hold 0."""
+    """Return a difference as text, in bold where its interval excludes 0."""
     if estimate["value"] is None:
         return "–"
     text = f"{estimate['value']:+.4f}".replace("0.", ".", 1)

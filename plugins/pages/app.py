@@ -1,6 +1,6 @@
-"""The app that the plugin mounts: pages, the JSON behind each, Data Docs and reports. Every route asks for Airflow's login.
+"""The app that the plugin mounts: pages, the JSON behind each, Data Docs and reports. Every route requires Airflow's login.
 
-All routes read. What a person can do is told as a command or linked to Airflow's own pages, which ask for their own permissions.
+All routes only read. Pages give actions as commands, or link to Airflow's own pages, which check their own permissions.
 """
 
 import logging
@@ -27,7 +27,7 @@ from include.lake.fail_fast import fail_fast
 from include.lake.lake import docs_path, get_lake, report_path
 from include.orchestration.links import RUN_PAGE
 from include.stages import Checked
-from plugins.pages import days, models, quality, runs
+from plugins.pages import days, findings, models, quality, runs
 from plugins.pages.planner import Planner
 from plugins.pages.records import QualityRecords
 from plugins.pages.render import page
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 LOCKED = [
     Depends(requires_access_view(AccessView.PLUGINS)),
-    # The pages show rows of the log and what tasks wrote of them.
+    # The pages show rows of the log and output of tasks.
     Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS, DAG_ID)),
 ]
 CSP = (
@@ -45,29 +45,29 @@ CSP = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
-"""Of reports and Data Docs: pages made elsewhere, which run nothing and load nothing."""
+"""For reports and Data Docs: pages made elsewhere, which run nothing and load nothing."""
 STATIC = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
 
 Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
 Number = Annotated[
-    int | None, Query(alias="version", ge=1, description="Of the day's versions, the newest if not given.")
+    int | None, Query(alias="version", ge=1, description="A version trained by the day's run; by default the newest.")
 ]
 Until = Annotated[
     date | None,
-    BeforeValidator(lambda given: given or None),  # an empty field of the form
-    Query(description="The newest day to show; the newest known one if not given."),
+    BeforeValidator(lambda value: value or None),  # an empty field of the form
+    Query(description="The newest day to show; by default the newest of all."),
 ]
 
 
 @cache
 def records() -> QualityRecords:
-    """The process's quality records."""
+    """Return the quality records, one object a process."""
     return QualityRecords(get_lake())
 
 
 @cache
 def planner() -> Planner:
-    """The process's plan of what to redo."""
+    """Return the planner of what to redo, one object a process."""
     return Planner(get_lake())
 
 
@@ -78,9 +78,9 @@ def filters(
     table: Annotated[str, Query(max_length=100)] = "",
     severity: Annotated[Literal["critical", "warning", ""], Query()] = "",
     status: Annotated[Literal["pass", "warning", "fail", ""], Query()] = "",
-    every: Annotated[bool, Query(description="Also the checks that always passed.")] = False,
+    every: Annotated[bool, Query(description="Include checks that always passed.")] = False,
 ) -> quality.Filters:
-    """The grid's filters; an empty field of the form filters nothing."""
+    """Return the grid's filters; an empty field of the form filters nothing."""
     return quality.Filters(
         until=until,
         days=number,
@@ -93,7 +93,7 @@ def filters(
 
 
 class Version(BaseModel):
-    """Of all that the pages show."""
+    """A version of the data that the pages show."""
 
     version: str
 
@@ -107,48 +107,48 @@ html = APIRouter(dependencies=LOCKED, include_in_schema=False, default_response_
 
 @api.get("/quality")
 def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> quality.Grid:
-    """Checks by day: pass, warning, fail, or null where a check did not run."""
+    """Return checks by day: pass, warning, fail, or null where a check did not run."""
     return quality.grid(records().history(), chosen)
 
 
 @api.get("/quality/day")
-def quality_day(day: Day, session: SessionDep) -> quality.DayQuality:
-    """What failed on a day, on which rows, and what it stopped."""
-    return quality.day_quality(get_lake(), records().history(), session, day, planner().plan().steps)
+def quality_day(day: Day, session: SessionDep) -> findings.DayQuality:
+    """Return the failed checks of a day with sample rows, and what they block."""
+    return findings.day_quality(get_lake(), records().history(), session, day, planner().plan().steps)
 
 
 @api.get("/quality/check")
 def quality_check(
     day: Day, check: Annotated[str, Query(pattern="^[0-9a-f]{12}$")], session: SessionDep
-) -> quality.CheckOfDay:
-    """One check of a day, with its trend."""
-    return quality.check_of_day(get_lake(), records().history(), session, day, check)
+) -> findings.CheckOfDay:
+    """Return one check of a day, with its trend."""
+    return findings.check_of_day(get_lake(), records().history(), session, day, check)
 
 
 @api.get("/quality/quarantine")
-def quality_quarantine(day: Day, reason: Annotated[str, Query(max_length=100)] = "") -> quality.Quarantine:
-    """Rejected raw rows of a day."""
-    return quality.quarantine(get_lake(), day, reason or None)
+def quality_quarantine(day: Day, reason: Annotated[str, Query(max_length=100)] = "") -> findings.Quarantine:
+    """Return rejected raw rows of a day."""
+    return findings.quarantine(get_lake(), day, reason or None)
 
 
 @api.get("/version")
 def version(session: SessionDep) -> Version:
-    """A version that changes with what the pages show; costs a few listings."""
+    """Return a version that changes with the data of the pages; costs a few listings."""
     return Version(version=version_of(get_lake(), session))
 
 
 @api.get("/models")
 def model_versions(
     number: Annotated[int, Query(alias="versions", ge=1, le=100_000)] = 20,
-    spanned: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
+    span: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
 ) -> models.Models:
-    """Model versions, and the champion's figures over days."""
-    return models.models_of(get_lake(), planner().plan(), number, spanned)
+    """Return model versions, and the champion's figures over days."""
+    return models.models_of(get_lake(), planner().plan(), number, span)
 
 
 @api.get("/models/day")
 def model_day(day: Day, version: Number = None) -> models.ModelOfDay:
-    """The model that a day's run trained, and the gate's verdict."""
+    """Return the model that a day's run trained, and the gate's verdict."""
     return models.model_of_day(get_lake(), day, version)
 
 
@@ -156,7 +156,7 @@ def model_day(day: Day, version: Number = None) -> models.ModelOfDay:
 def lake_days(
     session: SessionDep, until: Until = None, number: Annotated[int, Query(alias="days", ge=1, le=100)] = 14
 ) -> days.Days:
-    """What is there of each day, and what has to be redone."""
+    """Return the state and counts of each day, and what has to be redone."""
     return days.days_of(get_lake(), planner(), session, until, number)
 
 
@@ -164,24 +164,24 @@ def lake_days(
 def day_runs(
     session: SessionDep, first: Day, last: Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
 ) -> dict[date, Run]:
-    """The latest run of each log day from `first` to `last`, and of every other day with a run that has not ended."""
+    """Return the latest run of each log day from `first` to `last`, and of every other day with an unfinished run."""
     return runs.latest_runs(session, {*days_between(first, last), *runs.unfinished_days(session)})
 
 
 @api.get("/runs/stuck")
 def stuck_runs(session: SessionDep) -> dict[str, date]:
-    """The queued runs of cancelled backfills, which Airflow never starts, by run id with their log day."""
+    """Return the queued runs of cancelled backfills, which Airflow never starts, by run id with their log day."""
     return runs.stuck_runs(session)
 
 
-# The pages, each of the JSON above it
+# The pages, each from the JSON of its route
 
 
 def _page_of(template: str, view: Callable[..., BaseModel]) -> Callable[..., Response]:
-    def shown(request: Request, found: Annotated[BaseModel, Depends(view)]) -> Response:
-        return page(request, template, found)
+    def render(request: Request, data: Annotated[BaseModel, Depends(view)]) -> Response:
+        return page(request, template, data)
 
-    return shown
+    return render
 
 
 for path, template, view in (
@@ -198,11 +198,11 @@ for path, template, view in (
 
 @html.get(RUN_PAGE)
 def quality_run_page(request: Request, dag_id: str, run_id: str, session: SessionDep) -> Response:
-    """The data quality of a run, on the run's own page in Airflow."""
+    """Redirect from a run's own page in Airflow to the data quality of its log day."""
     day = runs.day_of_run(session, dag_id, run_id)
     if day is None:
         raise MissingDataError(
-            f"This page is of the runs of {DAG_ID}: '{run_id}' of '{dag_id}' is none, or has no log day."
+            f"This page is for runs of {DAG_ID} with a log day; '{run_id}' of '{dag_id}' is not one of them."
         )
     return RedirectResponse(f"{request.scope['root_path']}/quality/day?day={day}", status_code=303)
 
@@ -212,43 +212,43 @@ def quality_run_page(request: Request, dag_id: str, run_id: str, session: Sessio
 
 @html.get("/quality/docs")
 def data_docs(day: Day, stage: Checked) -> Response:
-    """Great Expectations' Data Docs of a stage's day."""
+    """Return Great Expectations' Data Docs of a stage's day."""
     return _document(docs_path(stage, day), f"Data Docs of {stage} of {day}")
 
 
 @html.get("/models/report")
 def report(day: Day, version: Number = None) -> Response:
-    """The newest report of a day, or the one about a version."""
+    """Return the newest report of a day, or the one about a version."""
     return _document(report_path(day, version), f"a report of {day}" + (f" about version {version}" if version else ""))
 
 
-def _document(path: str, what: str) -> Response:
+def _document(path: str, description: str) -> Response:
     store = get_lake()
     if not store.exists(path):
-        raise MissingDataError(f"There is no {what}: the task that writes it has not run.")
+        raise MissingDataError(f"There is no {description}: the task that writes it has not run.")
     return HTMLResponse(store.fs.cat_file(store.path(path)), headers={"Content-Security-Policy": DOCUMENT_CSP})
 
 
-# What the pages load
+# Static files
 
 
 @html.get("/static/{name}")
 def static(name: str) -> Response:
-    """Style, script and icons, read when the server started."""
+    """Return style, script or icons, read when the server started."""
     if name not in STATIC:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, "File not found.")
     return Response(STATIC[name], media_type=mimetypes.guess_type(name)[0])
 
 
 @html.get("/openapi.json")
 def openapi(request: Request) -> Response:
-    """The description of the JSON routes."""
+    """Return the OpenAPI description of the JSON routes."""
     return JSONResponse(app.openapi() | {"servers": [{"url": request.scope["root_path"]}]})
 
 
 app = FastAPI(
     title="CTR pages",
-    description="What Airflow's pages of data quality, models and days show, as JSON. Log in as for Airflow's own API.",
+    description="The data of Airflow's pages Data quality, Models and Days as JSON. Log in as for Airflow's own API.",
     docs_url=None,
     redoc_url=None,
     openapi_url=None,
@@ -258,67 +258,65 @@ app.include_router(api)
 
 
 @app.middleware("http")
-async def secured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Headers of every answer. A process that answers is the web server: a page says soon that storage does not answer."""
+async def security_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Add security headers to every response; in this process a call to storage fails fast if storage does not answer."""
     fail_fast()
     return _secured(await call_next(request))
 
 
-def _secured(answer: Response) -> Response:
-    answer.headers.setdefault("Content-Security-Policy", CSP)
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Referrer-Policy"] = "same-origin"
-    answer.headers["Cache-Control"] = "private, no-store"
-    return answer
+def _secured(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", CSP)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 @app.exception_handler(UnavailableError)
 @app.exception_handler(CtrError)
-async def told(request: Request, error: CtrError | UnavailableError) -> Response:
-    """An error of the project: its own words, which name the next step."""
-    if isinstance(error, SettingError):  # its words hold values of settings
-        log.error("The settings of the web server cannot be used: %s", error)
-        return _refused(request, 503, "The settings of Airflow's web server cannot be used: its log tells which.")
+async def project_error(request: Request, error: CtrError | UnavailableError) -> Response:
+    """Respond with the message of an error of the project, which names the next step."""
+    if isinstance(error, SettingError):  # its message holds values of settings
+        log.error("The settings of the web server are invalid: %s", error)
+        return _refused(request, 503, "The settings of Airflow's web server are invalid. See its log.")
     status = 404 if isinstance(error, MissingDataError) else 400 if isinstance(error, InvalidInputError) else 503
     return _refused(request, status, str(error))
 
 
 @app.exception_handler(RequestValidationError)
-async def invalid(request: Request, error: RequestValidationError) -> Response:
-    """A query that the page does not know."""
+async def invalid_query(request: Request, error: RequestValidationError) -> Response:
+    """Respond to a query with invalid parameters."""
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
-    return _refused(request, 422, f"The address cannot be used: {faults}.")
+    return _refused(request, 422, f"The address is invalid: {faults}.")
 
 
 @app.exception_handler(HTTPException)
-async def refused(request: Request, error: HTTPException) -> Response:
-    """Not logged in, not permitted, or not found."""
-    words = {
-        401: "You are not logged in, or your login has expired: reload Airflow and log in.",
-        403: f"Your role may not see this page: it needs plugins, and the task logs of {DAG_ID}.",
+async def http_error(request: Request, error: HTTPException) -> Response:
+    """Respond to a request that is not logged in, not permitted, or not found."""
+    messages = {
+        401: "You are not logged in, or your login has expired. Reload Airflow and log in.",
+        403: f"Your role has no access to this page: it needs plugins and the task logs of {DAG_ID}.",
     }
-    answer = _refused(request, error.status_code, words.get(error.status_code, str(error.detail)))
-    answer.headers.update(error.headers or {})
-    return answer
+    response = _refused(request, error.status_code, messages.get(error.status_code, str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
 
 
 @app.exception_handler(Exception)
-async def broken(request: Request, _error: Exception) -> Response:
-    """Anything else: the reason is in the server's log, not in the answer; no middleware is around this one."""
-    return _secured(
-        _refused(request, 500, "The page could not be made. The reason is in the log of Airflow's api-server.")
-    )
+async def unexpected_error(request: Request, _error: Exception) -> Response:
+    """Respond to any other error, with the reason in the server's log alone; no middleware runs around this handler."""
+    return _secured(_refused(request, 500, "The page failed to render. See the log of Airflow's api-server."))
 
 
 class Refusal(BaseModel):
-    """Why there is no answer."""
+    """Why a request was refused."""
 
     detail: str
 
 
-def _refused(request: Request, status: int, why: str) -> Response:
+def _refused(request: Request, status: int, reason: str) -> Response:
     path = request.url.path.removeprefix(request.scope["root_path"])
     wants_page = "text/html" in request.headers.get("accept", "") and not path.startswith("/api/")
     if wants_page:
-        return page(request, "refused.html.j2", Refusal(detail=why), status=status)
-    return JSONResponse({"detail": why}, status_code=status)
+        return page(request, "refused.html.j2", Refusal(detail=reason), status=status)
+    return JSONResponse({"detail": reason}, status_code=status)

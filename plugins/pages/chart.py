@@ -1,4 +1,4 @@
-"""Geometry of a line over days with bounds, drawn by the templates as SVG without a style or script of its own."""
+"""Geometry of a line chart over days with bounds, which the templates draw as SVG without inline styles or scripts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Dated(Protocol):
 
 @dataclass(frozen=True)
 class Dot:
-    """A day's number: where it is drawn, where its interval ends, and the point that it was made of."""
+    """The position of a day's value and of the ends of its interval, with the point itself."""
 
     x: float
     y: float
@@ -30,7 +30,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Chart:
-    """Drawn in a box of `WIDTH` × `HEIGHT`; `line`, `low` and `high` are `points` of polylines, one for each unbroken part."""
+    """A chart in a box of `WIDTH` × `HEIGHT`; `line`, `low` and `high` are `points` of polylines, one for each unbroken part."""
 
     dots: list[Dot]
     line: list[str]
@@ -42,47 +42,54 @@ class Chart:
 
 
 def chart(points: Sequence[Dated]) -> Chart | None:
-    """None where fewer than two points, ascending by day, have a number; one without a number breaks the lines."""
-    numbers = [number for each in points for number in (each.value, each.low, each.high) if number is not None]
-    if sum(each.value is not None for each in points) < 2:
+    """Return the chart of points ascending by day, or None where fewer than two have a value.
+
+    A point without a value breaks the lines.
+    """
+    numbers = [number for point in points for number in (point.value, point.low, point.high) if number is not None]
+    if sum(point.value is not None for point in points) < 2:
         return None
-    least, most = min(numbers), max(numbers)
-    pad = (most - least) * 0.06 or abs(most) * 0.06 or 1.0
-    least, most = (0.0 if least >= 0 and least < pad else least - pad), most + pad
+    low, high = min(numbers), max(numbers)
+    pad = (high - low) * 0.06 or abs(high) * 0.06 or 1.0
+    bottom = 0.0 if 0 <= low < pad else low - pad
+    top = high + pad
 
-    def at(value: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (most - value) / (most - least), 1)
+    def y_of(value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (top - value) / (top - bottom), 1)
 
-    first, span = points[0].day, max((points[-1].day - points[0].day).days, 1)
-    placed = [(round(LEFT + (WIDTH - LEFT - RIGHT) * (point.day - first).days / span, 1), point) for point in points]
+    first = points[0].day
+    span = max((points[-1].day - first).days, 1)
+    positions = [(round(LEFT + (WIDTH - LEFT - RIGHT) * (point.day - first).days / span, 1), point) for point in points]
 
     def lines(name: Literal["value", "low", "high"]) -> list[str]:
         parts: list[list[str]] = [[]]
-        for x, point in placed:
+        for x, point in positions:
             value = getattr(point, name)
             if value is None:
                 parts.append([])
             else:
-                parts[-1].append(f"{x},{at(value)}")
+                parts[-1].append(f"{x},{y_of(value)}")
         return [" ".join(part) for part in parts if len(part) > 1]
 
     return Chart(
         dots=[
-            Dot(x, at(point.value), _end(point.low, at), _end(point.high, at), point)
-            for x, point in placed
+            Dot(x, y_of(point.value), _end(point.low, y_of), _end(point.high, y_of), point)
+            for x, point in positions
             if point.value is not None
         ],
         line=lines("value"),
         low=lines("low"),
         high=lines("high"),
-        ticks=[(at(value), _label(value)) for value in (least + (most - least) * part for part in (0.08, 0.5, 0.92))],
+        ticks=[
+            (y_of(value), _label(value)) for value in (bottom + (top - bottom) * part for part in (0.08, 0.5, 0.92))
+        ],
         first=points[0].day,
         last=points[-1].day,
     )
 
 
-def _end(value: float | None, at: Callable[[float], float]) -> float | None:
-    return None if value is None else at(value)
+def _end(value: float | None, y_of: Callable[[float], float]) -> float | None:
+    return None if value is None else y_of(value)
 
 
 def _label(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What the page of days shows: what is there of each day, what is stale or missing, how its run went, and the plan."""
+"""The data of the page Days: state, counts and run of each day, and the plan of what to redo."""
 
 from datetime import date, datetime
 from typing import Any
@@ -15,11 +15,11 @@ from plugins.pages.planner import Planner
 from plugins.pages.runs import days_under_way, latest_runs, unfinished_days
 
 COUNTS = ("raw_files", "logs", "quarantined", "users", "items", "training")
-"""Numbers of `day_status` that the page shows, in its order."""
+"""Numbers of `day_status` on the page, in its order."""
 
 
 class Redo(BaseModel):
-    """A stage of a day that has to be made, or made again, and why; not possible where its raw log is gone."""
+    """A stage of a day that has to be built or rebuilt, and why; not possible where its raw log is gone."""
 
     stage: str
     reasons: list[str]
@@ -27,7 +27,7 @@ class Redo(BaseModel):
 
 
 class DayOfLake(BaseModel):
-    """One day; a count is None where that stage is not published, and nothing is to redo of a day that is being run."""
+    """One day; a count is None where its stage is not published. A day that is running has nothing to redo."""
 
     day: date
     state: DayState
@@ -40,9 +40,10 @@ class DayOfLake(BaseModel):
 
 
 class Days(BaseModel):
-    """Days of the lake, newest first; `plan` names the stages to redo of every day that has any and is not being run, as found
-    at `planned_at`, `commands` what does it. `outdated` are the versions that learnt rows which were replaced since,
-    `replacement` says what replaces the champion, where that is one of them.
+    """Days of the lake, newest first.
+
+    `plan` has, as of `planned_at`, the stages to redo of every day that is not running; `commands` redo them. `outdated` are the
+    versions trained on rows that were replaced since; `replacement` says what replaces the champion if it is one of them.
     """
 
     days: list[DayOfLake]
@@ -56,10 +57,10 @@ class Days(BaseModel):
 
 
 def days_of(store: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
-    """`count` days up to `until` (the newest known one, if not given)."""
-    known = sorted({*known_days(store), *unfinished_days(session)})
-    chosen = [day for day in known if until is None or day <= until]
-    shown = chosen[::-1][:count]
+    """Return `count` days up to `until` (by default the newest of all)."""
+    all_days = sorted({*known_days(store), *unfinished_days(session)})
+    matching = [day for day in all_days if until is None or day <= until]
+    page_days = matching[::-1][:count]
     plan = planner.plan()
     under_way = days_under_way(session)
     steps: dict[date, list[Redo]] = {}
@@ -68,13 +69,13 @@ def days_of(store: Lake, planner: Planner, session: Session, until: date | None,
             steps.setdefault(step.day, []).append(
                 Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
             )
-    runs = latest_runs(session, shown)
-    found = states(store, shown, runs, plan.steps)
+    runs = latest_runs(session, page_days)
+    day_states = states(store, page_days, runs, plan.steps)
     return Days(
-        days=[_day(day_status(store, day), found[day], steps.get(day, []), runs.get(day)) for day in shown],
-        newest=known[-1] if known else None,
-        older=len(chosen) > len(shown),
-        plan={day: [step.stage for step in found] for day, found in steps.items()},
+        days=[_day(day_status(store, day), day_states[day], steps.get(day, []), runs.get(day)) for day in page_days],
+        newest=all_days[-1] if all_days else None,
+        older=len(matching) > len(page_days),
+        plan={day: [step.stage for step in of_day] for day, of_day in steps.items()},
         planned_at=plan.made_at,
         commands=commands(list(steps), max(store.days("logs"), default=None)) if steps else [],
         outdated=sorted(plan.outdated),

@@ -1,4 +1,4 @@
-"""What the page of models shows: versions with their verdicts, the champion's figures over days, one day's cells and rules."""
+"""The data of the page Models: versions with verdicts, the champion's figures over days, one day's cells and rules."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -21,12 +21,12 @@ FIGURES = {
     "pcoc": "PCOC (mean prediction / CTR)",
     "ece": "ECE",
 }
-"""Figures of the champion over days, with the names that people read."""
+"""Figures of the champion over days, with their display names."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure of a day with its 95 % interval; None where the day has too little to tell."""
+    """A figure of a day with its 95 % interval; None where the day has too little data."""
 
     day: date
     value: float | None
@@ -35,7 +35,7 @@ class Estimate:
 
 
 class VersionLine(BaseModel):
-    """One version: what it learnt from, what the gate said and why, who promoted it or took it back."""
+    """One version: its training days, the gate's verdict with reasons, who promoted it or rolled it back."""
 
     version: int
     log_day: date
@@ -56,9 +56,9 @@ class VersionLine(BaseModel):
 
 
 class Models(BaseModel):
-    """The newest versions, and the champion's figures on the days that were monitored, oldest first.
+    """The newest versions, and the champion's figures on the monitored days, oldest first.
 
-    `replacement` says what replaces the champion where it is outdated.
+    `replacement` says what replaces the champion if it is outdated.
     """
 
     champion: int | None
@@ -72,17 +72,19 @@ class Models(BaseModel):
 
 
 def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
-    """The `count` newest versions and the last `days` days that were monitored."""
-    known = registry.versions()
-    champion = registry.holder(known, registry.CHAMPION)
-    before = registry.predecessor(known, champion) if champion else None
+    """Return the `count` newest versions and the last `days` monitored days."""
+    versions = registry.versions()
+    champion = registry.holder(versions, registry.CHAMPION)
+    predecessor = registry.predecessor(versions, champion) if champion else None
     monitored = store.record_days("monitor")[-days:]
     records = {day: store.record("monitor", day) or {} for day in monitored}
     return Models(
         champion=champion.version if champion else None,
-        rollback_to=before.version if before and not before.pruned_at else None,
-        versions=[_line(store, version, sorted(plan.outdated.get(version.version, {}))) for version in known[:count]],
-        older=len(known) > count,
+        rollback_to=predecessor.version if predecessor and not predecessor.pruned_at else None,
+        versions=[
+            _line(store, version, sorted(plan.outdated.get(version.version, {}))) for version in versions[:count]
+        ],
+        older=len(versions) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
         alerts_of=monitored[-1] if monitored else None,
         alerts=records[monitored[-1]].get("alerts", []) if monitored else [],
@@ -92,10 +94,10 @@ def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
 
 def _line(store: Lake, version: ModelVersion, outdated: list[date]) -> VersionLine:
     decision = records_of_version(store, version.log_day, version.version)["decision"] or {}
-    same = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict", "promoted_at")
-    more = ("promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
+    training = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict")
+    events = ("promoted_at", "promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
     return VersionLine(
-        **{name: getattr(version, name) for name in (*same, *more)},
+        **{name: getattr(version, name) for name in (*training, *events)},
         reasons=decision.get("reasons", []),
         state=_state(version, decision),
         has_report=store.exists(report_path(version.log_day, version.version)),
@@ -118,8 +120,8 @@ def _state(version: ModelVersion, decision: dict[str, Any]) -> str:
 
 
 def _estimate(day: date, record: dict[str, Any], name: str) -> Estimate:
-    found = ((record.get("metrics") or {}).get("all") or {}).get(name) or {}
-    return Estimate(day, found.get("value"), found.get("low"), found.get("high"))
+    estimate = ((record.get("metrics") or {}).get("all") or {}).get(name) or {}
+    return Estimate(day, estimate.get("value"), estimate.get("low"), estimate.get("high"))
 
 
 class Cell(BaseModel):
@@ -136,9 +138,9 @@ class Cell(BaseModel):
 
 
 class ModelOfDay(BaseModel):
-    """A candidate of a day: verdict, who decided, every rule's sentence, its figures and the cells of each scene.
+    """A candidate of a day: verdict, decision, the sentence of every rule, its figures and the cells of each scene.
 
-    `newest` is the version that the day has trained last.
+    `newest` is the latest version that the day's run has trained.
     """
 
     day: date
@@ -157,16 +159,13 @@ class ModelOfDay(BaseModel):
 
 
 def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfDay:
-    """The version that the day has trained last, or the given one, which it trained before.
-
-    Raises `MissingDataError` where the day's run has not trained it.
-    """
+    """Return a version of the day, by default the latest one; raises `MissingDataError` where the day has not trained it."""
     records = records_of_day(store, day) if version is None else records_of_version(store, day, version)
     train, evaluation, decision = (records[kind] or {} for kind in MODEL_RECORDS)
     if not (train or evaluation or decision):
-        what = "a model" if version is None else f"version {version}"
+        missing = "a model" if version is None else f"version {version}"
         raise MissingDataError(
-            f"The run of {day} has not trained {what}: see what stopped it under Data quality or Days."
+            f"The run of {day} has not trained {missing}. Data quality and Days show what stopped it."
         )
     trained = version or train.get("version", decision.get("candidate"))
     newest = store.record("train", day) or {}
@@ -185,12 +184,12 @@ def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfD
 
 
 def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
-    """The cells of each scene, in the order of the levels."""
-    found: dict[str, dict[tuple[str, str], Cell]] = {}
+    """Return the cells of each scene, in the order of the levels."""
+    by_scene: dict[str, dict[tuple[str, str], Cell]] = {}
     for group in evaluation.get("groups", []):
         if group["by"] == "cell":
             auc = (group["candidate"] or {}).get("auc") or {"value": None, "note": "its predictions are not usable"}
-            found.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(
+            by_scene.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(
                 user_level=group["user_level"],
                 item_level=group["item_level"],
                 rows=group["n"],
@@ -201,4 +200,4 @@ def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
                 note=auc.get("note"),
             )
     order = [(user, item) for user in LEVELS for item in LEVELS]
-    return {scene: [cells[pair] for pair in order if pair in cells] for scene, cells in sorted(found.items())}
+    return {scene: [cells[pair] for pair in order if pair in cells] for scene, cells in sorted(by_scene.items())}

@@ -1,4 +1,4 @@
-"""What has to be redone, of tables and models: costly to find, so kept for a while by each worker of the web server."""
+"""The plan of what to redo, tables and models: costly to compute, so each worker of the web server caches it for a while."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from include.registry.outdated import NextCandidate, ReplacedDays, next_candidat
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages to redo, the outdated versions, and the candidate that replaces the champion where that is one of them."""
+    """The stages to redo, the outdated versions, and the candidate that replaces the champion if it is one of them."""
 
     steps: list[Redo]
     outdated: dict[int, ReplacedDays]
@@ -23,32 +23,33 @@ class Plan:
     @classmethod
     def of(cls, store: Lake) -> "Plan":
         """Read every manifest, the raw files of every day and the registry."""
-        known = registry.versions()
-        outdated, champion = outdated_versions(store, known), registry.holder(known, registry.CHAMPION)
+        versions = registry.versions()
+        outdated = outdated_versions(store, versions)
+        champion = registry.holder(versions, registry.CHAMPION)
         replaced = champion is not None and champion.version in outdated
-        replacement = next_candidate(store, known, outdated) if replaced else None
+        replacement = next_candidate(store, versions, outdated) if replaced else None
         return cls(plan(store), outdated, replacement, datetime.now(UTC))
 
 
 class Planner:
-    """The plan, kept for a while that grows with what it takes, and made by one request at a time."""
+    """Caches the plan; the longer it takes to compute, the longer it is kept. One request at a time computes it."""
 
     LEAST_SECONDS = 20.0
     SHARE = 0.05
-    """Of the time, at most this is spent on plans."""
+    """The largest share of time that is spent on plans."""
 
     def __init__(self, store: Lake) -> None:
         self._store = store
         self._lock = Lock()
-        self._made: Plan | None = None
+        self._cached: Plan | None = None
         self._until = 0.0
 
     def plan(self) -> Plan:
-        """Return the plan as it was found at most a while ago."""
+        """Return the cached plan, or a new one if it has expired."""
         with self._lock:
             start = time.monotonic()
-            if self._made is None or start >= self._until:
-                self._made = Plan.of(self._store)
+            if self._cached is None or start >= self._until:
+                self._cached = Plan.of(self._store)
                 took = time.monotonic() - start
                 self._until = start + max(self.LEAST_SECONDS, took / self.SHARE)
-            return self._made
+            return self._cached

@@ -1,4 +1,4 @@
-"""Quality records of many days: each file is parsed once, and again when it has been replaced."""
+"""Quality records of many days: each file is parsed once, and again after it was replaced."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RANK = {"pass": 0, "warning": 1, "fail": 2}
 
 
 class Check(NamedTuple):
-    """What makes a check the same check on another day."""
+    """The identity of a check across days."""
 
     stage: Checked
     table: str
@@ -49,33 +49,33 @@ class Audited:
 
 
 class QualityRecords:
-    """The quality records of a lake, kept parsed by the process."""
+    """The quality records of a lake, cached parsed in the process."""
 
     def __init__(self, store: Lake) -> None:
         self._store = store
-        self._known: dict[tuple[Checked, date], tuple[str, Audited]] = {}
+        self._cache: dict[tuple[Checked, date], tuple[str, Audited]] = {}
         self._lock = Lock()
 
     def history(self) -> "History":
-        """The records as they are now: the folders are listed once."""
+        """Return the records as of now; lists each folder once."""
         stamps = {stage: self._store.record_stamps(f"quality/{stage}") for stage in CHECKED}
         with self._lock:
-            for stage, day in [key for key in self._known if key[1] not in stamps[key[0]]]:
-                del self._known[stage, day]
+            for stage, day in [key for key in self._cache if key[1] not in stamps[key[0]]]:
+                del self._cache[stage, day]
         return History(self, stamps)
 
     def parsed(self, stage: Checked, day: date, stamp: str) -> Audited | None:
-        """One record; None where it was removed since it was listed."""
+        """Return one record; None where it was removed since it was listed."""
         with self._lock:
-            known = self._known.get((stage, day))
-        if known and known[0] == stamp:
-            return known[1]
+            cached = self._cache.get((stage, day))
+        if cached and cached[0] == stamp:
+            return cached[1]
         record = self._store.record(f"quality/{stage}", day)
         if record is None:
             return None
         audited = _parsed(stage, record)
         with self._lock:
-            self._known[stage, day] = stamp, audited
+            self._cache[stage, day] = stamp, audited
         return audited
 
 
@@ -83,23 +83,24 @@ class History:
     """The quality records of one moment, for one request."""
 
     def __init__(self, records: QualityRecords, stamps: dict[Checked, dict[date, str]]) -> None:
-        self._records, self._stamps = records, stamps
+        self._records = records
+        self._stamps = stamps
 
     def days(self, stage: Checked | None = None) -> list[date]:
-        """The days with a record of a stage, or of any, ascending."""
-        return sorted({day for each in CHECKED if stage in (None, each) for day in self._stamps[each]})
+        """Return the days with a record of a stage, or of any, ascending."""
+        return sorted({day for name in CHECKED if stage in (None, name) for day in self._stamps[name]})
 
     def audited(self, stage: Checked, day: date) -> Audited | None:
-        """The record of a stage's day, None where there is none."""
+        """Return the record of a stage's day; None where there is none."""
         stamp = self._stamps[stage].get(day)
         return self._records.parsed(stage, day, stamp) if stamp else None
 
 
 def _parsed(stage: Checked, record: dict[str, Any]) -> Audited:
     results: dict[Check, Result] = {}
-    for each in record["checks"]:
-        check = Check(stage, each["table"], each["name"], each["column"])
-        result = Result(*(each.get(name) for name in Result._fields))
+    for entry in record["checks"]:
+        check = Check(stage, entry["table"], entry["name"], entry["column"])
+        result = Result(*(entry.get(name) for name in Result._fields))
         if check not in results or RANK[result.status] > RANK[results[check].status]:
             results[check] = result
     return Audited(record["build"], record["rows"], record["status"], results)

@@ -1,4 +1,4 @@
-"""Pages from templates: everything that a template prints is escaped, and nothing is styled or scripted in the page itself."""
+"""Renders pages from templates: all printed values are escaped, and pages have no inline styles or scripts."""
 
 from datetime import datetime
 from functools import cache
@@ -51,7 +51,7 @@ def _environment() -> Environment:
         "count": _count,
         "counted": counted,
         "moment": _moment,
-        "took": _took,
+        "took": _duration,
         "heat": _heat,
         "commands": _commands,
     }
@@ -63,15 +63,15 @@ def _environment() -> Environment:
         "TONES": TONES,
         "REDONE_FROM": REDONE_FROM,
     }
-    environment.globals |= {"chart": chart.chart, "box": chart, "before": previous}
+    environment.globals |= {"chart": chart.chart, "chart_box": chart, "before": previous}
     return environment
 
 
-def page(request: Request, template: str, found: BaseModel, status: int = 200) -> Response:
-    """A template filled with what its JSON route answers; `airflow` is Airflow's own root, `root` the app's."""
+def page(request: Request, template: str, data: BaseModel, status: int = 200) -> Response:
+    """Return a page: a template with the data of its JSON route. It knows `airflow`, Airflow's root, and `root`, the app's."""
     root = request.scope["root_path"]
-    place = {"root": root, "airflow": root.removesuffix(MOUNT), "path": request.url.path.removeprefix(root)}
-    text = _environment().get_template(template).render(found=found, query=request.url.query, **place)
+    paths = {"root": root, "airflow": root.removesuffix(MOUNT), "path": request.url.path.removeprefix(root)}
+    text = _environment().get_template(template).render(data=data, query=request.url.query, **paths)
     return HTMLResponse(text, status_code=status)
 
 
@@ -84,25 +84,25 @@ def _count(value: int | None) -> str:
 
 
 def _commands(text: str) -> Markup:
-    """A sentence whose `commands` stand between backticks."""
+    """Return a sentence as HTML, with the text between backticks as code."""
     parts = text.split("`")
     return Markup().join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def _heat(auc: float) -> int:
-    """A step from 0 (AUC 0.5) to 10 (0.9 and more)."""
+    """Return a colour step from 0 (AUC 0.5) to 10 (0.9 and more)."""
     return round(10 * min(1.0, max(0.0, (auc - 0.5) / 0.4)))
 
 
 def _moment(value: datetime | str | None) -> str:
-    """UTC to the minute."""
+    """Return a UTC time to the minute."""
     if value is None:
         return "–"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _took(seconds: float | None) -> str:
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     whole = round(seconds)

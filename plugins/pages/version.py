@@ -1,4 +1,4 @@
-"""Whether a page that is open shows what there is: one short text that changes with the lake's records and Airflow's runs."""
+"""A version of the pages' data: a short text that changes with the lake's records and Airflow's runs."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ _KINDS = (*(f"quality/{stage}" for stage in CHECKED), "train", "evaluation", "de
 
 
 def version_of(store: Lake, session: Session) -> str:
-    """A hash of when each record was written and of the newest change of a run."""
+    """Return a hash of the time of each record and of the newest change of a run."""
     stamps = {kind: {str(day): stamp for day, stamp in store.record_stamps(kind).items()} for kind in _KINDS}
     runs = session.execute(select(func.count(), func.max(DagRun.updated_at)).where(DagRun.dag_id == DAG_ID)).one()
-    told = json.dumps([stamps, *map(str, runs)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    content = json.dumps([stamps, *map(str, runs)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

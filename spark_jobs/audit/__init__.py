@@ -1,1 +1,1 @@
-"""The audit of what a job staged: checks, leakage, Data Docs. May import `columns`, `priors`, `session`, and `include`."""
+"""Audit of what a job staged: checks, suites, leakage, Data Docs. May import `columns`, `priors`, `session`, `include`."""

@@ -1,6 +1,6 @@
 """Checks that compare a staged day with its inputs, with other tables or with other days; the rest is in the suites.
 
-Each returns records of the form that `docs/architecture.md` tells.
+Each returns records of the form that `docs/architecture.md` describes.
 """
 
 from collections.abc import Iterator
@@ -18,38 +18,38 @@ Profile = dict[str, Any]
 
 
 def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -> Record:
-    """Rows in = rows out, summed over the tables that share them."""
+    """Check that rows in = rows out, summed over the tables that share them."""
     out = sum(parts.values())
-    told = " + ".join(f"{rows:,} {name}" for name, rows in parts.items())
+    summands = " + ".join(f"{rows:,} {name}" for name, rows in parts.items())
     return record(
         table,
         "expect_rows_conserved",
         out == rows_in,
         f"{rows_in:,} rows, as in {source}",
-        f"{told} = {out:,}" if len(parts) > 1 else f"{out:,}",
+        f"{summands} = {out:,}" if len(parts) > 1 else f"{out:,}",
         failing_rows=abs(out - rows_in),
         measure=Measure(out, low=rows_in, high=rows_in),
     )
 
 
 def impressions_conserved(
-    store: Lake, manifest: Manifest, shown: dict[str, int], due: dict[str, int]
+    store: Lake, manifest: Manifest, sums: dict[str, int], due: dict[str, int]
 ) -> Iterator[Record]:
-    """Impressions of the day, of seven days and so far are those of the logs; `shown` sums them for each table.
+    """Check that impressions of the day, of seven days and so far are those of the logs; `sums` has them by table.
 
-    Days before count as they were when their features were made. From counts so far at most those may be missing that are
-    `due` to be forgotten: of keys last seen the retention ago, some of which have returned today.
+    Days before count as they were when their features were made. Counts so far may lack at most those that are `due` to be
+    forgotten: of keys last seen the retention ago, some of which have returned today.
     """
     day = parse_day(manifest.day)
-    past = {each: found for each in window(day)[:-1] if (found := store.manifest("features", each))}
-    week = manifest.rows_in + sum(each.rows_in for each in past.values())
+    past = {other: features for other in window(day)[:-1] if (features := store.manifest("features", other))}
+    week = manifest.rows_in + sum(features.rows_in for features in past.values())
     before = past.get(previous(day))
-    for table, impressions in shown.items():
-        told = {"impressions": impressions}
+    for table, impressions in sums.items():
+        parts = {"impressions": impressions}
         if table.startswith("agg_"):
-            yield conservation(table, told, manifest.rows_in, f"logs {day}")
+            yield conservation(table, parts, manifest.rows_in, f"logs {day}")
         elif table.startswith("features_"):
-            yield conservation(table, told, week, f"the logs of {min(past, default=day)}..{day}")
+            yield conservation(table, parts, week, f"the logs of {min(past, default=day)}..{day}")
         elif table.startswith("totals_"):
             most = manifest.rows_in + (before.profile.get(table, 0) if before else 0)
             least = most - due.get(table, 0)
@@ -60,15 +60,15 @@ def impressions_conserved(
 
 
 def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
-    """Every event of the day that later days published as late is in its logs, and nothing else that is not of its files."""
+    """Check that the logs hold every event of the day that later days published as late, and no other from outside its files."""
     if rows or expected:
-        told = ", ".join(f"{count:,} of {arrival}" for arrival, count in expected.items())
+        sources = ", ".join(f"{count:,} of {arrival}" for arrival, count in expected.items())
         due = sum(expected.values())
         yield record(
             "logs",
             "expect_late_rows_arrived",
             rows == due,
-            f"{due:,} late rows of later days ({told or 'none'})",
+            f"{due:,} late rows of later days ({sources or 'none'})",
             f"{rows:,}",
             failing_rows=abs(rows - due),
             measure=Measure(rows, low=due, high=due),
@@ -76,19 +76,19 @@ def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
 
 
 def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: int) -> Record:
-    """No raw row is of one of the days before; those that are were routed or quarantined, by the settings."""
+    """Check that no raw row belongs to a day before; the settings decide whether such rows are routed or quarantined."""
     parts = (
         (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
         (rejected, max(rejected_days, 1), "quarantined"),  # a repaired time is not in the quarantined row
     )
-    told = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
+    observed = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
     late = routed + rejected
     return record(
         "late",
         "expect_no_late_events",
         late == 0,
         "no raw rows of the days before",
-        told or "none",
+        observed or "none",
         column="log_ts",
         severity="warning",
         failing_rows=late,
@@ -96,17 +96,17 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
     )
 
 
-def late_in_reach(day: date, found: dict[date, int], wrong: int) -> Record:
-    """Rows of `late` are filed under the day of their time, one of the `late_days` days before."""
+def late_in_reach(day: date, rows_by_day: dict[date, int], wrong: int) -> Record:
+    """Check that rows of `late` are filed under the day of their time, one of the `late_days` days before."""
     oldest = day - timedelta(days=get_settings().late_days)
-    wrong += sum(rows for event_day, rows in found.items() if not oldest <= event_day < day)
-    told = ", ".join(f"{rows:,} of {event_day}" for event_day, rows in found.items())
+    wrong += sum(rows for event_day, rows in rows_by_day.items() if not oldest <= event_day < day)
+    observed = ", ".join(f"{rows:,} of {event_day}" for event_day, rows in rows_by_day.items())
     return record(
         "late",
         "expect_days_in_reach",
         wrong == 0,
         f"events of {oldest} to {previous(day)}, under their day",
-        told,
+        observed,
         column="day",
         failing_rows=wrong,
         measure=Measure(wrong, high=0),
@@ -114,7 +114,7 @@ def late_in_reach(day: date, found: dict[date, int], wrong: int) -> Record:
 
 
 def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
-    """Every repair of a raw row was applied; one whose row or file has changed since is not."""
+    """Check that every repair of a raw row was applied; one whose row or file has changed since is not."""
     if counts:
         ignored = counts["rows"] - counts["applied"]
         yield record(
@@ -132,23 +132,23 @@ def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
 
 
 def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record:
-    """No two rows of a table have the same key."""
-    twice = rows - distinct
-    told = ", ".join(key)
+    """Check that no two rows of a table have the same key."""
+    repeated = rows - distinct
+    columns = ", ".join(key)
     return record(
         table,
         "expect_unique_key",
-        twice == 0,
-        f"{told} unique",
-        f"{twice:,} repeated",
-        column=told,
-        failing_rows=twice,
-        measure=Measure(twice, high=0),
+        repeated == 0,
+        f"{columns} unique",
+        f"{repeated:,} repeated",
+        column=columns,
+        failing_rows=repeated,
+        measure=Measure(repeated, high=0),
     )
 
 
 def quarantine_rate(rejected: int, rows_in: int) -> Record:
-    """The share of rejected rows is not above the setting."""
+    """Check that the share of rejected rows is not above the setting."""
     limit = get_settings().max_quarantine_rate
     share = Measure(rejected / max(rows_in, 1), high=limit, unit="share")
     return record(
@@ -163,14 +163,14 @@ def quarantine_rate(rejected: int, rows_in: int) -> Record:
 
 
 def trailing(store: Lake, day: date) -> list[Profile]:
-    """Profiles of the published logs of the seven days before, without those that were declared empty."""
+    """Return the profiles of the published logs of the seven days before, without those that were declared empty."""
     manifests = (store.manifest("logs", past) for past in window(previous(day), WINDOW_DAYS))
     profiles = [manifest.profile for manifest in manifests if manifest]
     return [profile for profile in profiles if profile and not profile.get("declared_empty")]
 
 
 def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
-    """Volume, CTR and scene mix of a day against the seven days before it; a day that was declared empty is not compared."""
+    """Compare volume, CTR and scene mix of a day with the seven days before; a day that was declared empty is not compared."""
     empty = today.get("declared_empty")
     rows = Measure(today["rows"], low=None if empty else 1)
     expected = "declared empty (CTR_EMPTY_DAYS)" if empty else "at least 1 row"
@@ -189,7 +189,7 @@ def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
     yield _mix(today, past)
 
 
-def _volume(what: str, rows: int, past: list[int], severity: Severity) -> Record:
+def _volume(subject: str, rows: int, past: list[int], severity: Severity) -> Record:
     mean = sum(past) / max(len(past), 1)
     low, high = get_settings().volume_band
     if mean < ENOUGH_ROWS:
@@ -203,19 +203,19 @@ def _volume(what: str, rows: int, past: list[int], severity: Severity) -> Record
         measure.within,
         expected,
         f"{rows:,} rows",
-        column=_scene(what),
+        column=_scene(subject),
         severity=severity,
         measure=measure,
     )
 
 
 def _expected_clicks(today: Profile, past: list[Profile]) -> float:
-    """Clicks that a scene's rows of today would have at its trailing CTR: with many, a halved CTR is no chance."""
+    """Return the clicks that a scene's rows of today would have at its trailing CTR: with many, a halved CTR is no chance."""
     rows, clicks = (sum(profile[name] for profile in past) for name in ("rows", "clicks"))
     return float(today["rows"] * clicks / max(rows, 1))
 
 
-def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> Record:
+def _ctr(subject: str, today: Profile, past: list[Profile], severity: Severity) -> Record:
     rows, clicks = (sum(profile[name] for profile in past) for name in ("rows", "clicks"))
     low, high = get_settings().ctr_band
     now = today["clicks"] / max(today["rows"], 1)
@@ -230,7 +230,7 @@ def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> 
         measure.within,
         expected,
         f"CTR {now:.4f} ({today['clicks']:,} clicks of {today['rows']:,} rows)",
-        column=_scene(what),
+        column=_scene(subject),
         severity=severity,
         measure=measure if today["rows"] else None,
     )
@@ -239,8 +239,10 @@ def _ctr(what: str, today: Profile, past: list[Profile], severity: Severity) -> 
 def _mix(today: Profile, past: list[Profile]) -> Record:
     rows = sum(profile["rows"] for profile in past)
     if rows < ENOUGH_ROWS or today["rows"] < ENOUGH_ROWS:
-        told = _too_little(len(past)), "not compared"
-        return record("logs", "expect_usual_scene_mix", True, *told, column="scene", severity="warning")
+        expected = _too_little(len(past))
+        return record(
+            "logs", "expect_usual_scene_mix", True, expected, "not compared", column="scene", severity="warning"
+        )
     shift = 0.0
     for scene in get_settings().scenes:
         then = sum(profile["scenes"].get(scene, {"rows": 0})["rows"] for profile in past) / rows
@@ -257,8 +259,8 @@ def _mix(today: Profile, past: list[Profile]) -> Record:
     )
 
 
-def _scene(what: str) -> str | None:
-    return what if what.startswith("scene ") else None
+def _scene(subject: str) -> str | None:
+    return subject if subject.startswith("scene ") else None
 
 
 def _too_little(days: int) -> str:
@@ -266,9 +268,9 @@ def _too_little(days: int) -> str:
 
 
 def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
-    """Features of a training row come from before its day.
+    """Check that features of a training row come from before its day.
 
-    Asked three times: of the inputs that this manifest names, of the inputs that those name, and of the files that Spark read.
+    Three checks: the inputs that this manifest names, the inputs of those inputs, and the files that Spark read.
     """
     day = parse_day(manifest.day)
     used = [key for key in manifest.inputs if key.startswith("features/")]
@@ -284,15 +286,16 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
     )
     later = {}
     for key in used:
-        found = _newest_input(store.manifest("features", parse_day(key.split("/")[1])))
-        if found is None or found >= day:
-            later[key] = found or "unknown"
+        newest_input = _newest_input(store.manifest("features", parse_day(key.split("/")[1])))
+        if newest_input is None or newest_input >= day:
+            later[key] = newest_input or "unknown"
     yield record(
         "training",
         "expect_inputs_of_features_before_the_day",
         not later,
         f"features made from days before {day}",
-        "; ".join(f"{key}: newest input {found}" for key, found in later.items()) or f"{len(used)} days of features",
+        "; ".join(f"{key}: newest input {input_day}" for key, input_day in later.items())
+        or f"{len(used)} days of features",
         measure=Measure(len(later), high=0, unit="days"),
     )
     late = [
@@ -314,18 +317,18 @@ def _newest_input(manifest: Manifest | None) -> date | None:
     return max((parse_day(key.split("/")[1]) for key in manifest.inputs), default=None) if manifest else None
 
 
-def found_shares(rows: int, found: dict[str, int], has_snapshot: bool) -> Iterator[Record]:
-    """How many training rows found their user and item in the snapshot of the day before."""
-    for who, count in found.items():
-        least = MIN_FOUND[who]
+def found_shares(rows: int, matched: dict[str, int], has_snapshot: bool) -> Iterator[Record]:
+    """Check the share of training rows whose user and item are in the snapshot of the day before (`matched`: rows by entity)."""
+    for entity, count in matched.items():
+        least = MIN_FOUND[entity]
         share = Measure(count / max(rows, 1), low=least if has_snapshot and rows else None, unit="share")
         yield record(
             "training",
-            f"expect_{who}s_found",
+            f"expect_{entity}s_found",
             share.within,
             f"at least {least:.0%} of rows" if has_snapshot else "no day before",
             f"{share.value:.1%}",
-            column=f"{who}_id",
+            column=f"{entity}_id",
             severity="warning",
             measure=share,
         )

@@ -1,7 +1,7 @@
-"""The Data Docs of a stage's day: one page of what Great Expectations found, drawn by its own renderers.
+"""The Data Docs of a stage's day: one page of the results of Great Expectations, drawn by its own renderers.
 
-The page stands alone, without scripts, fonts or style sheets from elsewhere. Great Expectations escapes only a part of what it
-draws, so every text is escaped before; of the rows that failed it gets the masked samples of the quality record, no others.
+The page is self-contained: no scripts, fonts or style sheets from elsewhere. Great Expectations escapes only a part of what it
+draws, so every text is escaped before. Of failed rows it gets only the masked samples of the quality record.
 """
 
 import html
@@ -25,33 +25,33 @@ class Answer:
     failure: dict[str, Any] | None
 
 
-def page(stage: Stage, day: date, build: str, found: list[Answer]) -> str:
-    """The page as HTML; sections in which something failed come first."""
+def page(stage: Stage, day: date, build: str, answers: list[Answer]) -> str:
+    """Return the page as HTML; sections with a failure come first."""
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
 
-    met = sum(each.failure is None for each in found)
+    passed = sum(answer.failure is None for answer in answers)
     document = ValidationResultsPageRenderer().render(
         ExpectationSuiteValidationResult(
-            success=met == len(found),
-            results=[_result(each) for each in found],
+            success=passed == len(answers),
+            results=[_result(answer) for answer in answers],
             suite_name=stage,
             statistics={
-                "evaluated_expectations": len(found),
-                "successful_expectations": met,
-                "unsuccessful_expectations": len(found) - met,
-                "success_percent": 100 * met / len(found),
+                "evaluated_expectations": len(answers),
+                "successful_expectations": passed,
+                "unsuccessful_expectations": len(answers) - passed,
+                "success_percent": 100 * passed / len(answers),
             },
         )
     )
     overview, *sections = document.sections
     overview.content_blocks = overview.content_blocks[1:2]  # the statistics; the rest links to pages of a whole site
-    failed = {_section(each) for each in found if each.failure}
+    failed = {_section(answer) for answer in answers if answer.failure}
     document.sections = [overview, *sorted(sections, key=lambda section: section.section_name not in failed)]
     view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent / "templates"))
-    told: str = view.render(document, template="data_docs.html.j2", stage=stage, day=day, build=build)
-    return told
+    text: str = view.render(document, template="data_docs.html.j2", stage=stage, day=day, build=build)
+    return text
 
 
 def _section(answer: Answer) -> str:
@@ -59,13 +59,14 @@ def _section(answer: Answer) -> str:
 
 
 def _result(answer: Answer) -> Any:
-    """A GX result in the words of the suite; the flag column of a row check is not told."""
+    """Return a GX result in the words of the suite, without the flag column of a row check."""
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    item, told, failure = answer.item, answer.record, answer.failure
+    item = answer.item
+    failure = answer.failure
     warning = " (a warning)" if item.severity == "warning" else ""
-    broken = f"\n{told['observed']}" if failure and not failure["result"] else ""
+    error = f"\n{answer.record['observed']}" if failure and not failure["result"] else ""
     kind, arguments = (
         (item.type, item.arguments)
         if isinstance(item, Expectation)
@@ -76,18 +77,18 @@ def _result(answer: Answer) -> Any:
         expectation_config=ExpectationConfiguration(
             type=kind,
             kwargs={**arguments, "column": _section(answer)},
-            description=html.escape(f"{told['name']}{warning}: {item.expected}{broken}"),
+            description=html.escape(f"{answer.record['name']}{warning}: {item.expected}{error}"),
         ),
         result=_figures(answer),
     )
 
 
 def _figures(answer: Answer) -> dict[str, Any]:
-    """How many rows failed, and the sample; what was not asked (how many nulls there are, where some may be) is left out."""
+    """Return how many rows failed, and the sample; nothing where failures were not counted (nulls where some are allowed)."""
     if answer.failure is None:
         return {"unexpected_percent": 0.0} if answer.record["measure"] else {}
     if not answer.failure["result"]:
         return {}
-    known = ("element_count", "unexpected_count", "unexpected_percent")
+    names = ("element_count", "unexpected_count", "unexpected_percent")
     sample = [html.escape(json.dumps(row, ensure_ascii=False)) for row in answer.record["sample"]]
-    return {name: answer.failure["result"][name] for name in known} | {"partial_unexpected_list": sample}
+    return {name: answer.failure["result"][name] for name in names} | {"partial_unexpected_list": sample}

@@ -1,7 +1,7 @@
-"""Does a column by itself predict the label implausibly well, or do counts hold what was not yet known? Then there is a leak.
+"""Looks for leaks: columns that alone predict the label implausibly well, and counts that hold what was not yet known.
 
-Three questions of every staged training partition; a fourth, whether any column moves when the labels of the day are
-changed, is asked by the tests:
+Three checks of every staged training partition; the tests make a fourth (does any column move when the labels of the day
+are changed?):
 
 - *statistical*: the AUC of each column alone in each scene, against an absolute bound and against that of recent days;
 - *recomputed*: counts of some users and items, against the published aggregates and totals of the days before;
@@ -27,23 +27,26 @@ from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 
 SUSPECTS = (*(feature.name for feature in FEATURES), *DEEP_FEATURES)
-"""Numeric columns of `training` that are looked at one by one."""
+"""Numeric columns of `training`, each checked alone."""
 TEXTS = ("item_title", "item_entities", "query_entities", "service_entities", "bill_entities")
-"""Text columns of `logs` that are looked at one by one, through the words in them."""
+"""Text columns of `logs`, each checked alone through its words."""
 
 Aucs = dict[str, dict[str, float]]
 """AUC by scene and column."""
 
 _WORD = re.compile(r"[^\W_\u2e80-\u9fff]+|[\u2e80-\u9fff]")
 """A word of an alphabet, or a Chinese, Japanese or Korean character."""
-_BETWEEN = "\x1f"
+_ENTITY_SEPARATOR = "\x1f"
 _BUCKETS = 2**16
+_COUNTS = ("impressions", "clicks")
+_COUNT_KEY = ("kind", "key", "within")
+"""What a count is looked up by: its kind, the user or item, and the scene, item or topic within which it counts."""
 
 # Statistical
 
 
 def single_feature_auc(sample: pd.DataFrame) -> pd.Series:
-    """AUC of each numeric column alone, `[columns] float64`, in either direction (0.5 to 1); nulls rank in the middle.
+    """Return the AUC of each numeric column alone, `[columns] float64`, in either direction (0.5 to 1); nulls rank in the middle.
 
     `sample` has `label` and columns of `SUSPECTS`; whether a deep feature is missing is a column of its own,
     `deep_features_0 missing`. From rank sums with ties averaged (Mann-Whitney U).
@@ -54,17 +57,19 @@ def single_feature_auc(sample: pd.DataFrame) -> pd.Series:
 
 
 def _auc(values: pd.DataFrame, label: pd.Series) -> pd.Series:
-    ranks, clicked = values.rank(), label.to_numpy() == 1
-    clicks, others = int(clicked.sum()), int((~clicked).sum())
+    ranks = values.rank()
+    clicked = label.to_numpy() == 1
+    clicks = int(clicked.sum())
+    others = int((~clicked).sum())
     auc = (ranks[clicked].sum() - clicks * (clicks + 1) / 2) / (clicks * others)
     return auc.where(auc >= 0.5, 1 - auc)
 
 
 def text_scores(sample: pd.DataFrame) -> pd.DataFrame:
-    """What the words of each text column tell of the label, `[rows, columns] float64` log-odds.
+    """Return how the words of each text column predict the label, `[rows, columns] float64` log-odds.
 
-    `sample` has `label` and columns of `TEXTS` (text, or lists of entities, which count whole and by their words). Naive Bayes,
-    learnt on one half of the rows and applied to the other, and the other way round: a word that carries the outcome tells it.
+    `sample` has `label` and columns of `TEXTS` (text, or lists of entities, which count whole and by their words). Naive Bayes
+    is learned on one half of the rows and applied to the other, and the other way round.
     """
     half = np.arange(len(sample)) % 2 == 0
     return pd.DataFrame(
@@ -96,23 +101,24 @@ def _two_folds(
 def _as_one_text(text: Any) -> str:
     if isinstance(text, str):
         return text
-    return "" if text is None or isinstance(text, float) else _BETWEEN.join(text)
+    return "" if text is None or isinstance(text, float) else _ENTITY_SEPARATOR.join(text)
 
 
 def _tokens(text: str) -> list[str]:
-    """The words of a text, and each of its entities (or the whole of it) as a token of its own."""
-    return _WORD.findall(text.lower()) + [f"={entity}" for entity in text.split(_BETWEEN) if entity]
+    """Return the words of a text, and each of its entities (or the whole of it) as a token."""
+    return _WORD.findall(text.lower()) + [f"={entity}" for entity in text.split(_ENTITY_SEPARATOR) if entity]
 
 
 def column_aucs(sample: pd.DataFrame) -> Aucs:
-    """AUC of every suspect column alone, in each scene that has enough clicks in the sample to tell."""
-    scores, found = text_scores(sample), {}
+    """Return the AUC of every suspect column alone, in each scene with enough clicks in the sample."""
+    scores = text_scores(sample)
+    aucs = {}
     for scene in get_settings().scenes:
         rows = sample[sample["scene"] == scene]
         if _enough(rows):
-            own = pd.concat([single_feature_auc(rows), _auc(scores.loc[rows.index], rows["label"])])
-            found[scene] = {str(name): round(float(value), 4) for name, value in own.items()}
-    return found
+            values = pd.concat([single_feature_auc(rows), _auc(scores.loc[rows.index], rows["label"])])
+            aucs[scene] = {str(name): round(float(value), 4) for name, value in values.items()}
+    return aucs
 
 
 def _enough(rows: pd.DataFrame) -> bool:
@@ -121,25 +127,30 @@ def _enough(rows: pd.DataFrame) -> bool:
 
 
 def leak_checks(sample: pd.DataFrame, aucs: Aucs, recent: list[Aucs]) -> Iterator[Record]:
-    """One record a scene: no column alone reaches its bound; `recent` are the AUCs of earlier days, `aucs` those of `sample`."""
+    """Check in each scene that no column alone reaches its bound.
+
+    `aucs` are those of `sample`, `recent` those of earlier days.
+    """
     for scene in get_settings().scenes:
         rows = sample[sample["scene"] == scene]
         yield _scene_check(scene, rows, aucs.get(scene), [day[scene] for day in recent if scene in day])
 
 
 def bound_of(column: str, recent: list[dict[str, float]], clicks: int, others: int) -> float:
-    """The AUC from which a column is a leak: the absolute bound, or less where recent days tell what is usual.
+    """Return the AUC from which a column counts as a leak: the absolute bound, or less where recent days show what is usual.
 
     Usual is the largest AUC of the recent days; from there `leak_margin` and `LEAK_SIGMAS` standard errors of an AUC of that
-    size (Hanley and McNeil, Radiology 1982) are allowed. Fewer than `LEAK_MIN_DAYS` days tell nothing.
+    size (Hanley and McNeil, Radiology 1982) are allowed. Fewer than `LEAK_MIN_DAYS` days do not lower the bound.
     """
-    limit, known = get_settings().leak_auc, [day[column] for day in recent if column in day]
-    if len(known) < LEAK_MIN_DAYS:
+    limit = get_settings().leak_auc
+    earlier = [day[column] for day in recent if column in day]
+    if len(earlier) < LEAK_MIN_DAYS:
         return limit
-    usual = max(known)
-    twice, both = usual / (2 - usual), 2 * usual**2 / (1 + usual)
-    spread = usual * (1 - usual) + (clicks - 1) * (twice - usual**2) + (others - 1) * (both - usual**2)
-    error = float(np.sqrt(max(spread, 0.0) / (clicks * others)))
+    usual = max(earlier)
+    q1 = usual / (2 - usual)
+    q2 = 2 * usual**2 / (1 + usual)
+    variance = usual * (1 - usual) + (clicks - 1) * (q1 - usual**2) + (others - 1) * (q2 - usual**2)
+    error = float(np.sqrt(max(variance, 0.0) / (clicks * others)))
     return min(limit, usual + get_settings().leak_margin + LEAK_SIGMAS * error)
 
 
@@ -156,11 +167,13 @@ def _scene_check(
     bounds = {column: bound_of(column, recent, clicks, len(rows) - clicks) for column in auc}
     leaking = {column: value for column, value in auc.items() if value >= bounds[column]}
     nearest = max(auc, key=lambda column: auc[column] - bounds[column])
-    shown = leaking or {nearest: auc[nearest]}
-    told = ", ".join(f"{column} {value:.3f} (bound {bounds[column]:.3f})" for column, value in _descending(shown))
+    reported = leaking or {nearest: auc[nearest]}
+    observed = ", ".join(
+        f"{column} {value:.3f} (bound {bounds[column]:.3f})" for column, value in _descending(reported)
+    )
     measure = Measure(auc[nearest], high=bounds[nearest], unit="auc")
     return record(
-        "training", "expect_no_leak", not leaking, expected, told, failing_rows=len(rows), measure=measure, **common
+        "training", "expect_no_leak", not leaking, expected, observed, failing_rows=len(rows), measure=measure, **common
     )
 
 
@@ -170,13 +183,10 @@ def _descending(aucs: dict[str, float]) -> list[tuple[str, float]]:
 
 # Recomputed
 
-_COUNTS = ("impressions", "clicks")
-_LOOKED_UP = ("what", "key", "within")
-
 
 @dataclass(frozen=True)
 class Past:
-    """What was published before a day: aggregates `agg_user_item, agg_user_topic` of seven days, totals of the day before."""
+    """Tables published before a day: aggregates `agg_user_item, agg_user_topic` of seven days, totals of the day before."""
 
     user_item: DataFrame
     user_topic: DataFrame
@@ -184,81 +194,81 @@ class Past:
 
 
 def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -> Iterator[Record]:
-    """One record for users and one for items: all counts of some of them are those of the days before.
+    """Check, for users and for items, that all counts of some of them are those of the days before.
 
-    `past` is None where nothing was published before; of users and of items one in `one_in` is looked at, chosen by a hash.
+    `past` is None where nothing was published before; a hash chooses one user or item in `one_in`.
     """
     claimed = reduce(
-        DataFrame.unionByName, (_claimed(training, who, one_in[who]) for who in ("user", "item"))
+        DataFrame.unionByName, (_claimed(training, entity, one_in[entity]) for entity in ("user", "item"))
     ).toPandas()
     truth = _true(past, one_in).toPandas() if past else claimed.head(0)
-    rows = claimed.merge(truth, on=list(_LOOKED_UP), how="left", suffixes=("", "_true"))
-    told, true = (rows[[f"{count}{side}" for count in _COUNTS]].fillna(0).to_numpy(int) for side in ("", "_true"))
-    wrong = (told != true).any(axis=1)
-    for who in ("user", "item"):
-        own = rows["what"].str.startswith(who)
+    rows = claimed.merge(truth, on=list(_COUNT_KEY), how="left", suffixes=("", "_true"))
+    claims, truths = (rows[[f"{count}{side}" for count in _COUNTS]].fillna(0).to_numpy(int) for side in ("", "_true"))
+    wrong = (claims != truths).any(axis=1)
+    for entity in ("user", "item"):
+        own = rows["kind"].str.startswith(entity)
         differing = int((own & wrong).sum())
-        kinds = ", ".join(sorted(rows["what"][own & wrong].unique()))
+        kinds = ", ".join(sorted(rows["kind"][own & wrong].unique()))
         yield record(
             "training",
             "expect_counts_of_the_days_before",
             differing == 0,
-            f"counts of {who}s as in the tables of the days before",
-            f"{differing:,} of {own.sum():,} counts looked at differ" + (f": {kinds}" if kinds else ""),
-            column=f"{who}_id",
+            f"counts of {entity}s as in the tables of the days before",
+            f"{differing:,} of {own.sum():,} counts checked differ" + (f": {kinds}" if kinds else ""),
+            column=f"{entity}_id",
             failing_rows=differing,
             measure=Measure(differing, high=0, unit="counts"),
         )
 
 
-def _chosen(who: str, one_in: int) -> Column:
-    return F.pmod(F.xxhash64(f"{who}_id"), F.lit(one_in)) == 0
+def _sampled(entity: str, one_in: int) -> Column:
+    return F.pmod(F.xxhash64(f"{entity}_id"), F.lit(one_in)) == 0
 
 
-def _looked_up(what: str, key: str, within: Column | str | None, shown: str, clicked: str) -> Column:
-    """A pair of counts: `what` is counted, for which `key`, and within which scene, item or topic."""
+def _count_pair(kind: str, key: str, within: Column | str | None, impressions: str, clicks: str) -> Column:
+    """Return a pair of counts as a struct: its kind, for which `key`, and within which scene, item or topic."""
     inside = F.lit("") if within is None else F.col(within) if isinstance(within, str) else within
     return F.struct(
-        F.lit(what).alias("what"),
+        F.lit(kind).alias("kind"),
         F.col(key).alias("key"),
         F.coalesce(inside.cast("string"), F.lit("")).alias("within"),
-        *(F.col(count).cast("bigint").alias(name) for name, count in zip(_COUNTS, (shown, clicked), strict=True)),
+        *(F.col(count).cast("bigint").alias(name) for name, count in zip(_COUNTS, (impressions, clicks), strict=True)),
     )
 
 
-def _claimed(training: DataFrame, who: str, one_in: int) -> DataFrame:
-    """`what, key, within, impressions, clicks` that the rows of some keys say."""
-    key = f"{who}_id"
-    found = [
-        _looked_up(f"{who} 7d", key, None, f"{who}_impressions_7d", f"{who}_clicks_7d"),
-        _looked_up(f"{who} scene 7d", key, "scene", f"{who}_scene_impressions_7d", f"{who}_scene_clicks_7d"),
-        _looked_up(f"{who} total", key, None, f"{who}_impressions_total", f"{who}_clicks_total"),
+def _claimed(training: DataFrame, entity: str, one_in: int) -> DataFrame:
+    """Return `kind, key, within, impressions, clicks` as the training rows of some keys have them."""
+    key = f"{entity}_id"
+    pairs = [
+        _count_pair(f"{entity} 7d", key, None, f"{entity}_impressions_7d", f"{entity}_clicks_7d"),
+        _count_pair(f"{entity} scene 7d", key, "scene", f"{entity}_scene_impressions_7d", f"{entity}_scene_clicks_7d"),
+        _count_pair(f"{entity} total", key, None, f"{entity}_impressions_total", f"{entity}_clicks_total"),
     ]
-    if who == "user":
+    if entity == "user":
         topic = F.try_element_at("item_entity_keys", F.lit(1))
-        found += [
-            _looked_up("user_item 7d", key, "item_id", "user_item_impressions_7d", "user_item_clicks_7d"),
-            _looked_up("user_topic 7d", key, topic, "user_topic_impressions_7d", "user_topic_clicks_7d"),
+        pairs += [
+            _count_pair("user_item 7d", key, "item_id", "user_item_impressions_7d", "user_item_clicks_7d"),
+            _count_pair("user_topic 7d", key, topic, "user_topic_impressions_7d", "user_topic_clicks_7d"),
         ]
-    rows = training.where(_chosen(who, one_in)).select(F.explode(F.array(*found)).alias("found"))
-    return rows.select("found.*").distinct()
+    rows = training.where(_sampled(entity, one_in)).select(F.explode(F.array(*pairs)).alias("pair"))
+    return rows.select("pair.*").distinct()
 
 
 def _true(past: Past, one_in: dict[str, int]) -> DataFrame:
-    """The same of what was published."""
-    user, item = (_chosen(who, one_in[who]) for who in ("user", "item"))
+    """Return the same counts from the published tables."""
+    user, item = (_sampled(entity, one_in[entity]) for entity in ("user", "item"))
     parts = [
         _summed(past.user_item.where(user), ("user 7d", None), ("user scene 7d", "scene"), ("user_item 7d", "item_id")),
         _summed(past.user_topic.where(user), ("user_topic 7d", "topic_key")),
         _summed(past.user_item.where(item), ("item 7d", None), ("item scene 7d", "scene")),
     ]
-    for who, chosen in (("user", user), ("item", item)):
-        counts = _looked_up(f"{who} total", f"{who}_id", None, "impressions_total", "clicks_total")
-        parts.append(past.totals[who].where(chosen).select(counts.alias("found")).select("found.*"))
+    for entity, sampled in (("user", user), ("item", item)):
+        counts = _count_pair(f"{entity} total", f"{entity}_id", None, "impressions_total", "clicks_total")
+        parts.append(past.totals[entity].where(sampled).select(counts.alias("pair")).select("pair.*"))
     return reduce(DataFrame.unionByName, parts)
 
 
-def _summed(days: DataFrame, *wanted: tuple[str, str | None]) -> DataFrame:
-    found = [_looked_up(what, f"{what.split('_')[0].split()[0]}_id", within, *_COUNTS) for what, within in wanted]
-    rows = days.select(F.explode(F.array(*found)).alias("found")).select("found.*")
-    return rows.groupBy(*_LOOKED_UP).agg(*(F.sum(count).alias(count) for count in _COUNTS))
+def _summed(days: DataFrame, *kinds: tuple[str, str | None]) -> DataFrame:
+    pairs = [_count_pair(kind, f"{kind.split('_')[0].split()[0]}_id", within, *_COUNTS) for kind, within in kinds]
+    rows = days.select(F.explode(F.array(*pairs)).alias("pair")).select("pair.*")
+    return rows.groupBy(*_COUNT_KEY).agg(*(F.sum(count).alias(count) for count in _COUNTS))

@@ -1,4 +1,4 @@
-"""The benchmark of the bootstrap resamples every group of the rows it was asked for."""
+"""The benchmark of the bootstrap resamples every group of the requested rows."""
 
 from benchmarks.bootstrap import measure, scored_rows
 

@@ -7,7 +7,8 @@ from benchmarks.training import summary
 from include.settings import get_settings
 from tests.training import fabricate
 
-ROWS, DAYS = 300, 2
+ROWS = 300
+DAYS = 2
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def test_end_to_end_reads_every_row_of_all_days(whole, days):
 
 @pytest.mark.parametrize("step", [training_speed.ours_step, training_speed.rechub_step])
 def test_steps_are_whole_passes_over_the_last_day(step, days):
-    told = step(days, 64, 1, 0.05)
-    assert told["rows"] % ROWS == 0
-    assert told["rows"] > 0
+    result = step(days, 64, 1, 0.05)
+    assert result["rows"] % ROWS == 0
+    assert result["rows"] > 0
 
 
 def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_reads(days):
@@ -41,7 +42,7 @@ def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_r
     from training.learn.warm_start import config_of
 
     chosen = training_speed.own_settings(64, 1)
-    config, store = config_of(chosen), training_speed.lake()
+    config, store = config_of(chosen), training_speed.get_lake()
     ours = build_model(
         fresh_state(store, scan_dataset(store, days, None, config.variant, 100), config, chosen, days[-1])
     ).backbone
@@ -57,13 +58,13 @@ def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_r
 
 
 def test_the_summary_compares_medians():
-    def one(engine, what, speed, **more):
+    def measurement(engine, what, speed, **more):
         return {"engine": engine, "what": what, "threads": 1, "rows_per_second": speed, "peak_mib": 10, **more}
 
     found = [{"engine": "matmul", "what": "step", "threads": 1, "flop_per_second": 2e9, "peak_mib": 1}]
     for speed in (100.0, 200.0, 900.0):
-        found += [one("ours", "step", speed, flop_per_row=1e6), one("rechub", "step", 50.0)]
-        found += [one("ours", "whole", speed), one("rechub", "whole", 20.0)]
+        found += [measurement("ours", "step", speed, flop_per_row=1e6), measurement("rechub", "step", 50.0)]
+        found += [measurement("ours", "whole", speed), measurement("rechub", "whole", 20.0)]
     (row,) = summary(found)
     assert row["step"]["ratio"] == 4
     assert row["whole"]["ratio"] == 10

@@ -58,7 +58,7 @@ class Stack:
     def services(self) -> dict[str, str]:
         """Container of each service that runs."""
         listed = self.compose("ps", "--format", "json").splitlines()
-        return {each["Service"]: each["ID"] for each in map(json.loads, listed)}
+        return {container["Service"]: container["ID"] for container in map(json.loads, listed)}
 
     def docker(self, *arguments: str) -> str:
         return subprocess.run(
@@ -87,7 +87,7 @@ class Stack:
     def wait_until_healthy(self, seconds: int = 300) -> None:
         def healthy() -> bool:
             states = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
-            return all(each["Health"] == "healthy" for each in states)
+            return all(state["Health"] == "healthy" for state in states)
 
         wait_for(healthy, seconds, "not all services are healthy", _PAUSE)
 

@@ -35,7 +35,7 @@ def addresses(stack):
             ),
             container,
         )
-        found[service] = dict(each.split("=") for each in listed.split())
+        found[service] = dict(part.split("=") for part in listed.split())
     return found
 
 
@@ -206,7 +206,7 @@ def test_spark_runs_nothing_for_somebody_without_its_secret(addresses, listeners
         assert "RANRAN" not in done.stdout, secret
     page = f"http://{address(addresses, 'spark-master')}:8080"
     applications = httpx.get(f"{page}/json/").json()
-    assert not [each for each in applications["activeapps"] if each["name"] == "a.py"]
+    assert not [application for application in applications["activeapps"] if application["name"] == "a.py"]
     for path in ("driver/kill", "app/kill"):
         answer = httpx.post(f"{page}/{path}/?id=driver-1&terminate=true")
         assert answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED), path
@@ -241,8 +241,8 @@ def test_what_a_task_leaves_runs_in_no_other_service_and_shows_nobody_a_secret(s
     try:
         assert "jwt" not in stack.compose("exec", "-T", "api-server", "bash", "-ic", "true")
         for service in ("scheduler", "dag-processor", "api-server"):
-            asked = "from include.settings import get_settings; print(get_settings().notice_callback)"
-            assert "os:system" not in stack.compose("exec", "-T", service, "entrypoint.sh", "python", "-c", asked)
+            code = "from include.settings import get_settings; print(get_settings().notice_callback)"
+            assert "os:system" not in stack.compose("exec", "-T", service, "entrypoint.sh", "python", "-c", code)
             assert stack.compose("exec", "-T", service, "bash", "-c", f"ls {log} 2>/dev/null || true") == ""
     finally:
         stack.compose(

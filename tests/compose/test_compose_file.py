@@ -122,9 +122,9 @@ def test_secrets_come_from_files_that_the_service_has(name):
             assert key.endswith(("_FROM_FILE", "_FILE")), f"{key} is written out"
         assert "://" not in str(value) or "@" not in str(value), f"{key} holds a password"
     values = [str(value) for value in environment.values()]
-    told = {value.removeprefix("/run/secrets/") for value in values if value.startswith("/run/secrets/")}
+    secret_files = {value.removeprefix("/run/secrets/") for value in values if value.startswith("/run/secrets/")}
     if name not in ("postgres", "redis", "proxy"):  # which read theirs in scripts and configuration
-        assert told == set(service.get("secrets", []))
+        assert secret_files == set(service.get("secrets", []))
 
 
 def test_every_secret_is_generated():
@@ -133,14 +133,14 @@ def test_every_secret_is_generated():
 
 
 def test_settings_of_the_project_are_ones_that_it_knows():
-    known = {f"CTR_{name.upper()}" for name in Settings.model_fields} | {"CTR_ENV_FILE"}
-    told = {
+    declared = {f"CTR_{name.upper()}" for name in Settings.model_fields} | {"CTR_ENV_FILE"}
+    variables = {
         key.removesuffix("_FROM_FILE")
         for service in SERVICES.values()
         for key in service.get("environment", {})
         if key.startswith("CTR_")
     }
-    assert told <= known
+    assert variables <= declared
 
 
 def test_images_of_others_have_a_version():

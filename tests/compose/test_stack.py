@@ -67,7 +67,7 @@ def test_a_champion_is_taken_back_from_the_worker(stack):
 
 def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(stack, tmp_path):
     before = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
-    kept = {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")}
+    existing = {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")}
     stack.run("tools/backup.sh", "nightly", str(tmp_path), "1")
     (saved,) = tmp_path.iterdir()
     stack.compose("down", "--volumes")
@@ -86,5 +86,5 @@ def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(s
     stack.begin(NIGHTS[3])
     stack.end(NIGHTS[3])
     assert len(stack.models()) == len(NIGHTS)
-    for folder in {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")} - kept:
+    for folder in {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")} - existing:
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""The DAG parses fast, says what it is for, and behaves as the person on call is told."""
+"""The DAG parses fast, is documented, and behaves as the documentation for the person on call says."""
 
 import subprocess
 import sys
@@ -95,7 +95,7 @@ def test_monitoring_stops_nothing_but_a_failure_of_it_shows(dag):
         ("scheduled", "no", "--no-may-promote"),
     ],
 )
-def test_backfills_promote_only_when_told_to(dag, run_type, choice, option):
+def test_backfills_promote_only_on_request(dag, run_type, choice, option):
     from types import SimpleNamespace
 
     from airflow.sdk.api.datamodels._generated import DagRunType

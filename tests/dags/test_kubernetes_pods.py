@@ -159,13 +159,13 @@ def test_every_field_of_a_manifest_is_one_that_kubernetes_has(document):
     assert client.sanitize_for_serialization(model) == document
 
 
-def test_what_the_pods_ask_for_is_what_the_cluster_is_given():
+def test_what_the_pods_need_is_in_the_cluster():
     listed = yaml.safe_load((CLUSTER / "kustomization.yaml").read_text())
     assert set(listed["resources"]) == {path.name for path in CLUSTER.glob("*.yaml")} - {"kustomization.yaml"}
     (pods,) = [entry["files"] for entry in listed["configMapGenerator"] if entry["name"] == "ctr-pods"]
     assert {CLUSTER / file for file in pods} == set(FOLDER.iterdir())
     names = {(document.values[0]["kind"], document.values[0]["metadata"]["name"]) for document in documents()}
     assert {("ServiceAccount", "ctr-spark"), ("PersistentVolumeClaim", "ctr-home")} <= names
-    known = {f"CTR_{name.upper()}" for name in Settings.model_fields}
-    given = [line.split("=")[0] for line in (CLUSTER / "settings.env").read_text().splitlines() if "=" in line]
-    assert {name for name in given if name.startswith("CTR_")} <= known
+    declared = {f"CTR_{name.upper()}" for name in Settings.model_fields}
+    in_file = [line.split("=")[0] for line in (CLUSTER / "settings.env").read_text().splitlines() if "=" in line]
+    assert {name for name in in_file if name.startswith("CTR_")} <= declared

@@ -102,12 +102,12 @@ def repaired(airflow_server, _nights) -> SimpleNamespace:
         demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS)
         demo.ctr("sample", "--from", str(GOOD), "--days", "1", "--rows-per-day", str(int(ROWS) + 100))
         steps = plan(get_lake())
-        told = ctr_json("backfill", "--from", str(GOOD), "--to", str(BAD))
+        report = ctr_json("backfill", "--from", str(GOOD), "--to", str(BAD))
         return SimpleNamespace(
             champion_before=champion,
             champion=registry.champion(),
             steps=steps,
-            told=told,
+            report=report,
             stale=plan(get_lake()),
             decision=get_lake().record("decision", BAD),
         )
@@ -117,10 +117,10 @@ def repaired(airflow_server, _nights) -> SimpleNamespace:
 def approved(airflow_server, repaired) -> SimpleNamespace:
     """The gate's verdict of the repaired day is *hold* this time; a person reads the evidence and promotes the candidate."""
     with environment(airflow_server.environment):
-        given = {
+        undecided = {
             key: value for key, value in repaired.decision.items() if key not in ("promoted", "decided_by", "refusal")
         }
-        held = given | {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
+        held = undecided | {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
         get_lake().write_record("decision", BAD, held)
         run = clear_from(airflow_server.client, BAD, "decide")
         question = answer(airflow_server.client, run, "promote")

@@ -1,4 +1,4 @@
-"""The days of the whole nightly runs, rows of the damaged one that would like to be more than text, and what a person does."""
+"""The days of the whole nightly runs, hostile rows of the damaged day, and the actions of a person."""
 
 import csv
 import json
@@ -21,7 +21,8 @@ from include.settings import PROJECT
 
 FIRST = date(2023, 7, 10)
 HISTORY = 2
-GOOD, BAD = FIRST + timedelta(days=HISTORY), FIRST + timedelta(days=HISTORY + 1)
+GOOD = FIRST + timedelta(days=HISTORY)
+BAD = FIRST + timedelta(days=HISTORY + 1)
 ROWS = "3000"
 HOLD_REASON = "the interval holds 0"
 ROLLBACK_REASON = "complaints from scene 3"
@@ -55,7 +56,7 @@ def _hostile_file(day: date) -> str:
 
 
 def ctr_json(*arguments: str) -> Any:
-    """What a `ctr` command tells with --json; the test fails where the command does."""
+    """Return the JSON output of a `ctr` command; the test fails if the command does."""
     command = [sys.executable, "-c", "from include.cli.app import app; app()", *arguments, "--json"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,7 +69,7 @@ def run_of(airflow: AirflowClient, day: date) -> str:
 
 
 def clear_from(airflow: AirflowClient, day: date, task: str) -> str:
-    """Clears a task of a day's run and all after it; returns the path of the run."""
+    """Clear a task of a day's run and all after it; return the path of the run."""
     run = run_of(airflow, day)
     tasks = {"dag_run_id": run, "task_ids": [task], "include_downstream": True}
     airflow.call("POST", f"/dags/{DAG_ID}/clearTaskInstances", json={**tasks, "dry_run": False, "only_failed": False})
@@ -76,28 +77,29 @@ def clear_from(airflow: AirflowClient, day: date, task: str) -> str:
 
 
 def answer(airflow: AirflowClient, run: str, choice: str) -> Any:
-    """Answers the run's `ask_a_person` and waits for the end of the run; returns what was asked.
+    """Answer the run's `ask_a_person`, wait for the end of the run, and return the question.
 
-    Airflow asks again where the answer comes before the process that asked has ended: it is answered again.
+    Airflow asks again if the answer comes before the asking process has ended: it is answered again.
     """
-    details, asked = f"{run}/taskInstances/ask_a_person/-1/hitlDetails", None
+    details = f"{run}/taskInstances/ask_a_person/-1/hitlDetails"
+    question = None
     for _ in range(180):
         states = {
-            each["task_id"]: each["state"] for each in airflow.call("GET", f"{run}/taskInstances")["task_instances"]
+            task["task_id"]: task["state"] for task in airflow.call("GET", f"{run}/taskInstances")["task_instances"]
         }
         if states["ask_a_person"] == "awaiting_input":
-            asked = airflow.call("GET", details)
-            if not asked["response_received"]:
+            question = airflow.call("GET", details)
+            if not question["response_received"]:
                 time.sleep(2)
                 airflow.call("PATCH", details, json={"chosen_options": [choice], "params_input": {}})
-        if asked and states["report"] == "success" and airflow.call("GET", run)["state"] == "success":
-            return asked
+        if question and states["report"] == "success" and airflow.call("GET", run)["state"] == "success":
+            return question
         time.sleep(1)
     pytest.fail(f"The run has not ended: {states}")
 
 
 def trigger(airflow: AirflowClient, dag: str, conf: dict[str, Any]) -> str:
-    """Starts a run by hand and waits for its end; returns its state."""
+    """Start a run by hand, wait for its end, and return its state."""
     path = f"/dags/{dag}/dagRuns"
     run = airflow.call("POST", path, json={"logical_date": None, "conf": conf})["dag_run_id"]
     for _ in range(180):
@@ -110,11 +112,11 @@ def trigger(airflow: AirflowClient, dag: str, conf: dict[str, Any]) -> str:
 
 @contextmanager
 def tasks_killed() -> Iterator[None]:
-    """Meanwhile every process of a task is killed as soon as it is there: the children of the scheduler's own workers."""
+    """Kill every process of a task (a child of the scheduler's workers) as soon as it starts, inside the block."""
     done = threading.Event()
 
     def kill() -> None:
-        (scheduler,) = [each for each in psutil.Process().children() if "scheduler" in " ".join(each.cmdline())]
+        (scheduler,) = [child for child in psutil.Process().children() if "scheduler" in " ".join(child.cmdline())]
         while not done.wait(0.1):
             for worker in scheduler.children():
                 with suppress(psutil.NoSuchProcess):

@@ -35,13 +35,13 @@ def browser():
 def logged_in(browser, airflow_server):
     """Cookies and storage of somebody who has logged in with the form."""
     context = browser.new_context(viewport=FULL, base_url=airflow_server.client.url)
-    one = context.new_page()
-    one.goto("/")
-    one.locator("input[name=username]").fill("admin")
-    one.locator("input[name=password]").fill(airflow_server.environment["CTR_AIRFLOW_PASSWORD"])
-    one.keyboard.press("Enter")
-    one.wait_for_url(lambda url: "login" not in url)
-    expect(one.get_by_role("link", name="Data quality")).to_be_visible()
+    new_page = context.new_page()
+    new_page.goto("/")
+    new_page.locator("input[name=username]").fill("admin")
+    new_page.locator("input[name=password]").fill(airflow_server.environment["CTR_AIRFLOW_PASSWORD"])
+    new_page.keyboard.press("Enter")
+    new_page.wait_for_url(lambda url: "login" not in url)
+    expect(new_page.get_by_role("link", name="Data quality")).to_be_visible()
     yield context.storage_state()
     context.close()
 
@@ -50,12 +50,15 @@ def logged_in(browser, airflow_server):
 def page(browser, airflow, logged_in):
     """A page of somebody who is logged in; `faults` are what the pages complained of."""
     context = browser.new_context(viewport=FULL, base_url=airflow.url, storage_state=logged_in)
-    one = context.new_page()
-    one.faults = []
-    one.on("pageerror", lambda error: one.faults.append(str(error)))
-    one.on("dialog", lambda dialog: (one.faults.append(dialog.message), dialog.dismiss()))
-    one.on("console", lambda said: one.faults.append(said.text) if "Content Security Policy" in said.text else None)
-    yield one
+    new_page = context.new_page()
+    new_page.faults = []
+    new_page.on("pageerror", lambda error: new_page.faults.append(str(error)))
+    new_page.on("dialog", lambda dialog: (new_page.faults.append(dialog.message), dialog.dismiss()))
+    new_page.on(
+        "console",
+        lambda message: new_page.faults.append(message.text) if "Content Security Policy" in message.text else None,
+    )
+    yield new_page
     context.close()
 
 
@@ -163,9 +166,9 @@ def test_hostile_rows_of_the_log_are_shown_and_run_nothing(page):
     expect(inside.locator("table.rows")).to_contain_text("window.hacked = 1")
     page.goto(f"/plugin/data-quality/ctr/quality/docs?day={BAD}&stage=logs")
     expect(frame(page).locator("body")).to_contain_text(f"Great Expectations: logs of {BAD}")
-    for each in page.frames:
-        each.wait_for_load_state("networkidle")
-    assert [each.evaluate("window.hacked") for each in page.frames] == [None, None]
+    for inner in page.frames:
+        inner.wait_for_load_state("networkidle")
+    assert [inner.evaluate("window.hacked") for inner in page.frames] == [None, None]
     assert page.faults == []
 
 
@@ -175,9 +178,9 @@ ROUTES = [route.path.replace("{name}", "page.css") for route in app.routes if is
 @pytest.mark.parametrize("path", ROUTES)
 def test_the_server_refuses_a_stranger(airflow, path):
     for headers in ({}, {"Authorization": "Bearer x.y.z"}):
-        answer = httpx.get(f"{airflow.url}/ctr{path}", headers=headers, params={"day": str(BAD)}, trust_env=False)
-        assert answer.status_code in ((401,) if not headers else (401, 403)), answer.text
-        assert "hacked" not in answer.text
+        response = httpx.get(f"{airflow.url}/ctr{path}", headers=headers, params={"day": str(BAD)}, trust_env=False)
+        assert response.status_code in ((401,) if not headers else (401, 403)), response.text
+        assert "hacked" not in response.text
 
 
 @pytest.mark.usefixtures("airflow")
@@ -185,7 +188,11 @@ def test_airflow_listens_on_loopback_only():
     listening = set()
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # a task may end meanwhile; PostgreSQL may be another user's
-            listening |= {each.laddr.ip for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+            listening |= {
+                connection.laddr.ip
+                for connection in child.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            }
     assert listening == {"127.0.0.1"}
 
 

@@ -50,9 +50,9 @@ def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look
     failed = [check for check in get_lake().record("quality/logs", BAD)["checks"] if check["status"] == "fail"]
     header, _, *others = notice["blocks"]
     assert header["text"]["text"] == f"ctr_daily, {BAD}: check_logs failed"
-    told = ["\n".join(field["text"] for field in block["fields"]) for block in others if "fields" in block]
-    assert len(told) == len(failed) > 0
-    for check, text in zip(failed, told, strict=True):
+    texts = ["\n".join(field["text"] for field in block["fields"]) for block in others if "fields" in block]
+    assert len(texts) == len(failed) > 0
+    for check, text in zip(failed, texts, strict=True):
         for name in ("table", "name", "expected", "observed"):
             assert str(check[name]) in html.unescape(text)
     assert f"/plugin/data-quality/ctr/quality/day?day={BAD}|" in notice["text"]
@@ -69,13 +69,13 @@ def test_both_nights_have_a_report(nights):
         assert "<html" in get_lake().fs.cat_file(f"{get_lake().root}/_reports/dt={day}.html").decode()
 
 
-def test_a_corrected_day_is_found_stale_and_a_backfill_mends_it_without_promoting(repaired):
+def test_a_corrected_day_is_found_stale_and_a_backfill_repairs_it_without_promoting(repaired):
     assert [(step.stage, step.day) for step in repaired.steps] == [(stage, GOOD) for stage in STAGES]
     assert repaired.steps[0].reasons == (f"raw/{GOOD} has changed since",)
-    days = [(row["day"], row["run"], row["published"], row["promoted"]) for row in repaired.told["days"]]
+    days = [(row["day"], row["run"], row["published"], row["promoted"]) for row in repaired.report["days"]]
     assert days == [(str(day), "success", ", ".join(STAGES), False) for day in (GOOD, BAD)]
-    assert repaired.told["champion"] == repaired.told["champion_before"] == repaired.champion.version
-    assert repaired.stale == repaired.told["stale"] == []
+    assert repaired.report["champion"] == repaired.report["champion_before"] == repaired.champion.version
+    assert repaired.stale == repaired.report["stale"] == []
     assert get_lake().manifest("logs", GOOD).rows_in == int(ROWS) + 100
     assert repaired.champion.version == repaired.champion_before.version
     assert repaired.decision["may_promote"] is False
@@ -98,7 +98,7 @@ def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_
     assert registry.promoted_before(BAD + timedelta(days=1), registry.versions())[0] == registry.champion()
 
 
-def test_a_killed_task_that_could_not_send_its_notice_is_told_of_once_by_its_run(killed):
+def test_a_killed_task_that_could_not_send_its_notice_is_reported_once_by_its_run(killed):
     assert killed.state == "failed"
     (notice,) = killed.notices
     assert notice["blocks"][0]["text"]["text"] == "ctr_rollback, no log day: rollback failed"

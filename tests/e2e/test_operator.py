@@ -1,4 +1,4 @@
-"""An operator's bad day, in a real browser: a corrected log, a late file, a backfill that is killed, cancelled, begun anew.
+"""An operator's bad day, in a real browser: a corrected log, a late file, a backfill that is killed, cancelled, started again.
 
 Meanwhile the schedule's own run of yesterday waits for its log, and three clients poll. Takes a quarter of an hour.
 """
@@ -38,7 +38,9 @@ pytestmark = [
     pytest.mark.timeout(5400),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tools/setup.sh --tests installs it."),
 ]
-HISTORY, ROWS, LATE_ROWS = 8, 1500, 100
+HISTORY = 8
+ROWS = 1500
+LATE_ROWS = 100
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 """The day that the schedule runs as soon as the DAG is not paused."""
 NIGHTS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1)]
@@ -87,7 +89,7 @@ def correct_labels(day: date) -> None:
 
 
 def deliver_late(day: date) -> None:
-    """Delivers one more file of the day, of rows that it does not have."""
+    """Deliver another file of the day, with rows that it does not have."""
     rows = raw_rows(day).head(LATE_ROWS)
     rows.assign(user_id="late-" + rows["user_id"]).to_csv(raw_folder(day) / "part-late.csv", index=False)
 
@@ -120,10 +122,10 @@ def polled(airflow: AirflowClient) -> Iterator[list[str]]:
 def schedulers() -> list[psutil.Process]:
     """The schedulers below this process, without the workers that they have forked."""
     found = []
-    for each in psutil.Process().children(recursive=True):
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "airflow scheduler" in " ".join(each.cmdline()) and each.parent() == psutil.Process():
-                found.append(each)
+            if "airflow scheduler" in " ".join(process.cmdline()) and process.parent() == psutil.Process():
+                found.append(process)
     return found
 
 
@@ -132,14 +134,14 @@ def page(airflow) -> Iterator[Page]:
     """Airflow's page of the DAG, for somebody who has logged in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        one = browser.new_page(base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
-        one.goto("/")
-        one.locator("input[name=username]").fill("admin")
-        one.locator("input[name=password]").fill(airflow_environment.password())
-        one.keyboard.press("Enter")
-        one.wait_for_url(lambda url: "login" not in url)
-        one.goto(f"/dags/{DAG_ID}")
-        yield one
+        new_page = browser.new_page(base_url=airflow.url, viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
+        new_page.goto("/")
+        new_page.locator("input[name=username]").fill("admin")
+        new_page.locator("input[name=password]").fill(airflow_environment.password())
+        new_page.keyboard.press("Enter")
+        new_page.wait_for_url(lambda url: "login" not in url)
+        new_page.goto(f"/dags/{DAG_ID}")
+        yield new_page
         browser.close()
 
 
@@ -176,7 +178,9 @@ def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, page):
         assert state_of(airflow, YESTERDAY) == "running", "the schedule's night waits for its log meanwhile"
         (scheduler,) = schedulers()
         os.kill(scheduler.pid, signal.SIGKILL)
-        wait_for(lambda: [each.pid for each in schedulers()] not in ([], [scheduler.pid]), 1800, "another scheduler")
+        wait_for(
+            lambda: [process.pid for process in schedulers()] not in ([], [scheduler.pid]), 1800, "another scheduler"
+        )
         wait_for(lambda: state_of(airflow, NIGHTS[1]) == "running", 1800, f"the run of {NIGHTS[1]}")
         page.get_by_role("button", name="Cancel backfill").click()
         wait_for(lambda: airflow.open_backfills() == [], 60, "the backfill was not cancelled")
@@ -186,11 +190,11 @@ def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, page):
         states = {row["day"]: row["state"]["state"] for row in ctr_json("status")}
         assert states[str(NIGHTS[-1])] == "queued behind a cancelled backfill"
         assert states[str(YESTERDAY)] == "waiting for its log"
-        told = ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]))
+        report = ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]))
     assert refused == []
     assert len(schedulers()) == 1
-    assert [row["run"] for row in told["days"]] == ["success"] * 3
-    assert told["stale"] == []
+    assert [row["run"] for row in report["days"]] == ["success"] * 3
+    assert report["stale"] == []
     assert plan(get_lake()) == []
     for day, rows in ((NIGHTS[0], ROWS), (NIGHTS[1], ROWS + LATE_ROWS), (NIGHTS[2], ROWS)):
         tables = get_lake().manifest("logs", day).tables

@@ -28,7 +28,7 @@ def write(store):
     """Writes the quality record of a stage's day: `write("logs", day, record(…), …)`."""
 
     def written(stage, day, *checks):
-        status = max((each["status"] for each in checks), key=("pass", "warning", "fail").index)
+        status = max((check["status"] for check in checks), key=("pass", "warning", "fail").index)
         quality = {"stage": stage, "day": str(day), "build": "b1", "rows": 20, "status": status, "checks": list(checks)}
         store.write_record(f"quality/{stage}", day, quality)
 
@@ -54,10 +54,10 @@ def run(session):
         after = start + timedelta(days=1, hours=hours)
         values = {"run_id": f"backfill__{after.isoformat()}", "logical_date": start, "data_interval": (start, after)}
         values |= {"run_type": "backfill", "run_after": after, "start_date": after}
-        one = DagRun(dag_id="ctr_daily", state=state, **(values | more))
-        session.add(one)
+        added_run = DagRun(dag_id="ctr_daily", state=state, **(values | more))
+        session.add(added_run)
         session.commit()
-        return one
+        return added_run
 
     return added
 
@@ -65,7 +65,7 @@ def run(session):
 @pytest.fixture
 def client(store, session):
     """A browser of somebody who is logged in and may see the pages."""
-    overrides = {each.dependency: lambda: None for each in pages.LOCKED} | {
+    overrides = {lock.dependency: lambda: None for lock in pages.LOCKED} | {
         SessionDep.__metadata__[0].dependency: lambda: session
     }
     pages.app.dependency_overrides.update(overrides)

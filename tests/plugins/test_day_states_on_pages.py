@@ -23,11 +23,11 @@ def backfill(session):
     """Adds a backfill; `cancelled` as Airflow leaves it."""
 
     def added(*, paused=True, cancelled=True):
-        one = Backfill(dag_id="ctr_daily", from_date=NIGHT, to_date=NIGHT, is_paused=paused)
-        one.completed_at = NIGHT if cancelled else None
-        session.add(one)
+        backfill = Backfill(dag_id="ctr_daily", from_date=NIGHT, to_date=NIGHT, is_paused=paused)
+        backfill.completed_at = NIGHT if cancelled else None
+        session.add(backfill)
         session.commit()
-        return one.id
+        return backfill.id
 
     return added
 
@@ -48,7 +48,7 @@ def task(session):
 
 def state_on_days(client, day=DAY):
     found = client.get("/api/days").json()
-    return next(each["state"] for each in found["days"] if each["day"] == str(day))
+    return next(row["state"] for row in found["days"] if row["day"] == str(day))
 
 
 def deliver(day=DAY):
@@ -68,8 +68,8 @@ def deliver(day=DAY):
 def test_a_queued_run_says_what_keeps_it(client, run, backfill, made, hindrance, state):
     deliver()
     run(DAY, "queued", backfill_id=backfill(**made))
-    (told,) = client.get("/api/runs", params={"first": str(DAY), "last": str(DAY)}).json().values()
-    assert Run.model_validate(told).hindrance == hindrance
+    (run_of_day,) = client.get("/api/runs", params={"first": str(DAY), "last": str(DAY)}).json().values()
+    assert Run.model_validate(run_of_day).hindrance == hindrance
     assert state_on_days(client)["state"] == state
     page = client.get(f"/quality/day?day={DAY}").text
     assert f"<h1>{DAY}: {state}</h1>" in page
@@ -108,10 +108,10 @@ def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, list
         table = vars(TableVersion("p", 20, 1, "s"))
         manifest = vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": table}}
         store.write_json(f"_manifests/logs/dt={day}.json", manifest)
-    one = run(DAY, state)
-    task(one, "ingest_logs", state)
+    dag_run = run(DAY, state)
+    task(dag_run, "ingest_logs", state)
     found = client.get("/api/days").json()
-    row = next(each for each in found["days"] if each["day"] == str(DAY))
+    row = next(row for row in found["days"] if row["day"] == str(DAY))
     assert (bool(row["redo"]), str(DAY) in found["plan"]) == (listed, listed)
     assert (row["state"]["state"] == "running") != listed
     assert ("ingest_logs" in row["state"]["detail"]) != listed
@@ -119,9 +119,9 @@ def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, list
 
 def test_a_failed_check_is_no_headline_once_the_day_is_cleared(client, store, write, run):
     write("logs", DAY, check(ok=False))
-    one = run(DAY, "failed")
+    dag_run = run(DAY, "failed")
     assert f"{DAY}: cancelled" in client.get(f"/quality/day?day={DAY}").text, "no task of the run failed"
-    one.state = "queued"
+    dag_run.state = "queued"
     assert f"<h1>{DAY}: queued</h1>" in client.get(f"/quality/day?day={DAY}").text
 
 
@@ -137,8 +137,8 @@ def test_a_day_of_which_only_a_queued_run_is_known_is_listed(client, run, backfi
     deliver(DAY - timedelta(days=10))
     run(DAY, "queued", backfill_id=backfill())
     assert state_on_days(client)["state"] == "queued behind a cancelled backfill"
-    asked = str(DAY - timedelta(days=10))
-    assert str(DAY) in client.get("/api/runs", params={"first": asked, "last": asked}).json()
+    first = str(DAY - timedelta(days=10))
+    assert str(DAY) in client.get("/api/runs", params={"first": first, "last": first}).json()
 
 
 def test_a_stuck_run_is_found_behind_a_later_run_of_its_day(client, run, backfill):

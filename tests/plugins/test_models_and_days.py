@@ -42,15 +42,15 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
     store.write_record("decision", known[0].log_day, decision(4, verdict="hold", promoted=False, decided_by="timeout"))
     store.write_record("decision", known[1].log_day, decision(99))
     found = models_of(store, Plan.of(store), 20, 60)
-    assert [(each.version, each.state) for each in found.versions] == [
+    assert [(version.version, version.state) for version in found.versions] == [
         (4, "not promoted, decided by timeout"),
         (3, "rolled back"),
         (2, "champion"),
         (1, "was champion"),
     ]
-    assert [each.reasons for each in found.versions[:2]] == [["because"], []]
+    assert [version.reasons for version in found.versions[:2]] == [["because"], []]
     assert (found.champion, found.rollback_to) == (2, 1)
-    assert [each.version for each in models_of(store, Plan.of(store), 2, 60).versions] == [4, 3]
+    assert [version.version for version in models_of(store, Plan.of(store), 2, 60).versions] == [4, 3]
 
 
 def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
@@ -93,13 +93,13 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
     judged = {"headline": {}, "candidate": {"version": 3}, "champion": {"version": 2}}
     store.write_record("evaluation", DAY, {"groups": cells, **judged})
     found = model_of_day(store, DAY)
-    assert [(each.user_level, each.auc, each.note) for each in found.scenes["0"]] == [
+    assert [(cell.user_level, cell.auc, cell.note) for cell in found.scenes["0"]] == [
         ("zero", None, "too few clicks"),
         ("warm", 0.7, None),
     ]
     page = client.get(f"/models/day?day={DAY}").text
-    for told in ("Version 3", "against version 2", "0.700", "0.60 to 0.80", "Trained before.", "decided by"):
-        assert told in page
+    for text in ("Version 3", "against version 2", "0.700", "0.60 to 0.80", "Trained before.", "decided by"):
+        assert text in page
     assert HOSTILE[0] not in page
     with pytest.raises(MissingDataError, match="has not trained a model"):
         model_of_day(store, date(2024, 1, 1))
@@ -139,7 +139,7 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
         store.write_record("decision", DAY, decision(number, reasons=[reason], **verdict), number)
         store.write_bytes(report_path(DAY, number), f"report of {number}".encode())
     lines = models_of(store, Plan.of(store), 20, 60).versions
-    assert [(each.version, each.reasons, each.has_report) for each in lines] == [
+    assert [(version.version, version.reasons, version.has_report) for version in lines] == [
         (5, ["it is worse"], True),
         (1, ["much better"], True),
     ]
@@ -151,25 +151,25 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
     assert client.get(f"/models/day?day={DAY}&version=7").status_code == 404
 
 
-def test_an_outdated_champion_is_told_with_what_replaces_it(store, client, monkeypatch):
+def test_an_outdated_champion_is_named_with_what_replaces_it(store, client, monkeypatch):
     known = [model_version(2, aliases=("champion",), builds={DAY: "before"}), model_version(1)]
     monkeypatch.setattr(registry, "versions", lambda: known)
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(DAY), "after", {"training": table}, 20, {}, "c", "s")
     store.write_json(f"_manifests/training/dt={DAY}.json", asdict(manifest))
     found = models_of(store, Plan.of(store), 20, 60)
-    assert [(each.version, each.outdated) for each in found.versions] == [(2, [DAY]), (1, [])]
+    assert [(version.version, version.outdated) for version in found.versions] == [(2, [DAY]), (1, [])]
     page = client.get("/models").text
     assert "The candidate of 2023-07-18 continues version 1 and trains on 1 day (20 rows)." in page
-    assert "since other rows of 2023-07-17 were published" in page
+    assert "rows of 2023-07-17 were replaced since" in page
 
 
 def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: [model_version(5, log_day=DAY, promoted_at=None)])
     store.write_record("train", DAY, {"version": 5}, 5)
-    assert [each.state for each in models_of(store, Plan.of(store), 20, 60).versions] == ["not judged yet"]
+    assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not judged yet"]
     store.write_record("decision", DAY, {"verdict": "hold", "candidate": 5, "reasons": []}, 5)
-    assert [each.state for each in models_of(store, Plan.of(store), 20, 60).versions] == ["not decided yet"]
+    assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not decided yet"]
 
 
 def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
@@ -182,9 +182,9 @@ def test_days_tell_what_is_published_and_what_is_missing(store, session, run, cl
         )
     run(DAY.replace(day=18))
     found = days_of(store, Planner(store), session, None, 2)
-    assert [each.day.day for each in found.days] == [19, 18]
-    assert [each.counts["logs"] for each in found.days] == [20, None]
-    assert [each.run.state if each.run else None for each in found.days] == [None, "failed"]
+    assert [row.day.day for row in found.days] == [19, 18]
+    assert [row.counts["logs"] for row in found.days] == [20, None]
+    assert [row.run.state if row.run else None for row in found.days] == [None, "failed"]
     gap = {step.stage: step.reasons for step in found.days[1].redo}
     assert gap["logs"] == ["a gap: it has no raw log"]
     assert (found.older, len(found.plan)) == (True, 3)
@@ -211,7 +211,7 @@ def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes
 
 
 def points(*values):
-    return [Estimate(DAY.replace(day=10 + n), *each) for n, each in enumerate(values)]
+    return [Estimate(DAY.replace(day=10 + n), *bounds) for n, bounds in enumerate(values)]
 
 
 def test_a_chart_draws_what_has_a_number_and_breaks_where_nothing_has():

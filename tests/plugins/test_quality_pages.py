@@ -15,7 +15,8 @@ from include.errors import MissingDataError
 from include.lake.manifest import Manifest, TableVersion
 from include.records import Measure
 from include.stages import CHECKED
-from plugins.pages.quality import Filters, check_of_day, day_quality, grid
+from plugins.pages.findings import check_of_day, day_quality
+from plugins.pages.quality import Filters, grid
 from plugins.pages.records import Check, QualityRecords
 
 FIRST = date(2023, 7, 10)
@@ -89,13 +90,13 @@ def test_a_replaced_record_is_seen_at_once(records, write):
 
 def test_a_day_tells_its_failures_before_its_warnings_and_since_when(store, records, session):
     found = day_quality(store, records.history(), session, day(2))
-    assert [(each.name, each.status, each.failing_since) for each in found.findings] == [
+    assert [(finding.name, finding.status, finding.failing_since) for finding in found.findings] == [
         ("expect_usual_volume", "fail", day(1)),
         ("expect_readable_text", "warning", day(2)),
     ]
     assert found.stopped_at == "logs"
     assert found.run is None
-    assert [(each.stage, each.status) for each in found.stages][:2] == [("logs", "fail"), ("features", None)]
+    assert [(stage.stage, stage.status) for stage in found.stages][:2] == [("logs", "fail"), ("features", None)]
 
 
 def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it_again(store, records, session, run):
@@ -128,8 +129,8 @@ def test_a_refused_backfill_is_a_run_of_the_days_of_its_range(store, records, se
 
 
 def test_the_next_steps_lead_to_the_task_to_clear(store, records, session, run, client):
-    one = run(day(2))
-    task = {"id": uuid4(), "task_id": "ingest_logs", "dag_id": "ctr_daily", "run_id": one.run_id, "map_index": -1}
+    dag_run = run(day(2))
+    task = {"id": uuid4(), "task_id": "ingest_logs", "dag_id": "ctr_daily", "run_id": dag_run.run_id, "map_index": -1}
     columns = {"pool": "default", "pool_slots": 1, "queue": "default", "executor_config": {}, "state": "success"}
     session.execute(TaskInstance.__table__.insert().values(**task, **columns))
     session.commit()
@@ -137,8 +138,8 @@ def test_the_next_steps_lead_to_the_task_to_clear(store, records, session, run, 
     assert re.search(r'the task\s+<a data-airflow href="[^"]*/tasks/ingest_logs[^"]*">ingest_logs</a>', page)
 
 
-def test_a_day_of_which_nothing_is_known_says_so(store, records, session):
-    with pytest.raises(MissingDataError, match="Nothing is known of 2024-01-01"):
+def test_a_day_without_data_says_so(store, records, session):
+    with pytest.raises(MissingDataError, match="There is no data of 2024-01-01"):
         day_quality(store, records.history(), session, date(2024, 1, 1))
 
 
@@ -187,7 +188,7 @@ def test_later_days_wait_for_what_their_tables_are_made_of(store, write, session
         write("logs", day(number), check())
     write(stage, day(2), check(ok=False))
     found = day_quality(store, QualityRecords(store).history(), session, day(2))
-    assert {each.day: each.stages for each in found.blocked_days} == waiting
+    assert {blocked.day: blocked.stages for blocked in found.blocked_days} == waiting
 
 
 def test_a_failed_attempt_beside_a_published_one_says_so(store, write, session):
@@ -203,7 +204,7 @@ def test_rejected_rows_that_are_gone_leave_the_page_standing(store, write, sessi
     write("logs", day(0), check("expect_quarantine_rate_at_most", False, table="quarantine", failing_rows=3))
     (found,) = day_quality(store, QualityRecords(store).history(), session, day(0)).findings
     assert found.sample == []
-    assert "cannot be shown" in found.sample_note
+    assert "are not available" in found.sample_note
 
 
 def test_the_run_that_began_last_is_shown_whatever_day_it_is_of(store, records, session, run):

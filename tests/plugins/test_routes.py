@@ -35,15 +35,15 @@ def test_the_app_has_no_other_kind_of_route():
 def test_every_route_refuses_an_anonymous_request(route):
     with TestClient(pages.app, raise_server_exceptions=False) as anonymous:
         for accept in ("text/html", "application/json"):
-            answer = anonymous.get(address(route.path), headers={"Accept": accept})
-            assert answer.status_code == 401, answer.text
-            assert "not logged in" in answer.text
+            response = anonymous.get(address(route.path), headers={"Accept": accept})
+            assert response.status_code == 401, response.text
+            assert "not logged in" in response.text
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
 def test_every_route_asks_for_airflows_permissions_and_only_reads(route):
-    asked = [each.call for each in route.dependant.dependencies]
-    assert all(lock.dependency in asked for lock in pages.LOCKED)
+    dependencies = [dependency.call for dependency in route.dependant.dependencies]
+    assert all(lock.dependency in dependencies for lock in pages.LOCKED)
     assert {lock.dependency.__qualname__.split(".")[0] for lock in pages.LOCKED} == {
         requires_access_view.__name__,
         "requires_access_dag",
@@ -53,9 +53,9 @@ def test_every_route_asks_for_airflows_permissions_and_only_reads(route):
 
 @pytest.mark.parametrize("path", ["/quality", "/models", "/days"])
 def test_pages_of_an_empty_lake_say_what_fills_them(client, path):
-    answer = client.get(path)
-    assert answer.status_code == 200, answer.text
-    assert 'class="missing"' in answer.text
+    response = client.get(path)
+    assert response.status_code == 200, response.text
+    assert 'class="missing"' in response.text
 
 
 def test_every_answer_forbids_foreign_scripts_styles_and_frames(client):
@@ -80,9 +80,9 @@ def test_hostile_text_is_data_wherever_it_stands(client, write, text):
         ("/quality/day", {"day": DAY}),
         ("/quality/check", {"day": DAY, "check": found["id"]}),
     ):
-        answer = client.get(path, params=query)
-        assert answer.status_code == 200, answer.text
-        assert_harmless(answer.text)
+        response = client.get(path, params=query)
+        assert response.status_code == 200, response.text
+        assert_harmless(response.text)
 
 
 class Tags(HTMLParser):
@@ -115,29 +115,29 @@ def test_empty_fields_of_the_form_filter_nothing(client, write):
     assert client.get("/api/days", params={"until": ""}).status_code == 200
 
 
-def test_errors_are_told_in_a_page_and_as_json(client):
+def test_errors_are_reported_in_a_page_and_as_json(client):
     page = client.get("/quality/day?day=2000-01-01")
     assert page.status_code == 404
-    assert "Nothing is known of 2000-01-01" in page.text
-    told = client.get("/api/quality/day?day=2000-01-01")
-    assert (told.status_code, "Nothing is known" in told.json()["detail"]) == (404, True)
+    assert "There is no data of 2000-01-01" in page.text
+    response = client.get("/api/quality/day?day=2000-01-01")
+    assert (response.status_code, "There is no data" in response.json()["detail"]) == (404, True)
     wrong = client.get("/quality/day?day=<script>")
     assert wrong.status_code == 422
     assert "<script>" not in wrong.text.replace('<script src="/static/page.js" defer></script>', "")
     missing = client.get("/no/page")
-    assert (missing.status_code, "This page cannot be shown" in missing.text) == (404, True)
+    assert (missing.status_code, "This page is not available" in missing.text) == (404, True)
 
 
-def test_an_unforeseen_fault_is_told_without_its_words(client, monkeypatch):
+def test_an_unexpected_error_is_reported_without_its_message(client, monkeypatch):
     def fails(*_):
-        raise RuntimeError("secret words")
+        raise RuntimeError("secret message")
 
     monkeypatch.setattr(pages.models, "models_of", fails)
-    answer = client.get("/models")
-    assert answer.status_code == 500
-    assert "secret" not in answer.text
-    assert "api-server" in answer.text
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    response = client.get("/models")
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert "api-server" in response.text
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_documents_run_nothing(client, store):
     store.write_bytes(f"_docs/logs/dt={DAY}.html", b"<h1>Data Docs</h1>")
     store.write_bytes(f"_reports/dt={DAY}.html", b"<h1>Report</h1>")
     for path, text in ((f"/quality/docs?stage=logs&day={DAY}", "Data Docs"), (f"/models/report?day={DAY}", "Report")):
-        answer = client.get(path)
-        assert text in answer.text
-        policy = answer.headers["content-security-policy"]
+        response = client.get(path)
+        assert text in response.text
+        policy = response.headers["content-security-policy"]
         assert policy.startswith("sandbox; default-src 'none'")
         assert "script" not in policy
     assert client.get("/models/report?day=2000-01-01").status_code == 404
@@ -211,15 +211,17 @@ def test_a_passing_grid_is_reached_by_keyboard(client, write):
 def test_settings_that_cannot_be_used_are_told_without_their_values(client, monkeypatch):
     monkeypatch.setenv("CTR_SEED", "my secret")
     get_settings.cache_clear()
-    answer = client.get("/quality")
+    response = client.get("/quality")
     get_settings.cache_clear()
-    assert (answer.status_code, "my secret" in answer.text) == (503, False)
+    assert (response.status_code, "my secret" in response.text) == (503, False)
 
 
 def test_a_runs_page_leads_to_its_day(client, run):
-    one = run(DAY)
-    answer = client.get("/quality/run", params={"dag_id": "ctr_daily", "run_id": one.run_id}, follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/quality/day?day={DAY}")
-    for dag, name in (("other", one.run_id), ("ctr_daily", "none")):
+    dag_run = run(DAY)
+    response = client.get(
+        "/quality/run", params={"dag_id": "ctr_daily", "run_id": dag_run.run_id}, follow_redirects=False
+    )
+    assert (response.status_code, response.headers["location"]) == (303, f"/quality/day?day={DAY}")
+    for dag, name in (("other", dag_run.run_id), ("ctr_daily", "none")):
         refused = client.get("/quality/run", params={"dag_id": dag, "run_id": name})
-        assert (refused.status_code, "This page is of the runs of ctr_daily" in refused.text) == (404, True)
+        assert (refused.status_code, "This page is for runs of ctr_daily" in refused.text) == (404, True)

@@ -22,7 +22,8 @@ class Service:
     """Nodes in a folder, of one of the scripts in tools/."""
 
     def __init__(self, script: str, folder: Path, nodes: int) -> None:
-        self.script, self.folder = PROJECT / "tools" / script, folder
+        self.script = PROJECT / "tools" / script
+        self.folder = folder
         self.url = self.run("start", str(nodes)).splitlines()[-1]
 
     def run(self, verb: str, *arguments: str) -> str:

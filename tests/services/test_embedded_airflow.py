@@ -43,10 +43,10 @@ class Ui:
     def started(self, name: str) -> list[psutil.Process]:
         """The processes that it runs of one of Airflow's components."""
         found = []
-        for one in psutil.Process(self.process.pid).children():
+        for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                if name in " ".join(one.cmdline()):
-                    found.append(one)
+                if name in " ".join(child.cmdline()):
+                    found.append(child)
         return found
 
     def answers(self, url: str) -> bool:
@@ -110,8 +110,8 @@ def polled(callers: Callers, clients: int) -> Iterator[None]:
             yield
         finally:
             ended.set()
-    for each in polling:
-        each.result()
+    for request in polling:
+        request.result()
 
 
 def test_the_address_and_the_login_are_told_at_once(ui):
@@ -122,7 +122,7 @@ def test_the_address_and_the_login_are_told_at_once(ui):
 
 def test_backfills_and_polls_at_once_are_all_answered(ui, airflow):
     """Twenty requests, every four at the same time: one of them is taken, the others are refused while it is open."""
-    before = {one.pid for name in ("scheduler", "postgres") for one in ui.started(name)}
+    before = {process.pid for name in ("scheduler", "postgres") for process in ui.started(name)}
     callers = Callers(airflow)
     with polled(callers, 3), ThreadPoolExecutor(4) as pool:
         for n in range(5):
@@ -134,16 +134,22 @@ def test_backfills_and_polls_at_once_are_all_answered(ui, airflow):
             airflow.call("PUT", f"/backfills/{taken}/cancel")
     assert {status for _, status in callers.answers} == {200, 409}, callers.answers
     assert callers.answers["GET", 200] > 50
-    assert {one.pid for name in ("scheduler", "postgres") for one in ui.started(name)} == before
+    assert {process.pid for name in ("scheduler", "postgres") for process in ui.started(name)} == before
 
 
 def test_airflow_and_its_database_listen_on_loopback_only(ui, airflow):
     own = airflow_local.instance()
-    listening = {each.laddr for each in psutil.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+    listening = {
+        connection.laddr for connection in psutil.net_connections("inet") if connection.status == psutil.CONN_LISTEN
+    }
     assert {address.ip for address in listening if address.port in (own.port, own.database_port)} == {"127.0.0.1"}
     for child in psutil.Process(ui.process.pid).children(recursive=True):
         with suppress(psutil.Error):  # PostgreSQL may be another user's
-            listening = {each.laddr for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+            listening = {
+                connection.laddr
+                for connection in child.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            }
             assert {address.port for address in listening} <= {own.port, own.database_port}
 
 
@@ -191,7 +197,7 @@ def test_a_second_command_on_the_home_says_who_runs_airflow(ui, airflow):
 
 def _looks(airflow: AirflowClient, run: str) -> tuple[str, str]:
     """State of the task that waits for the run's log, and when it has looked last."""
-    (task,) = [each for each in airflow.tasks(run) if each["task_id"] == "wait_for_raw"]
+    (task,) = [task for task in airflow.tasks(run) if task["task_id"] == "wait_for_raw"]
     return task["state"], task["start_date"]
 
 
@@ -212,7 +218,7 @@ def test_a_kill_of_ctr_ui_is_told_and_the_next_start_goes_on(ui, airflow, monkey
         attached.runs()
     assert airflow_local.connect() is None
     with airflow_local.running() as again:
-        assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in left)
+        assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
         assert len(again.runs()) == runs
         # The scheduler is there before the api-server answers.
         wait_for(lambda: _looks(again, waiting)[1] > looked[1], 180, "the run does not wait any longer")

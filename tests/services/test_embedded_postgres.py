@@ -50,9 +50,9 @@ class Database:
 
 @pytest.fixture
 def database(tmp_path) -> Iterator[Database]:
-    one = Database(tmp_path)
-    yield one
-    one.stop()
+    database = Database(tmp_path)
+    yield database
+    database.stop()
 
 
 def ask(postgres: Postgres, statement: str, password: str = "secret") -> list[tuple]:
@@ -97,7 +97,9 @@ def test_it_is_closed_to_strangers(database):
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         ask(postgres, "SELECT 1", password="guessed")
     port = urlsplit(postgres.url).port
-    assert {each.laddr.ip for each in psutil.net_connections() if each.laddr[1:] == (port,)} == {"127.0.0.1"}
+    assert {connection.laddr.ip for connection in psutil.net_connections() if connection.laddr[1:] == (port,)} == {
+        "127.0.0.1"
+    }
     assert (database.folder / "postgres").stat().st_mode & 0o077 == 0
 
 

@@ -1,4 +1,4 @@
-"""The lake and the raw logs on a real HDFS: the commit protocol, what it tells of each fault, and what it survives."""
+"""The lake and the raw logs on a real HDFS: the commit protocol, the report of each fault, and what it survives."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.services
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Safe mode is told at once."""
+    """Safe mode is reported at once."""
     monkeypatch.setattr(include.lake.hdfs, "SAFE_MODE_SECONDS", 0)
 
 
@@ -36,8 +36,8 @@ def test_a_day_is_seen_whole_and_only_when_published_and_the_build_before_stays(
         assert seen(store) == before
         store.publish("logs", DAY)
         assert seen(store) == content
-    kept = {name.rsplit("=", 1)[1] for name in store.fs.ls(store.path(f"logs/dt={DAY}"), detail=False)}
-    assert kept == set(builds[1:])
+    remaining = {name.rsplit("=", 1)[1] for name in store.fs.ls(store.path(f"logs/dt={DAY}"), detail=False)}
+    assert remaining == set(builds[1:])
     assert store.fs.find(store.path("_staging")) == []
 
 
@@ -69,9 +69,9 @@ def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for number in range(1, 61):
             store.write_record("train", DAY, {"number": number, "filler": ["x" * 100] * 200})
-        told, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    found = json.loads(told)
+    found = json.loads(output)
     assert found == sorted(found)
 
 
@@ -115,7 +115,7 @@ def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(r
     assert raw.days() == [DAY]
 
 
-# What is told of a fault, and that it leaves what is published as it was
+# A fault is reported, and leaves what is published unchanged
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One local Spark session for all tests of this room, and a lake of its own for each test."""
+"""One local Spark session for all tests of this package, and a lake of its own for each test."""
 
 import os
 from collections.abc import Iterator

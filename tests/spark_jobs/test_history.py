@@ -25,7 +25,9 @@ DAYS = [date(2023, 7, 10) + timedelta(days=n) for n in range(4)]
 
 
 def test_every_step_comes_after_what_it_needs():
-    began, ended, lock = [], [], threading.Lock()
+    began = []
+    ended = []
+    lock = threading.Lock()
 
     def work(stage, day):
         with lock:
@@ -52,7 +54,7 @@ def test_a_failure_stops_at_its_day_and_finishes_the_days_before():
 
 
 @pytest.mark.spark
-def test_a_killed_job_leaves_the_published_day_and_a_rerun_mends_it(spark, store: Lake):
+def test_a_killed_job_leaves_the_published_day_and_a_rerun_repairs_it(spark, store: Lake):
     write_raw(csv_text([raw_row(n) for n in range(300)]))
     run_stage(spark, store, "logs")
     manifest, rows = store.manifest("logs", DAY), contents(store, "logs")

@@ -136,9 +136,9 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
     fix = tmp_path / "fix.yaml"
     fix.write_text("scenes: {home_feed_v2: 0}\nlabels: {clicked: 1}\n")
     command = ["quarantine", "--day", str(DAY), "--replay", "--mapping", str(fix), "--json"]
-    told = json.loads(CliRunner().invoke(cli, command).stdout)
-    assert (told["repaired"], told["logs_before"], told["logs_after"]) == (2, 20, 22)
-    assert (told["rejected_before"]["unknown_scene"], told["rejected_after"]["unknown_scene"]) == (3, 1)
+    result = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert (result["repaired"], result["logs_before"], result["logs_after"]) == (2, 20, 22)
+    assert (result["rejected_before"]["unknown_scene"], result["rejected_after"]["unknown_scene"]) == (3, 1)
     assert len(read(rejected, "logs")) == 22
     again = json.loads(CliRunner().invoke(cli, command).stdout)
     assert again["replayed"] is False
@@ -158,9 +158,9 @@ def test_a_replay_that_was_killed_is_finished_by_the_next(
     if staged:
         run_stage(spark, store, "logs", publish=False)
     command = ["quarantine", "--day", str(DAY), "--replay", *(["--mapping", str(fix)] if with_mapping else [])]
-    told = CliRunner().invoke(cli, command)
-    assert "Rows of logs: 20 → 22" in told.stdout
-    assert "An earlier replay" in told.stderr
+    result = CliRunner().invoke(cli, command)
+    assert "Rows of logs: 20 → 22" in result.stdout
+    assert "An earlier replay" in result.stderr
     assert "nothing to replay" in CliRunner().invoke(cli, command).stdout
 
 
@@ -180,9 +180,9 @@ def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_
 def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch, in_this_session):
     monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,home_feed_v2")
     get_settings.cache_clear()
-    shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--replay"])
-    assert shown.exit_code == 0, shown.output
-    assert "ctr backfill-plan" in " ".join(shown.stdout.split())
+    result = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--reason", "unknown_scene", "--replay"])
+    assert result.exit_code == 0, result.output
+    assert "ctr backfill-plan" in " ".join(result.stdout.split())
     assert reasons(rejected)[21] == ["label_not_0_or_1"]
     assert "home_feed_v2" in set(read(rejected, "logs")["scene"])
 
@@ -191,7 +191,7 @@ def test_a_day_without_rejected_rows_is_left_alone(spark, store):
     write_raw(csv_text(GOOD))
     run_stage(spark, store, "logs")
     build = store.manifest("logs", DAY).build
-    shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--replay"])
-    assert "nothing to replay" in shown.stdout
+    result = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--replay"])
+    assert "nothing to replay" in result.stdout
     assert store.manifest("logs", DAY).build == build
     assert not Path(Raw().full(repairs_path(DAY))).exists()

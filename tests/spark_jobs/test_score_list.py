@@ -36,17 +36,18 @@ def features(store: Lake, path, day) -> pa.Table:
 
 
 def test_a_list_of_what_was_logged_has_the_rows_of_the_training_table(two_days, module_store, tmp_path):
-    given = [{name: row[name] for name in COLUMNS} for row in two_days]
-    (tmp_path / "list.csv").write_text(csv_text(given, COLUMNS))
+    unlabelled = [{name: row[name] for name in COLUMNS} for row in two_days]
+    (tmp_path / "list.csv").write_text(csv_text(unlabelled, COLUMNS))
     found = features(module_store, tmp_path / "list.csv", NEXT)
     logged = read_day(module_store, "training", NEXT, "a test")
-    place = pa.array([int(event.rsplit("#", 1)[1]) for event in logged["event_id"].to_pylist()])
-    logged = logged.append_column("place", place).sort_by("place")
-    for name in set(logged.column_names) - {"event_id", "label", "title_key", "place"}:
+    position = pa.array([int(event.rsplit("#", 1)[1]) for event in logged["event_id"].to_pylist()])
+    logged = logged.append_column("position", position).sort_by("position")
+    for name in set(logged.column_names) - {"event_id", "label", "title_key", "position"}:
         assert found[name].to_pylist() == logged[name].to_pylist(), name
-    titles, of_log = found["title_key"].to_pylist(), logged["title_key"].to_pylist()
-    assert of_log[3] is None  # the log said nothing, and the lake knows the item
-    assert titles[:3] + titles[4:] == of_log[:3] + of_log[4:]
+    titles = found["title_key"].to_pylist()
+    logged_titles = logged["title_key"].to_pylist()
+    assert logged_titles[3] is None  # the log said nothing, and the lake knows the item
+    assert titles[:3] + titles[4:] == logged_titles[:3] + logged_titles[4:]
     assert found["label"].null_count == len(found)
 
 

@@ -1,4 +1,4 @@
-"""Incremental snapshots and training rows equal a plain full recompute, over random histories; and know nothing of their day."""
+"""Incremental snapshots and training rows equal a plain full recompute, over random histories; no row depends on its own day."""
 
 from datetime import date, timedelta
 
@@ -27,7 +27,8 @@ def random_logs(seed: int, days: int = DAYS) -> recompute.Logs:
 
     Some histories are dense, some have idle weeks, some begin late; no history is there on every day.
     """
-    random, logs = np.random.default_rng(seed), {}
+    random = np.random.default_rng(seed)
+    logs = {}
     dense = random.uniform(0.1, 1.0, HISTORIES)
     for n in range(days):
         rows = []
@@ -61,9 +62,9 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 def equal_a_full_recompute(spark, store, logs: recompute.Logs, day: date) -> None:
     """All feature tables of `day`, and the training rows of `day` as built now or before."""
-    for who in ("user", "item"):
-        same(read(store, f"features_{who}", day), recompute.week(logs, day, who))
-        same(read(store, f"totals_{who}", day), recompute.totals(logs, day, who))
+    for entity in ("user", "item"):
+        same(read(store, f"features_{entity}", day), recompute.week(logs, day, entity))
+        same(read(store, f"totals_{entity}", day), recompute.totals(logs, day, entity))
     same(read(store, "features_scene", day), recompute.scenes(logs, day))
     if not store.manifest("training", day):
         build_only(spark, store, "training", day)
@@ -115,10 +116,8 @@ def test_a_day_knows_nothing_of_its_own_labels(spark, store):
     day = DAY + timedelta(days=2)
     load(spark, store, logs)
     build_only(spark, store, "training", day)
-    before, snapshots = (
-        read(store, "training", day),
-        {name: contents(store, name, day) for name in SPECS["features"].tables},
-    )
+    before = read(store, "training", day)
+    snapshots = {name: contents(store, name, day) for name in SPECS["features"].tables}
 
     build_only(spark, store, "features", day)
     build_only(spark, store, "training", day)

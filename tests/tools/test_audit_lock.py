@@ -19,7 +19,7 @@ def audit(monkeypatch, tmp_path, capsys):
     (tmp_path / "requirements.txt").write_text("holey==1.0\nsound==2.0\n")
     allowed = tmp_path / "allowed.yaml"
     allowed.write_text("[]")
-    for name, value in {"PROJECT": tmp_path, "ALLOWED": allowed, "KEPT": tmp_path / "cache" / "found.json"}.items():
+    for name, value in {"PROJECT": tmp_path, "ALLOWED": allowed, "CACHE": tmp_path / "cache" / "found.json"}.items():
         monkeypatch.setattr(audit_lock, name, value)
     monkeypatch.setattr(audit_lock, "PIP_AUDIT", tmp_path / "pip-audit")
 
@@ -36,8 +36,8 @@ print(json.dumps({{"dependencies": known}}))
         audit_lock.PIP_AUDIT.write_text(program)
         audit_lock.PIP_AUDIT.chmod(0o755)
         status = audit_lock.main()
-        told = capsys.readouterr()
-        return status, told.out + told.err
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
 
     return run
 
@@ -47,9 +47,9 @@ def test_a_lock_without_known_vulnerabilities_passes(audit):
 
 
 def test_a_known_vulnerability_fails_and_says_what_mends_it(audit):
-    status, told = audit(HOLE)
+    status, output = audit(HOLE)
     assert status == 1
-    assert "holey 1.0: PYSEC-2026-1, CVE-2026-1, GHSA-aaaa; fixed in 1.1" in told
+    assert "holey 1.0: PYSEC-2026-1, CVE-2026-1, GHSA-aaaa; fixed in 1.1" in output
 
 
 @pytest.mark.parametrize("name", ["PYSEC-2026-1", "GHSA-aaaa"])
@@ -60,16 +60,16 @@ def test_an_allowed_one_passes_under_any_of_its_names(audit, name):
 
 def test_an_allowance_is_for_one_package(audit):
     entry = {"id": "PYSEC-2026-1", "package": "sound", "why": "The parser is not used by this project.", "until": FAR}
-    status, told = audit(HOLE, allow=[entry])
+    status, output = audit(HOLE, allow=[entry])
     assert status == 1
-    assert "no longer found, delete it" in told
+    assert "no longer found, delete it" in output
 
 
-def test_an_expired_allowance_fails_even_where_nobody_can_be_asked(audit):
+def test_an_expired_allowance_fails_even_if_the_service_is_unreachable(audit):
     entry = {"id": "PYSEC-2026-1", "package": "holey", "why": "The parser is not used by this project.", "until": PAST}
-    status, told = audit(instead="sys.exit(1)", allow=[entry])
+    status, output = audit(instead="sys.exit(1)", allow=[entry])
     assert status == 1
-    assert "which has passed" in told
+    assert "which has passed" in output
 
 
 @pytest.mark.parametrize(
@@ -81,21 +81,21 @@ def test_an_expired_allowance_fails_even_where_nobody_can_be_asked(audit):
     ],
     ids=["unreachable", "silent", "a mirror without vulnerabilities"],
 )
-def test_where_nobody_can_be_asked_one_line_says_so_and_the_lint_passes(audit, monkeypatch, trouble):
+def test_if_the_service_is_unreachable_one_line_says_so_and_the_lint_passes(audit, monkeypatch, trouble):
     monkeypatch.setattr(audit_lock, "MOST_SECONDS", 1)
-    status, told = audit(instead=trouble)
+    status, output = audit(instead=trouble)
     assert status == 0
-    assert told.startswith("Vulnerabilities: NOT scanned")
-    assert len(told.splitlines()) == 1
-    assert not audit_lock.KEPT.exists(), "the next call asks again"
+    assert output.startswith("Vulnerabilities: NOT scanned")
+    assert len(output.splitlines()) == 1
+    assert not audit_lock.CACHE.exists(), "the next call asks again"
 
 
 def test_a_scan_serves_a_day_and_what_it_found_keeps_failing(audit, monkeypatch):
     audit(HOLE)
-    status, told = audit(instead="sys.exit('asked again')")
+    status, output = audit(instead="sys.exit('asked again')")
     assert status == 1
-    assert "PYSEC-2026-1" in told
-    monkeypatch.setattr(audit_lock, "KEPT_FOR", timedelta(0))
+    assert "PYSEC-2026-1" in output
+    monkeypatch.setattr(audit_lock, "CACHE_FOR", timedelta(0))
     assert audit()[0] == 0, "asked again"
 
 

@@ -1,4 +1,4 @@
-// Theme, links out of Airflow's frame, arrow keys, and the notice that something is new. Without it the pages work all the same.
+// Theme, links out of Airflow's frame, arrow keys, and the notice of new data. The pages also work without it.
 "use strict";
 
 const root = document.documentElement;
@@ -12,7 +12,7 @@ function theme() {
 theme();
 addEventListener("storage", (event) => event.key === "theme" && theme());
 
-// The frame may not leave itself: Airflow's own router follows the link in its place.
+// The frame cannot navigate its parent: Airflow's own router follows the link.
 addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   if (!link || event.defaultPrevented || event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -46,32 +46,32 @@ addEventListener("keydown", (event) => {
   }
 });
 
-// A cheap version tells when there is something new; it is not loaded anew under the reader's hands.
+// Polls a cheap version and offers a reload when there is new data; it never reloads by itself.
 const EVERY_SECONDS = 30;
 let version = null;
 let failures = 0;
-async function look() {
+async function poll() {
   if (!document.hidden) {
     try {
-      const answer = await fetch(`${root.dataset.root}/api/version`, { cache: "no-store" });
-      if (answer.status === 401) return say("Your login has expired: reload Airflow.");
-      const found = answer.ok ? (await answer.json()).version : null;
-      if (found && version && found !== version) return say("There is something new. ", "Reload");
-      version = found ?? version;
-      failures = answer.ok ? 0 : failures + 1;
+      const response = await fetch(`${root.dataset.root}/api/version`, { cache: "no-store" });
+      if (response.status === 401) return say("Your login has expired: reload Airflow.");
+      const latest = response.ok ? (await response.json()).version : null;
+      if (latest && version && latest !== version) return say("New data is available. ", "Reload");
+      version = latest ?? version;
+      failures = response.ok ? 0 : failures + 1;
     } catch {
       failures += 1;
     }
   }
-  setTimeout(look, EVERY_SECONDS * 1000 * 2 ** Math.min(failures, 5));
+  setTimeout(poll, EVERY_SECONDS * 1000 * 2 ** Math.min(failures, 5));
 }
-function say(words, link) {
-  const place = document.querySelector(".updates");
-  place.textContent = words;
+function say(message, link) {
+  const status = document.querySelector(".updates");
+  status.textContent = message;
   if (!link) return;
   const reload = document.createElement("a");
   reload.href = location.href;
   reload.textContent = link;
-  place.append(reload);
+  status.append(reload);
 }
-look();
+poll();

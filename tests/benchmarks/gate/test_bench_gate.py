@@ -1,4 +1,4 @@
-"""The gate benchmark: faults that damage what they say and are undone, a night on a small lake, and its verdict on the gate."""
+"""The gate benchmark: faults damage their columns and are undone, a night on a small lake, and its verdict on the gate."""
 
 import shutil
 from contextlib import suppress
@@ -100,10 +100,10 @@ def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(store):
         after = rows(store)
     assert (after.user_level == "zero").any()
     assert (after.user_level != "zero").any()
-    for who, column in (("user", "user_impressions_total"), ("item", "item_ctr_total"), ("item", "item_level")):
-        newest = past.groupby(f"{who}_id")[column].last()
+    for entity, column in (("user", "user_impressions_total"), ("item", "item_ctr_total"), ("item", "item_level")):
+        newest = past.groupby(f"{entity}_id")[column].last()
         unknown = {"user_impressions_total": 0, "item_ctr_total": after.scene_ctr_7d, "item_level": "zero"}[column]
-        expected = after[f"{who}_id"].map(newest)
+        expected = after[f"{entity}_id"].map(newest)
         assert (after[column] == expected.where(expected.notna(), unknown)).all()
     assert changed(rows(store), after).isdisjoint({"label", "scene", "user_id", "scene_ctr_7d", "hour_of_day"})
 
@@ -139,7 +139,7 @@ def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch)
 
 
 def outcome(**changed: object) -> Outcome:
-    told = Outcome(
+    good = Outcome(
         night=1,
         day="2023-07-18",
         kind="good",
@@ -160,7 +160,7 @@ def outcome(**changed: object) -> Outcome:
         true_log_loss=(0.41, 0.4),
         true_pcoc=(1.02, 1.01),
     )
-    return replace(told, **changed)
+    return replace(good, **changed)
 
 
 PLAN = Plan("labels_flipped", "night")
@@ -189,7 +189,7 @@ def test_the_gate_fails_by_a_bad_candidate_that_is_promoted_and_truly_worse_or_a
     assert failed(outcomes) is wrong
 
 
-def test_the_tables_tell_each_candidate_and_the_sums(capsys):
+def test_the_tables_list_each_candidate_and_the_sums(capsys):
     outcomes = [outcome(night=2), TWIN, replace(BAD, verdict="promote")]
     result = {"machine": {"code": "abc"}, "options": {"seed": 18, "rows": 5000, "model": "ple"}, "policy": "default"}
     show(result, outcomes)

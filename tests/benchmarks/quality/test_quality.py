@@ -1,4 +1,4 @@
-"""The quality benchmark: figures that are scikit-learn's, fits that see nothing of the evaluation day, paired differences."""
+"""The quality benchmark: figures that are scikit-learn's, fits that read nothing of the evaluation day, paired differences."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks.quality import compare, fit
 from benchmarks.quality.homes import Home, own_lake
-from benchmarks.quality.models import ALTERNATIVES, LADDER, fit_and_predict, held_out
+from benchmarks.quality.models import ALTERNATIVES, VARIANTS, fit_and_predict, held_out
 from benchmarks.quality.plot import draw
 from benchmarks.quality.rechub import Batches, own_scene_loss
 from benchmarks.quality.report import show
@@ -26,26 +26,27 @@ from include.settings import get_settings
 from tests.training import fabricate
 from training.model_variants import MODEL_VARIANTS
 
-ROWS, LEARNT = 300, 2
+ROWS = 300
+TRAINING_DAYS = 2
 SCENES = fabricate.SCENES
-RUNG = "ple-alpha-llm"
-MODELS = ("lightgbm", "lightgbm-text", "rechub-mmoe", "rechub-ple", RUNG)
+VARIANT = "ple-alpha-llm"
+MODELS = ("lightgbm", "lightgbm-text", "rechub-mmoe", "rechub-ple", VARIANT)
 
 
 @pytest.fixture(scope="module")
 def log() -> pd.DataFrame:
-    return fabricate.impressions(LEARNT + 2, ROWS)
+    return fabricate.impressions(TRAINING_DAYS + 2, ROWS)
 
 
 def home_in(folder: Path, log: pd.DataFrame, evaluated: int = 1) -> Home:
     """A home with two days to learn from and the days after them, of which the first ones are evaluated."""
     store = Lake(f"file://{folder}/lake")
-    days = [fabricate.day(number) for number in range(LEARNT + evaluated)]
+    days = [fabricate.day(number) for number in range(TRAINING_DAYS + evaluated)]
     for number in range(len(days)):
         fabricate.publish(store, log, number)
     fabricate.fake_vectors(store, log)
     fabricate.fake_vectors(store, log, fabricate.LLM, dim=96, seed=2)
-    return Home("generated", folder, SCENES, (18,), 10, tuple(days), tuple(days[LEARNT:]))
+    return Home("generated", folder, SCENES, (18,), 10, tuple(days), tuple(days[TRAINING_DAYS:]))
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +62,23 @@ def no_settings_are_kept() -> Iterator[None]:
 
 def predicted(home: Home, model: str) -> np.ndarray:
     day = home.evaluated[0]
-    return fit_and_predict(model, home.store, home.days[:LEARNT], day, home.settings(18)).probability
+    return fit_and_predict(model, home.store, home.days[:TRAINING_DAYS], day, home.settings(18)).probability
 
 
 def noise(rows: EvaluatedRows, seed: int) -> np.ndarray:
-    """Predictions that know something."""
+    """Return predictions that depend on the label, with noise."""
     return np.clip(0.3 + 0.2 * rows.label + np.random.default_rng(seed).normal(0, 0.2, len(rows.label)), 0.01, 0.99)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_labels_of_the_evaluation_day_change_no_prediction(model, home, log, tmp_path):
     other = log.copy()
-    of_day = other.number == LEARNT
+    of_day = other.number == TRAINING_DAYS
     other.loc[of_day, "label"] = 1 - other.loc[of_day, "label"]
     mirrored = home_in(tmp_path, other)
-    before = [Lake(f"file://{each.folder}/lake") for each in (home, mirrored)]
+    before = [Lake(f"file://{side.folder}/lake") for side in (home, mirrored)]
     assert before[0].url != before[1].url
-    straight, turned = (predicted(each, model) for each in (home, mirrored))
+    straight, turned = (predicted(side, model) for side in (home, mirrored))
     assert np.array_equal(straight, turned)
     assert len(np.unique(straight)) > 10
 
@@ -110,9 +111,9 @@ def test_metrics_are_those_of_scikit_learn(home):
         assert found["auc"][number, 0] == pytest.approx(roc_auc_score(label, score), abs=1e-12)
         assert found["log_loss"][number, 0] == pytest.approx(log_loss(label, score), abs=1e-6)
         assert found["pcoc"][number, 0] == pytest.approx(score.sum() / label.sum(), abs=1e-6)
-        told = [name for name in SCENES if min(np.bincount(label[scene == name], minlength=2)) >= 10]
-        aucs = [roc_auc_score(label[scene == name], score[scene == name]) for name in told]
-        assert 1 < len(told) < len(SCENES)
+        rankable = [name for name in SCENES if min(np.bincount(label[scene == name], minlength=2)) >= 10]
+        aucs = [roc_auc_score(label[scene == name], score[scene == name]) for name in rankable]
+        assert 1 < len(rankable) < len(SCENES)
         assert found["scene_mean_auc"][number, 0] == pytest.approx(np.mean(aucs), abs=1e-12)
         warm = at & (rows.item_level == "warm")
         assert found["warm_item_auc"][number, 0] == pytest.approx(
@@ -133,20 +134,20 @@ def gauc(rows: EvaluatedRows, probability: np.ndarray, at: np.ndarray) -> float:
 
 def scored(home: Home, **predictions: np.ndarray) -> MeasuredHome:
     found = measure(EvaluatedRows.of(home), list(predictions.values()), SCENES, 200, home.name)
-    return MeasuredHome(home, {(name, 18): each for name, each in zip(predictions, found, strict=True)})
+    return MeasuredHome(home, {(name, 18): metrics for name, metrics in zip(predictions, found, strict=True)})
 
 
 def test_a_model_does_not_differ_from_itself(home):
-    one = noise(EvaluatedRows.of(home), 1)
-    found = scored(home, dnn=one, mmoe=one)
-    told = summary([found], ["dnn", "mmoe"])["mmoe"]["minus_rung_before"]
-    assert told["other"] == "dnn"
-    for change in told["changes"].values():
+    predictions = noise(EvaluatedRows.of(home), 1)
+    found = scored(home, dnn=predictions, mmoe=predictions)
+    difference = summary([found], ["dnn", "mmoe"])["mmoe"]["minus_rung_before"]
+    assert difference["other"] == "dnn"
+    for change in difference["changes"].values():
         nothing = 0 if change["cells"] else None
         assert (change["value"], change["low"], change["high"], change["above_0"]) == (nothing, nothing, nothing, 0)
 
 
-def test_a_paired_difference_is_told_more_sharply_than_the_models(home):
+def test_a_paired_difference_has_a_narrower_interval_than_the_models(home):
     rows = EvaluatedRows.of(home)
     better = np.clip(noise(rows, 1) + 0.03 * rows.label, 0, 1)
     found = summary([scored(home, dnn=noise(rows, 1), mmoe=better)], ["dnn", "mmoe"])
@@ -160,11 +161,11 @@ def test_means_go_over_days_and_deviations_tell_days_from_seeds(home):
     rows = EvaluatedRows.of(home)
     homes = [scored(home, dnn=noise(rows, seed)) for seed in (1, 2)]
     values = cells(homes, "dnn", "auc").values[:, 0]
-    told = cells(homes, "dnn", "auc").estimate()
-    assert told["value"] == pytest.approx(values.mean(), abs=1e-6)
-    assert told["cells"] == 4
+    estimate = cells(homes, "dnn", "auc").estimate()
+    assert estimate["value"] == pytest.approx(values.mean(), abs=1e-6)
+    assert estimate["cells"] == 4
     days, seeds = values.reshape(2, 2).std(axis=1, ddof=1).mean(), values.reshape(2, 2).mean(axis=1).std(ddof=1)
-    assert (told["deviation_of_days"], told["deviation_of_seeds"]) == pytest.approx((days, seeds), abs=1e-6)
+    assert (estimate["deviation_of_days"], estimate["deviation_of_seeds"]) == pytest.approx((days, seeds), abs=1e-6)
 
 
 def test_a_row_trains_its_own_scene_alone():
@@ -182,14 +183,14 @@ def test_a_row_trains_its_own_scene_alone():
 
 
 def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatch):
-    models = ["lightgbm", "rechub-ple", RUNG]
+    models = ["lightgbm", "rechub-ple", VARIANT]
     result = compare.of_data([home], models, 100, lambda _: None)
     assert set(result["models"]) == set(models)
     assert {fit["rows_learnt"] for fit in result["fits"]} == {2 * ROWS, 3 * ROWS}
     assert all(fit["fit_seconds"] > 0 and fit["peak_mib"] > 50 for fit in result["fits"])
-    assert result["models"][RUNG]["minus_lightgbm"]["other"] == "lightgbm"
-    told = [fit["about"]["alpha"]["item"] for fit in result["fits"] if fit["model"] == RUNG]
-    assert all(0 < alpha < 1 for levels in told for alpha in levels.values() if alpha is not None)
+    assert result["models"][VARIANT]["minus_lightgbm"]["other"] == "lightgbm"
+    alphas = [fit["about"]["alpha"]["item"] for fit in result["fits"] if fit["model"] == VARIANT]
+    assert all(0 < alpha < 1 for levels in alphas for alpha in levels.values() if alpha is not None)
     show(json.loads(json.dumps({"data": {"generated": result}})))
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines()) <= 130
@@ -203,7 +204,7 @@ def test_the_whole_of_it_is_one_record_and_three_tables(home, capsys, monkeypatc
     assert again == result
 
 
-def test_the_picture_shows_each_step_of_the_ladder_and_its_trust_in_text(home, tmp_path):
+def test_the_picture_shows_each_variant_and_its_trust_in_text(home, tmp_path):
     rows = EvaluatedRows.of(home)
     models = {name: noise(rows, seed) for seed, name in enumerate(("ple", "ple-text", "ple-alpha"))}
     alpha = {"user": {"zero": 0.9, "few": None, "warm": 0.2}, "item": {"zero": 0.8, "few": 0.5, "warm": 0.1}}
@@ -216,8 +217,8 @@ def test_the_picture_shows_each_step_of_the_ladder_and_its_trust_in_text(home, t
     assert not (tmp_path / "nothing.png").exists()
 
 
-def test_every_model_of_the_ladder_can_be_measured():
-    assert set(MODEL_VARIANTS) == {*LADDER, *ALTERNATIVES}
+def test_every_model_variant_can_be_measured():
+    assert set(MODEL_VARIANTS) == {*VARIANTS, *ALTERNATIVES}
 
 
 def test_figures_of_the_world_of_development_are_marked(home):
@@ -231,8 +232,8 @@ def test_the_lake_of_the_settings_is_taken_as_it_is(home, tmp_path, monkeypatch)
     monkeypatch.setenv("CTR_SCENES", ",".join(SCENES))
     monkeypatch.setenv("CTR_BATCH_SIZE", "64")
     get_settings.cache_clear()
-    own = own_lake(tmp_path, [18], LEARNT, 1)
-    assert (own.days, own.evaluated, own.scenes) == (home.days[-LEARNT - 1 :], home.days[-1:], SCENES)
+    own = own_lake(tmp_path, [18], TRAINING_DAYS, 1)
+    assert (own.days, own.evaluated, own.scenes) == (home.days[-TRAINING_DAYS - 1 :], home.days[-1:], SCENES)
     assert (own.settings(18).seed, own.settings(18).batch_size, own.environment(18)["CTR_BATCH_SIZE"]) == (18, 64, "64")
     assert not own.in_development
     assert len(EvaluatedRows.of(own).event_id) > 0

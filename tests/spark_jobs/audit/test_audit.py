@@ -14,8 +14,8 @@ from include.errors import DataQualityError
 from include.lake.manifest import Manifest
 from include.records import Measure
 from include.settings import get_settings
-from spark_jobs import features, training_table
-from spark_jobs.audit import audit, checks
+from spark_jobs import features, stage, training_table
+from spark_jobs.audit import checks
 
 pytestmark = pytest.mark.spark
 
@@ -65,7 +65,8 @@ def test_totals_lack_at_most_what_the_retention_forgets(store, impressions, righ
 
 def count_jobs(spark, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """From now on, every audit adds the number of its Spark jobs to the list."""
-    jobs, honest = [], audit.audit
+    jobs: list[int] = []
+    honest = stage.audit
 
     def counted(*arguments):
         group = spark.sparkContext.statusTracker().getJobIdsForGroup
@@ -74,7 +75,7 @@ def count_jobs(spark, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         jobs.append(len(group(None)) - before)
         return result
 
-    monkeypatch.setattr(audit, "audit", counted)
+    monkeypatch.setattr(stage, "audit", counted)
     return jobs
 
 

@@ -1,4 +1,4 @@
-"""The Data Docs page of a stage's day tells what the suites found, masks what it must and runs nothing."""
+"""The Data Docs page of a stage's day lists the results of the suites, masks sensitive values and runs nothing."""
 
 from html.parser import HTMLParser
 
@@ -12,7 +12,7 @@ from include.lake.lake import Lake, docs_path
 from include.quality.suites import SUITES
 from include.settings import get_settings
 from spark_jobs import features
-from spark_jobs.audit import audit, data_docs
+from spark_jobs.audit import data_docs, gx
 from spark_jobs.audit.data_docs import Answer
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> $x $$y"
@@ -85,7 +85,7 @@ def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark
         run_stage(spark, store, "features")
     page = read_page(store, "features")
     checks = store.record("quality/features", DAY)["checks"]
-    (check,) = [each for each in checks if each["column"] == "clicks_7d" and each["table"] == "features_user"]
+    (check,) = [check for check in checks if check["column"] == "clicks_7d" and check["table"] == "features_user"]
     first = check["sample"][0]
     assert page.text.index("features_user: clicks_7d") < page.text.index("totals_user: clicks_total")
     assert (
@@ -96,18 +96,19 @@ def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark
     assert f'"clicks_7d": {first["clicks_7d"]}' in page.text
 
 
-def test_no_text_is_markup_and_no_sensitive_value_is_told(monkeypatch):
+def test_no_text_is_markup_and_no_sensitive_value_is_printed(monkeypatch):
     monkeypatch.setenv("CTR_SCENES", f"0,{HOSTILE}")
     get_settings.cache_clear()
-    logs, found = SUITES["logs"](DAY, {}), []
+    logs = SUITES["logs"](DAY, {})
+    answers = []
     row = {"event_id": HOSTILE, "user_id": "u-sensitive", "row_check_logs_0": False}
     counts = {"element_count": 40, "unexpected_count": 3, "unexpected_percent": 7.5}
     for n, item in enumerate((*logs.expectations, *logs.row_checks)):
         values = {"partial_unexpected_list": ["u-sensitive"], "partial_unexpected_index_list": [row]}
         broken = {"result": {}, "exception_info": {"metric": {"exception_message": HOSTILE}}}
         failure = broken if n == 0 else {"result": counts | values}
-        found.append(Answer(item, audit._record(logs, item, failure), failure))
-    page = Page(data_docs.page("logs", DAY, "a build", found))
+        answers.append(Answer(item, gx._record(logs, item, failure), failure))
+    page = Page(data_docs.page("logs", DAY, "a build", answers))
     get_settings.cache_clear()
     assert_runs_nothing(page)
     assert f"one of 0, {HOSTILE}" in page.text

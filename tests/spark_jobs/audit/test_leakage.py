@@ -1,4 +1,4 @@
-"""What the statistical part of the leakage audit finds, and that it says nothing of honest days."""
+"""The statistical part of the leakage audit finds leaks, and reports nothing on honest days."""
 
 from datetime import date, timedelta
 
@@ -68,7 +68,9 @@ def test_a_usual_auc_is_no_leak_and_an_unusual_one_is():
 
 def test_thirty_clean_generated_days_raise_nothing():
     """Deep features, texts, and 7-day counts and rates of users and items, of generated days of 6,000 rows."""
-    world, recent, log = World(5, 6_000, ("0", "1", "2", "3", "4")), [], []
+    world = World(5, 6_000, ("0", "1", "2", "3", "4"))
+    recent = []
+    log = []
     for n in range(30):
         columns = generate_day(world, date(2023, 7, 1) + timedelta(days=n)).columns
         today = pd.DataFrame({name: columns[name] for name in ("user_id", "item_id", "scene", "label")}).astype(str)
@@ -78,11 +80,13 @@ def test_thirty_clean_generated_days_raise_nothing():
         for raw, name in (("query_entity_seq", "query_entities"), ("item_entity_names", "item_entities")):
             frame[name] = [text.strip('"').split("|") for text in columns[raw].astype(str)]
         week = pd.concat(log[-7:]) if log else today.iloc[:0]
-        for who in ("user", "item"):
-            counts = week.groupby(f"{who}_id")["label"].agg(["size", "sum"]).reindex(today[f"{who}_id"]).fillna(0)
-            shown, clicks = counts["size"].to_numpy(), counts["sum"].to_numpy()
-            frame[f"{who}_impressions_7d"], frame[f"{who}_clicks_7d"] = shown, clicks
-            frame[f"{who}_ctr_7d"] = (clicks + 2) / (shown + 20)
+        for entity in ("user", "item"):
+            counts = week.groupby(f"{entity}_id")["label"].agg(["size", "sum"]).reindex(today[f"{entity}_id"]).fillna(0)
+            impressions = counts["size"].to_numpy()
+            clicks = counts["sum"].to_numpy()
+            frame[f"{entity}_impressions_7d"] = impressions
+            frame[f"{entity}_clicks_7d"] = clicks
+            frame[f"{entity}_ctr_7d"] = (clicks + 2) / (impressions + 20)
         aucs = column_aucs(frame)
         checks = list(leak_checks(frame, aucs, recent[-7:]))
         assert {check["status"] for check in checks} == {"pass"}, (n, [check["observed"] for check in checks])

@@ -1,4 +1,4 @@
-"""Every leak that a feature pipeline is known to spring, planted on purpose: the audit of the training partition finds each."""
+"""Every known kind of leak of a feature pipeline, planted on purpose: the audit of the training partition finds each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from small_days import DAY, build_only, publish_logs, run_stage
 
 from spark_jobs import training_table
-from spark_jobs.training_table import Known, join_features, known_before
+from spark_jobs.training_table import History, history_before, join_features
 
 pytestmark = pytest.mark.spark
 
@@ -23,7 +23,8 @@ TODAY = DAYS[-1]
 def events(seed: int, rows: int = 2500) -> pd.DataFrame:
     """Users and items that differ a little in how much they click."""
     random = np.random.default_rng(seed)
-    user, item = random.integers(800, size=rows), random.integers(80, size=rows)
+    user = random.integers(800, size=rows)
+    item = random.integers(80, size=rows)
     chance = 0.1 + 0.1 * (user % 5 == 0) + 0.1 * (item % 4 == 0)
     return pd.DataFrame(
         {
@@ -60,20 +61,20 @@ def test_honest_rows_pass(spark, lake_of_days):
     assert failures(spark, lake_of_days) == {}
 
 
-def snapshot_of_today(spark, store, tables: tuple[str, ...]) -> Callable[..., tuple[Known, dict[str, str]]]:
-    """`known_before` that takes tables of today instead of yesterday, and says that it does not."""
+def snapshot_of_today(spark, store, tables: tuple[str, ...]) -> Callable[..., tuple[History, dict[str, str]]]:
+    """`history_before` that reads tables of today instead of yesterday, and records yesterday's."""
 
-    def leaky(*arguments) -> tuple[Known, dict[str, str]]:
-        known, inputs = known_before(*arguments)
-        tomorrow, _ = known_before(spark, store, TODAY + timedelta(days=1))
-        return replace(known, tables=known.tables | {name: tomorrow.tables[name] for name in tables}), inputs
+    def leaky(*arguments) -> tuple[History, dict[str, str]]:
+        history, inputs = history_before(*arguments)
+        tomorrow, _ = history_before(spark, store, TODAY + timedelta(days=1))
+        return replace(history, tables=history.tables | {name: tomorrow.tables[name] for name in tables}), inputs
 
     return leaky
 
 
 @pytest.mark.parametrize("tables", [("features_user",), ("features_item", "totals_item")])
 def test_a_window_that_includes_the_day(spark, lake_of_days, monkeypatch, tables):
-    monkeypatch.setattr(training_table, "known_before", snapshot_of_today(spark, lake_of_days, tables))
+    monkeypatch.setattr(training_table, "history_before", snapshot_of_today(spark, lake_of_days, tables))
     found = failures(spark, lake_of_days)
     assert "differ" in found["expect_counts_of_the_days_before"]
     assert f"{tables[0]} of {TODAY}" in found["expect_files_of_the_days_before"]
@@ -81,7 +82,7 @@ def test_a_window_that_includes_the_day(spark, lake_of_days, monkeypatch, tables
 
 def test_a_join_on_the_day_instead_of_the_day_before(spark, lake_of_days, monkeypatch):
     monkeypatch.setattr(
-        training_table, "known_before", lambda spark, lake, day: known_before(spark, lake, day + timedelta(days=1))
+        training_table, "history_before", lambda spark, lake, day: history_before(spark, lake, day + timedelta(days=1))
     )
     found = failures(spark, lake_of_days)
     assert {"expect_features_before_the_day", "expect_counts_of_the_days_before"} <= set(found)
@@ -89,8 +90,11 @@ def test_a_join_on_the_day_instead_of_the_day_before(spark, lake_of_days, monkey
 
 def test_a_user_ctr_with_the_own_click(spark, lake_of_days, monkeypatch):
     def own_click(rows: DataFrame) -> DataFrame:
-        clicks, shown = F.col("user_clicks_7d") + F.col("label"), F.col("user_impressions_7d") + 1
-        return rows.withColumns({"user_clicks_7d": clicks, "user_impressions_7d": shown, "user_ctr_7d": clicks / shown})
+        clicks = F.col("user_clicks_7d") + F.col("label")
+        impressions = F.col("user_impressions_7d") + 1
+        return rows.withColumns(
+            {"user_clicks_7d": clicks, "user_impressions_7d": impressions, "user_ctr_7d": clicks / impressions}
+        )
 
     plant(monkeypatch, own_click)
     assert {"expect_counts_of_the_days_before", "expect_rate_of_its_counts"} <= set(failures(spark, lake_of_days))
@@ -98,19 +102,21 @@ def test_a_user_ctr_with_the_own_click(spark, lake_of_days, monkeypatch):
 
 @pytest.mark.parametrize("counts", ["user_{}_total", "user_item_{}_7d", "user_topic_{}_7d"])
 def test_counts_with_the_own_row(spark, lake_of_days, monkeypatch, counts):
-    clicks, shown = counts.format("clicks"), counts.format("impressions")
-    plant(monkeypatch, lambda rows: rows.withColumns({clicks: F.col(clicks) + F.col("label"), shown: F.col(shown) + 1}))
+    clicks = counts.format("clicks")
+    impressions = counts.format("impressions")
+    own_row = {clicks: F.col(clicks) + F.col("label"), impressions: F.col(impressions) + 1}
+    plant(monkeypatch, lambda rows: rows.withColumns(own_row))
     assert "user" in failures(spark, lake_of_days)["expect_counts_of_the_days_before"]
 
 
 def test_a_window_of_rows_that_reaches_into_the_day(spark, lake_of_days, monkeypatch):
     def last_rows(rows: DataFrame) -> DataFrame:
         earlier = Window.partitionBy("user_id").orderBy("log_ts").rowsBetween(-50, -1)
-        clicks, shown = (F.coalesce(F.sum(what).over(earlier), F.lit(0)) for what in ("label", F.lit(1)))
+        clicks, impressions = (F.coalesce(F.sum(column).over(earlier), F.lit(0)) for column in ("label", F.lit(1)))
         return rows.withColumns(
             {
                 "user_clicks_7d": F.col("user_clicks_7d") + clicks,
-                "user_impressions_7d": F.col("user_impressions_7d") + shown,
+                "user_impressions_7d": F.col("user_impressions_7d") + impressions,
             }
         )
 
@@ -143,9 +149,9 @@ def test_a_value_that_is_only_logged_after_a_click(spark, lake_of_days, monkeypa
 @pytest.mark.parametrize("column", ["query", "item_title"])
 def test_a_text_that_carries_the_outcome(spark, lake_of_days, column):
     honest = events(len(DAYS) - 1)
-    told = np.where(honest["label"] == 1, "viewed details", "passed by")
+    outcome = np.where(honest["label"] == 1, "viewed details", "passed by")
     text = honest["query"] if column == "query" else "title of " + honest["item_id"]
-    publish_logs(lake_of_days, TODAY, honest.assign(**{column: text + " " + told}))
+    publish_logs(lake_of_days, TODAY, honest.assign(**{column: text + " " + outcome}))
     try:
         found = failures(spark, lake_of_days)
     finally:
