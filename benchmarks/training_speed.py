@@ -20,8 +20,8 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.quality.models import training_rows
 from benchmarks.quality.rechub import IDS, Batches, Encoding, quiet, scene_index, trainer_of
+from benchmarks.quality.rows import training_rows
 from include.calendar import parse_day
 from include.lake.lake import get_lake
 from include.settings import Settings, get_settings

@@ -8,7 +8,6 @@ from typing import Literal
 
 from include.calendar import WINDOW_DAYS
 from include.schemas import DEEP_FEATURES
-from include.settings import get_settings
 
 Grain = Literal["user", "item", "user_item", "user_topic", "scene", "row"]
 Window = Literal["7d", "total", "row"]
@@ -233,7 +232,7 @@ FEATURES: tuple[Feature, ...] = (
 """Declared features. `deep_features_0..26` are model inputs as well, as logged (null reads as the training mean)."""
 
 
-def prior_strength(keys: int, impressions: int, clicks: int, squares: float, shares: float) -> float:
+def prior_strength(keys: int, impressions: int, clicks: int, squares: float, shares: float, *, too_few: float) -> float:
     """Return the weight, in impressions, of the scene's CTR against the counts of a user or item, by empirical Bayes.
 
     The arguments are sums of 7-day counts over the keys (n impressions and x clicks each) of a scene: `impressions` Σn,
@@ -243,7 +242,7 @@ def prior_strength(keys: int, impressions: int, clicks: int, squares: float, sha
     """
     repeated = impressions - keys
     if min(keys, clicks, impressions - clicks, repeated) < ENOUGH_KEYS:
-        return get_settings().ctr_smoothing
+        return too_few
     between = (shares - clicks**2 / impressions) / (keys - 1)
     within = (clicks - shares) / repeated
     per_key = (impressions - squares / impressions) / (keys - 1)

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from include.errors import SettingError
+from include.schemas import RAW_COLUMNS
 from include.setting_groups import (
     OUTSIDE_DIGEST,
     PROJECT,
@@ -30,6 +31,7 @@ from include.setting_groups import (
     Shapes,
     Spark,
 )
+from include.stages import column_names
 
 _ONCE_A_DAY = re.compile(r"@daily|@midnight|[0-5]?\d\s+([01]?\d|2[0-3])(\s+\*){3}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -61,7 +63,7 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @classmethod
     def _columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse unknown columns: a misspelt one would be shown unmasked."""
-        if unknown := [name for name in names if name not in _column_names()]:
+        if unknown := [name for name in names if name not in {*RAW_COLUMNS, *column_names()}]:
             raise ValueError(f"expected columns of the raw logs or of a table, {', '.join(unknown)} is none")
         return names
 
@@ -134,15 +136,6 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
         chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=outside)
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@lru_cache
-def _column_names() -> frozenset[str]:
-    """Columns of the raw logs and of every table."""
-    from include.schemas import RAW_COLUMNS
-    from include.stages import column_names
-
-    return frozenset(RAW_COLUMNS) | column_names()
 
 
 def shaping(stage: str) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 from include.calendar import WINDOW_DAYS
 from include.features import FEATURES
 from include.schemas import DEEP_FEATURES
-from include.settings import get_settings
 
 Stage = Literal["logs", "features", "training"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -140,13 +139,6 @@ def stage_of(table: str) -> Stage:
 def scene_columns(scenes: tuple[str, ...]) -> list[str]:
     """Return the columns of a table `by_scene`, in the order of `scenes` (position, not name)."""
     return [f"{count}_7d_scene_{n}" for n in range(len(scenes)) for count in ("impressions", "clicks")]
-
-
-def table_ddl(table: str) -> str:
-    """Return the Spark DDL of a table with the settings' scenes filled in; raises `KeyError` for an unknown table."""
-    declared = TABLES[table]
-    by_scene = scene_columns(get_settings().scenes) if declared.by_scene else ()
-    return declared.ddl + "".join(f", {name} bigint" for name in by_scene)
 
 
 def column_names() -> frozenset[str]:

@@ -196,7 +196,9 @@ def _write_scenes(today: Day) -> None:
     prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
     for n, scene in enumerate(get_settings().scenes):
         impressions, clicks = (sums["item"][n][count] for count in _COUNTS)
-        strengths = (prior_strength(**sums[entity][n]) for entity in ("user", "item"))
+        strengths = (
+            prior_strength(**sums[entity][n], too_few=get_settings().ctr_smoothing) for entity in ("user", "item")
+        )
         rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, *strengths))
     today.write(few_rows(today.spark, "features_scene", rows), "features_scene")
 

@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from include.lake.lake import Lake
+from include.lake.table_ddl import table_ddl
 from include.orchestration.spark_submit import SMALL_DAY_BYTES
 from include.settings import get_settings
-from include.stages import table_ddl
 
 ROWS_PER_FILE = 250_000
 _PARTITION_BYTES = 64 << 20

@@ -23,10 +23,11 @@ from include.calendar import days_between, parse_day, previous, window
 from include.errors import CtrError, InvalidInputError, UnavailableError, storage_error
 from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest, TableVersion, new_build
+from include.lake.table_ddl import table_ddl
 from include.orchestration.spark_submit import raw_bytes
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
-from include.stages import SPECS, Stage, table_ddl
+from include.stages import SPECS, Stage
 from include.version import code_version
 from spark_jobs.audit.audit import audit
 from spark_jobs.session import get_session, own_session
@@ -175,10 +176,10 @@ def exit_clearly(main: Callable[[], None]) -> None:
             raise
         print(json.dumps({"event": "error", "kind": type(reported).__name__, "message": str(reported)}), flush=True)
         print(f"{type(reported).__name__}: {reported}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(reported, CtrError) else 1) from None
+        raise SystemExit(reported.exit_status) from None
 
 
-def _storage_failure(error: Exception) -> Exception | None:
+def _storage_failure(error: Exception) -> CtrError | UnavailableError | None:
     """Return the project's error for one of local files or of Hadoop's client, passed on by Spark; None for other errors."""
     if isinstance(error, OSError):
         return storage_error(error)

@@ -157,7 +157,9 @@ class Pipeline:
         prior = (clicks + k * NEUTRAL_CTR) / (impressions + k)
         for n, scene in enumerate(get_settings().scenes):
             _, impressions, clicks, *_ = sums["item"][n]
-            user, item = (prior_strength(*sums[entity][n]) for entity in ("user", "item"))
+            user, item = (
+                prior_strength(*sums[entity][n], too_few=get_settings().ctr_smoothing) for entity in ("user", "item")
+            )
             rows.append((scene, impressions, clicks, (clicks + k * prior) / (impressions + k), prior, user, item))
         return rows
 

@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 from include.calendar import parse_day, window
 from include.features import NEUTRAL_CTR, prior_strength
 from include.lake.lake import Lake, get_lake
+from include.lake.table_ddl import table_ddl
 from include.orchestration.spark_submit import SMALL_DAY_BYTES
 from include.settings import get_settings
-from include.stages import table_ddl
 from spark_jobs.session import get_session, own_session, read_table
 
 _OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
@@ -104,8 +104,8 @@ def _write_scenes(spark: SparkSession, out: str) -> None:
             item[2],
             (item[2] + k * prior) / (item[1] + k),
             prior,
-            prior_strength(*user),
-            prior_strength(*item),
+            prior_strength(*user, too_few=get_settings().ctr_smoothing),
+            prior_strength(*item, too_few=get_settings().ctr_smoothing),
         )
         for scene, user, item in zip(get_settings().scenes, sums["user"], sums["item"], strict=True)
     ]

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.machine import Watch
 from benchmarks.quality.homes import Home, run
-from benchmarks.quality.models import NEEDED_FOR, fit_and_predict
+from benchmarks.quality.models import fit_and_predict
+from benchmarks.quality.rows import NEEDED_FOR
 from include.calendar import parse_day
 from include.lake.lake import get_lake
 from include.settings import PROJECT, get_settings

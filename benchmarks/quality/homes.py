@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.quality.models import NEEDED_FOR
+from benchmarks.quality.rows import NEEDED_FOR
 from benchmarks.raw_days import days_from
 from include.airflow_control.demo import FIRST_DAY
 from include.calendar import parse_day

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.quality.models import held_out, training_rows
+from benchmarks.quality.rows import held_out, training_rows
 from include.lake.lake import Lake
 from include.settings import Settings
 from training.data.dense import columns_of

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.quality.rows import NEEDED_FOR
 from include.errors import CtrError, InvalidInputError
 from include.lake.lake import Lake
 from include.schemas import LEVELS
@@ -22,7 +23,6 @@ from training.evaluate.predictions import usable
 from training.learn import train
 from training.tables import only_days_before, read_day
 
-NEEDED_FOR = "The quality benchmark"
 VARIANTS = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
 ALTERNATIVES = ("star", "pepnet")
@@ -116,24 +116,6 @@ class Fitted:
 def evaluation_rows(store: Lake, day: date) -> pa.Table:
     """Return the training rows of a day in the order of their events."""
     return read_day(store, "training", day, NEEDED_FOR).sort_by("event_id")
-
-
-def training_rows(store: Lake, days: Sequence[date], columns: Sequence[str]) -> list[pa.Table]:
-    """Return these columns of the training rows of each day."""
-    return [read_day(store, "training", day, NEEDED_FOR, columns).select(list(columns)) for day in days]
-
-
-def held_out(rows: Sequence[pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """Split training days into the rows that a peer fits and the rows on which it chooses its rounds or epochs.
-
-    The latter are the last day; of fewer than three days only a fifth of its users, as the first day of a lake has no features.
-    """
-    last = rows[-1]
-    if len(rows) >= 3:
-        return pa.concat_tables(rows[:-1]), last
-    users = pa.array(sorted(pc.unique(last["user_id"]).to_pylist())[::5])
-    selected = pc.is_in(last["user_id"], value_set=users)
-    return pa.concat_tables([*rows[:-1], last.filter(pc.invert(selected))]), last.filter(selected)
 
 
 def fit_and_predict(name: str, store: Lake, days: Sequence[date], day: date, settings: Settings) -> Fitted:

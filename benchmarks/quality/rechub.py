@@ -24,7 +24,7 @@ from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.models.multi_task import MMOE, PLE
 from torch_rechub.trainers import MTLTrainer
 
-from benchmarks.quality.models import held_out, training_rows
+from benchmarks.quality.rows import held_out, training_rows
 from include.lake.lake import Lake
 from include.settings import Settings
 from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed

@@ -15,10 +15,11 @@ from include.days.day_status import current_version
 from include.lake.lake import Lake
 from include.lake.late_events import late_key
 from include.lake.manifest import Manifest
+from include.lake.table_ddl import table_ddl
 from include.raw.deliveries import Raw
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
-from include.stages import SPECS, STAGES, Stage, table_ddl
+from include.stages import SPECS, STAGES, Stage
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _LOST = (
     "-list-corruptfileblocks`). Nodes that come back bring their blocks; a day whose blocks are gone is made again by "
     "deleting its manifest and running it.",
 )
-_CAUSES: dict[str, tuple[type[Exception], str, str]] = {
+_CAUSES: dict[str, tuple[type[StorageError | UnavailableError], str, str]] = {
     "hadoop.security.AccessControlException|Permission denied: user=": (
         StorageError,
         "a user who may do this",
@@ -87,7 +87,7 @@ _CAUSES: dict[str, tuple[type[Exception], str, str]] = {
 }
 
 
-def translate_hdfs_error(error: BaseException, where: str) -> Exception | None:
+def translate_hdfs_error(error: BaseException, where: str) -> StorageError | UnavailableError | None:
     """Translate an error of hdfs-native, or of Hadoop's Java client, into a `StorageError` or `UnavailableError`.
 
     Returns None for any other error.

@@ -12,9 +12,9 @@ from datetime import date
 
 from include.features import FEATURES
 from include.lake.lake import Lake
+from include.lake.table_ddl import table_ddl
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
-from include.stages import table_ddl
 
 LG_SIZE = 11
 PARTS = ("rows", "clicks")

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 
 from include.calendar import days_between
 from include.days.runs import DAG_ID, Run
-from include.errors import CtrError, InvalidInputError, MissingDataError, SettingError, UnavailableError
+from include.errors import CtrError, MissingDataError, SettingError, UnavailableError
 from include.lake.fail_fast import fail_fast
 from include.lake.lake import docs_path, get_lake, report_path
 from include.orchestration.links import RUN_PAGE
@@ -279,8 +279,7 @@ async def project_error(request: Request, error: CtrError | UnavailableError) ->
     if isinstance(error, SettingError):  # its message holds values of settings
         log.error("The settings of the web server are invalid: %s", error)
         return _refused(request, 503, "The settings of Airflow's web server are invalid. See its log.")
-    status = 404 if isinstance(error, MissingDataError) else 400 if isinstance(error, InvalidInputError) else 503
-    return _refused(request, status, str(error))
+    return _refused(request, error.http_status, str(error))
 
 
 @app.exception_handler(RequestValidationError)

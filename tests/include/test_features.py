@@ -1,7 +1,7 @@
 """The declaration of features is whole, and the documentation is made from it."""
 
 from include.features import ENOUGH_KEYS, FEATURES, STRENGTH_RANGE, features_markdown, prior_strength
-from include.settings import PROJECT, get_settings
+from include.settings import PROJECT
 
 
 def test_the_documentation_is_the_declaration():
@@ -34,7 +34,7 @@ def test_the_strength_of_a_prior_is_that_of_the_beta_the_keys_are_drawn_from():
     for strength in (5, 20, 100):
         shown = random.integers(1, 40, 40_000)
         clicks = random.binomial(shown, random.beta(0.1 * strength, 0.9 * strength, len(shown)))
-        found = prior_strength(**sums(list(zip(shown.tolist(), clicks.tolist(), strict=True))))
+        found = prior_strength(**sums(list(zip(shown.tolist(), clicks.tolist(), strict=True))), too_few=20)
         assert abs(found / strength - 1) < 0.15
 
 
@@ -43,6 +43,8 @@ def test_keys_that_do_not_differ_get_the_strongest_prior_and_few_keys_the_settin
 
     random = np.random.default_rng(2)
     shown = random.integers(1, 40, 5_000)
-    same = prior_strength(**sums(list(zip(shown.tolist(), random.binomial(shown, 0.1).tolist(), strict=True))))
+    same = prior_strength(
+        **sums(list(zip(shown.tolist(), random.binomial(shown, 0.1).tolist(), strict=True))), too_few=20
+    )
     assert same > STRENGTH_RANGE[1] / 4
-    assert prior_strength(**sums([(10, 1)] * (ENOUGH_KEYS - 1))) == get_settings().ctr_smoothing
+    assert prior_strength(**sums([(10, 1)] * (ENOUGH_KEYS - 1)), too_few=20) == 20

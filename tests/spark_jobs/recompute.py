@@ -55,7 +55,9 @@ def scenes(logs: Logs, day: date) -> pd.DataFrame:
 def _strength(events: pd.DataFrame, entity: str) -> float:
     counts = _counts(events, [f"{entity}_id"], "7d")
     n, x = counts["impressions_7d"], counts["clicks_7d"]
-    return prior_strength(len(counts), int(n.sum()), int(x.sum()), float((n**2).sum()), float((x**2 / n).sum()))
+    squares, shares = float((n**2).sum()), float((x**2 / n).sum())
+    few = get_settings().ctr_smoothing
+    return prior_strength(len(counts), int(n.sum()), int(x.sum()), squares, shares, too_few=few)
 
 
 def week(logs: Logs, day: date, entity: str) -> pd.DataFrame:

@@ -77,8 +77,8 @@ def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
 
 def publish_staged(store: Lake, stage: Stage, day: date, build: str, inputs: dict[str, str], rows_in: int = 0) -> None:
     """Publishes a build that lies in staging, with a manifest and no checks."""
+    from include.lake.table_ddl import table_ddl
     from include.schemas import schema_hash
-    from include.stages import table_ddl
 
     staging = store.staging(stage, day, build)
     tables = {

@@ -21,12 +21,13 @@ from include.lake.manifest import Manifest
 from include.registry import registry
 from include.settings import Settings
 from include.version import code_version
+from training import pyfunc
 from training.data.cold_simulation import ColdSimulation
 from training.data.id_memory import Memory
 from training.data.state import ModelConfig, State
 from training.device import steady_threads
 from training.distributed import is_first_process, require_same
-from training.learn import probe, pyfunc
+from training.learn import probe
 from training.learn.artifact import Predictor, build_model, load_texts, save, text_lookup
 from training.learn.calibration import Calibration
 from training.learn.checkpoints import Checkpoints

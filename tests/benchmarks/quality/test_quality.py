@@ -15,10 +15,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks.quality import compare, fit
 from benchmarks.quality.homes import Home, own_lake
-from benchmarks.quality.models import ALTERNATIVES, VARIANTS, fit_and_predict, held_out
+from benchmarks.quality.models import ALTERNATIVES, VARIANTS, fit_and_predict
 from benchmarks.quality.plot import draw
 from benchmarks.quality.rechub import Batches, own_scene_loss
 from benchmarks.quality.report import show
+from benchmarks.quality.rows import held_out
 from benchmarks.quality.score import EvaluatedRows, MeasuredHome, cells, measure, summary
 from include.errors import CtrError, LeakageError
 from include.lake.lake import Lake

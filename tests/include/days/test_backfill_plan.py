@@ -12,10 +12,11 @@ from include.days.backfill_plan import is_current, plan, stale_inputs
 from include.days.day_status import current_version
 from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest, TableVersion, new_build
+from include.lake.table_ddl import table_ddl
 from include.registry import registry
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
-from include.stages import SPECS, STAGES, Stage, table_ddl
+from include.stages import SPECS, STAGES, Stage
 
 FIRST = date(2023, 7, 10)
 DAYS = [FIRST + timedelta(days=n) for n in range(12)]

@@ -9,8 +9,9 @@ from lake_day import DAY, publish_and_die, seen, stage
 
 from include.errors import DataQualityError, MissingDataError
 from include.lake.lake import ABANDONED, Lake
+from include.lake.table_ddl import table_ddl
 from include.settings import get_settings
-from include.stages import TABLES, scene_columns, stage_of, table_ddl
+from include.stages import TABLES, scene_columns, stage_of
 
 
 @pytest.fixture

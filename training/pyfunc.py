@@ -1,6 +1,7 @@
 """A version as an MLflow model of the kind *python function*: `mlflow.pyfunc.load_model("models:/ctr@champion").predict(rows)`.
 
 It needs this project installed and the lake's text caches, as `training.learn.artifact.load` does; nothing is unpickled.
+MLflow keeps the name of this module with every version: it stays where it is.
 """
 
 from pathlib import Path
