@@ -40,7 +40,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     lake = Lake(settings.lake_url)
     train = lake.record("train", day)
     if train is None:
-        raise MissingDataError(f"There is no candidate of {day}: next: run `python -m training train --day {day}`.")
+        raise MissingDataError(f"There is no candidate of {day}. Next: run `python -m training train --day {day}`.")
     candidate = registry.get(train["version"])
     champion = registry.champion()
     status = champion_status(champion, candidate, day)

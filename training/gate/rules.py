@@ -83,9 +83,11 @@ def beside_champion(comparison: Comparison, levels: Levels) -> Rule:
     )
     verdict: Verdict
     if comparison.low > 0:
-        verdict, says = "pass", "It is better."
+        verdict = "pass"
+        says = "It is better."
     elif ruled_out:
-        verdict, says = "pass", f"A loss of {comparison.matters:{digits}} or more, which would matter, is ruled out."
+        verdict = "pass"
+        says = f"A loss of {comparison.matters:{digits}} or more, which would matter, is ruled out."
     elif surely < 0 and comparison.change < -comparison.matters:
         verdict = "reject"
         says = f"It is worse beyond doubt, by more than the loss that matters ({comparison.matters:{digits}}). {_LOOK}"
@@ -166,7 +168,8 @@ def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Ma
             f"`ctr rollback --to {anchor['version']}` returns to the anchor."
         )
     elif comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters:
-        verdict, says = "pass", f"A loss of {comparison.matters:g} or more is ruled out."
+        verdict = "pass"
+        says = f"A loss of {comparison.matters:g} or more is ruled out."
     else:
         verdict = "note"
         says = f"After {_nights(total.nights)} it is still open whether the loss exceeds {comparison.matters:g}."
@@ -213,7 +216,8 @@ def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
         verdict = "reject"
         says = f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}"
     elif insane:
-        verdict, says = "note", f"It is outside {rule.low:g} to {rule.high:g}, but nearer to 1 than the champion's."
+        verdict = "note"
+        says = f"It is outside {rule.low:g} to {rule.high:g}, but nearer to 1 than the champion's."
     elif other is not None and surely > max(other + log(rule.farther), usual):
         verdict = "hold"
         says = (
@@ -221,7 +225,8 @@ def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
             f"of {exp(-usual):.2f} to {exp(usual):.2f}. {_DECIDE}"
         )
     else:
-        verdict, says = "pass", f"The usual range is {exp(-usual):.2f} to {exp(usual):.2f}."
+        verdict = "pass"
+        says = f"The usual range is {exp(-usual):.2f} to {exp(usual):.2f}."
     evidence = _rounded({"value": pcoc.value, "low": pcoc.low, "high": pcoc.high, "usual": usual})
     return Rule(pcoc.name, verdict, f"{figures} {says}", {**evidence, "champion": pcoc.champion})
 

@@ -1,4 +1,4 @@
-"""A version comes out of the lake again as it was, or one is told what has changed."""
+"""A version is reproduced from the lake, or the changes are named."""
 
 import json
 

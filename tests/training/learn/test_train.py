@@ -92,7 +92,7 @@ def test_a_loaded_version_predicts_the_same(made, trained, tmp_path):
 def test_predictions_follow_their_rows(made, trained):
     rows = read_day(made.lake, "training", LAST, "test")
     order = np.random.default_rng(0).permutation(len(rows))
-    straight, shuffled = (trained.predictor.predict(each, made.lake) for each in (rows, rows.take(order)))
+    straight, shuffled = (trained.predictor.predict(table, made.lake) for table in (rows, rows.take(order)))
     assert np.allclose(straight.probability[order], shuffled.probability, atol=1e-6)
 
 

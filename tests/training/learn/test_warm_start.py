@@ -140,10 +140,9 @@ def test_an_outdated_version_is_not_continued(world, chain, capsys):
     corrected(world, 2, 0.1)
     start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
     assert (start.version.version, start.days) == (1, [fabricate.day(2), fabricate.day(3)])
-    assert (
-        f"Starting from version 1: Version 2 is outdated: rows that it was trained on were replaced since, of {fabricate.day(2)}"
-        in printed(capsys)
-    )
+    output = printed(capsys)
+    assert "Starting from version 1: Version 2 is outdated" in output
+    assert str(fabricate.day(2)) in output
 
 
 def test_what_continues_an_outdated_version_is_outdated(world, chain, capsys):

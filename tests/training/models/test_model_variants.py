@@ -45,12 +45,12 @@ def settings_of(world, name: str):
 @pytest.fixture(scope="module")
 def fitted(made):
     """A model of each variant, trained on the first two days when it is first asked for."""
-    known: dict[str, train.Trained] = {}
+    trained: dict[str, train.Trained] = {}
 
     def of(name: str) -> train.Trained:
-        if name not in known:
-            known[name] = train.fit(made.lake, [fabricate.day(0), fabricate.day(1)], settings_of(made, name), None)
-        return known[name]
+        if name not in trained:
+            trained[name] = train.fit(made.lake, [fabricate.day(0), fabricate.day(1)], settings_of(made, name), None)
+        return trained[name]
 
     return of
 
@@ -113,8 +113,10 @@ def test_without_text_vectors_only_a_variant_that_reads_text_predicts_otherwise(
 def test_only_the_full_variant_reads_a_language_model_and_looks_for_neighbours(made, monkeypatch, day, name):
     searched, slugs = [], []
     search, look = WarmIndex.search, train.VectorCache.lookup
-    monkeypatch.setattr(WarmIndex, "search", lambda *given: searched.append(1) or search(*given))
-    monkeypatch.setattr(train.VectorCache, "lookup", lambda *given: slugs.append(given[0].slug) or look(*given))
+    monkeypatch.setattr(WarmIndex, "search", lambda *arguments: searched.append(1) or search(*arguments))
+    monkeypatch.setattr(
+        train.VectorCache, "lookup", lambda *arguments: slugs.append(arguments[0].slug) or look(*arguments)
+    )
     train.fit(made.lake, [fabricate.day(0)], settings_of(made, name), None).predictor.predict(day, made.lake)
     assert bool(searched) == MODEL_VARIANTS[name].llm
     assert set(slugs) == {
@@ -230,16 +232,18 @@ def test_the_command_line_names_the_variant(world):
 
 
 def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, monkeypatch):
-    asked = []
-    monkeypatch.setattr(embed_texts, "distinct_texts", lambda store, days, why: asked.append(len(days)) or NO_TEXTS)
-    monkeypatch.setattr(embed_cold, "cold_texts", lambda store, days: asked.append(len(days)) or NO_COLD)
+    day_counts = []
+    monkeypatch.setattr(
+        embed_texts, "distinct_texts", lambda store, days, why: day_counts.append(len(days)) or NO_TEXTS
+    )
+    monkeypatch.setattr(embed_cold, "cold_texts", lambda store, days: day_counts.append(len(days)) or NO_COLD)
     settings = settings_of(world, "dnn")
 
     def days_read() -> list[int]:
-        asked.clear()
+        day_counts.clear()
         embed_texts.run(LAST, settings)
         embed_cold.run(LAST, settings)
-        return list(asked)
+        return list(day_counts)
 
     assert days_read() == [0, 0]
     for name, expected in (("ple-text", [5, 0]), ("ple-alpha-llm", [5, 3])):
@@ -263,5 +267,5 @@ def test_neighbours_are_known_to_the_full_variant_alone(made, fitted, day):
         other = replace(
             rows, neighbour_stats=torch.randn_like(rows.neighbour_stats), weights=torch.rand_like(rows.weights)
         )
-        before, after = (outputs(predictor.model, each, lookup).logit for each in (rows, other))
+        before, after = (outputs(predictor.model, inputs, lookup).logit for inputs in (rows, other))
         assert torch.equal(before, after) == (not MODEL_VARIANTS[name].llm)

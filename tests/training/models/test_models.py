@@ -104,7 +104,7 @@ def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, 
     cold = replace(batch, item_cold=torch.ones_like(batch.item_cold))
     renamed = replace(cold, item=torch.ones_like(cold.item))
     alone = replace(cold, weights=torch.zeros_like(cold.weights))
-    outputs = [model(each, texts).logit for each in (cold, renamed, alone)]
+    outputs = [model(inputs, texts).logit for inputs in (cold, renamed, alone)]
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
 

@@ -1,4 +1,4 @@
-"""The gate is told to look at itself where what it kept back was not worse."""
+"""The gate is questioned where the candidates that it kept back were not worse."""
 
 from datetime import date, timedelta
 

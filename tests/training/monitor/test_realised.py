@@ -1,4 +1,4 @@
-"""The champion's figures are told only where they are honest, and a fall below what earlier days showed is flagged."""
+"""The champion's figures are recorded only where they are honest, and a fall below what earlier days showed is flagged."""
 
 import re
 
