@@ -29,7 +29,7 @@ wait_until() { # SECONDS WHAT COMMAND...: polls the command; prints the end of t
   until "${@:3}" > /dev/null 2>&1; do
     if [ $SECONDS -ge $end ]; then
       tail -n 5 "$run"/*.log >&2
-      echo "expected $2 within $1 s, found nothing. Next: see $run/*.log" >&2
+      echo "expected $2 within $1 s, found none. Next: see $run/*.log" >&2
       return 1
     fi
     sleep 0.3
