@@ -143,7 +143,7 @@ def _log_time(day: date) -> str:
 
 
 def _vectors(seed: int) -> str:
-    """Thirds of the deep features as CSV: four digits after the point; 1 % are empty, of the last three features 30 %."""
+    """Create thirds of the deep features as CSV: four digits after the point; 1 % are empty, of the last three features 30 %."""
     thirds = []
     for third in range(3):
         fields = []
@@ -156,7 +156,7 @@ def _vectors(seed: int) -> str:
 
 
 def _intents(seed: int) -> str:
-    """Sequences of entities that users have in common; one in eight is empty, separators differ."""
+    """Create sequences of entities that users have in common; one in eight is empty, separators differ."""
     return f"""
         CREATE TABLE intents AS SELECT intent, {", ".join(_sequence(kind, most) for kind, most in _LENGTHS.items())}
         FROM (SELECT range AS intent, hash(range, {seed}, 'intent') AS h FROM range({_INTENTS}))"""

@@ -145,7 +145,7 @@ def _week(today: Day, entity: str) -> DataFrame:
 
 
 def _pivoted(aggregates: DataFrame, key: str, sign: int) -> DataFrame:
-    """Counts of a day, by key and scene, as columns of the week's table; `sign` -1 takes them away."""
+    """Return counts of a day, by key and scene, as columns of the week's table; `sign` -1 subtracts them."""
     columns = [(F.col(count) * sign).alias(f"{count}_7d") for count in _COUNTS]
     for n, scene in enumerate(get_settings().scenes):
         columns += [
@@ -156,7 +156,7 @@ def _pivoted(aggregates: DataFrame, key: str, sign: int) -> DataFrame:
 
 
 def _totals(today: Day, entity: str) -> DataFrame:
-    """Counts so far: yesterday's plus today's; a key unseen for as long as the retention leaves, and is new if it returns."""
+    """Return counts so far: yesterday's plus today's; a key unseen for the retention is dropped, and new if it returns."""
     key = f"{entity}_id"
     now = F.lit(today.day)
     parts = [
@@ -204,7 +204,7 @@ def _write_scenes(today: Day) -> None:
 
 
 def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
-    """The arguments of `prior_strength` for each scene of the settings."""
+    """Return the arguments of `prior_strength` for each scene of the settings."""
     columns = scene_columns(get_settings().scenes)
     sums = []
     for impressions, clicks in zip(columns[0::2], columns[1::2], strict=True):

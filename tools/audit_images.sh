@@ -13,7 +13,7 @@ for image in $(sort -u <<<"$images"); do
     { echo "$image: NOT audited: the service of its distribution did not answer"; status=1; continue; }
   case $found in
   "") echo "$image: no update of the security team" ;;
-  "no apt") echo "$image: NOT audited: it is not of Debian's kind" ;;
+  "no apt") echo "$image: NOT audited: it is not based on Debian" ;;
   *) printf '%s has updates of the security team:\n%s\n' "$image" "$found"; status=1 ;;
   esac
 done

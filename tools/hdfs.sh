@@ -141,8 +141,8 @@ start)
     { tail "$run/format.log" >&2; fail "the NameNode's folder could not be made"; }
   start_node namenode
   for ((n = 1; n <= datanodes; n++)); do start_node "datanode$n"; done
-  wait_until 90 "An HDFS of $datanodes DataNode(s)" namenode_says FSNamesystemState "\"NumLiveDataNodes\" : $datanodes\\b"
-  wait_until 90 "An HDFS out of safe mode" namenode_says NameNodeInfo '"Safemode" : ""'
+  wait_until 90 "an HDFS of $datanodes DataNode(s)" namenode_says FSNamesystemState "\"NumLiveDataNodes\" : $datanodes\\b"
+  wait_until 90 "an HDFS out of safe mode" namenode_says NameNodeInfo '"Safemode" : ""'
   echo "$url" ;;
 stop) end_all TERM ;;
 jars) fetch_jars && echo "$jars" ;;

@@ -1,5 +1,5 @@
 # Processes of tools/hdfs.sh and tools/spark-cluster.sh, one a node, in a folder $run: NAME.pid and NAME.log. Sourced by both.
-# What is stopped is what was started here, by process id.
+# Only processes started here are stopped, by process id.
 
 node_runs() { [ -f "$run/$1.pid" ] && kill -0 "$(cat "$run/$1.pid")" 2>/dev/null; }
 
@@ -24,12 +24,12 @@ end_all() { # SIGNAL
   for file in "$run"/*.pid; do [ ! -f "$file" ] || end_node "$1" "$(basename "$file" .pid)"; done
 }
 
-wait_until() { # SECONDS WHAT COMMAND...: polls the command; tells the end of the logs where it does not succeed in time
+wait_until() { # SECONDS WHAT COMMAND...: polls the command; prints the end of the logs if it does not succeed in time
   local end=$((SECONDS + $1))
   until "${@:3}" > /dev/null 2>&1; do
     if [ $SECONDS -ge $end ]; then
       tail -n 5 "$run"/*.log >&2
-      echo "$2 within $1 s was expected, and did not come: see $run/*.log" >&2
+      echo "expected $2 within $1 s, found none. Next: see $run/*.log" >&2
       return 1
     fi
     sleep 0.3

@@ -41,7 +41,7 @@ start)
   keep_free_ports 2
   start_node master
   for ((n = 1; n <= workers; n++)); do start_node "worker$n"; done
-  wait_until 90 "A Spark cluster of $workers worker(s)" alive_workers "$workers"
+  wait_until 90 "a Spark cluster of $workers worker(s)" alive_workers "$workers"
   echo "spark://127.0.0.1:$(port 1)" ;;
 stop) end_all TERM ;;
 node)

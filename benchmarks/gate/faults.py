@@ -108,7 +108,7 @@ def _with_topic(rows: pa.Table) -> pd.DataFrame:
 
 
 def _replaced(rows: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
-    """The rows with other values in these columns, of the types that they had."""
+    """Return the rows with other values in these columns, cast to the columns' types."""
     for name, values in columns.items():
         index = rows.schema.get_field_index(name)
         field = rows.schema.field(index)
