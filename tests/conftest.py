@@ -18,6 +18,8 @@ from leftovers import RUN, Leftovers, use_own_environment
 from include.registry import mlflow_store
 from include.settings import get_settings
 
+pytest.register_assert_rewrite("lake_contract")
+
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _RUN_FOLDER = Path(os.environ[RUN]) if _WORKER else use_own_environment()
 # Airflow reads these when it is first imported, and would otherwise write to the user's own folder.

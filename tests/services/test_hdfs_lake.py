@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from lake_day import DAY, publish_and_die, seen, stage
+from lake_contract import PublicationContract
+from lake_day import DAY, seen, stage
 
 import include.lake.hdfs
 import include.lake.lake
@@ -28,29 +29,8 @@ def impatient(monkeypatch):
 # The commit protocol
 
 
-def test_a_day_is_seen_whole_and_only_when_published_and_the_build_before_stays(store):
-    builds = []
-    for content in ("first", "second", "third"):
-        before = seen(store)
-        builds.append(stage(store, content).build)
-        assert seen(store) == before
-        store.publish("logs", DAY)
-        assert seen(store) == content
-    remaining = {name.rsplit("=", 1)[1] for name in store.fs.ls(store.path(f"logs/dt={DAY}"), detail=False)}
-    assert remaining == set(builds[1:])
-    assert store.fs.find(store.path("_staging")) == []
-
-
-@pytest.mark.parametrize("deaths", range(1, 7))
-def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_by_the_next(store, monkeypatch, deaths):
-    stage(store, "old")
-    store.publish("logs", DAY)
-    stage(store, "new")
-    if publish_and_die(store, monkeypatch, deaths):
-        assert seen(store) in ("old", "new")
-    store.publish("logs", DAY)
-    assert seen(store) == "new"
-    assert store.staged("logs", DAY) is None
+class TestPublication(PublicationContract):
+    """On HDFS."""
 
 
 def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(store):

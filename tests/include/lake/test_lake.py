@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from lake_day import DAY, publish_and_die, seen, stage
+from lake_contract import PublicationContract
+from lake_day import DAY, seen, stage
 
 from include.errors import DataQualityError, MissingDataError
 from include.lake.lake import ABANDONED, Lake
@@ -19,12 +20,8 @@ def store(tmp_path):
     return Lake(f"file://{tmp_path}/lake")
 
 
-def test_nothing_is_seen_before_publication(store):
-    stage(store, "new")
-    assert seen(store) is None
-    store.publish("logs", DAY)
-    assert seen(store) == "new"
-    assert store.days("logs") == [DAY]
+class TestPublication(PublicationContract):
+    """On local files."""
 
 
 def test_a_critical_failure_publishes_nothing_and_says_all(store):
@@ -43,27 +40,6 @@ def test_a_warning_is_published(store):
     stage(store, "new", status="warning")
     store.publish("logs", DAY)
     assert seen(store) == "new"
-
-
-@pytest.mark.parametrize("deaths", range(1, 7))
-def test_a_process_that_dies_while_publishing_leaves_old_or_new_and_is_finished_by_the_next(store, monkeypatch, deaths):
-    stage(store, "old")
-    store.publish("logs", DAY)
-    stage(store, "new")
-    if publish_and_die(store, monkeypatch, deaths):
-        assert seen(store) in ("old", "new")
-    store.publish("logs", DAY)
-    assert seen(store) == "new"
-    assert store.staged("logs", DAY) is None
-
-
-def test_the_build_before_stays_for_its_readers_and_older_ones_go(store):
-    builds = []
-    for content in ("first", "second", "third"):
-        builds.append(stage(store, content).build)
-        store.publish("logs", DAY)
-    kept = {path.name for path in Path(store.path(f"logs/dt={DAY}")).iterdir()}
-    assert kept == {f"build={build}" for build in builds[1:]}
 
 
 def test_what_a_killed_job_left_is_not_published_and_goes_after_a_while(store):
