@@ -20,4 +20,6 @@ for file in docker-compose*.yaml; do
   if docker compose version >/dev/null 2>&1; then docker compose --file "$file" config --quiet --no-interpolate; fi
 done
 
+"$bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+
 "$bin/python" tools/audit_lock.py
