@@ -63,7 +63,8 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @classmethod
     def _columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse unknown columns: a misspelt one would be shown unmasked."""
-        if unknown := [name for name in names if name not in {*RAW_COLUMNS, *column_names()}]:
+        known = {*RAW_COLUMNS, *column_names()}
+        if unknown := [name for name in names if name not in known]:
             raise ValueError(f"expected columns of the raw logs or of a table, {', '.join(unknown)} is none")
         return names
 
