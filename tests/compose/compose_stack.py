@@ -19,7 +19,36 @@ from include.settings import PROJECT
 
 FIRST = date(2023, 7, 10)
 _PAUSE = 3.0  # each look logs in
-NIGHTS = [FIRST + timedelta(days=n) for n in (2, 3, 4, 5)]
+HISTORY = 2
+DAYS = 9
+
+RECOUNT = """
+import csv, gzip, io, json, sys
+from datetime import date
+from pyarrow import orc
+from include.lake.lake import get_lake
+from include.raw.deliveries import Raw, day_folder
+lake, raw, day = get_lake(), Raw(), date.fromisoformat(sys.argv[1])
+folder = day_folder(day)
+texts = [gzip.decompress(raw.fs.cat(raw.full(f"{folder}/{name}"))).decode() for name in raw.names(folder)]
+def events(stage, table):
+    for name in lake.fs.find(lake.path(lake.manifest(stage, day).table(table).path)):
+        if name.endswith(".orc"):
+            yield from orc.ORCFile(io.BytesIO(lake.fs.cat(name))).read(["event_id"])["event_id"].to_pylist()
+logs, training = list(events("logs", "logs")), list(events("training", "training"))
+delivered = sum(1 for text in texts for _ in csv.reader(io.StringIO(text))) - len(texts)
+rejected = lake.orc_rows(lake.manifest("logs", day).table("quarantine").path)
+print(json.dumps({"delivered": delivered, "kept": len(logs) + rejected, "logs": len(logs), "log events": len(set(logs)),
+    "training rows": len(training), "training events": len(set(training))}))
+"""
+_RAW_FOLDER = (
+    "import sys; from include.raw.deliveries import Raw, day_folder; raw = Raw(); folder = day_folder(sys.argv[1])"
+)
+_DAMAGE = (
+    "raw.fs.mv(raw.full(folder), raw.full(f'_aside-{folder}')); raw.fs.makedirs(raw.full(folder)); "
+    "raw.fs.pipe(raw.full(f'{folder}/part-0.csv'), b'some,other,columns\\n1,2,3\\n')"
+)
+_MEND = "raw.fs.rm(raw.full(folder), recursive=True); raw.fs.mv(raw.full(f'_aside-{folder}'), raw.full(folder))"
 
 
 class Stack:
@@ -28,6 +57,8 @@ class Stack:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = {**os.environ, **environment}
         self.url = f"http://localhost:{environment['AIRFLOW_PORT']}"
+        self.nights: list[date] = []
+        """The log days of the nights that were begun."""
 
     @property
     def project(self) -> str:
@@ -76,13 +107,20 @@ class Stack:
     def crash(self, *services: str) -> None:
         """Kills the containers' first processes, as a fault would; Docker takes `docker kill` for a wish and restarts nothing."""
         for pid in [self.main_process(service) for service in services]:
-            os.kill(pid, signal.SIGKILL)
+            if pid:  # not while Docker starts it anew: 0 would be this process and its group
+                os.kill(pid, signal.SIGKILL)
 
     def away(self, seconds: int, *services: str) -> None:
         """Stops the services for a while."""
         self.compose("stop", *services)
         time.sleep(seconds)
         self.compose("start", *services)
+
+    def restart_engine(self) -> None:
+        """Restarts the engine that the tests started, as an update of Docker does."""
+        folder = str(Path(self.environment["DOCKER_CONFIG"]).parent)
+        for verb in ("stop", "start"):
+            self.run("tests/compose/engine.sh", verb, folder)
 
     def wait_until_healthy(self, seconds: int = 300) -> None:
         def healthy() -> bool:
@@ -100,11 +138,36 @@ class Stack:
         client.login()
         return client
 
-    def begin(self, day: date) -> None:
+    def next_day(self) -> date:
+        """The log day after those that are loaded."""
+        self.nights.append(FIRST + timedelta(days=HISTORY + len(self.nights)))
+        return self.nights[-1]
+
+    def begin(self) -> date:
+        """Begins the night of the next day, which it returns."""
+        day = self.next_day()
         airflow = self.airflow()
         airflow.wait_for_dag()
         airflow.backfill(day, day, {"promote": "yes"})
         airflow.unpause()
+        return day
+
+    def backfill(self, day: date) -> None:
+        """Runs the day by `ctr backfill`, as a person does."""
+        days = ("--from", str(day), "--to", str(day))
+        self.compose("--profile", "demo", "run", "--rm", "demo", "ctr", "backfill", *days, "--promote", "yes")
+
+    def damage(self, day: date) -> None:
+        """Puts a file without the columns in the place of the day's log."""
+        self.compose("exec", "-T", "worker", "python", "-c", f"{_RAW_FOLDER}; {_DAMAGE}", str(day))
+
+    def mend(self, day: date) -> None:
+        """Puts back what `damage` took away."""
+        self.compose("exec", "-T", "worker", "python", "-c", f"{_RAW_FOLDER}; {_MEND}", str(day))
+
+    def recount(self, day: date) -> dict[str, int]:
+        """Counts the day's rows as they were delivered and in its tables, from the files."""
+        return dict(json.loads(self.compose("exec", "-T", "worker", "python", "-c", RECOUNT, str(day))))
 
     def state(self, day: date) -> str:
         try:

@@ -10,12 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from compose_stack import FIRST, NIGHTS, Stack
+from compose_stack import DAYS, FIRST, HISTORY, Stack
 
 from include.airflow_control.airflow_environment import free_port
 from include.settings import PROJECT
 
 ENGINE = PROJECT / "tests/compose/engine.sh"
+BRIDGE = "172.17.0.1"
+"""This host's address for the containers of a Docker engine."""
 WHEELS = os.environ.get("PIP_FIND_LINKS", "")
 _SMALL = "CTR_RAW_WAIT_SECONDS=0\nCTR_APPROVAL_SECONDS=60\nCTR_LLM_MAX_TEXTS=40\n"
 
@@ -41,24 +43,37 @@ def wheels():
         yield {}
         return
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=WHEELS)
-    with http.server.ThreadingHTTPServer(("172.17.0.1", 0), handler) as server:
+    with http.server.ThreadingHTTPServer((BRIDGE, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield {"TORCH_LINKS": f"http://172.17.0.1:{server.server_port}/"}
+        yield {"TORCH_LINKS": f"http://{BRIDGE}:{server.server_port}/"}
         server.shutdown()
 
 
 @pytest.fixture(scope="session")
-def stack(engine, wheels):
-    """`make up` from nothing, and three days of logs, two of them loaded as history."""
+def webhook(engine, receiver):
+    """Where the stack's notices go."""
+    return receiver(host=BRIDGE)
+
+
+@pytest.fixture
+def notices(webhook):
+    """The webhook, with the notices of this test only."""
+    webhook.bodies.clear()
+    return webhook
+
+
+@pytest.fixture(scope="session")
+def stack(engine, wheels, webhook):
+    """`make up` from nothing, and days of logs, of which the first are loaded as history."""
     ports = {"AIRFLOW_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     stack = Stack({**engine, **wheels, **ports})
     assert not stack.compose("ps", "--all", "--quiet"), "the stack runs here already: these tests would change its data"
     before = set(PROJECT.glob("settings*"))
     (PROJECT / "settings").mkdir(exist_ok=True)
-    (PROJECT / "settings/settings.env").write_text(_SMALL)
+    (PROJECT / "settings/settings.env").write_text(f"{_SMALL}CTR_NOTICE_WEBHOOK={webhook.url}\n")
     stack.run("make", "up")
-    stack.ctr("sample", "--from", str(FIRST), "--days", "6", "--rows-per-day", "2000")
-    stack.ctr("history", "--from", str(FIRST), "--to", str(NIGHTS[0] - timedelta(days=1)))
+    stack.ctr("sample", "--from", str(FIRST), "--days", str(DAYS), "--rows-per-day", "2000")
+    stack.ctr("history", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=HISTORY - 1)))
     yield stack
     stack.compose("--profile", "demo", "down", "--volumes")
     for folder in set(PROJECT.glob("settings*")) - before:
@@ -68,5 +83,4 @@ def stack(engine, wheels):
 @pytest.fixture(scope="session")
 def first_night(stack):
     """The tasks of the first night, which ended green."""
-    stack.begin(NIGHTS[0])
-    return stack.end(NIGHTS[0])
+    return stack.end(stack.begin())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from compose_stack import NIGHTS, Stack
+from compose_stack import Stack
 
 from include.settings import PROJECT
 
@@ -154,7 +154,7 @@ def test_every_http_port_asks_for_a_login_or_tells_nothing_that_may_not_be_known
     token = {"Authorization": stack.airflow()._http.headers["Authorization"]}
     for page in ("quality", "models", "days"):
         answer = httpx.get(f"{stack.url}/ctr/{page}", headers=token, timeout=60)
-        assert (answer.status_code, str(NIGHTS[0]) in answer.text) == (httpx.codes.OK, True), page
+        assert (answer.status_code, str(stack.nights[0]) in answer.text) == (httpx.codes.OK, True), page
     assert httpx.get(f"http://{address(addresses, 'scheduler')}:8974/health").content == b""
 
 
@@ -252,7 +252,7 @@ def test_what_a_task_leaves_runs_in_no_other_service_and_shows_nobody_a_secret(s
 
 def test_an_operator_reads_a_tasks_log_which_only_its_worker_has(stack, first_night):
     airflow = stack.airflow()
-    (run,) = [run for run in airflow.runs() if str(run["data_interval_start"]).startswith(str(NIGHTS[0]))]
+    (run,) = [run for run in airflow.runs() if str(run["data_interval_start"]).startswith(str(stack.nights[0]))]
     for task in ("ingest_logs", "train"):  # of the worker, and of the trainer
         assert "Could not read" not in airflow.log_tail(run["dag_run_id"], task, 1, lines=1000)
         assert len(airflow.log_tail(run["dag_run_id"], task, 1, lines=1000).splitlines()) > 10, task

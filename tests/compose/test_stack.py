@@ -1,11 +1,12 @@
 """The whole stack on a real Docker engine: from nothing to healthy, nights on it, and what happens when its parts fail."""
 
+import random
 import shutil
 import subprocess
+import time
 
 import psutil
 import pytest
-from compose_stack import NIGHTS
 from waiting import wait_for
 
 from include.settings import PROJECT
@@ -19,30 +20,71 @@ def tries(tasks, *names):
 
 def test_a_night_runs_green_through_hdfs_spark_and_celery(stack, first_night):
     assert tries(first_night) == {}
-    assert (len(stack.models()), stack.champion_of()) == (1, str(NIGHTS[0]))
+    assert (len(stack.models()), stack.champion_of()) == (1, str(stack.nights[0]))
 
 
 def test_a_night_outlives_two_minutes_without_each_part_of_the_control_plane_and_loses_no_try(stack):
-    stack.begin(NIGHTS[1])
+    day = stack.begin()
     for task, service in (("ingest_logs", "api-server"), ("build_features", "postgres"), ("train", "redis")):
-        stack.wait_for_task(NIGHTS[1], task)
+        stack.wait_for_task(day, task)
         stack.away(120, service)
-    tasks = stack.end(NIGHTS[1])
+    tasks = stack.end(day)
     assert tries(tasks) == {}
     stack.wait_until_healthy()
 
 
 def test_killed_parts_come_back_by_themselves_and_a_night_that_they_meet_ends_well(stack):
-    stack.begin(NIGHTS[2])
-    stack.wait_for_task(NIGHTS[2], "ingest_logs")
+    day = stack.begin()
+    stack.wait_for_task(day, "ingest_logs")
     stack.crash("datanode-1", "spark-worker-2", "scheduler", "proxy")
-    stack.wait_for_task(NIGHTS[2], "build_features")
+    stack.wait_for_task(day, "build_features")
     stack.crash("worker", "dag-processor")
-    stack.wait_for_task(NIGHTS[2], "train")
+    stack.wait_for_task(day, "train")
     stack.crash("namenode", "spark-master", "mlflow", "postgres", "redis", "api-server")
-    stack.end(NIGHTS[2])
+    stack.end(day)
     stack.wait_until_healthy()
-    assert sorted(model["log_day"] for model in stack.models()) == [str(day) for day in NIGHTS[:3]]
+    assert sorted(model["log_day"] for model in stack.models()) == [str(night) for night in stack.nights]
+
+
+def test_a_night_outlives_two_minutes_without_the_namenode_and_a_restart_of_the_engine(stack, engine, notices):
+    if not engine:
+        pytest.skip("this machine's own engine is not restarted")
+    day = stack.begin()
+    stack.wait_for_task(day, "ingest_logs")
+    stack.away(120, "namenode")
+    stack.wait_for_task(day, "build_training_table")
+    stack.restart_engine()
+    stack.end(day)
+    stack.wait_until_healthy()
+    assert notices.bodies == []
+
+
+def test_a_night_outlives_thirty_crashes_of_random_parts(stack, notices):
+    """Nothing is lost or doubled, and nobody is called: there is nothing for a person to do."""
+    day = stack.begin()
+    chance = random.Random(22)
+    stack.wait_for_task(day, "ingest_logs")
+    for _ in range(30):
+        stack.crash(chance.choice(sorted(stack.services())))
+        time.sleep(chance.uniform(5, 20))
+    stack.end(day)
+    stack.wait_until_healthy()
+    assert notices.bodies == []
+    counts = stack.recount(day)
+    assert counts["delivered"] == counts["kept"]
+    assert counts["logs"] == counts["log events"] == counts["training rows"] == counts["training events"]
+
+
+def test_a_damaged_day_sends_one_notice_and_a_backfill_from_the_stack_mends_it(stack, notices):
+    day = stack.next_day()
+    stack.damage(day)
+    with pytest.raises(AssertionError):
+        stack.backfill(day)
+    (notice,) = notices.bodies
+    assert str(day) in notice["text"]
+    stack.mend(day)
+    stack.backfill(day)
+    assert len(notices.bodies) == 1
 
 
 def test_a_service_that_hangs_is_started_anew(stack):
@@ -82,9 +124,8 @@ def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(s
     stack.run("tools/backup.sh", "restore", str(saved))
     stack.run("make", "up")
     assert [stack.ctr("models", "--json"), stack.ctr("status", "--json")] == before
-    assert [stack.state(day) for day in NIGHTS[:3]] == ["success"] * 3
-    stack.begin(NIGHTS[3])
-    stack.end(NIGHTS[3])
-    assert len(stack.models()) == len(NIGHTS)
+    assert {stack.state(day) for day in stack.nights} == {"success"}
+    stack.end(stack.begin())
+    assert len(stack.models()) == len(stack.nights)
     for folder in {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")} - existing:
         shutil.rmtree(folder)
