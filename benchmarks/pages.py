@@ -31,10 +31,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from benchmarks.machine import console, machine, result_file
+from include.checks import Measure, check_result
 from include.days.runs import DAG_ID
 from include.lake.lake import get_lake
 from include.lake.manifest import Manifest, TableVersion
-from include.records import Measure, record
+from include.records import Monitor, Quality
 from include.settings import get_settings
 from include.stages import CHECKED, STAGES
 from plugins.pages import app as pages
@@ -50,7 +51,7 @@ def fill(days: Sequence[date], checks: int) -> None:
     for number, day in enumerate(days):
         for offset, stage in enumerate(CHECKED):
             records = [
-                record(
+                check_result(
                     f"table_{n % 7}",
                     f"expect_something_{n}",
                     (number + n) % 50 > 0 and n > 1,  # two warnings are chronic
@@ -61,15 +62,28 @@ def fill(days: Sequence[date], checks: int) -> None:
                 )
                 for n in range(offset, checks, len(CHECKED))
             ]
-            quality = {"stage": stage, "day": str(day), "build": "b", "rows": 1, "status": "pass", "checks": records}
-            store.write_record(f"quality/{stage}", day, quality)
+            store.write_record(Quality(stage=stage, day=day, build="b", rows=1, status="pass", checks=records))
         for stage in STAGES:
             manifest = Manifest(stage, str(day), "b", {"t": TableVersion("p", 1, 1, "s")}, 1, {}, "c", "s")
             store.write_json(
                 f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {"t": vars(manifest.tables["t"])}}
             )
         figures = dict.fromkeys(("auc", "scene_mean_gauc", "log_loss", "pcoc", "ece"), estimate)
-        store.write_record("monitor", day, {"metrics": {"all": figures}, "alerts": []})
+        store.write_record(
+            Monitor(
+                day=day,
+                rows=1,
+                champion=None,
+                metrics={"all": figures},
+                metrics_note=None,
+                change=None,
+                drift={},
+                freshness={},
+                created_at="",
+                alerts=[],
+                seconds=0,
+            )
+        )
 
 
 @contextmanager

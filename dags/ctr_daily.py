@@ -80,11 +80,12 @@ def publish(stage: Stage, day: str) -> dict[str, int]:
 
 def refuse_leaks(day: str) -> int:
     """Fail if the staged training rows contain data of their own day; return the number of leak checks that passed."""
-    from include.lake.lake import get_lake, refuse_failed
+    from include.checks import refuse_failed
+    from include.lake.lake import get_lake
     from include.quality.suites import LEAK_CHECKS
 
     staged = get_lake().staged("training", log_day(None, day))
-    checks = [check for check in staged[1]["checks"] if check["name"] in LEAK_CHECKS] if staged else []
+    checks = [check for check in staged[1].checks if check.name in LEAK_CHECKS] if staged else []
     refuse_failed("training", log_day(None, day), checks)
     return len(checks)
 
@@ -108,7 +109,7 @@ def promote(day: str, ti: "RuntimeTaskInstance | None" = None) -> str:
     from include.orchestration.decision import apply_decision
 
     record = apply_decision(log_day(None, day), by=answered_by(ti))
-    return f"Version {record['candidate']} is the champion, decided by {record['decided_by']}."
+    return f"Version {record.candidate} is the champion, decided by {record.decided_by}."
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

@@ -1,13 +1,17 @@
 """The output of every `ctr` command: a rich table for people, JSON for scripts, errors on standard error."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
+from rich.highlighter import NullHighlighter
+from rich.logging import RichHandler
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +21,9 @@ from include.errors import CtrError, NothingToDoError, UnavailableError, storage
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
 
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log more, also of the libraries, to standard error.")]
+PACKAGES = ("include", "plugins", "spark_jobs", "training")
+
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 _WIDEST = 1000
@@ -24,8 +31,19 @@ _FEW_ROWS = 5
 
 
 def show_json(data: Any) -> None:
-    """Print one JSON document on standard output, nothing else."""
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    """Print one JSON document, or a record as one, on standard output, nothing else."""
+    content = data.model_dump(mode="json", exclude_unset=True) if isinstance(data, BaseModel) else data
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    """Write the project's log to standard error, beside progress bars; `verbose`: also what libraries log as information."""
+    handler: logging.Handler = logging.StreamHandler()  # one line for each message, however long
+    if err.is_terminal:
+        handler = RichHandler(console=err, show_time=False, show_path=verbose, highlighter=NullHighlighter())
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 import errno
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from include.checks import Check
 
 
 class CtrError(Exception):
@@ -18,7 +21,7 @@ class CtrError(Exception):
 class DataQualityError(CtrError):
     """Critical checks of a stage failed: retrying cannot help, the data has to change. `checks` are their records."""
 
-    def __init__(self, message: str, checks: Iterable[dict[str, Any]] = ()) -> None:
+    def __init__(self, message: str, checks: "Iterable[Check]" = ()) -> None:
         super().__init__(message)
         self.checks = tuple(checks)
 

@@ -1,65 +1,314 @@
-"""The record of one data-quality check, as every package writes it; `docs/architecture.md` describes its fields."""
+"""The JSON records of the lake: what each kind holds of a log day. They are written and read as these models only.
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+A field with a default may be missing in records of earlier versions of the code; unknown fields, of later ones, are kept.
+Moments are ISO 8601 in UTC; durations are seconds.
+"""
 
-Record = dict[str, Any]
-Severity = Literal["critical", "warning"]
-Unit = Literal["rows", "ids", "counts", "columns", "tables", "days", "share", "rate", "auc"]
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from include.checks import Check, Status
+from include.stages import Checked
+
+Verdict = Literal["promote", "hold", "reject"]
+RuleVerdict = Literal["pass", "note", "hold", "reject"]
+ChampionStatus = Literal["unseen", "same", "seen"]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+
+class Record(_Fields):
+    """A record of a kind and log day."""
+
+    kind: ClassVar[str]
+    day: date
+
+    @property
+    def folder(self) -> str:
+        """Where the lake keeps records of this kind, under `_records`."""
+        return self.kind
+
+    @property
+    def about(self) -> int | None:
+        """The model version that it is about; the lake keeps such a record under its number too."""
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON, without the fields that were not set."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Quality(Record):
+    """The checks of a stage (or of the model, `build` is then its version), of the latest attempt."""
+
+    kind = "quality"
+    stage: Checked
+    build: str
+    rows: int
+    status: Status
+    checks: list[Check]
+    seconds: dict[str, float] | None = None
+    """Of the parts `build` and `audit` of the Spark job."""
+
+    @property
+    def folder(self) -> str:
+        """Each stage has a folder of its own."""
+        return f"{self.kind}/{self.stage}"
+
+
+class Wait(Record):
+    """The last wait for a day's log, written by the DAG's `wait_for_raw`; it decides which notices are still to be sent.
+
+    The log is expected by `due`; the run gives up at `until`. `notified_at`: when a notice said that the log has not come;
+    `came_at`: when the log was found after all; `gave_up_at`: when the run was skipped without it.
+    """
+
+    kind = "wait"
+    since: datetime
+    due: datetime
+    until: datetime
+    notified_at: datetime | None = None
+    came_at: datetime | None = None
+    gave_up_at: datetime | None = None
+
+
+class Run(Record):
+    """How a nightly run of the demo ended."""
+
+    kind = "run"
+    state: str
+    seconds: int
+
+
+class _Embedding(Record):
+    model: str
+    """Name of the encoder's cache."""
+    texts: int
+    cached: int
+    encoded: int
+    skipped: int
+    seconds: float
+
+
+class EmbedTexts(_Embedding):
+    """What `embed_texts` encoded of the texts of the training window."""
+
+    kind = "embed_texts"
+    unknown_share: float | None = None
+    """Share of tokens that the encoder does not know, of a sample; None where nothing was encoded."""
+
+
+class EmbedCold(_Embedding):
+    """What `embed_cold` encoded of the texts of cold items and users; `share` is that of the day's texts."""
+
+    kind = "embed_cold"
+    share: float | None = None
 
 
 @dataclass(frozen=True)
-class Measure:
-    """The number that a check looked at, and the bounds that it was held to; None where there was none, or nothing to compare."""
+class CurvePoint:
+    """A day of training as predicted before the model learned from it, and the loss while it did; AUC None for one class."""
 
-    value: float
-    low: float | None = None
-    high: float | None = None
-    unit: Unit = "rows"
+    day: str
+    rows: int
+    clicks: int
+    auc: float | None
+    log_loss: float
+    train_loss: float
+    seconds: float
+
+
+class Train(Record):
+    """A candidate and what it was trained on: `rows` of `days` days that were new to it."""
+
+    kind = "train"
+    model: str
+    version: int
+    base_version: int | None
+    trained_from: date
+    trained_through: date
+    days: int
+    rows: int
+    seconds: float
+    content_hash: str
+    learning_curve: list[CurvePoint]
 
     @property
-    def within(self) -> bool:
-        """True if the value lies within its bounds, the bounds included."""
-        return (self.low is None or self.low <= self.value) and (self.high is None or self.value <= self.high)
+    def about(self) -> int:
+        """The version that was trained."""
+        return self.version
 
 
-def record(
-    table: str,
-    name: str,
-    ok: bool,
-    expected: str,
-    observed: str,
-    *,
-    column: str | None = None,
-    severity: Severity = "critical",
-    failing_rows: int | None = None,
-    measure: Measure | None = None,
-) -> Record:
-    """Return the record of one check; `ok` false gives `fail` for a critical check and `warning` for another.
+class EvaluatedVersion(_Fields):
+    """A version in an evaluation; `note` says why it cannot be compared."""
 
-    `failing_rows` is left out where the table as a whole is at fault, as in its volume or CTR, and no row by itself.
+    version: int
+    log_day: date
+    trained_from: date
+    trained_through: date
+    content_hash: str
+    note: str | None = None
+
+
+class EvaluatedChampion(EvaluatedVersion):
+    """The champion, and whether it has seen the day."""
+
+    status: ChampionStatus
+
+
+class NotPromoted(_Fields):
+    """The last night's candidate that was not promoted, on the rows of this day; `change` of log loss from the champion."""
+
+    version: int
+    log_day: date
+    verdict: Verdict
+    change: dict[str, float | None]
+
+
+class DayMetrics(_Fields):
+    """The metrics of a day's predictions, by model (`candidate`, `champion`, `anchor`, `baseline`) and of changes between two.
+
+    An estimate is `{value, low, high}` with its 95 % interval, or `{value: null, note}` where there are too few rows.
     """
-    status = "pass" if ok else "fail" if severity == "critical" else "warning"
-    return {
-        "table": table,
-        "name": name,
-        "column": column,
-        "severity": severity,
-        "status": status,
-        "expected": expected,
-        "observed": observed,
-        "failing_rows": 0 if ok else failing_rows,
-        "measure": asdict(measure) if measure else None,
-    }
+
+    rows: int
+    clicks: int
+    users: int
+    resamples: int
+    unusable: dict[str, int]
+    """By model, predictions that are not numbers in [0, 1]."""
+    headline: dict[str, dict[str, Any] | None]
+    """By model or change, the estimate of each metric of all rows."""
+    groups: list[dict[str, Any]]
+    """`by, scene, user_level, item_level, n, clicks`, and by model or change the estimate of each metric."""
+    small_scenes: list[str] = []
+    alpha: dict[str, Any]
+    calibration: dict[str, Any]
 
 
-def named(check: Record) -> str:
-    """Return the name of a check, with its column."""
-    return f"{check['name']} on {check['column']}" if check.get("column") else str(check["name"])
+class Evaluation(Record, DayMetrics):
+    """How good the models are on the day's rows, which none of them has seen."""
+
+    kind = "evaluation"
+    candidate: EvaluatedVersion
+    champion: EvaluatedChampion | None
+    anchor: EvaluatedVersion | None = None
+    baseline: dict[str, Any] | None = None
+    not_promoted: NotPromoted | None = None
+    oracle: dict[str, Any] | None = None
+    """Metrics of the true click probabilities, of generated logs."""
+    created_at: str
+    seconds: float
+
+    @property
+    def about(self) -> int:
+        """The candidate."""
+        return self.candidate.version
 
 
-def worst(records: Iterable[Record]) -> str:
-    """Return the worst status among records: `fail`, `warning` or `pass`."""
-    seen = {check["status"] for check in records}
-    return next((status for status in ("fail", "warning") if status in seen), "pass")
+@dataclass(frozen=True)
+class Rule:
+    """One rule's outcome; a `note` does not block promotion."""
+
+    name: str
+    verdict: RuleVerdict
+    sentence: str
+    evidence: dict[str, Any]
+
+
+class Anchor(_Fields):
+    """The version with which all nights since are compared; `loss_shown`: they prove a loss."""
+
+    version: int
+    log_day: date
+    loss_shown: bool
+
+
+class SinceAnchor(_Fields):
+    """Evidence of a loss since the anchor: a log e-value for each of the gate's tilts."""
+
+    values: tuple[float, ...]
+    nights: int
+
+
+class Decision(Record):
+    """The gate's verdict on a candidate, and what became of it."""
+
+    kind = "decision"
+    verdict: Verdict
+    reasons: list[str]
+    rules: list[Rule]
+    candidate: int
+    champion: int | None
+    may_promote: bool
+    policy: dict[str, Any]
+    comparisons: list[dict[str, Any]] = []
+    """`training.gate.comparisons.Comparison`, with the verdict and the smallest loss that the night detects (`sees`)."""
+    anchor: Anchor | None = None
+    since_anchor: dict[str, SinceAnchor] = {}
+    pcoc: dict[str, float] = {}
+    """Logarithm of the champion's PCOC, by scene and of `all`."""
+    created_at: str
+    promoted: bool | None = None
+    """None while nothing was decided."""
+    decided_by: str | None = None
+    decided_at: str | None = None
+    refusal: str | None = None
+    served: dict[str, Any] | None = None
+    """Measurements of the trial service before promotion."""
+
+    @property
+    def about(self) -> int:
+        """The candidate."""
+        return self.candidate
+
+
+class MonitoredChampion(_Fields):
+    """The champion when the day was evaluated."""
+
+    version: int
+    trained_through: date
+    status: Literal["unseen", "same", "seen", "not evaluated"]
+
+
+class Monitor(Record):
+    """The champion's figures on the day against earlier ones, drift, freshness, and the outcomes of the gate."""
+
+    kind = "monitor"
+    rows: int
+    champion: MonitoredChampion | None
+    metrics: dict[str, Any] | None
+    metrics_note: str | None
+    """Why there are no metrics."""
+    change: dict[str, Any] | None
+    drift: dict[str, Any]
+    """PSI of features, clicks and predictions."""
+    gate: dict[str, Any] = {}
+    freshness: dict[str, Any]
+    created_at: str
+    alerts: list[str]
+    seconds: float
+
+
+class Score(Record):
+    """The scores of a day's rows, at `path`; `seen`: the model was trained on the day."""
+
+    kind = "score"
+    version: int
+    seen: bool
+    rows: int
+    unknown_scenes: int
+    mean: float | None
+    path: str
+
+
+KINDS: Mapping[str, type[Record]] = {
+    kind.kind: kind for kind in (Quality, Wait, Run, EmbedTexts, EmbedCold, Train, Evaluation, Decision, Monitor, Score)
+}
+"""In the order in which a night writes them."""

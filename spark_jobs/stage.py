@@ -25,6 +25,7 @@ from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest, TableVersion, new_build
 from include.lake.table_ddl import table_ddl
 from include.orchestration.spark_submit import raw_bytes
+from include.records import Quality
 from include.schemas import schema_hash
 from include.settings import get_settings, shaping
 from include.stages import SPECS, Stage
@@ -49,9 +50,7 @@ Build = Callable[[SparkSession, Lake, date, str], Staged]
 """Writes the tables of a stage's day below a staging folder (path under the lake)."""
 
 
-def stage_day(
-    spark: SparkSession, store: Lake, stage: Stage, day: date, build: Build, *, publish: bool
-) -> dict[str, Any]:
+def stage_day(spark: SparkSession, store: Lake, stage: Stage, day: date, build: Build, *, publish: bool) -> Quality:
     """Stage and audit a day, publish it if `publish`, and return the quality record.
 
     Raises `DataQualityError`, and publishes nothing, if `publish` and a critical check failed.
@@ -85,18 +84,18 @@ def stage_day(
     )
     audited = audit(spark, store, manifest)
     now = time.monotonic()
-    quality = audited.quality
-    quality["seconds"] = {"build": round(built - started, 2), "audit": round(now - built, 2)}
+    seconds = {"build": round(built - started, 2), "audit": round(now - built, 2)}
+    quality = audited.quality.model_copy(update={"seconds": seconds})
     store.finish_staging(audited.manifest, quality, audited.docs)
-    emit(stage, day, "staged", rows=quality["rows"], status=quality["status"], seconds=round(now - started, 2))
+    emit(stage, day, "staged", rows=quality.rows, status=quality.status, seconds=round(now - started, 2))
     if publish:
         store.publish(stage, day)
         emit(
             stage,
             day,
             "published",
-            rows=quality["rows"],
-            status=quality["status"],
+            rows=quality.rows,
+            status=quality.status,
             seconds=round(time.monotonic() - started, 2),
         )
     return quality

@@ -88,7 +88,7 @@ class Receiver:
 
 
 @contextmanager
-def _receiver(*answers: int, host: str = "127.0.0.1") -> Iterator[Receiver]:
+def _receiver(*answers: int) -> Iterator[Receiver]:
     """Gives the answers in turn, then 200; a redirect leads to a path of the same server."""
     got = Receiver()
 
@@ -108,8 +108,8 @@ def _receiver(*answers: int, host: str = "127.0.0.1") -> Iterator[Receiver]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer((host, 0), Handler) as server:
-        got.url = f"http://{host}:{server.server_port}/services/T0/B0/the-secret"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        got.url = f"http://127.0.0.1:{server.server_port}/services/T0/B0/the-secret"
         Thread(target=server.serve_forever, daemon=True).start()
         yield got
         server.shutdown()
@@ -117,6 +117,6 @@ def _receiver(*answers: int, host: str = "127.0.0.1") -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Callable[..., Receiver]]:
-    """Starts a webhook on a host's address that gives these answers (HTTP status) in turn, then 200."""
+    """Starts a webhook that gives these answers (HTTP status) in turn, then 200."""
     with ExitStack() as servers:
-        yield lambda *answers, **host: servers.enter_context(_receiver(*answers, **host))
+        yield lambda *answers: servers.enter_context(_receiver(*answers))

@@ -3,8 +3,10 @@
 from datetime import date
 
 import pytest
+from sample_records import quality
 
 import include.lake.lake
+from include.checks import check_result
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest, TableVersion, new_build
 from include.stages import SPECS
@@ -22,8 +24,9 @@ def stage(store: Lake, content: str, *, status: str = "pass", build: str | None 
             file.write(content.encode())
     tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 1, 1, "hash") for name in SPECS["logs"].tables}
     manifest = Manifest("logs", str(DAY), build, tables, 2, {}, "code", "settings")
-    check = {"table": "logs", "name": "a_check", "column": "label", "severity": "critical", "status": status}
-    store.finish_staging(manifest, {"checks": [check | {"expected": "0 or 1", "observed": "7"}]})
+    severity = "warning" if status == "warning" else "critical"
+    check = check_result("logs", "a_check", status == "pass", "0 or 1", "7", column="label", severity=severity)
+    store.finish_staging(manifest, quality("logs", DAY, check, build=build))
     return manifest
 
 

@@ -5,18 +5,21 @@ from typing import Annotated
 import typer
 
 from include.calendar import parse_day
-from include.cli import leak_demo as leak_options
-from include.cli.models import Host, Port, ServedVersion
-from include.console import JsonFlag, err, exit_clearly, show_json
+from include.console import JsonFlag, Verbose, err, exit_clearly, set_up_logging, show_json
 from include.settings import get_settings
 
 cli = typer.Typer(
-    help="Embeds texts, trains, evaluates and gates the model of a log day.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 Day = Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")]
 Version = Annotated[int, typer.Option("--version", help="Number of the version, as `ctr models` shows it.")]
+
+
+@cli.callback()
+def options(verbose: Verbose = False) -> None:
+    """Embed texts, train, evaluate and gate the model of a log day."""
+    set_up_logging(verbose)
 
 
 @cli.command("embed-texts")
@@ -114,8 +117,14 @@ def score(
 
 
 @cli.command()
-def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
-    """Answer scoring requests over HTTP with the champion, until it is stopped."""
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; put TLS in front of any but loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8090,
+    version: Annotated[int | None, typer.Option("--version", help="Serve this version; default the champion.")] = None,
+) -> None:
+    """Answer scoring requests over HTTP with the champion, until it is stopped; needs CTR_SERVE_TOKEN."""
     from training.serve import serving as job
 
     job.run(host, port, version)
@@ -130,7 +139,10 @@ def verify(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001
 
 
 @cli.command()
-def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG001, errors are printed as JSON
+def reproduce(
+    version: Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")],
+    as_json: JsonFlag = False,  # noqa: ARG001, errors are printed as JSON
+) -> None:
     """Train a version again from the lake, register nothing, and report whether the weights are the same."""
     from training.learn import reproduce as job
 
@@ -139,10 +151,16 @@ def reproduce(version: Version, as_json: JsonFlag = False) -> None:  # noqa: ARG
 
 @cli.command("leak-demo")
 def leak_demo(
-    day: leak_options.EvaluationDay = None,
-    days: leak_options.Days = leak_options.DEFAULT_DAYS,
-    rows: leak_options.Rows = leak_options.DEFAULT_ROWS,
-    seed: leak_options.Seed = None,
+    day: Annotated[
+        str | None, typer.Option("--day", help="Day to evaluate on, YYYY-MM-DD; default the last published.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=2, help="Train on the published days among this many before it.")] = 14,
+    rows: Annotated[
+        int, typer.Option(min=100, help="Most rows read of a day; of a larger day a sample of whole users.")
+    ] = 200_000,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of users, model, split and bootstrap; default CTR_SEED.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Score one model on the published logs, honestly and with features that contain the label; write nothing."""
@@ -155,10 +173,10 @@ def leak_demo(
     show_json(result) if as_json else job.show(result)
 
 
-def main() -> None:
-    """Run a command."""
+def main(program: str = "python -m training") -> None:
+    """Run a command; its usage names the program."""
     with exit_clearly():
-        cli()
+        cli(prog_name=program)
 
 
 if __name__ == "__main__":

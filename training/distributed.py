@@ -4,6 +4,7 @@ Each process trains on its part of every batch; sums over all processes keep wei
 them. In a process that torchrun did not start, the functions do nothing or return what a single process needs.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ class ProcessesDifferError(CtrError):
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that torchrun started, with NCCL on GPUs and gloo on CPUs; only the first one writes to
-    stderr, but for errors.
+    """Join the processes that torchrun started, with NCCL on GPUs and gloo on CPUs; the others than the first write
+    errors only.
 
     torchrun ends all of them when one fails.
     """
@@ -35,11 +36,14 @@ def process_group() -> Iterator[None]:
     if device() == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device() == "cuda" else "gloo")
-    err.quiet = not is_first_process()
+    if not is_first_process():
+        err.quiet = True  # its progress bars
+        logging.disable(logging.WARNING)
     try:
         yield
     finally:
         err.quiet = False
+        logging.disable(logging.NOTSET)
     dist.destroy_process_group()
 
 

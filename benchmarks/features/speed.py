@@ -75,14 +75,15 @@ def spark_job(stage: Stage, day: date, *, publish: bool = True) -> Result:
     """Run a stage's job for a day; return its cost, with the seconds of its build and its audit."""
     with Watch() as watch:
         list(submit(JOBS[stage][0], day, day, options=PUBLISH if publish else ()))
-    quality = get_lake().record(f"quality/{stage}", day)
+    quality = get_lake().quality(stage, day)
     assert quality is not None
+    assert quality.seconds is not None
     return {
         **watch.taken,
-        "build_seconds": quality["seconds"]["build"],
-        "audit_seconds": quality["seconds"]["audit"],
-        "rows": quality["rows"],
-        "status": quality["status"],
+        "build_seconds": quality.seconds["build"],
+        "audit_seconds": quality.seconds["audit"],
+        "rows": quality.rows,
+        "status": quality.status,
     }
 
 
@@ -158,10 +159,10 @@ def measure_days(home: Path, rows: int, count: int, seed: int, tell: Callable[[s
     steps, duckdb = duckdb_steps(home, days[0], days[-1], "ingest", "features", "training", threads=threads)
     seconds: dict[str, dict[str, list[float]]] = {}
     for stage, (job, step) in JOBS.items():
-        records = [get_lake().record(f"quality/{stage}", day) for day in days]
+        records = [get_lake().quality(stage, day) for day in days]
         seconds[job] = {
-            "spark_build": [record["seconds"]["build"] for record in records if record],
-            "spark_audit": [record["seconds"]["audit"] for record in records if record],
+            "spark_build": [record.seconds["build"] for record in records if record and record.seconds],
+            "spark_audit": [record.seconds["audit"] for record in records if record and record.seconds],
             "duckdb": [result["seconds"] for result in steps if result["step"] == step],
         }
     return {
@@ -190,14 +191,12 @@ def _checks(days: Sequence[date]) -> Result:
     passed, others = 0, Counter[str]()
     for stage in STAGES:
         for day in days:
-            record = get_lake().record(f"quality/{stage}", day)
-            for check in record["checks"] if record else []:
-                if check["status"] == "pass":
+            record = get_lake().quality(stage, day)
+            for check in record.checks if record else []:
+                if check.status == "pass":
                     passed += 1
                 else:
-                    others[
-                        f"{check['status']}: {check['table']} {check['name']} {check.get('column') or ''}".strip()
-                    ] += 1
+                    others[f"{check.status}: {check.table} {check.name} {check.column or ''}".strip()] += 1
     return {"passed": passed, "others": dict(others.most_common())}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.gate.outcomes import expected_log_loss
 from benchmarks.gate.verdicts import Result, judged, share
 from benchmarks.gate.worlds import Model, World, night, noise_that_loses
+from include.records import DayMetrics
 from include.registry.model_version import ModelVersion
 from include.registry.registry import anchor
 from training.gate.gate import Past
@@ -147,19 +148,23 @@ def _loss(scenes: int, number: int, drift: float, entry: tuple[int, Model]) -> f
     return true_loss(scenes, replace(aged(entry[1], number - entry[0], drift), seed=0, level=0.0))
 
 
-def _not_lower(evaluation: Result, _: Result) -> bool:
-    return bool(evaluation["headline"]["change"]["auc"]["value"] >= 0)
+def _change(metrics: DayMetrics) -> Result:
+    return metrics.headline["change"] or {}
 
 
-def _fixed_margins(evaluation: Result, _: Result) -> bool:
+def _not_lower(metrics: DayMetrics, _: Result) -> bool:
+    return bool(_change(metrics)["auc"]["value"] >= 0)
+
+
+def _fixed_margins(metrics: DayMetrics, _: Result) -> bool:
     """Mean GAUC over scenes proven not lower by 0.001, PCOC within 0.95 to 1.05: the two rules that held most nights."""
-    change = evaluation["headline"]["change"]["scene_mean_gauc"]
-    pcoc = evaluation["headline"]["candidate"]["pcoc"]["value"]
+    change = _change(metrics)["scene_mean_gauc"]
+    pcoc = (metrics.headline["candidate"] or {})["pcoc"]["value"]
     lower_bound = change["value"] - (change["high"] - change["low"]) / 3.92 * 1.645
     return bool(lower_bound >= -0.001 and 0.95 <= pcoc <= 1.05)
 
 
-POLICIES: dict[str, Callable[[Result, Result], bool]] = {
+POLICIES: dict[str, Callable[[DayMetrics, Result], bool]] = {
     "gate": lambda _, decision: decision["verdict"] == "promote",
     "always": lambda *_: True,
     "AUC not lower": _not_lower,

@@ -86,23 +86,24 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         damage = planted(store, damaged_days, FAULTS[plan.fault])
     with damage:
         trained = train.run(day, settings, scratch=plan is not None and plan.extent == "retrain")
+    assert trained is not None, "the first of several processes has the record"
     evaluated = evaluation.run(day, settings)
     decision = gate.run(day, kind != "undamaged", settings)
-    comparison = next(entry for entry in decision["comparisons"] if entry["name"] == "auc")
-    candidate, champion = (evaluated["headline"][model]["auc"]["value"] for model in ("candidate", "champion"))
+    comparison = next(entry for entry in decision.comparisons if entry["name"] == "auc")
+    candidate, champion = ((evaluated.headline[model] or {})["auc"]["value"] for model in ("candidate", "champion"))
     return Outcome(
         night=night,
         day=str(day),
         kind=kind,
         plan=plan,
-        version=trained["version"],
-        base=trained["base_version"],
-        champion=decision["champion"],
-        trained_days=trained["days"],
-        verdict=decision["verdict"],
-        blocking=[rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject")],
-        reasons=decision["reasons"],
-        notes=[rule["sentence"] for rule in decision["rules"] if rule["verdict"] == "note"],
+        version=trained.version,
+        base=trained.base_version,
+        champion=decision.champion,
+        trained_days=trained.days,
+        verdict=decision.verdict,
+        blocking=[rule.name for rule in decision.rules if rule.verdict in ("hold", "reject")],
+        reasons=decision.reasons,
+        notes=[rule.sentence for rule in decision.rules if rule.verdict == "note"],
         promoted=False,
         auc=(candidate, champion),
         change=comparison["change"],
@@ -160,8 +161,9 @@ def copy_of(home: Home, seed: int, model: str, policy: Path) -> Iterator[None]:
 
 def first_champion(day: date) -> None:
     """Train the candidate of the day from nothing and promote it without a gate: there is no champion to compare with."""
-    version = train.run(day, get_settings())["version"]
-    registry.promote(version, reason="the first champion", by="benchmark")
+    trained = train.run(day, get_settings())
+    assert trained is not None
+    registry.promote(trained.version, reason="the first champion", by="benchmark")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

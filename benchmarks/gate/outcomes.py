@@ -39,7 +39,7 @@ class Outcome:
     plan: Plan | None
     version: int
     base: int | None
-    champion: int
+    champion: int | None
     trained_days: int
     verdict: str
     blocking: list[str]

@@ -1,9 +1,11 @@
 """A simulated night and the gate's decision on it, for `benchmarks.gate.curves` and its chains."""
 
+from datetime import date
 from math import sqrt
 from typing import Any
 
 from benchmarks.gate.worlds import Model, World, night
+from include.records import DayMetrics, EvaluatedVersion
 from include.settings import PROJECT
 from training.evaluate.day_metrics import evaluate
 from training.gate.gate import Past, judge, verdict_of
@@ -16,13 +18,18 @@ Result = dict[str, Any]
 
 def judged(
     world: World, seed: int, candidate: Model, champion: Model, other: Model | None, past: Past
-) -> tuple[Result, Result]:
-    """Return the evaluation of a night, and the gate's decision: verdict, blocking rules, and what later nights need."""
+) -> tuple[DayMetrics, Result]:
+    """Return the metrics of a night, and the gate's decision: verdict, blocking rules, and what later nights need."""
     rows = night(world, seed)
-    evaluation = evaluate(rows.scored(candidate, champion, other), world.names, RESAMPLES, (seed,), cells=False)
-    evaluation["anchor"] = {"version": past.anchor, "log_day": "before", "note": None} if other else None
-    judgement = judge(evaluation, POLICY, past)
-    return evaluation, {
+    metrics = evaluate(rows.scored(candidate, champion, other), world.names, RESAMPLES, (seed,), cells=False)
+    anchor = None
+    if other and past.anchor is not None:
+        before = date.min
+        anchor = EvaluatedVersion(
+            version=past.anchor, log_day=before, trained_from=before, trained_through=before, content_hash=""
+        )
+    judgement = judge(metrics, anchor, POLICY, past)
+    return metrics, {
         "verdict": verdict_of(judgement.rules),
         "blocking": [rule.name for rule in judgement.rules if rule.verdict in ("hold", "reject")],
         "loss_shown": judgement.loss_is_proven,

@@ -21,6 +21,7 @@ from include.errors import CtrError
 from include.lake.lake import Lake
 from include.raw.deliveries import day_folder
 from include.raw.mind import MIND_SCENES
+from include.records import EmbedCold, EmbedTexts
 from include.settings import PROJECT, Settings, get_settings
 
 Data = Literal["generated", "mind", "lake"]
@@ -142,10 +143,11 @@ def about(home: Home) -> dict[str, Any]:
         str(day): {
             "rows": store.require("training", day, NEEDED_FOR).tables["training"].rows,
             "build": store.require("training", day, NEEDED_FOR).build,
-            "llm_texts_read": (store.record("embed_cold", day) or {}).get("encoded"),
-            "llm_texts_left_out": (store.record("embed_cold", day) or {}).get("skipped"),
+            "llm_texts_read": cold.encoded if cold else None,
+            "llm_texts_left_out": cold.skipped if cold else None,
         }
         for day in home.days
+        for cold in [store.record(EmbedCold, day)]
     }
     return {
         "data": home.data,
@@ -164,11 +166,11 @@ def _load(home: Home, *, llm: bool, tell: Tell) -> None:
     if missing := [day for day in home.days if day not in published]:
         tell(f"{home.name}: {len(missing)} days through Spark")
         _ctr(home, "history", "--from", str(missing[0]), "--to", str(missing[-1]))
-    if store.record("embed_texts", home.days[-1]) is None:
+    if store.record(EmbedTexts, home.days[-1]) is None:
         tell(f"{home.name}: embedding texts")
         _training(home, "embed-texts", home.days[-1])
     for day in home.days if llm else ():
-        if store.record("embed_cold", day) is None:
+        if store.record(EmbedCold, day) is None:
             tell(f"{home.name}: the language model reads cold texts of {day}, at most {home.llm_texts}")
             _training(home, "embed-cold", day)
 

@@ -83,12 +83,11 @@ class Request(BaseModel):
 
 def _candidate(store: Lake, day: date) -> dict[str, Any]:
     records = records_of_day(store, day)
-    train, decision = records["train"] or {}, records["decision"] or {}
     return {
-        "candidate": train.get("version"),
-        "from": train.get("base_version"),
-        "verdict": decision.get("verdict"),
-        "promoted": decision.get("promoted"),
+        "candidate": records.train and records.train.version,
+        "from": records.train and records.train.base_version,
+        "verdict": records.decision and records.decision.verdict,
+        "promoted": records.decision and records.decision.promoted,
     }
 
 

@@ -15,6 +15,7 @@ from include.days.day_status import check_counts
 from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.lake.model_records import records_of_day
+from include.records import Evaluation, Run
 from include.settings import PROJECT, get_settings
 
 FIRST_DAY = date(2023, 7, 10)
@@ -62,8 +63,8 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
 
 def finished(store: Lake, day: date) -> bool:
     """Return whether a nightly run of this day has ended with a decision on the tables that are published now."""
-    decision = records_of_day(store, day)["decision"]
-    return bool(decision and "decided_by" in decision)
+    decision = records_of_day(store, day).decision
+    return bool(decision and decision.decided_by)
 
 
 def result(store: Lake, day: date) -> dict[str, Any]:
@@ -72,9 +73,10 @@ def result(store: Lake, day: date) -> dict[str, Any]:
     checks = check_counts(store, day)
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
     records = records_of_day(store, day)
-    evaluation, decision = (records[kind] or {} for kind in ("evaluation", "decision"))
-    metrics = (evaluation.get("headline") or {}).get("candidate") or {}
-    best = evaluation.get("oracle") or {}
+    evaluation = records.evaluation
+    metrics = (evaluation and evaluation.headline["candidate"]) or {}
+    best = (evaluation and evaluation.oracle) or {}
+    run = store.record(Run, day)
     return {
         "log_day": str(day),
         "rows": rows.get("logs"),
@@ -86,9 +88,9 @@ def result(store: Lake, day: date) -> dict[str, Any]:
         "best_possible_scene_mean_auc": best.get("scene_mean_auc"),
         "new_item_auc": _new_item_auc(evaluation),
         "cold_cells_told": _cold_cells(evaluation),
-        "verdict": decision.get("verdict"),
-        "promoted": decision.get("promoted"),
-        "seconds": (store.record("run", day) or {}).get("seconds"),
+        "verdict": records.decision and records.decision.verdict,
+        "promoted": records.decision and records.decision.promoted,
+        "seconds": run and run.seconds,
     }
 
 
@@ -96,18 +98,18 @@ def _value(metrics: dict[str, Any], name: str) -> float | None:
     return (metrics.get(name) or {}).get("value")
 
 
-def _new_item_auc(evaluation: dict[str, Any]) -> float | None:
-    for group in evaluation.get("groups", []):
+def _new_item_auc(evaluation: Evaluation | None) -> float | None:
+    for group in evaluation.groups if evaluation else []:
         if group["by"] == "item_level" and group["item_level"] == "zero" and group["candidate"]:
             return _value(group["candidate"], "auc")
     return None
 
 
-def _cold_cells(evaluation: dict[str, Any]) -> str:
+def _cold_cells(evaluation: Evaluation | None) -> str:
     """Return how many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
     cold = [
         group
-        for group in evaluation.get("groups", [])
+        for group in (evaluation.groups if evaluation else [])
         if group["by"] == "cell" and (group["user_level"], group["item_level"]) != ("warm", "warm")
     ]
     evaluated = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]

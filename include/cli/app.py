@@ -9,20 +9,20 @@ from include.cli import (
     health,
     history,
     imports,
-    leak_demo,
     models,
     monitor,
     quality,
+    records,
     sample,
     settings,
     status,
+    training_commands,
 )
-from include.console import exit_clearly
+from include.console import Verbose, exit_clearly, set_up_logging
 from include.lake.fail_fast import fail_fast
 
 cli = typer.Typer(
     name="ctr",
-    help="Daily CTR retraining: sample and import logs, load history, look at days, data quality and models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -38,11 +38,18 @@ for family in (
     quality,
     monitor,
     health,
-    leak_demo,
+    training_commands,
     settings,
+    records,
     demo,
 ):
     family.register(cli)
+
+
+@cli.callback()
+def options(verbose: Verbose = False) -> None:
+    """Daily CTR retraining: sample and import logs, load history, look at days, data quality and models."""
+    set_up_logging(verbose)
 
 
 def app() -> None:

@@ -5,7 +5,7 @@ import time
 from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -131,6 +131,7 @@ def run_nightly(days: list[date]) -> str:
     from include.airflow_control import demo as demo_module
     from include.airflow_control.nightly_runs import failure_text
     from include.lake.lake import get_lake
+    from include.records import Run
 
     open_days = [day for day in days if not demo_module.finished(get_lake(), day)]
     if not open_days:
@@ -138,7 +139,7 @@ def run_nightly(days: list[date]) -> str:
         return ""
     outcomes = demo_module.nightly(open_days)
     for day, outcome in outcomes.items():
-        get_lake().write_record("run", day, {"state": outcome.state, "seconds": round(outcome.seconds)})
+        get_lake().write_record(Run(day=day, state=outcome.state, seconds=round(outcome.seconds)))
     return failure_text(outcomes)
 
 
@@ -192,16 +193,16 @@ def run_bad_day(data: Data, as_json: bool) -> None:
 def _show_bad_day(day: date, failures: dict[str, str], published: bool, champion: int | None, unchanged: bool) -> None:
     from include.lake.lake import get_lake
 
-    record: dict[str, Any] = get_lake().record("quality/logs", day) or {"checks": []}
+    record = get_lake().quality("logs", day)
     rows = [
         {
-            "check": check["name"],
-            "column": check["column"],
-            "expected": check["expected"],
-            "observed": check["observed"],
+            "check": check.name,
+            "column": check.column,
+            "expected": check.expected,
+            "observed": check.observed,
         }
-        for check in record["checks"]
-        if check["status"] == "fail"
+        for check in (record.checks if record else [])
+        if check.status == "fail"
     ]
     show_rows(rows, title=f"Critical checks that failed on {day}", as_json=False, empty="No critical check failed.")
     out.print(Text(f"Red in Airflow    {', '.join(sorted(failures)) or 'nothing'}"))

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from include.registry.outdated import ReplacedDays
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
-Host = Annotated[str, typer.Option(help="Address to listen on; put TLS in front of any but loopback.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
-ServedVersion = Annotated[int | None, typer.Option("--version", help="Serve this version; default the champion.")]
 Reason = Annotated[str, typer.Option(help="Recorded with the version.")]
 
 
@@ -29,8 +26,6 @@ def register(cli: typer.Typer) -> None:
     cli.command("promote")(promote)
     cli.command("rollback")(rollback)
     cli.command("score")(score)
-    cli.command("reproduce")(reproduce)
-    cli.command("serve")(serve)
 
 
 def models(
@@ -72,10 +67,10 @@ def promote(
             f"To return to it, so that later runs start from it too: `ctr rollback --to {version}`."
         )
     verify(version)
-    decision = records_of_version(get_lake(), chosen.log_day, version)["decision"]
-    if decision and decision["verdict"] != "promote":
-        header = f"The gate's verdict on version {version} is {decision['verdict']}, which this overrules:"
-        err.print("\n- ".join([header, *decision["reasons"]]), markup=False, highlight=False)
+    decision = records_of_version(get_lake(), chosen.log_day, version).decision
+    if decision and decision.verdict != "promote":
+        header = f"The gate's verdict on version {version} is {decision.verdict}, which this overrules:"
+        err.print("\n- ".join([header, *decision.reasons]), markup=False, highlight=False)
     champion = registry.promote(version, reason=reason, by=getpass.getuser())
     if decision:
         write_report(chosen.log_day)
@@ -122,21 +117,6 @@ def _with_features(path: Path, day: date) -> str:
     with err.status("Features of the list (Spark)"):
         list(submit("score_list", day, day, options=["--list", folder]))
     return folder
-
-
-def reproduce(version: Version) -> None:
-    """Train a version again from the lake, without registering it, and report whether the weights are the same."""
-    from include.orchestration.training_process import training
-
-    raise typer.Exit(training("reproduce", "--version", str(version)))
-
-
-def serve(host: Host = "127.0.0.1", port: Port = 8090, version: ServedVersion = None) -> None:
-    """Answer scoring requests over HTTP with the champion, until stopped; needs CTR_SERVE_TOKEN."""
-    from include.orchestration.training_process import exec_training
-
-    chosen = [] if version is None else ["--version", str(version)]
-    exec_training("serve", "--host", host, "--port", str(port), *chosen)
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """`ctr monitor`: the champion's metrics day by day, the largest drift, and how far behind the tables were."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from include.console import JsonFlag, out, show_rows
+
+if TYPE_CHECKING:
+    from include.records import Monitor
 
 
 def register(cli: typer.Typer) -> None:
@@ -18,9 +21,10 @@ def monitor(
 ) -> None:
     """List the monitored days: champion, its metrics on rows that it had not seen, largest drift, freshness, alerts."""
     from include.lake.lake import get_lake
+    from include.records import Monitor
 
     store = get_lake()
-    records = [record for day in store.record_days("monitor")[-last:] if (record := store.record("monitor", day))]
+    records = [record for day in store.record_days(Monitor)[-last:] if (record := store.record(Monitor, day))]
     rows = [_row(record) for record in records]
     if not as_json:
         rows = [_short(row) for row in rows]
@@ -34,24 +38,23 @@ def monitor(
         _say(records[-1])
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    champion = record["champion"] or {}
-    fresh = record["freshness"]
-    of_all = (record["metrics"] or {}).get("all", {})
+def _row(record: "Monitor") -> dict[str, Any]:
+    fresh = record.freshness
+    of_all = (record.metrics or {}).get("all", {})
     value = {name: (of_all.get(name) or {}).get("value") for name in ("auc", "scene_mean_auc", "gauc", "pcoc")}
-    largest: dict[str, Any] = next((entry for entry in record["drift"]["features"] if entry["psi"] is not None), {})
+    largest: dict[str, Any] = next((entry for entry in record.drift["features"] if entry["psi"] is not None), {})
     return {
-        "day": record["day"],
-        "champion": champion.get("version"),
+        "day": str(record.day),
+        "champion": record.champion and record.champion.version,
         **value,
         "most_drifted": largest.get("name"),
         "psi": largest.get("psi"),
-        "predictions_psi": record["drift"]["predictions"]["psi"],
+        "predictions_psi": record.drift["predictions"]["psi"],
         "training_until": fresh["published"]["training"]["last"],
         "model_age_days": fresh["model_age_days"],
         "seconds_since_raw": fresh["seconds_since_raw"],
-        "metrics_note": record["metrics_note"],
-        "alerts": record["alerts"],
+        "metrics_note": record.metrics_note,
+        "alerts": record.alerts,
     }
 
 
@@ -63,9 +66,9 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     return columns | {"alerts": len(row["alerts"])}
 
 
-def _say(record: dict[str, Any]) -> None:
+def _say(record: "Monitor") -> None:
     """Print what the table has no room for, of the newest day."""
-    if record["metrics_note"]:
-        out.print(f"{record['day']} has no metrics: {record['metrics_note']}.", highlight=False, markup=False)
-    for alert in record["alerts"]:
-        out.print(f"{record['day']}: {alert}", highlight=False, markup=False)
+    if record.metrics_note:
+        out.print(f"{record.day} has no metrics: {record.metrics_note}.", highlight=False, markup=False)
+    for alert in record.alerts:
+        out.print(f"{record.day}: {alert}", highlight=False, markup=False)

@@ -40,27 +40,24 @@ def quality(
     from include.stages import CHECKED
 
     log_day = parse_day(day)
-    records = [record for stage in CHECKED if (record := get_lake().record(f"quality/{stage}", log_day))]
+    records = [record for stage in CHECKED if (record := get_lake().quality(stage, log_day))]
     if not records:
         raise MissingDataError(
             f"No quality record of {day} in {get_lake().url}: its Spark jobs have not run (`ctr status`)."
         )
     checks = [
-        {"stage": record["stage"], **check}
-        for record in records
-        for check in record["checks"]
-        if check["status"] != "pass" or not failed
+        (record.stage, check) for record in records for check in record.checks if check.status != "pass" or not failed
     ]
     if as_json:
-        show_json(checks)
+        show_json([{"stage": stage, **check.as_json()} for stage, check in checks])
         return
-    columns = ("stage", "table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
-    rows = [{name: check[name] for name in columns} for check in checks]
+    columns = ("table", "name", "column", "severity", "status", "expected", "observed", "failing_rows")
+    rows = [{"stage": stage, **{name: getattr(check, name) for name in columns}} for stage, check in checks]
     show_rows(rows, title=f"Checks of {day}", as_json=False, empty=f"Every check of {day} passed.")
-    for check in checks:
-        if check.get("sample"):
-            out.print(Text(f"Failing rows: {check['table']} {check['name']} {check['column'] or ''}", style="bold"))
-            show_rows(check["sample"], title="", as_json=False, empty="")
+    for _, check in checks:
+        if check.sample:
+            out.print(Text(f"Failing rows: {check.table} {check.name} {check.column or ''}", style="bold"))
+            show_rows(check.sample, title="", as_json=False, empty="")
 
 
 def quarantine(

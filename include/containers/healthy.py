@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Health of a container: `healthy.py URL` expects a response without error, `healthy.py URL PART` JSON with a healthy PART.
 
-`healthy.py job TYPE` expects a job of Airflow with a heartbeat in the last minute.
+`healthy.py job TYPE` expects a job of Airflow with a heartbeat in the last minute, `healthy.py spark-worker URL MASTER` that
+Spark's master lists the worker: one that starts while a master recovers can stay unknown to it for good.
 """
 
 import json
@@ -21,15 +22,31 @@ def heartbeat(job_type: str) -> None:
             raise SystemExit(f"{job_type}: no heartbeat within a minute")
 
 
-def main(target: str, part: str = "") -> None:
+def registered(worker: str, master: str) -> None:
+    """End with an error where the master does not list the Spark worker as alive."""
+    own = json.loads(read(worker))["id"]
+    alive = [listed["id"] for listed in json.loads(read(master))["workers"] if listed["state"] == "ALIVE"]
+    if own not in alive:
+        raise SystemExit(f"{own} is not registered; the master has {', '.join(alive) or 'no worker'}")
+
+
+def read(url: str) -> bytes:
+    """Return what a URL responds; an error status is an error."""
+    with urlopen(url, timeout=4) as response:  # noqa: S310  the address is the image's own
+        return bytes(response.read())
+
+
+def main(target: str, *arguments: str) -> None:
     """End with an error where the target is not healthy."""
     if target == "job":
-        return heartbeat(part)
-    with urlopen(target, timeout=8) as response:  # noqa: S310  the address is the image's own
-        content = response.read()
-    if part and json.loads(content)[part]["status"] != "healthy":
-        raise SystemExit(f"{part} is not healthy: {content.decode()}")
-    return None
+        heartbeat(*arguments)
+    elif target == "spark-worker":
+        registered(*arguments)
+    else:
+        content = read(target)
+        for part in arguments:
+            if json.loads(content)[part]["status"] != "healthy":
+                raise SystemExit(f"{part} is not healthy: {content.decode()}")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, computed_field
 
 from include.days.backfill_plan import Redo
 from include.days.runs import Hindrance, Run
 from include.days.task_advice import advice
-from include.days.waits import Wait, wait_of
 from include.lake.lake import Lake
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw, day_folder
+from include.records import Decision, Wait
 from include.settings import get_settings
 from include.stages import CHECKED, Checked
 
@@ -86,7 +85,7 @@ class DayFacts:
     redo: tuple[Redo, ...] = ()
     failed_stage: Checked | None = None
     version: int | None = None
-    decision: Mapping[str, Any] | None = None
+    decision: Decision | None = None
 
 
 def states(
@@ -102,24 +101,23 @@ def states(
 
 def _facts(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
     records = records_of_day(store, day)
-    train, decision = records["train"] or {}, records["decision"]
     return DayFacts(
         day=day,
         run=run,
-        wait=wait_of(store, day),
+        wait=store.record(Wait, day),
         has_log=Raw().has_log(day),
         published=store.manifest("logs", day) is not None,
         redo=tuple(redo),
         failed_stage=_failed_stage(store, day),
-        version=train.get("version", (decision or {}).get("candidate")),
-        decision=decision,
+        version=records.version,
+        decision=records.decision,
     )
 
 
 def _failed_stage(store: Lake, day: date) -> Checked | None:
     """Return the first stage whose last audit failed."""
-    records = ((stage, store.record(f"quality/{stage}", day)) for stage in CHECKED)
-    return next((stage for stage, record in records if record and record["status"] == "fail"), None)
+    records = ((stage, store.quality(stage, day)) for stage in CHECKED)
+    return next((stage for stage, record in records if record and record.status == "fail"), None)
 
 
 def state_of(facts: DayFacts, now: datetime) -> DayState:
@@ -287,19 +285,18 @@ def _judged(facts: DayFacts) -> DayState:
     candidate = f"version {facts.version}"
     if decision is None:
         return DayState(day=facts.day, state=State.CURRENT, detail="No model was judged on it.")
-    verdict, promoted = decision["verdict"], decision.get("promoted")
+    verdict = decision.verdict
     overrule = f"To put {candidate} in use anyway: `ctr promote {facts.version}`."
-    if promoted:
+    if decision.promoted:
         return DayState(day=facts.day, state=State.CURRENT, detail=f"Its {candidate} was promoted.")
     if verdict == "promote":
-        reason = "its run may not promote" if not decision.get("may_promote") else "nothing was decided on it"
+        reason = "its run may not promote" if not decision.may_promote else "nothing was decided on it"
         detail = f"Its {candidate} passed the gate and was not promoted: {reason}."
         return DayState(day=facts.day, state=State.CURRENT, detail=detail, next_step=overrule)
     if verdict == "hold":
-        by = decision.get("decided_by")
-        undecided = "its run may not promote" if not decision.get("may_promote") else "no person was asked"
+        undecided = "its run may not promote" if not decision.may_promote else "no person was asked"
         reason = {None: "not decided yet", "timeout": "nobody decided in time", "gate": undecided}.get(
-            by, f"{by} kept the champion"
+            decision.decided_by, f"{decision.decided_by} kept the champion"
         )
         detail = f"{_reasons(facts)} Not promoted: {reason}."
         return DayState(day=facts.day, state=State.HELD, detail=detail, next_step=overrule)
@@ -307,7 +304,7 @@ def _judged(facts: DayFacts) -> DayState:
 
 
 def _reasons(facts: DayFacts) -> str:
-    first, *more = (facts.decision or {}).get("reasons") or ["no reason is recorded"]
+    first, *more = (facts.decision.reasons if facts.decision else []) or ["no reason is recorded"]
     return f"Version {facts.version}: {first}" + (f" (and {len(more)} more)" if more else "")
 
 

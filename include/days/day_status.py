@@ -11,20 +11,21 @@ from include.lake.manifest import Manifest
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw
 from include.raw.file_check import raw_digest
+from include.records import Decision, Wait
 from include.stages import CHECKED, STAGES, Stage
 
 
 def known_days(store: Lake) -> list[date]:
     """Return the days of the log and those whose log a run has waited for in vain, ascending."""
-    return sorted({*log_days(store), *store.record_days("wait")})
+    return sorted({*log_days(store), *store.record_days(Wait)})
 
 
 def log_days(store: Lake) -> list[date]:
     """Return every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
     days = set(Raw().days())
     for stage in STAGES:
-        days |= {*store.days(stage), *store.record_days(f"quality/{stage}")}
-    days |= set(store.record_days("decision"))
+        days |= {*store.days(stage), *store.quality_days(stage)}
+    days |= set(store.record_days(Decision))
     return list(days_between(min(days), max(days))) if days else []
 
 
@@ -41,8 +42,8 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
         "items": _rows(manifests["features"], "totals_item"),
         "training": _rows(manifests["training"], "training"),
         "checks": check_counts(store, day),
-        "model": (records["train"] or {}).get("version"),
-        "verdict": (records["decision"] or {}).get("verdict"),
+        "model": records.train and records.train.version,
+        "verdict": records.decision and records.decision.verdict,
     }
 
 
@@ -65,6 +66,6 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
 
 def check_counts(store: Lake, day: date) -> dict[str, int]:
     """Return how many checks of a day passed, warned and failed in the latest attempt of each stage and of the model."""
-    records = (store.record(f"quality/{stage}", day) for stage in CHECKED)
-    counts = Counter(check["status"] for record in records if record for check in record["checks"])
+    records = (store.quality(stage, day) for stage in CHECKED)
+    counts = Counter(check.status for record in records if record for check in record.checks)
     return {status: counts[status] for status in ("pass", "warning", "fail")}

@@ -10,30 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel
-
 from include.calendar import day_bounds
 from include.lake.lake import Lake
 from include.raw.deliveries import Raw
+from include.records import Wait
 from include.settings import get_settings
 
 LOOKED_BACK = 31
 """Newest days with a wait whose logs are looked for when another day's run waits."""
-
-
-class Wait(BaseModel, frozen=True):
-    """The last wait for a day's log, in UTC.
-
-    The log is expected by `due`; the run gives up at `until`. `notified_at`: when a notice said that the log has not come;
-    `came_at`: when the log was found after all; `gave_up_at`: when the run was skipped without it.
-    """
-
-    since: datetime
-    due: datetime
-    until: datetime
-    notified_at: datetime | None = None
-    came_at: datetime | None = None
-    gave_up_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +33,6 @@ class News:
 Notify = Callable[[News], None]
 
 
-def wait_of(store: Lake, day: date) -> Wait | None:
-    """Return the last wait for a day's log; None where no run has had to wait for it."""
-    record = store.record("wait", day)
-    return Wait.model_validate(record) if record else None
-
-
 def look(store: Lake, day: date, notify: Notify, *, first: bool) -> bool:
     """Return whether the day's log has come, for a run that waits for it; `first` is its first look.
 
@@ -64,30 +42,31 @@ def look(store: Lake, day: date, notify: Notify, *, first: bool) -> bool:
     if Raw().has_log(day):
         return True
     now = datetime.now(UTC)
-    before = wait_of(store, day)
+    before = store.record(Wait, day)
     wait = _begin(day, now, before) if first or before is None else before
     if wait.notified_at is None and now >= wait.due:
         notify(News(day, "overdue", wait))
         wait = wait.model_copy(update={"notified_at": now})
     if wait != before:
-        _write(store, day, wait)
+        store.write_record(wait)
     return False
 
 
 def give_up(store: Lake, day: date, notify: Notify) -> None:
     """Record that the run is skipped, and notify of it unless a notice has said that the log is overdue."""
     now = datetime.now(UTC)
-    before = wait_of(store, day)
+    before = store.record(Wait, day)
     wait = (before or _begin(day, now, None)).model_copy(update={"gave_up_at": now})
     if wait.notified_at is None:
         notify(News(day, "missing", wait))
         wait = wait.model_copy(update={"notified_at": now})
-    _write(store, day, wait)
+    store.write_record(wait)
 
 
 def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
     """Return a new wait; a notice that an earlier run has sent counts until the log has come."""
     return Wait(
+        day=day,
         since=now,
         due=day_bounds(day)[1] + timedelta(seconds=get_settings().raw_due_seconds),
         until=now + timedelta(seconds=get_settings().raw_wait_seconds),
@@ -96,15 +75,11 @@ def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
 
 
 def _notify_arrivals(store: Lake, own: date, notify: Notify) -> None:
-    for day in sorted({*store.record_days("wait")[-LOOKED_BACK:], own}):
-        wait = wait_of(store, day)
+    for day in sorted({*store.record_days(Wait)[-LOOKED_BACK:], own}):
+        wait = store.record(Wait, day)
         if wait is None or wait.came_at or not Raw().day_files(day):
             continue
         wait = wait.model_copy(update={"came_at": datetime.now(UTC)})
         if wait.notified_at:
             notify(News(day, "came", wait, run_goes_on=day == own))
-        _write(store, day, wait)
-
-
-def _write(store: Lake, day: date, wait: Wait) -> None:
-    store.write_record("wait", day, wait.model_dump(mode="json"))
+        store.write_record(wait)

@@ -15,20 +15,21 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec import AbstractFileSystem
+from pydantic import ValidationError
 
 from include.calendar import parse_day
-from include.errors import DataQualityError, MissingDataError, UnavailableError
+from include.checks import refuse_failed
+from include.errors import InvalidInputError, MissingDataError, UnavailableError
 from include.lake.local_files import LocalFiles
 from include.lake.manifest import Manifest, new_build
-from include.plural import counted
-from include.records import named
+from include.records import Quality, Record
 from include.settings import get_settings
 from include.stages import Checked, Stage, stage_of
 
@@ -38,6 +39,8 @@ for _protocol, _name in (
     ("file", "local_files.LocalFiles"),
 ):
     fsspec.register_implementation(_protocol, f"include.lake.{_name}", clobber=True)
+
+R = TypeVar("R", bound=Record)
 
 ABANDONED = timedelta(days=2)
 """A build that was staged and not finished for this long has no job any more."""
@@ -72,21 +75,26 @@ class Lake:
                 self.fs.rm(folder, recursive=True)
         return path
 
-    def finish_staging(self, manifest: Manifest, quality: dict[str, Any], docs: str | None = None) -> None:
+    def finish_staging(self, manifest: Manifest, quality: Quality, docs: str | None = None) -> None:
         """Write `staged.json`, the mark that staging is complete, the quality record and the Data Docs."""
         day = parse_day(manifest.day)
         before = self.staged(manifest.stage, day)
-        self.write_json(self._staged_path(manifest.stage, day), {"manifest": asdict(manifest), "quality": quality})
-        self.write_record(f"quality/{manifest.stage}", day, quality)
+        self.write_json(
+            self._staged_path(manifest.stage, day), {"manifest": asdict(manifest), "quality": quality.as_json()}
+        )
+        self.write_record(quality)
         if docs is not None:
             self.write_bytes(docs_path(manifest.stage, day), docs.encode())
         if before and before[0].build != manifest.build:
             self._remove(self.staging(manifest.stage, day, before[0].build))
 
-    def staged(self, stage: Stage, day: date) -> tuple[Manifest, dict[str, Any]] | None:
+    def staged(self, stage: Stage, day: date) -> tuple[Manifest, Quality] | None:
         """Return the manifest and quality record of what was staged last, or None where no job has finished staging."""
-        data = self.read_json(self._staged_path(stage, day))
-        return (Manifest.from_json(data["manifest"]), data["quality"]) if data else None
+        path = self._staged_path(stage, day)
+        data = self.read_json(path)
+        return (
+            (Manifest.from_json(data["manifest"]), self._valid(Quality, path, day, data["quality"])) if data else None
+        )
 
     def publish(self, stage: Stage, day: date) -> Manifest:
         """Publish what is staged, if its critical checks passed, and return the manifest.
@@ -105,7 +113,7 @@ class Lake:
                 )
             return published
         manifest, quality = staged
-        refuse_failed(stage, day, quality["checks"])
+        refuse_failed(stage, day, quality.checks)
         staging = self.staging(stage, day, manifest.build)
         for name, table in manifest.tables.items():
             source, target = self._full(f"{staging}/{name}"), self._full(table.path)
@@ -166,24 +174,52 @@ class Lake:
 
     # Records
 
-    def write_record(self, kind: str, day: date, data: dict[str, Any], version: int | None = None) -> None:
+    def write_record(self, record: Record) -> None:
         """Replace the record of a kind and day; one about a model version is kept under that version too."""
-        if version is not None:
-            self.write_json(f"_records/{kind}/dt={day}/version={version}.json", data)
-        self.write_json(f"_records/{kind}/dt={day}.json", data)
+        path = f"_records/{record.folder}/dt={record.day}"
+        data = record.as_json()
+        if record.about is not None:
+            self.write_json(f"{path}/version={record.about}.json", data)
+        self.write_json(f"{path}.json", data)
 
-    def record(self, kind: str, day: date, version: int | None = None) -> dict[str, Any] | None:
-        """Return the newest record of a kind and day, or the one about a model version; None where there is none."""
-        about = "" if version is None else f"/version={version}"
-        return self.read_json(f"_records/{kind}/dt={day}{about}.json")
+    def record(self, kind: type[R], day: date, version: int | None = None) -> R | None:
+        """Return the newest record of a kind and day, or the one about a model version; None where there is none.
 
-    def record_days(self, kind: str) -> list[date]:
+        Raises `InvalidInputError` where the file is not such a record.
+        """
+        return self._record(kind, kind.kind, day, version)
+
+    def quality(self, stage: Checked, day: date) -> Quality | None:
+        """Return the checks of the latest attempt of a stage's day, or of the model's; None where there is none."""
+        return self._record(Quality, f"{Quality.kind}/{stage}", day)
+
+    def _record(self, kind: type[R], folder: str, day: date, version: int | None = None) -> R | None:
+        path = f"_records/{folder}/dt={day}{'' if version is None else f'/version={version}'}.json"
+        data = self.read_json(path)
+        return None if data is None else self._valid(kind, path, day, data)
+
+    def _valid(self, kind: type[R], path: str, day: date, data: dict[str, Any]) -> R:
+        """Return the record of a file's content; raises `InvalidInputError` where it is none."""
+        try:
+            return kind.model_validate({"day": day, **data})
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise InvalidInputError(
+                f"{self.uri(path)} does not hold a record '{kind.kind}' of {day}: {faults}. "
+                "Next: restore the file, or remove it and run that day's task again."
+            ) from error
+
+    def record_days(self, kind: type[Record]) -> list[date]:
         """Return the days that have a record of this kind, ascending."""
-        return self._json_days(f"_records/{kind}")
+        return self._json_days(f"_records/{kind.kind}")
 
-    def record_stamps(self, kind: str) -> dict[date, str]:
-        """Return the days that have a record of this kind, each with a stamp that changes when the record is replaced."""
-        full = self._full(f"_records/{kind}")
+    def quality_days(self, stage: Checked) -> list[date]:
+        """Return the days on which a stage, or the model, was checked, ascending."""
+        return self._json_days(f"_records/{Quality.kind}/{stage}")
+
+    def record_stamps(self, folder: str) -> dict[date, str]:
+        """Return the days that have a record of this folder, each with a stamp that changes when the record is replaced."""
+        full = self._full(f"_records/{folder}")
         entries = self.fs.ls(full, detail=True, refresh=True) if self.fs.exists(full) else []
         return {day: _stamp(entry) for entry in entries for day in _days_of([entry["name"]])}
 
@@ -308,25 +344,6 @@ def _days_of(paths: list[str]) -> Iterator[date]:
         name = path.rstrip("/").rsplit("/", 1)[-1]
         if name.startswith("dt=") and name.endswith(".json"):
             yield parse_day(name.removeprefix("dt=").removesuffix(".json"))
-
-
-def refuse_failed(stage: Stage, day: date, checks: Iterable[dict[str, Any]]) -> None:
-    """Raise `DataQualityError` with what was expected and observed where a critical check failed."""
-    if failed := [check for check in checks if check["status"] == "fail"]:
-        raise DataQualityError(_failure_message(stage, day, failed), failed)
-
-
-def _failure_message(stage: str, day: date, failed: list[dict[str, Any]]) -> str:
-    lines = [
-        f"- {check['table']}: {named(check)}: expected {check['expected']}, observed {check['observed']}"
-        for check in failed
-    ]
-    return (
-        f"{counted(len(failed), 'critical check')} failed on {stage} of {day}; nothing was published.\n"
-        + "\n".join(lines)
-        + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day} "
-        "and clear the Spark task of this stage."
-    )
 
 
 def get_lake() -> Lake:

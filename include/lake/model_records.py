@@ -4,34 +4,42 @@ A day that is run again trains another version. The newest records of the day ar
 before stay under its number (`lake.write_record`).
 """
 
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from include.lake.lake import Lake
-
-MODEL_RECORDS = ("train", "evaluation", "decision")
-Records = dict[str, dict[str, Any] | None]
-"""Each of `MODEL_RECORDS`; None where there is none."""
+from include.lake.lake import Lake, R
+from include.records import Decision, Evaluation, Train
 
 
-def records_of_version(store: Lake, day: date, version: int) -> Records:
+@dataclass(frozen=True)
+class ModelRecords:
+    """How a version was trained, evaluated and decided on; None where there is no such record."""
+
+    train: Train | None = None
+    evaluation: Evaluation | None = None
+    decision: Decision | None = None
+
+    @property
+    def version(self) -> int | None:
+        """The version that they are about."""
+        return next((record.about for record in (self.train, self.evaluation, self.decision) if record), None)
+
+
+def records_of_version(store: Lake, day: date, version: int) -> ModelRecords:
     """Return the records of a day that are about a version, also where the day has trained another one since."""
-    return {kind: _about(store, kind, day, version) for kind in MODEL_RECORDS}
+    return ModelRecords(
+        _about(store, Train, day, version),
+        _about(store, Evaluation, day, version),
+        _about(store, Decision, day, version),
+    )
 
 
-def records_of_day(store: Lake, day: date) -> Records:
+def records_of_day(store: Lake, day: date) -> ModelRecords:
     """Return the records about the version that the day has trained last; those about an earlier version are not among them."""
-    train = store.record("train", day)
-    version = train["version"] if train else (store.record("decision", day) or {}).get("candidate")
-    return dict.fromkeys(MODEL_RECORDS) if version is None else records_of_version(store, day, version)
+    newest = store.record(Train, day) or store.record(Decision, day)
+    return records_of_version(store, day, newest.about) if newest and newest.about is not None else ModelRecords()
 
 
-def _about(store: Lake, kind: str, day: date, version: int) -> dict[str, Any] | None:
+def _about(store: Lake, kind: type[R], day: date, version: int) -> R | None:
     newest = store.record(kind, day)
-    return newest if newest and _version_of(newest) == version else store.record(kind, day, version)
-
-
-def _version_of(record: dict[str, Any]) -> int | None:
-    """Return the version that a record is about: each kind names it in its own way."""
-    candidate = record.get("candidate", record.get("version"))
-    return candidate["version"] if isinstance(candidate, dict) else candidate
+    return newest if newest and newest.about == version else store.record(kind, day, version)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import date
 
-from include.records import Record
+from include.checks import Check
 
 
 @dataclass(frozen=True)
 class Notice:
     """What has happened (`title`, `text`), what to do about it (`advice`) and where to look (`link`, named `link_text`).
 
-    `failed` says whether a task has failed: `checks` are then the records of the checks that failed (include/records.py), none
+    `failed` says whether a task has failed: `checks` are then the records of the checks that failed (include/checks.py), none
     for any other failure. `day` is None where the run has no log day.
     """
 
@@ -23,5 +23,5 @@ class Notice:
     advice: str
     link: str
     link_text: str
-    checks: tuple[Record, ...] = ()
+    checks: tuple[Check, ...] = ()
     failed: bool = True

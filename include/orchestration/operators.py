@@ -241,14 +241,15 @@ class TrainOperator(TrainingOperator):
 
     def _notify_outdated_champion(self, context: "Context") -> None:
         from include.lake.lake import get_lake
+        from include.records import Train
         from include.registry import registry
         from include.registry.outdated import outdated_champion
 
         store = get_lake()
         outdated = outdated_champion(store)
         if outdated and not outdated[0].outdated_notified_at:
-            train = store.record("train", self.log_day()) or {}
-            notify(notice_of_outdated(*outdated, self.log_day(), train.get("base_version"), context))
+            train = store.record(Train, self.log_day())
+            notify(notice_of_outdated(*outdated, self.log_day(), train.base_version if train else None, context))
             registry.set_outdated_notified(outdated[0].version)
 
 

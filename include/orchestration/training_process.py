@@ -17,8 +17,8 @@ def training(*arguments: str) -> int:
 
 
 def exec_training(*arguments: str) -> NoReturn:
-    """Turn this process into `python -m training …`, so that a signal to stop a service reaches the service."""
-    command = _command(arguments)
+    """Turn this process into `python -m training …` as `ctr …`: a signal to stop a service reaches the service."""
+    command = [sys.executable, "-c", "from training.__main__ import main; main('ctr')", *arguments]
     os.execve(command[0], command, _environment())  # noqa: S606
 
 

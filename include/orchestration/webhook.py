@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from include.checks import Check
 from include.errors import CtrError
 from include.orchestration.notice import Notice
-from include.records import Record, named
 
 LISTED_CHECKS = 10
 PAUSES = (1.0, 3.0)
@@ -76,13 +76,13 @@ def message(notice: Notice) -> dict[str, Any]:
     }
 
 
-def _check(check: Record) -> dict[str, Any]:
+def _check(check: Check) -> dict[str, Any]:
     fields = {
-        "Table": check["table"],
-        "Check": named(check),
-        "Expected": check["expected"],
-        "Observed": check["observed"],
-        "Failing rows": "none by itself" if check["failing_rows"] is None else f"{check['failing_rows']:,}",
+        "Table": check.table,
+        "Check": check.title,
+        "Expected": check.expected,
+        "Observed": check.observed,
+        "Failing rows": "none by itself" if check.failing_rows is None else f"{check.failing_rows:,}",
     }
     return {
         "type": "section",
@@ -90,9 +90,9 @@ def _check(check: Record) -> dict[str, Any]:
     }
 
 
-def _line(check: Record) -> str:
+def _line(check: Check) -> str:
     table, name, expected, observed = (
-        _value(text, _SHORT) for text in (check["table"], named(check), check["expected"], check["observed"])
+        _value(text, _SHORT) for text in (check.table, check.title, check.expected, check.observed)
     )
     return f"{table}: {name}: expected {expected}, observed {observed}"
 

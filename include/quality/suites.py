@@ -10,8 +10,8 @@ from datetime import date
 from typing import Any
 
 from include.calendar import ONE_DAY
+from include.checks import Severity
 from include.features import FEATURES, Feature, Rate, level_of, smoothed_ctr
-from include.records import Severity
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 from include.stages import scene_columns

@@ -14,6 +14,7 @@ from functools import cache
 from include.calendar import ONE_DAY
 from include.lake.lake import Lake
 from include.lake.row_sketch import differing_share
+from include.records import Train
 from include.registry.model_version import ModelVersion
 from include.registry.registry import CHAMPION, holder, promoted_before, versions
 from include.settings import get_settings
@@ -126,10 +127,10 @@ def next_candidate(
 
 
 def _seconds_per_row(store: Lake) -> float | None:
-    for day in reversed(store.record_days("train")):
-        record = store.record("train", day)
-        if record and record["rows"]:
-            return float(record["seconds"] / record["rows"])
+    for day in reversed(store.record_days(Train)):
+        record = store.record(Train, day)
+        if record and record.rows:
+            return record.seconds / record.rows
     return None
 
 

@@ -8,20 +8,21 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from include.checks import Check
 from include.days.backfill_plan import Redo, dependents
 from include.days.day_states import DayState, states
 from include.days.day_status import log_days
 from include.days.runs import DAG_ID, Run
-from include.days.waits import wait_of
 from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, Manifest, docs_path
 from include.quality.quarantine import rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected
 from include.raw.row_rules import MEANINGS, refuse_unknown_reason
+from include.records import Quality, Wait
 from include.stages import CHECKED, Checked
 from plugins.pages.quality import NamedCheck, Status
-from plugins.pages.records import RANK, Check, History
+from plugins.pages.records import RANK, CheckKey, History
 from plugins.pages.runs import latest_runs
 
 Published = Literal["published", "an earlier attempt is published", "not published"]
@@ -85,19 +86,19 @@ def day_quality(store: Lake, history: History, session: Session, day: date, plan
 
     Raises `MissingDataError` where nothing was checked, nothing ran and no run has waited for the log.
     """
-    records = {stage: record for stage in CHECKED if (record := store.record(f"quality/{stage}", day))}
+    records = {stage: record for stage in CHECKED if (record := store.quality(stage, day))}
     findings = [
         _finding(history, stage, day, check)
         for stage, record in records.items()
-        for check in record["checks"]
-        if check["status"] != "pass"
+        for check in record.checks
+        if check.status != "pass"
     ]
     for finding in findings:
         _add_rejected_rows(store, day, finding)
     findings.sort(key=lambda finding: (-RANK[finding.status], CHECKED.index(finding.stage)))
     stopped = next((finding.stage for finding in findings if finding.status == "fail"), None)
     run = latest_runs(session, [day]).get(day)
-    if not records and run is None and wait_of(store, day) is None:
+    if not records and run is None and store.record(Wait, day) is None:
         raise MissingDataError(f"There is no data of {day}: no check has run, and {DAG_ID} has no run of it.")
     blocked = _blocked(store, stopped, day) if stopped else []
     return DayQuality(
@@ -113,16 +114,19 @@ def day_quality(store: Lake, history: History, session: Session, day: date, plan
     )
 
 
-def _finding(history: History, stage: Checked, day: date, check: dict[str, Any]) -> Finding:
+def _finding(history: History, stage: Checked, day: date, check: Check) -> Finding:
     """Return one check's record as a finding."""
-    key = Check(stage, check["table"], check["name"], check["column"])
+    key = CheckKey(stage, check.table, check.name, check.column)
     return Finding(
         id=key.id,
         stage=stage,
-        **{name: check[name] for name in ("table", "name", "column", "severity", "status", "expected", "observed")},
-        failing_rows=check["failing_rows"],
-        sample=check.get("sample") or [],
-        failing_since=_failing_since(history, key, day) if check["status"] != "pass" else None,
+        **{
+            name: getattr(check, name)
+            for name in ("table", "name", "column", "severity", "status", "expected", "observed")
+        },
+        failing_rows=check.failing_rows,
+        sample=check.sample,
+        failing_since=_failing_since(history, key, day) if check.status != "pass" else None,
     )
 
 
@@ -140,7 +144,7 @@ def _masked_samples(samples: list[dict[str, Any]], day: date) -> list[dict[str, 
     return masked_rejected(list({(row["source_file"], row["source_row"]): row for row in samples}.values()), day)
 
 
-def _failing_since(history: History, check: Check, day: date) -> date:
+def _failing_since(history: History, check: CheckKey, day: date) -> date:
     """Return the first day of the unbroken series of checked days, up to this one, on which the check did not pass."""
     since = day
     for earlier in reversed([checked for checked in history.days(check.stage) if checked < day]):
@@ -151,21 +155,21 @@ def _failing_since(history: History, check: Check, day: date) -> date:
     return since
 
 
-def _stage_of_day(store: Lake, stage: Checked, day: date, record: dict[str, Any] | None) -> StageOfDay:
+def _stage_of_day(store: Lake, stage: Checked, day: date, record: Quality | None) -> StageOfDay:
     return StageOfDay(
         stage=stage,
-        status=record["status"] if record else None,
-        checks=len(record["checks"]) if record else 0,
-        rows=record["rows"] if record else None,
+        status=record.status if record else None,
+        checks=len(record.checks) if record else 0,
+        rows=record.rows if record else None,
         published=None if stage == "model" else _published(store.manifest(stage, day), record),
         has_data_docs=store.exists(docs_path(stage, day)),
     )
 
 
-def _published(manifest: Manifest | None, record: dict[str, Any] | None) -> Published:
+def _published(manifest: Manifest | None, record: Quality | None) -> Published:
     if manifest is None:
         return "not published"
-    return "published" if record is None or manifest.build == record["build"] else "an earlier attempt is published"
+    return "published" if record is None or manifest.build == record.build else "an earlier attempt is published"
 
 
 def _blocked(store: Lake, stage: Checked, day: date) -> list[Blocked]:
@@ -215,9 +219,9 @@ class CheckOfDay(BaseModel):
 def check_of_day(store: Lake, history: History, session: Session, day: date, check_id: str) -> CheckOfDay:
     """Return one check of a day with its trend; raises `MissingDataError` where it did not run on that day."""
     for stage in CHECKED:
-        record = store.record(f"quality/{stage}", day)
-        for check in record["checks"] if record else ():
-            key = Check(stage, check["table"], check["name"], check["column"])
+        record = store.quality(stage, day)
+        for check in record.checks if record else ():
+            key = CheckKey(stage, check.table, check.name, check.column)
             if key.id == check_id:
                 finding = _finding(history, stage, day, check)
                 _add_rejected_rows(store, day, finding)
@@ -225,7 +229,7 @@ def check_of_day(store: Lake, history: History, session: Session, day: date, che
                 return CheckOfDay(
                     day=day,
                     finding=finding,
-                    unit=(check.get("measure") or {}).get("unit"),
+                    unit=check.measure.unit if check.measure else None,
                     trend=_trend(history, key, day),
                     run=run,
                     has_data_docs=store.exists(docs_path(stage, day)),
@@ -233,13 +237,12 @@ def check_of_day(store: Lake, history: History, session: Session, day: date, che
     raise MissingDataError(f"This check did not run on {day}, or was renamed since. Look for it in the grid.")
 
 
-def _trend(history: History, check: Check, day: date) -> list[Point]:
+def _trend(history: History, check: CheckKey, day: date) -> list[Point]:
     points = []
     for past in [checked for checked in history.days(check.stage) if checked <= day][-TREND_DAYS:]:
         audited = history.audited(check.stage, past)
         if audited and (result := audited.results.get(check)):
-            measure = result.measure or {}
-            numbers = (measure.get(name) for name in ("value", "low", "high"))
+            numbers = (getattr(result.measure, name, None) for name in ("value", "low", "high"))
             points.append(Point(past, result.status, result.observed, result.failing_rows, *numbers))
     return points
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from include.errors import MissingDataError
 from include.lake.lake import Lake, report_path
-from include.lake.model_records import MODEL_RECORDS, records_of_day, records_of_version
+from include.lake.model_records import records_of_day, records_of_version
+from include.records import Decision, Monitor, Train
 from include.registry import registry
 from include.registry.model_version import ModelVersion
 from include.schemas import LEVELS
@@ -76,8 +77,8 @@ def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
     versions = registry.versions()
     champion = registry.holder(versions, registry.CHAMPION)
     predecessor = registry.predecessor(versions, champion) if champion else None
-    monitored = store.record_days("monitor")[-days:]
-    records = {day: store.record("monitor", day) or {} for day in monitored}
+    monitored = store.record_days(Monitor)[-days:]
+    records = {day: record for day in monitored if (record := store.record(Monitor, day))}
     return Models(
         champion=champion.version if champion else None,
         rollback_to=predecessor.version if predecessor and not predecessor.pruned_at else None,
@@ -86,26 +87,26 @@ def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
         ],
         older=len(versions) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
-        alerts_of=monitored[-1] if monitored else None,
-        alerts=records[monitored[-1]].get("alerts", []) if monitored else [],
+        alerts_of=max(records, default=None),
+        alerts=records[max(records)].alerts if records else [],
         replacement=str(plan.replacement) if plan.replacement else None,
     )
 
 
 def _line(store: Lake, version: ModelVersion, outdated: list[date]) -> VersionLine:
-    decision = records_of_version(store, version.log_day, version.version)["decision"] or {}
+    decision = records_of_version(store, version.log_day, version.version).decision
     training = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict")
     events = ("promoted_at", "promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
     return VersionLine(
         **{name: getattr(version, name) for name in (*training, *events)},
-        reasons=decision.get("reasons", []),
+        reasons=decision.reasons if decision else [],
         state=_state(version, decision),
         has_report=store.exists(report_path(version.log_day, version.version)),
         outdated=outdated,
     )
 
 
-def _state(version: ModelVersion, decision: dict[str, Any]) -> str:
+def _state(version: ModelVersion, decision: Decision | None) -> str:
     if registry.CHAMPION in version.aliases:
         return "champion"
     if version.rolled_back_at:
@@ -114,13 +115,13 @@ def _state(version: ModelVersion, decision: dict[str, Any]) -> str:
         return "was champion"
     if not decision:
         return "not judged yet"
-    if "promoted" not in decision:
+    if decision.promoted is None:
         return "not decided yet"
-    return f"not promoted, decided by {decision['decided_by']}"
+    return f"not promoted, decided by {decision.decided_by}"
 
 
-def _estimate(day: date, record: dict[str, Any], name: str) -> Estimate:
-    estimate = ((record.get("metrics") or {}).get("all") or {}).get(name) or {}
+def _estimate(day: date, record: Monitor, name: str) -> Estimate:
+    estimate = ((record.metrics or {}).get("all") or {}).get(name) or {}
     return Estimate(day, estimate.get("value"), estimate.get("low"), estimate.get("high"))
 
 
@@ -161,32 +162,36 @@ class ModelOfDay(BaseModel):
 def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfDay:
     """Return a version of the day, by default the latest one; raises `MissingDataError` where the day has not trained it."""
     records = records_of_day(store, day) if version is None else records_of_version(store, day, version)
-    train, evaluation, decision = (records[kind] or {} for kind in MODEL_RECORDS)
-    if not (train or evaluation or decision):
+    evaluation = records.evaluation
+    decision = records.decision
+    trained = version or records.version
+    if trained is None or records.version is None:
         missing = "a model" if version is None else f"version {version}"
         raise MissingDataError(
             f"The run of {day} has not trained {missing}. Data quality and Days show what stopped it."
         )
-    trained = version or train.get("version", decision.get("candidate"))
-    newest = store.record("train", day) or {}
+    newest = store.record(Train, day)
     return ModelOfDay(
         day=day,
         version=trained,
-        newest=newest.get("version", trained),
-        champion=(evaluation.get("champion") or {}).get("version"),
-        **{name: decision.get(name) for name in ("verdict", "decided_by", "decided_at", "promoted")},
-        reasons=decision.get("reasons", []),
-        rules=[{name: rule[name] for name in ("name", "verdict", "sentence")} for rule in decision.get("rules", [])],
-        headline=evaluation.get("headline", {}),
-        scenes=_cells(evaluation),
+        newest=newest.version if newest else trained,
+        champion=evaluation.champion.version if evaluation and evaluation.champion else None,
+        **{name: getattr(decision, name, None) for name in ("verdict", "decided_by", "decided_at", "promoted")},
+        reasons=decision.reasons if decision else [],
+        rules=[
+            {"name": rule.name, "verdict": rule.verdict, "sentence": rule.sentence}
+            for rule in (decision.rules if decision else [])
+        ],
+        headline=evaluation.headline if evaluation else {},
+        scenes=_cells(evaluation.groups if evaluation else []),
         has_report=store.exists(report_path(day, trained)),
     )
 
 
-def _cells(evaluation: dict[str, Any]) -> dict[str, list[Cell]]:
+def _cells(groups: list[dict[str, Any]]) -> dict[str, list[Cell]]:
     """Return the cells of each scene, in the order of the levels."""
     by_scene: dict[str, dict[tuple[str, str], Cell]] = {}
-    for group in evaluation.get("groups", []):
+    for group in groups:
         if group["by"] == "cell":
             auc = (group["candidate"] or {}).get("auc") or {"value": None, "note": "its predictions are not usable"}
             by_scene.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from include.stages import CHECKED, Checked
-from plugins.pages.records import RANK, Audited, Check, History, Result
+from plugins.pages.records import RANK, Audited, CheckKey, History, Result
 
 Status = Literal["pass", "warning", "fail"]
 MOST_DAYS = 400
@@ -82,7 +82,7 @@ def grid(history: History, filters: Filters) -> Grid:
 
 
 def _stage_row(stage: Checked, by_day: list[Audited | None], filters: Filters) -> StageRow:
-    checks: dict[Check, Result] = {}
+    checks: dict[CheckKey, Result] = {}
     for audited in by_day:
         for check, result in audited.results.items() if audited else ():
             checks.setdefault(check, result)  # the newest day comes first
@@ -111,7 +111,7 @@ def _always_passed(statuses: list[Status | None]) -> bool:
     return set(statuses) <= {"pass", None}
 
 
-def _meets(check: Check, result: Result, filters: Filters) -> bool:
+def _meets(check: CheckKey, result: Result, filters: Filters) -> bool:
     return filters.table in (None, check.table) and filters.severity in (None, result.severity)
 
 
@@ -121,11 +121,11 @@ def _listed(statuses: list[Status | None], filters: Filters) -> bool:
     return filters.every or not _always_passed(statuses)
 
 
-def _status(audited: Audited | None, check: Check) -> Any:
+def _status(audited: Audited | None, check: CheckKey) -> Any:
     return audited.results[check].status if audited and check in audited.results else None
 
 
-def _worst(audited: Audited | None, checks: Iterable[Check]) -> Any:
+def _worst(audited: Audited | None, checks: Iterable[CheckKey]) -> Any:
     if audited is None:
         return None
     statuses = (audited.results[check].status for check in checks if check in audited.results)

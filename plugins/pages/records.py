@@ -4,16 +4,18 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from include.checks import Measure
 from include.lake.lake import Lake
+from include.records import Quality
 from include.stages import CHECKED, Checked
 
 RANK = {"pass": 0, "warning": 1, "fail": 2}
 """Statuses, the worst last."""
 
 
-class Check(NamedTuple):
+class CheckKey(NamedTuple):
     """The identity of a check across days."""
 
     stage: Checked
@@ -35,7 +37,7 @@ class Result(NamedTuple):
     expected: str
     observed: str
     failing_rows: int | None
-    measure: dict[str, Any] | None
+    measure: Measure | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Audited:
     build: str
     rows: int
     status: str
-    results: dict[Check, Result]
+    results: dict[CheckKey, Result]
 
 
 class QualityRecords:
@@ -70,7 +72,7 @@ class QualityRecords:
             cached = self._cache.get((stage, day))
         if cached and cached[0] == stamp:
             return cached[1]
-        record = self._store.record(f"quality/{stage}", day)
+        record = self._store.quality(stage, day)
         if record is None:
             return None
         audited = _parsed(stage, record)
@@ -96,11 +98,11 @@ class History:
         return self._records.parsed(stage, day, stamp) if stamp else None
 
 
-def _parsed(stage: Checked, record: dict[str, Any]) -> Audited:
-    results: dict[Check, Result] = {}
-    for entry in record["checks"]:
-        check = Check(stage, entry["table"], entry["name"], entry["column"])
-        result = Result(*(entry.get(name) for name in Result._fields))
+def _parsed(stage: Checked, record: Quality) -> Audited:
+    results: dict[CheckKey, Result] = {}
+    for entry in record.checks:
+        check = CheckKey(stage, entry.table, entry.name, entry.column)
+        result = Result(*(getattr(entry, name) for name in Result._fields))
         if check not in results or RANK[result.status] > RANK[results[check].status]:
             results[check] = result
-    return Audited(record["build"], record["rows"], record["status"], results)
+    return Audited(record.build, record.rows, record.status, results)

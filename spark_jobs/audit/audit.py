@@ -4,15 +4,15 @@ Run inside the Spark job, on the staged ORC files themselves.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pyspark.sql import SparkSession
 
 from include.calendar import parse_day, previous
+from include.checks import Check, Measure, check_result, worst
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest
 from include.quality.suites import SUITES, Prior, Priors
-from include.records import Measure, Record, record, worst
+from include.records import Quality
 from include.stages import SPECS
 from spark_jobs.audit import data_docs
 from spark_jobs.audit.gx import run_suites
@@ -26,7 +26,7 @@ class Audited:
     """The result of an audit: the manifest with its profile, the quality record, and the Data Docs page as HTML."""
 
     manifest: Manifest
-    quality: dict[str, Any]
+    quality: Quality
     docs: str
 
 
@@ -42,14 +42,14 @@ def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> Audited:
         suites = [SUITES[table](day, priors) for table in manifest.tables if table in SUITES]
         answers = run_suites(staged, suites)
     records += [answer.record for answer in answers] + stage_records
-    quality = {
-        "stage": manifest.stage,
-        "day": manifest.day,
-        "build": manifest.build,
-        "rows": manifest.tables[SPECS[manifest.stage].main].rows,
-        "status": worst(records),
-        "checks": records,
-    }
+    quality = Quality(
+        stage=manifest.stage,
+        day=day,
+        build=manifest.build,
+        rows=manifest.tables[SPECS[manifest.stage].main].rows,
+        status=worst(records),
+        checks=records,
+    )
     docs = data_docs.page(manifest.stage, day, manifest.build, answers)
     return Audited(replace(manifest, profile=profile), quality, docs)
 
@@ -79,18 +79,18 @@ def _priors(spark: SparkSession, store: Lake, manifest: Manifest) -> Priors:
     return {row["scene"]: Prior(row["ctr_7d"], row["user_strength"], row["item_strength"]) for row in rows}
 
 
-def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Record:
+def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Check:
     """Return the record of a check: names and types in the written files are the declared ones, in order."""
     declared = {field.name: field.dataType.simpleString() for field in declared_schema(table)}
     if store.orc_rows(path) == 0:
-        return record(table, "expect_declared_schema", True, f"{len(declared)} declared columns", "no rows")
+        return check_result(table, "expect_declared_schema", True, f"{len(declared)} declared columns", "no rows")
     written = {field.name: field.dataType.simpleString() for field in spark.read.orc(store.uri(path)).schema}
     wrong = [
         f"{name} {declared.get(name, 'missing')} <> {written.get(name, 'missing')}"
         for name in {**declared, **written}
         if declared.get(name) != written.get(name)
     ]
-    return record(
+    return check_result(
         table,
         "expect_declared_schema",
         not wrong,

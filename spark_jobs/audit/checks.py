@@ -8,20 +8,20 @@ from datetime import date, timedelta
 from typing import Any
 
 from include.calendar import WINDOW_DAYS, parse_day, previous, window
+from include.checks import Check, Measure, Severity, check_result
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest
 from include.quality.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND
-from include.records import Measure, Record, Severity, record
 from include.settings import get_settings
 
 Profile = dict[str, Any]
 
 
-def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -> Record:
+def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -> Check:
     """Check that rows in = rows out, summed over the tables that share them."""
     out = sum(parts.values())
     summands = " + ".join(f"{rows:,} {name}" for name, rows in parts.items())
-    return record(
+    return check_result(
         table,
         "expect_rows_conserved",
         out == rows_in,
@@ -34,7 +34,7 @@ def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -
 
 def impressions_conserved(
     store: Lake, manifest: Manifest, sums: dict[str, int], due: dict[str, int]
-) -> Iterator[Record]:
+) -> Iterator[Check]:
     """Check that impressions of the day, of seven days and so far are those of the logs; `sums` has them by table.
 
     Days before count as they were when their features were made. Counts so far may lack at most those that are `due` to be
@@ -56,15 +56,17 @@ def impressions_conserved(
             expected = f"{most:,} impressions: the day before and logs {day}"
             expected += f", without at most {most - least:,} that the retention forgets" if least < most else ""
             total = Measure(impressions, least, most)
-            yield record(table, "expect_rows_conserved", total.within, expected, f"{impressions:,}", measure=total)
+            yield check_result(
+                table, "expect_rows_conserved", total.within, expected, f"{impressions:,}", measure=total
+            )
 
 
-def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
+def arrived(rows: int, expected: dict[str, int]) -> Iterator[Check]:
     """Check that the logs hold every event of the day that later days published as late, and no other from outside its files."""
     if rows or expected:
         sources = ", ".join(f"{count:,} of {arrival}" for arrival, count in expected.items())
         due = sum(expected.values())
-        yield record(
+        yield check_result(
             "logs",
             "expect_late_rows_arrived",
             rows == due,
@@ -75,7 +77,7 @@ def arrived(rows: int, expected: dict[str, int]) -> Iterator[Record]:
         )
 
 
-def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: int) -> Record:
+def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: int) -> Check:
     """Check that no raw row belongs to a day before; the settings decide whether such rows are routed or quarantined."""
     parts = (
         (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
@@ -83,7 +85,7 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
     )
     observed = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
     late = routed + rejected
-    return record(
+    return check_result(
         "late",
         "expect_no_late_events",
         late == 0,
@@ -96,12 +98,12 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
     )
 
 
-def late_in_reach(day: date, rows_by_day: dict[date, int], wrong: int) -> Record:
+def late_in_reach(day: date, rows_by_day: dict[date, int], wrong: int) -> Check:
     """Check that rows of `late` are filed under the day of their time, one of the `late_days` days before."""
     oldest = day - timedelta(days=get_settings().late_days)
     wrong += sum(rows for event_day, rows in rows_by_day.items() if not oldest <= event_day < day)
     observed = ", ".join(f"{rows:,} of {event_day}" for event_day, rows in rows_by_day.items())
-    return record(
+    return check_result(
         "late",
         "expect_days_in_reach",
         wrong == 0,
@@ -113,11 +115,11 @@ def late_in_reach(day: date, rows_by_day: dict[date, int], wrong: int) -> Record
     )
 
 
-def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
+def repairs(counts: dict[str, int] | None) -> Iterator[Check]:
     """Check that every repair of a raw row was applied; one whose row or file has changed since is not."""
     if counts:
         ignored = counts["rows"] - counts["applied"]
-        yield record(
+        yield check_result(
             "logs",
             "expect_repairs_to_fit",
             ignored == 0,
@@ -131,11 +133,11 @@ def repairs(counts: dict[str, int] | None) -> Iterator[Record]:
         )
 
 
-def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record:
+def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Check:
     """Check that no two rows of a table have the same key."""
     repeated = rows - distinct
     columns = ", ".join(key)
-    return record(
+    return check_result(
         table,
         "expect_unique_key",
         repeated == 0,
@@ -147,11 +149,11 @@ def unique(table: str, key: tuple[str, ...], rows: int, distinct: int) -> Record
     )
 
 
-def quarantine_rate(rejected: int, rows_in: int) -> Record:
+def quarantine_rate(rejected: int, rows_in: int) -> Check:
     """Check that the share of rejected rows is not above the setting."""
     limit = get_settings().max_quarantine_rate
     share = Measure(rejected / max(rows_in, 1), high=limit, unit="share")
-    return record(
+    return check_result(
         "quarantine",
         "expect_quarantine_rate_at_most",
         share.within,
@@ -169,12 +171,12 @@ def trailing(store: Lake, day: date) -> list[Profile]:
     return [profile for profile in profiles if profile and not profile.get("declared_empty")]
 
 
-def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
+def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Check]:
     """Compare volume, CTR and scene mix of a day with the seven days before; a day that was declared empty is not compared."""
     empty = today.get("declared_empty")
     rows = Measure(today["rows"], low=None if empty else 1)
     expected = "declared empty (CTR_EMPTY_DAYS)" if empty else "at least 1 row"
-    yield record("logs", "expect_rows", rows.within, expected, f"{today['rows']:,} rows", measure=rows)
+    yield check_result("logs", "expect_rows", rows.within, expected, f"{today['rows']:,} rows", measure=rows)
     if empty:
         return
     yield _volume("logs", today["rows"], [profile["rows"] for profile in past], "critical")
@@ -189,7 +191,7 @@ def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Record]:
     yield _mix(today, past)
 
 
-def _volume(subject: str, rows: int, past: list[int], severity: Severity) -> Record:
+def _volume(subject: str, rows: int, past: list[int], severity: Severity) -> Check:
     mean = sum(past) / max(len(past), 1)
     low, high = get_settings().volume_band
     if mean < ENOUGH_ROWS:
@@ -197,7 +199,7 @@ def _volume(subject: str, rows: int, past: list[int], severity: Severity) -> Rec
     else:
         measure = Measure(rows, low * mean, high * mean)
         expected = f"{low:g} to {high:g} times the trailing mean of {mean:,.0f} rows"
-    return record(
+    return check_result(
         "logs",
         "expect_usual_volume",
         measure.within,
@@ -215,7 +217,7 @@ def _expected_clicks(today: Profile, past: list[Profile]) -> float:
     return float(today["rows"] * clicks / max(rows, 1))
 
 
-def _ctr(subject: str, today: Profile, past: list[Profile], severity: Severity) -> Record:
+def _ctr(subject: str, today: Profile, past: list[Profile], severity: Severity) -> Check:
     rows, clicks = (sum(profile[name] for profile in past) for name in ("rows", "clicks"))
     low, high = get_settings().ctr_band
     now = today["clicks"] / max(today["rows"], 1)
@@ -224,7 +226,7 @@ def _ctr(subject: str, today: Profile, past: list[Profile], severity: Severity) 
     else:
         measure = Measure(now, low * clicks / rows, high * clicks / rows, "rate")
         expected = f"{low:g} to {high:g} times the trailing {clicks / rows:.4f}"
-    return record(
+    return check_result(
         "logs",
         "expect_usual_ctr",
         measure.within,
@@ -236,18 +238,18 @@ def _ctr(subject: str, today: Profile, past: list[Profile], severity: Severity) 
     )
 
 
-def _mix(today: Profile, past: list[Profile]) -> Record:
+def _mix(today: Profile, past: list[Profile]) -> Check:
     rows = sum(profile["rows"] for profile in past)
     if rows < ENOUGH_ROWS or today["rows"] < ENOUGH_ROWS:
         expected = _too_little(len(past))
-        return record(
+        return check_result(
             "logs", "expect_usual_scene_mix", True, expected, "not compared", column="scene", severity="warning"
         )
     shift = 0.0
     for scene in get_settings().scenes:
         then = sum(profile["scenes"].get(scene, {"rows": 0})["rows"] for profile in past) / rows
         shift += abs(today["scenes"].get(scene, {"rows": 0})["rows"] / today["rows"] - then) / 2
-    return record(
+    return check_result(
         "logs",
         "expect_usual_scene_mix",
         shift <= MAX_MIX_SHIFT,
@@ -267,7 +269,7 @@ def _too_little(days: int) -> str:
     return "no earlier day to compare with" if days == 0 else "too few rows to compare"
 
 
-def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
+def lineage(store: Lake, manifest: Manifest) -> Iterator[Check]:
     """Check that features of a training row come from before its day.
 
     Three checks: the inputs that this manifest names, the inputs of those inputs, and the files that Spark read.
@@ -276,7 +278,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
     used = [key for key in manifest.inputs if key.startswith("features/")]
     newest = max((parse_day(key.split("/")[1]) for key in used), default=None)
     age = None if newest is None else Measure((day - newest).days, low=1, unit="days")
-    yield record(
+    yield check_result(
         "training",
         "expect_features_before_the_day",
         age is None or age.within,
@@ -289,7 +291,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
         newest_input = _newest_input(store.manifest("features", parse_day(key.split("/")[1])))
         if newest_input is None or newest_input >= day:
             later[key] = newest_input or "unknown"
-    yield record(
+    yield check_result(
         "training",
         "expect_inputs_of_features_before_the_day",
         not later,
@@ -303,7 +305,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Record]:
         for table, last in sorted(manifest.profile["newest"].items())
         if (last > str(day) if table == "logs" else last >= str(day))
     ]
-    yield record(
+    yield check_result(
         "training",
         "expect_files_of_the_days_before",
         not late,
@@ -317,12 +319,12 @@ def _newest_input(manifest: Manifest | None) -> date | None:
     return max((parse_day(key.split("/")[1]) for key in manifest.inputs), default=None) if manifest else None
 
 
-def found_shares(rows: int, matched: dict[str, int], has_snapshot: bool) -> Iterator[Record]:
+def found_shares(rows: int, matched: dict[str, int], has_snapshot: bool) -> Iterator[Check]:
     """Check the share of training rows whose user and item are in the snapshot of the day before (`matched`: rows by entity)."""
     for entity, count in matched.items():
         least = MIN_FOUND[entity]
         share = Measure(count / max(rows, 1), low=least if has_snapshot and rows else None, unit="share")
-        yield record(
+        yield check_result(
             "training",
             f"expect_{entity}s_found",
             share.within,

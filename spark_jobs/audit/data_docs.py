@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from include.checks import Check
 from include.quality.suites import Expectation, RowCheck
-from include.records import Record
 from include.stages import Stage
 
 
@@ -21,7 +21,7 @@ class Answer:
     """One expectation or row check of a suite, its quality record, and the details that GX gave where it failed."""
 
     item: Expectation | RowCheck
-    record: Record
+    record: Check
     failure: dict[str, Any] | None
 
 
@@ -55,7 +55,7 @@ def page(stage: Stage, day: date, build: str, answers: list[Answer]) -> str:
 
 
 def _section(answer: Answer) -> str:
-    return html.escape(f"{answer.record['table']}: {answer.record['column'] or 'rows'}")
+    return html.escape(f"{answer.record.table}: {answer.record.column or 'rows'}")
 
 
 def _result(answer: Answer) -> Any:
@@ -66,7 +66,7 @@ def _result(answer: Answer) -> Any:
     item = answer.item
     failure = answer.failure
     warning = " (a warning)" if item.severity == "warning" else ""
-    error = f"\n{answer.record['observed']}" if failure and not failure["result"] else ""
+    error = f"\n{answer.record.observed}" if failure and not failure["result"] else ""
     kind, arguments = (
         (item.type, item.arguments)
         if isinstance(item, Expectation)
@@ -77,7 +77,7 @@ def _result(answer: Answer) -> Any:
         expectation_config=ExpectationConfiguration(
             type=kind,
             kwargs={**arguments, "column": _section(answer)},
-            description=html.escape(f"{answer.record['name']}{warning}: {item.expected}{error}"),
+            description=html.escape(f"{answer.record.name}{warning}: {item.expected}{error}"),
         ),
         result=_figures(answer),
     )
@@ -86,9 +86,9 @@ def _result(answer: Answer) -> Any:
 def _figures(answer: Answer) -> dict[str, Any]:
     """Return how many rows failed, and the sample; nothing where failures were not counted (nulls where some are allowed)."""
     if answer.failure is None:
-        return {"unexpected_percent": 0.0} if answer.record["measure"] else {}
+        return {"unexpected_percent": 0.0} if answer.record.measure else {}
     if not answer.failure["result"]:
         return {}
     names = ("element_count", "unexpected_count", "unexpected_percent")
-    sample = [html.escape(json.dumps(row, ensure_ascii=False)) for row in answer.record["sample"]]
+    sample = [html.escape(json.dumps(row, ensure_ascii=False)) for row in answer.record.sample]
     return {name: answer.failure["result"][name] for name in names} | {"partial_unexpected_list": sample}

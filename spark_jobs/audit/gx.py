@@ -12,9 +12,9 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from include.checks import Check, Measure, check_result
 from include.quality.masking import masked
 from include.quality.suites import Expectation, RowCheck, Suite
-from include.records import Measure, Record, record
 from spark_jobs.audit.data_docs import Answer
 
 SAMPLE_ROWS = 10
@@ -116,26 +116,28 @@ def _identity(configuration: dict[str, Any]) -> str:
     return json.dumps([configuration["type"], kwargs], sort_keys=True, default=str)
 
 
-def _record(suite: Suite, item: Expectation | RowCheck, failure: dict[str, Any] | None) -> Record:
+def _record(suite: Suite, item: Expectation | RowCheck, failure: dict[str, Any] | None) -> Check:
     name = item.name if isinstance(item, RowCheck) else item.type
     common: dict[str, Any] = {"column": item.column, "severity": item.severity}
     share = item.arguments.get("mostly") if isinstance(item, Expectation) else None
     if failure is None:
         no_failures = None if share else Measure(0, high=0)  # nulls are not counted where some are allowed
-        return record(suite.table, name, True, item.expected, "as expected", measure=no_failures, **common)
+        return check_result(suite.table, name, True, item.expected, "as expected", measure=no_failures, **common)
     result = failure["result"]
     if not result:
         messages = "; ".join(
             str(info.get("exception_message")) for info in failure["exception_info"].values() if isinstance(info, dict)
         )
-        return record(suite.table, name, False, item.expected, f"the check could not run: {messages}", **common)
+        return check_result(suite.table, name, False, item.expected, f"the check could not run: {messages}", **common)
     wrong = result["unexpected_count"]
     rows = result["element_count"]
     observed = f"{wrong:,} of {rows:,} rows"
     measure = Measure(wrong / rows, high=round(1 - share, 9), unit="share") if share else Measure(wrong, high=0)
-    failed = record(suite.table, name, False, item.expected, observed, failing_rows=wrong, measure=measure, **common)
-    failed["sample"] = [_masked(row) for row in result.get("partial_unexpected_index_list") or []]
-    return failed
+    failed = check_result(
+        suite.table, name, False, item.expected, observed, failing_rows=wrong, measure=measure, **common
+    )
+    sample = [_masked(row) for row in result.get("partial_unexpected_index_list") or []]
+    return failed.model_copy(update={"sample": sample})
 
 
 def _masked(row: dict[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from include.checks import Check, Measure, check_result
 from include.features import FEATURES
 from include.quality.suites import LEAK_MIN_CLICKS, LEAK_MIN_DAYS, LEAK_SIGMAS
-from include.records import Measure, Record, record
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 
@@ -126,7 +126,7 @@ def _enough(rows: pd.DataFrame) -> bool:
     return min(clicks, len(rows) - clicks) >= LEAK_MIN_CLICKS
 
 
-def leak_checks(sample: pd.DataFrame, aucs: Aucs, recent: list[Aucs]) -> Iterator[Record]:
+def leak_checks(sample: pd.DataFrame, aucs: Aucs, recent: list[Aucs]) -> Iterator[Check]:
     """Check in each scene that no column alone reaches its bound.
 
     `aucs` are those of `sample`, `recent` those of earlier days.
@@ -154,14 +154,14 @@ def bound_of(column: str, recent: list[dict[str, float]], clicks: int, others: i
     return min(limit, usual + get_settings().leak_margin + LEAK_SIGMAS * error)
 
 
-def _scene_check(
-    scene: str, rows: pd.DataFrame, auc: dict[str, float] | None, recent: list[dict[str, float]]
-) -> Record:
+def _scene_check(scene: str, rows: pd.DataFrame, auc: dict[str, float] | None, recent: list[dict[str, float]]) -> Check:
     common: dict[str, Any] = {"column": f"scene {scene}"}
     clicks = int((rows["label"] == 1).sum())
     expected = f"every column's AUC by itself below {get_settings().leak_auc:g}"
     if auc is None:
-        return record("training", "expect_no_leak", True, expected, f"too few clicks to tell ({clicks})", **common)
+        return check_result(
+            "training", "expect_no_leak", True, expected, f"too few clicks to tell ({clicks})", **common
+        )
     if len(recent) >= LEAK_MIN_DAYS:
         expected += f" and near those of the last {len(recent)} days"
     bounds = {column: bound_of(column, recent, clicks, len(rows) - clicks) for column in auc}
@@ -172,7 +172,7 @@ def _scene_check(
         f"{column} {value:.3f} (bound {bounds[column]:.3f})" for column, value in _descending(reported)
     )
     measure = Measure(auc[nearest], high=bounds[nearest], unit="auc")
-    return record(
+    return check_result(
         "training", "expect_no_leak", not leaking, expected, observed, failing_rows=len(rows), measure=measure, **common
     )
 
@@ -193,7 +193,7 @@ class Past:
     totals: dict[str, DataFrame]
 
 
-def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -> Iterator[Record]:
+def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -> Iterator[Check]:
     """Check, for users and for items, that all counts of some of them are those of the days before.
 
     `past` is None where nothing was published before; a hash chooses one user or item in `one_in`.
@@ -209,7 +209,7 @@ def recomputed(training: DataFrame, past: Past | None, one_in: dict[str, int]) -
         own = rows["kind"].str.startswith(entity)
         differing = int((own & wrong).sum())
         kinds = ", ".join(sorted(rows["kind"][own & wrong].unique()))
-        yield record(
+        yield check_result(
             "training",
             "expect_counts_of_the_days_before",
             differing == 0,

@@ -10,11 +10,11 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from include.calendar import parse_day, previous, window
+from include.checks import Check, check_result
 from include.lake.lake import Lake, Manifest
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.quality.suites import LEAK_SAMPLE_ROWS, RECOMPUTED_KEYS
 from include.raw.row_rules import LATE
-from include.records import Record, record
 from include.settings import get_settings
 from include.stages import SPECS, TABLES, Stage
 from spark_jobs.audit import checks
@@ -22,20 +22,20 @@ from spark_jobs.audit.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, l
 from spark_jobs.columns import parsed_time
 from spark_jobs.session import read_uri
 
-StageAudit = Callable[[Lake, Manifest, dict[str, DataFrame]], tuple[dict[str, Any], list[Record]]]
+StageAudit = Callable[[Lake, Manifest, dict[str, DataFrame]], tuple[dict[str, Any], list[Check]]]
 """From the lake, the manifest and the staged tables to the profile and the check records."""
 
 _IMPRESSION_COLUMNS = {"agg": "impressions", "features": "impressions_7d", "totals": "impressions_total", "items": None}
 """Column of impressions, by the first word of a table's name."""
 
 
-def audit_stage(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
+def audit_stage(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     """Return the profile of a staged day, and the records of the checks across its tables and days."""
     audits: dict[Stage, StageAudit] = {"logs": _audit_logs, "features": _audit_features, "training": _audit_training}
     return audits[manifest.stage](store, manifest, staged)
 
 
-def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Record]]:
+def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     day = parse_day(manifest.day)
     rows = {name: table.rows for name, table in manifest.tables.items()}
     per_scene = [
@@ -91,7 +91,7 @@ def _reasons(quarantine: DataFrame) -> tuple[dict[str, int], int]:
     return {row["reason"]: row["rows"] for row in sorted(counts)}, days
 
 
-def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Record]]:
+def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Check]]:
     """Return rows and digest of each earlier day's events (the digest does not depend on their order), and the check."""
     content = F.xxhash64(*late.columns).cast("decimal(20,0)")
     counts = (
@@ -114,7 +114,7 @@ def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Record]]:
 
 def _audit_features(
     store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
-) -> tuple[dict[str, Any], list[Record]]:
+) -> tuple[dict[str, Any], list[Check]]:
     unique = {name: table.key for name, table in SPECS["features"].tables.items() if table.key}
     counted = {
         table: _IMPRESSION_COLUMNS[table.split("_")[0]] for table in ("agg_user_item", "agg_user", "agg_item", *unique)
@@ -138,7 +138,7 @@ def _audit_features(
     complete = set(scenes) == set(get_settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
     observed = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
     records.append(
-        record(
+        check_result(
             "features_scene", "expect_every_scene", complete, "each scene once, 0 < CTR < 1", observed, column="scene"
         )
     )
@@ -147,7 +147,7 @@ def _audit_features(
 
 def _audit_training(
     store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
-) -> tuple[dict[str, Any], list[Record]]:
+) -> tuple[dict[str, Any], list[Check]]:
     frame = staged["training"]
     rows = manifest.tables["training"].rows
     with_counts = {entity: F.count_if(F.col(f"{entity}_level") != "zero").alias(entity) for entity in ("user", "item")}
@@ -192,7 +192,7 @@ def _recent_aucs(store: Lake, day: date) -> list[Aucs]:
     return [manifest.profile["aucs"] for manifest in manifests if manifest and "aucs" in manifest.profile]
 
 
-def _recomputed(store: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Record]:
+def _recomputed(store: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Check]:
     """Compare counts of some users and items with the published tables of the days before, whatever the job has read."""
     before = previous(parse_day(manifest.day))
     spark = training.sparkSession

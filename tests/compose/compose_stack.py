@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -164,6 +165,15 @@ class Stack:
     def mend(self, day: date) -> None:
         """Puts back what `damage` took away."""
         self.compose("exec", "-T", "worker", "python", "-c", f"{_RAW_FOLDER}; {_MEND}", str(day))
+
+    def notices(self, day: date) -> list[str]:
+        """The task of each notice of a failure on the day: every channel gets what these logs have."""
+        found = ["sh", "-c", f"grep -rhoE 'ctr_daily, {day}: [a-z_]+ failed' /var/log/airflow || true"]
+        lines = "".join(
+            self.compose("exec", "-T", service, *found) for service in ("worker", "trainer", "dag-processor")
+        )
+        lines += self.compose("logs", "--no-log-prefix", "dag-processor")
+        return re.findall(rf"ctr_daily, {day}: ([a-z_]+) failed", lines)
 
     def recount(self, day: date) -> dict[str, int]:
         """Counts the day's rows as they were delivered and in its tables, from the files."""

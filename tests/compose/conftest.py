@@ -50,34 +50,23 @@ def wheels():
 
 
 @pytest.fixture(scope="session")
-def webhook(engine, receiver):
-    """Where the stack's notices go."""
-    return receiver(host=BRIDGE)
-
-
-@pytest.fixture
-def notices(webhook):
-    """The webhook, with the notices of this test only."""
-    webhook.bodies.clear()
-    return webhook
-
-
-@pytest.fixture(scope="session")
-def stack(engine, wheels, webhook):
+def stack(engine, wheels):
     """`make up` from nothing, and days of logs, of which the first are loaded as history."""
     ports = {"AIRFLOW_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     stack = Stack({**engine, **wheels, **ports})
     assert not stack.compose("ps", "--all", "--quiet"), "the stack runs here already: these tests would change its data"
     before = set(PROJECT.glob("settings*"))
     (PROJECT / "settings").mkdir(exist_ok=True)
-    (PROJECT / "settings/settings.env").write_text(f"{_SMALL}CTR_NOTICE_WEBHOOK={webhook.url}\n")
-    stack.run("make", "up")
-    stack.ctr("sample", "--from", str(FIRST), "--days", str(DAYS), "--rows-per-day", "2000")
-    stack.ctr("history", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=HISTORY - 1)))
-    yield stack
-    stack.compose("--profile", "demo", "down", "--volumes")
-    for folder in set(PROJECT.glob("settings*")) - before:
-        shutil.rmtree(folder)
+    (PROJECT / "settings/settings.env").write_text(_SMALL)
+    try:
+        stack.run("make", "up")
+        stack.ctr("sample", "--from", str(FIRST), "--days", str(DAYS), "--rows-per-day", "2000")
+        stack.ctr("history", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=HISTORY - 1)))
+        yield stack
+    finally:
+        stack.compose("--profile", "demo", "down", "--volumes")
+        for folder in set(PROJECT.glob("settings*")) - before:
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

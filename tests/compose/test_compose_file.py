@@ -32,6 +32,15 @@ def test_a_service_has_no_privilege_that_it_does_not_need(name):
     assert not service.get("network_mode")
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_two_mounts_are_in_one_place(name):
+    """Docker then picks one of them at each start: task logs were in memory after a restart of the engine."""
+    service = SERVICES[name]
+    places = [folder.split(":")[0] for folder in service["tmpfs"]]
+    places += [volume.split(":")[1] for volume in service.get("volumes", [])]
+    assert sorted(set(places)) == sorted(places)
+
+
 @pytest.mark.parametrize("name", LONG_RUNNING)
 def test_a_service_comes_back_and_tells_whether_it_is_healthy(name):
     service = SERVICES[name]

@@ -33,6 +33,7 @@ from include.airflow_control import airflow_environment, airflow_local, demo
 from include.airflow_control.airflow_client import AirflowClient
 from include.days.backfill_plan import plan
 from include.lake.lake import get_lake
+from include.records import Decision
 from include.registry import registry
 
 _CHAIN = ("repaired", "approved", "rolled_back", "killed")
@@ -109,7 +110,7 @@ def repaired(airflow_server, _nights) -> SimpleNamespace:
             steps=steps,
             report=report,
             stale=plan(get_lake()),
-            decision=get_lake().record("decision", BAD),
+            decision=get_lake().record(Decision, BAD),
         )
 
 
@@ -117,15 +118,13 @@ def repaired(airflow_server, _nights) -> SimpleNamespace:
 def approved(airflow_server, repaired) -> SimpleNamespace:
     """The gate's verdict of the repaired day is *hold* this time; a person reads the evidence and promotes the candidate."""
     with environment(airflow_server.environment):
-        undecided = {
-            key: value for key, value in repaired.decision.items() if key not in ("promoted", "decided_by", "refusal")
-        }
-        held = undecided | {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
-        get_lake().write_record("decision", BAD, held)
+        undecided = dict.fromkeys(("promoted", "decided_by", "refusal"))
+        held = {"verdict": "hold", "reasons": [HOLD_REASON], "may_promote": True}
+        get_lake().write_record(repaired.decision.model_copy(update=undecided | held))
         run = clear_from(airflow_server.client, BAD, "decide")
         question = answer(airflow_server.client, run, "promote")
         return SimpleNamespace(
-            question=question, decision=get_lake().record("decision", BAD), champion=registry.champion()
+            question=question, decision=get_lake().record(Decision, BAD), champion=registry.champion()
         )
 
 

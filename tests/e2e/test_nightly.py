@@ -7,6 +7,7 @@ import pytest
 from e2e_days import BAD, GOOD, HOLD_REASON, ROLLBACK_REASON, ROWS
 
 from include.lake.lake import get_lake
+from include.records import Decision, Monitor
 from include.registry import registry
 from include.stages import STAGES
 
@@ -28,14 +29,14 @@ def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(ni
     champion = registry.champion()
     assert champion.log_day == GOOD
     assert champion.trained_through == GOOD - timedelta(days=1)
-    decision = get_lake().record("decision", GOOD)
-    assert (decision["verdict"], decision["promoted"]) == ("promote", True)
+    decision = get_lake().record(Decision, GOOD)
+    assert (decision.verdict, decision.promoted) == ("promote", True)
 
 
 def test_the_first_night_is_monitored_and_has_no_champion_to_judge(nights):
-    record = get_lake().record("monitor", GOOD)
-    assert record["metrics_note"] == "there was no champion yet when the day was evaluated"
-    assert record["freshness"]["published"]["training"]["days_behind"] == 0
+    record = get_lake().record(Monitor, GOOD)
+    assert record.metrics_note == "there was no champion yet when the day was evaluated"
+    assert record.freshness["published"]["training"]["days_behind"] == 0
 
 
 def test_the_bad_night_stops_at_its_check_and_says_why(nights):
@@ -47,20 +48,20 @@ def test_the_bad_night_stops_at_its_check_and_says_why(nights):
 
 def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look(nights):
     (notice,) = nights.notices
-    failed = [check for check in get_lake().record("quality/logs", BAD)["checks"] if check["status"] == "fail"]
+    failed = [check for check in get_lake().quality("logs", BAD).checks if check.status == "fail"]
     header, _, *others = notice["blocks"]
     assert header["text"]["text"] == f"ctr_daily, {BAD}: check_logs failed"
     texts = ["\n".join(field["text"] for field in block["fields"]) for block in others if "fields" in block]
     assert len(texts) == len(failed) > 0
     for check, text in zip(failed, texts, strict=True):
         for name in ("table", "name", "expected", "observed"):
-            assert str(check[name]) in html.unescape(text)
+            assert str(getattr(check, name)) in html.unescape(text)
     assert f"/plugin/data-quality/ctr/quality/day?day={BAD}|" in notice["text"]
 
 
 def test_the_bad_night_publishes_nothing_and_leaves_the_champion(nights):
     assert get_lake().manifest("logs", BAD) is None
-    assert get_lake().record("decision", BAD) is None
+    assert get_lake().record(Decision, BAD) is None
     assert registry.champion().log_day == GOOD
 
 
@@ -78,15 +79,15 @@ def test_a_corrected_day_is_found_stale_and_a_backfill_repairs_it_without_promot
     assert repaired.stale == repaired.report["stale"] == []
     assert get_lake().manifest("logs", GOOD).rows_in == int(ROWS) + 100
     assert repaired.champion.version == repaired.champion_before.version
-    assert repaired.decision["may_promote"] is False
+    assert repaired.decision.may_promote is False
 
 
 def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recorded(approved):
     assert str(BAD) in approved.question["subject"]
     assert HOLD_REASON in approved.question["body"]
     assert approved.question["defaults"] == ["keep_champion"]
-    assert (approved.decision["promoted"], approved.decision["decided_by"]) == (True, "admin")
-    assert approved.champion.version == approved.decision["candidate"]
+    assert (approved.decision.promoted, approved.decision.decided_by) == (True, "admin")
+    assert approved.champion.version == approved.decision.candidate
 
 
 def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_asked(approved, rolled_back):

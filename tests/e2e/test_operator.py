@@ -27,6 +27,7 @@ from include.airflow_control.demo import ctr
 from include.days.backfill_plan import plan
 from include.lake.lake import get_lake
 from include.raw.deliveries import Raw, day_folder
+from include.records import Decision, Train
 from include.registry import registry
 from include.registry.outdated import outdated_champion
 from include.settings import get_settings
@@ -64,7 +65,7 @@ def airflow(tmp_path_factory) -> Iterator[AirflowClient]:
         ctr("history", "--from", str(FIRST), "--to", str(NIGHTS[0] - timedelta(days=1)))
         with airflow_local.running() as client:
             ctr_json("backfill", "--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]), "--promote", "yes")
-            last = get_lake().record("train", NIGHTS[-1])["version"]
+            last = get_lake().record(Train, NIGHTS[-1]).version
             if registry.champion().version != last:  # so few rows do not always prove enough
                 ctr("promote", str(last))
             yield client
@@ -207,7 +208,7 @@ def test_an_operators_bad_day_ends_with_current_days_and_model(airflow, page):
     (get_settings().home / "held").rename(raw_folder(YESTERDAY))
     wait_for(lambda: state_of(airflow, YESTERDAY) in ("success", "failed"), 1800, "the schedule's night")
     champion = registry.champion()
-    assert champion.log_day == YESTERDAY, get_lake().record("decision", YESTERDAY)["reasons"]
+    assert champion.log_day == YESTERDAY, get_lake().record(Decision, YESTERDAY).reasons
     assert outdated_champion(get_lake()) is None
     assert champion.base_version != before.version
     ctr("reproduce", str(champion.version))

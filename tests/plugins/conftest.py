@@ -8,6 +8,7 @@ from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dagrun import DagRun
 from fastapi.testclient import TestClient
+from sample_records import quality
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
@@ -25,14 +26,9 @@ def store(home):
 
 @pytest.fixture
 def write(store):
-    """Writes the quality record of a stage's day: `write("logs", day, record(…), …)`."""
+    """Writes the quality record of a stage's day: `write("logs", day, check(…), …)`."""
 
-    def written(stage, day, *checks):
-        status = max((check["status"] for check in checks), key=("pass", "warning", "fail").index)
-        quality = {"stage": stage, "day": str(day), "build": "b1", "rows": 20, "status": status, "checks": list(checks)}
-        store.write_record(f"quality/{stage}", day, quality)
-
-    return written
+    return lambda stage, day, *checks: store.write_record(quality(stage, day, *checks))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Checks for quality records, and texts that would like to be more than text."""
 
-from include.records import record
+from include.checks import check_result
 
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -18,5 +18,5 @@ def check(name="expect_rows", ok=True, **more):
     """A check's record."""
     values = {"table": "logs", "expected": "at least 1 row", "observed": "0 rows", "column": None} | more
     sample = values.pop("sample", None)
-    made = record(values.pop("table"), name, ok, values.pop("expected"), values.pop("observed"), **values)
-    return made | ({"sample": sample} if sample else {})
+    made = check_result(values.pop("table"), name, ok, values.pop("expected"), values.pop("observed"), **values)
+    return made.model_copy(update={"sample": sample}) if sample else made

@@ -10,9 +10,9 @@ from airflow.models.taskinstance import TaskInstance
 from page_records import check
 
 from include.days.runs import Run
-from include.days.waits import Wait
 from include.lake.manifest import Manifest, TableVersion
 from include.raw.deliveries import Raw
+from include.records import Wait
 
 DAY = date(2023, 7, 17)
 NIGHT = datetime(2023, 7, 18, tzinfo=UTC)
@@ -85,8 +85,7 @@ def test_a_queued_run_of_a_paused_dag_says_so(client, run, session):
 
 def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, store, run):
     deliver(DAY - timedelta(days=1))
-    wait = Wait(since=NIGHT, due=NIGHT, until=NIGHT, gave_up_at=NIGHT, notified_at=NIGHT)
-    store.write_record("wait", DAY, wait.model_dump(mode="json"))
+    store.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT, gave_up_at=NIGHT, notified_at=NIGHT))
     run(DAY, "success")
     assert state_on_days(client)["state"] == "no log came"
     page = client.get(f"/quality/day?day={DAY}").text
@@ -95,8 +94,7 @@ def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, store, run):
 
 
 def test_a_wait_alone_makes_a_page_of_the_day(client, store):
-    wait = Wait(since=NIGHT, due=NIGHT, until=NIGHT)
-    store.write_record("wait", DAY, wait.model_dump(mode="json"))
+    store.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT))
     assert client.get(f"/quality/day?day={DAY}").status_code == 200
 
 

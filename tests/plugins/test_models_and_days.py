@@ -6,10 +6,12 @@ from datetime import date
 import pytest
 from model_versions import model_version
 from page_records import HOSTILE
+from sample_records import decision, evaluated_champion, evaluation, monitor, train
 
 from include.errors import MissingDataError
 from include.lake.lake import report_path
 from include.lake.manifest import Manifest, TableVersion
+from include.records import Rule
 from include.registry import registry
 from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart
@@ -20,10 +22,10 @@ from plugins.pages.planner import Plan, Planner
 DAY = date(2023, 7, 17)
 
 
-def decision(number, **more):
-    record = {"verdict": "promote", "reasons": ["because"], "candidate": number, "champion": None, "promoted": True}
-    rules = [{"name": "lineage", "verdict": "pass", "sentence": "Trained before.", "evidence": {}}]
-    return record | {"rules": rules, "decided_by": "gate", "decided_at": "2023-07-18T02:00:00+00:00"} | more
+def decided(day, number, **more):
+    rules = [Rule("lineage", "pass", "Trained before.", {})]
+    promoted = {"promoted": True, "decided_by": "gate", "decided_at": "2023-07-18T02:00:00+00:00"}
+    return decision(day, number, **{"reasons": ["because"], "rules": rules} | promoted | more)
 
 
 def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
@@ -39,8 +41,8 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
         model_version(1),
     ]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    store.write_record("decision", known[0].log_day, decision(4, verdict="hold", promoted=False, decided_by="timeout"))
-    store.write_record("decision", known[1].log_day, decision(99))
+    store.write_record(decided(known[0].log_day, 4, verdict="hold", promoted=False, decided_by="timeout"))
+    store.write_record(decided(known[1].log_day, 99))
     found = models_of(store, Plan.of(store), 20, 60)
     assert [(version.version, version.state) for version in found.versions] == [
         (4, "not promoted, decided by timeout"),
@@ -61,9 +63,9 @@ def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
 
 def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, monkeypatch):
     monkeypatch.setattr(registry, "versions", list)
-    store.write_record("monitor", DAY, {"metrics": None, "alerts": []})
+    store.write_record(monitor(DAY))
     auc = {"auc": {"value": 0.79, "low": 0.78, "high": 0.8}}
-    store.write_record("monitor", DAY.replace(day=18), {"metrics": {"all": auc}, "alerts": ["drifted"]})
+    store.write_record(monitor(DAY.replace(day=18), metrics={"all": auc}, metrics_note=None, alerts=["drifted"]))
     found = models_of(store, Plan.of(store), 20, 60)
     assert found.figures["auc"] == [
         Estimate(DAY, None, None, None),
@@ -88,10 +90,9 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
             ("zero", "warm", {"value": None, "note": "too few clicks"}),
         )
     ]
-    store.write_record("train", DAY, {"version": 3})
-    store.write_record("decision", DAY, decision(3, reasons=[HOSTILE[0]]))
-    judged = {"headline": {}, "candidate": {"version": 3}, "champion": {"version": 2}}
-    store.write_record("evaluation", DAY, {"groups": cells, **judged})
+    store.write_record(train(DAY, 3))
+    store.write_record(decided(DAY, 3, reasons=[HOSTILE[0]]))
+    store.write_record(evaluation(DAY, 3, groups=cells, champion=evaluated_champion(2)))
     found = model_of_day(store, DAY)
     assert [(cell.user_level, cell.auc, cell.note) for cell in found.scenes["0"]] == [
         ("zero", None, "too few clicks"),
@@ -115,17 +116,17 @@ def test_a_candidate_without_usable_predictions_has_a_page_too(store, client):
         "clicks": 1,
         "candidate": None,
     }
-    store.write_record("train", DAY, {"version": 3})
-    store.write_record("decision", DAY, decision(3, verdict="reject", promoted=False))
-    store.write_record("evaluation", DAY, {"groups": [unusable], "candidate": {"version": 3}, "champion": None})
+    store.write_record(train(DAY, 3))
+    store.write_record(decided(DAY, 3, verdict="reject", promoted=False))
+    store.write_record(evaluation(DAY, 3, groups=[unusable]))
     page = client.get(f"/models/day?day={DAY}")
     assert (page.status_code, "its predictions are not usable" in page.text) == (200, True)
 
 
 def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before(store):
-    store.write_record("train", DAY, {"version": 5})
-    store.write_record("decision", DAY, decision(4))
-    store.write_record("evaluation", DAY, {"groups": [], "candidate": {"version": 4}, "champion": {"version": 2}})
+    store.write_record(train(DAY, 5))
+    store.write_record(decided(DAY, 4))
+    store.write_record(evaluation(DAY, 4, champion=evaluated_champion(2)))
     found = model_of_day(store, DAY)
     assert (found.version, found.champion, found.verdict, found.rules) == (5, None, None, [])
 
@@ -135,8 +136,8 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
     monkeypatch.setattr(registry, "versions", lambda: known)
     for number, reason in ((1, "much better"), (5, "it is worse")):
         verdict = {"verdict": "promote" if number == 1 else "reject", "promoted": number == 1}
-        store.write_record("train", DAY, {"version": number}, number)
-        store.write_record("decision", DAY, decision(number, reasons=[reason], **verdict), number)
+        store.write_record(train(DAY, number))
+        store.write_record(decided(DAY, number, reasons=[reason], **verdict))
         store.write_bytes(report_path(DAY, number), f"report of {number}".encode())
     lines = models_of(store, Plan.of(store), 20, 60).versions
     assert [(version.version, version.reasons, version.has_report) for version in lines] == [
@@ -166,9 +167,9 @@ def test_an_outdated_champion_is_named_with_what_replaces_it(store, client, monk
 
 def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: [model_version(5, log_day=DAY, promoted_at=None)])
-    store.write_record("train", DAY, {"version": 5}, 5)
+    store.write_record(train(DAY, 5))
     assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not judged yet"]
-    store.write_record("decision", DAY, {"verdict": "hold", "candidate": 5, "reasons": []}, 5)
+    store.write_record(decision(DAY, 5, verdict="hold", reasons=[]))
     assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not decided yet"]
 
 

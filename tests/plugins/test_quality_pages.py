@@ -10,14 +10,15 @@ import pytest
 from airflow.models.taskinstance import TaskInstance
 from page_records import check
 from pyarrow import orc
+from sample_records import quality
 
+from include.checks import Measure
 from include.errors import MissingDataError
 from include.lake.manifest import Manifest, TableVersion
-from include.records import Measure
 from include.stages import CHECKED
 from plugins.pages.findings import check_of_day, day_quality
 from plugins.pages.quality import Filters, grid
-from plugins.pages.records import Check, QualityRecords
+from plugins.pages.records import CheckKey, QualityRecords
 
 FIRST = date(2023, 7, 10)
 
@@ -144,7 +145,7 @@ def test_a_day_without_data_says_so(store, records, session):
 
 
 def test_a_check_shows_its_trend_with_its_bounds(store, records, session):
-    key = Check("logs", "logs", "expect_usual_volume", None)
+    key = CheckKey("logs", "logs", "expect_usual_volume", None)
     found = check_of_day(store, records.history(), session, day(2), key.id)
     assert [(point.day, point.value, point.low, point.high, point.status) for point in found.trend] == [
         (day(0), 20, 10, 30, "pass"),
@@ -230,7 +231,8 @@ def test_the_page_of_rejected_rows_names_values_and_repair(store, client):
     rows = [row | {"source_row": number, "fingerprint": number} for number in range(1200)]
     orc.write_table(pa.Table.from_pylist(rows), str(folder / "part.orc"))
     tables = {"quarantine": TableVersion("q", 1200, 1, "s")}
-    store.finish_staging(Manifest("logs", str(day(0)), "b", tables, 1200, {}, "c", "s"), {"checks": []})
+    manifest = Manifest("logs", str(day(0)), "b", tables, 1200, {}, "c", "s")
+    store.finish_staging(manifest, quality("logs", day(0)))
     page = client.get(f"/quality/quarantine?day={day(0)}").text
     assert '<code>home_&lt;v2&gt;</code></td><td class="num">1,200</td>' in page
     assert "scenes: {home_&lt;v2&gt;: SCENE}  # one of 0, 1, 2, 3, 4" in page

@@ -69,8 +69,8 @@ def test_every_answer_forbids_foreign_scripts_styles_and_frames(client):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_data_wherever_it_stands(client, write, text):
-    hostile = check(text, False, table=text, column=text, expected=text, observed=text, failing_rows=1)
-    hostile["sample"] = [{"item_title": text, text: text}]
+    sample = [{"item_title": text, text: text}]
+    hostile = check(text, False, table=text, column=text, expected=text, observed=text, failing_rows=1, sample=sample)
     write("logs", DAY, hostile)
     found = client.get(f"/api/quality/day?day={DAY}").json()["findings"][0]
     assert (found["table"], found["sample"][0]["item_title"]) == (text, text)

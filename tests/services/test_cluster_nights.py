@@ -13,6 +13,7 @@ from include.airflow_control import airflow_local, demo
 from include.airflow_control.airflow_client import DAG_ID
 from include.lake.lake import Lake, get_lake
 from include.orchestration.spark_submit import submit
+from include.records import Decision
 from include.registry import registry
 from include.stages import STAGES
 
@@ -42,7 +43,7 @@ def test_a_night_on_the_cluster_is_green_and_promotes_the_first_model(cluster, c
     assert (first_night.failures, first_night.state) == ({}, "success")
     assert differing_tables(local_nights, cluster_days, [DAY]) == []
     with cluster.using():
-        assert get_lake().record("decision", DAY)["promoted"] is True
+        assert get_lake().record(Decision, DAY).promoted is True
         assert [version.log_day for version in registry.versions()] == [DAY]
 
 

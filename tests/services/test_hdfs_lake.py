@@ -16,8 +16,15 @@ from include.errors import StorageError, UnavailableError
 from include.lake.lake import Lake
 from include.lake.manifest import new_build
 from include.raw.deliveries import Delivery, Raw, day_folder
+from include.records import Record
 
 pytestmark = pytest.mark.services
+
+
+class Note(Record):
+    kind = "note"
+    text: str = ""
+    number: int = 0
 
 
 @pytest.fixture
@@ -34,21 +41,24 @@ class TestPublication(PublicationContract):
 
 
 def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(store):
-    store.write_record("train", DAY, {"number": 0, "filler": ["x" * 100] * 200})
+    store.write_record(Note(day=DAY, number=0, text="x" * 20_000))
     reader = (
         "import sys, json\n"
         "from include.lake.lake import Lake, parse_day\n"
+        "from include.records import Record\n"
+        "class Note(Record):\n"
+        "    kind = 'note'\n"
         "store, found = Lake(sys.argv[1]), [0]\n"
         "while found[-1] < 60:\n"
-        "    record = store.record('train', parse_day(sys.argv[2]))\n"
-        "    assert record is not None and len(record['filler']) == 200\n"
-        "    found.append(record['number'])\n"
+        "    record = store.record(Note, parse_day(sys.argv[2]))\n"
+        "    assert record is not None and len(record.text) == 20_000\n"
+        "    found.append(record.number)\n"
         "print(json.dumps(found))\n"
     )
     command = [sys.executable, "-c", reader, store.url, str(DAY)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for number in range(1, 61):
-            store.write_record("train", DAY, {"number": number, "filler": ["x" * 100] * 200})
+            store.write_record(Note(day=DAY, number=number, text="x" * 20_000))
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     found = json.loads(output)
@@ -56,14 +66,14 @@ def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced
 
 
 def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(store):
-    assert store.record_stamps("train") == {}
-    store.write_record("train", DAY, {"version": "1"})
-    before = store.record_stamps("train")
-    assert list(before) == [DAY] == store.record_days("train")
-    assert store.record_stamps("train") == before
-    Lake(store.url).write_record("train", DAY, {"version": "2"})
-    assert store.record_stamps("train") != before
-    assert store.record("train", DAY) == {"version": "2"}
+    assert store.record_stamps("note") == {}
+    store.write_record(Note(day=DAY, number=1))
+    before = store.record_stamps("note")
+    assert list(before) == [DAY] == store.record_days(Note)
+    assert store.record_stamps("note") == before
+    Lake(store.url).write_record(Note(day=DAY, number=2))
+    assert store.record_stamps("note") != before
+    assert store.record(Note, DAY) == Note(day=DAY, number=2)
 
 
 def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(root, monkeypatch):
@@ -126,12 +136,12 @@ def test_a_missing_permission_names_the_user_the_folder_and_what_is_wanted(hdfs,
     [("Quota", "1", "quota of names.*quota=1 file count="), ("SpaceQuota", "1k", "quota of space.*1024 B = 1 KB")],
 )
 def test_an_exceeded_quota_names_the_folder_and_the_limit(hdfs, published, option, limit, words):
-    before = published.record("quality/logs", DAY)
+    before = published.quality("logs", DAY)
     hdfs.admin(f"-set{option}", limit, published.root)
     with pytest.raises(StorageError, match=rf"{published.root}.*{words}.*\nNext: .*-set{option}"):
         stage(published, "new")
     assert seen(published) == "old"
-    assert published.record("quality/logs", DAY) == before
+    assert published.quality("logs", DAY) == before
     hdfs.admin(f"-clr{option}", published.root)
     stage(published, "new")
     published.publish("logs", DAY)
@@ -163,8 +173,8 @@ def test_a_change_waits_for_the_end_of_safe_mode(hdfs, published):
 
 
 def test_lost_blocks_are_told_with_the_file_and_how_to_go_on(hdfs, published):
-    path = published.path("_records/train/dt=2023-07-10.json")
-    published.write_record("train", DAY, {"lost": new_build()})
+    path = published.path("_records/note/dt=2023-07-10.json")
+    published.write_record(Note(day=DAY, text=new_build()))
     content = published.fs.cat_file(path)
     for block in hdfs.folder.glob("datanode*/data/current/*/current/*/**/blk_*"):
         with suppress(FileNotFoundError):  # DataNodes delete what was replaced when they come to it
@@ -173,10 +183,10 @@ def test_lost_blocks_are_told_with_the_file_and_how_to_go_on(hdfs, published):
     with pytest.raises(
         UnavailableError, match=rf"{path}: expected a DataNode that serves the block.*\nNext: .*hdfs fsck"
     ):
-        published.record("train", DAY)
+        published.record(Note, DAY)
     assert seen(published) == "old"
-    published.write_record("train", DAY, {"lost": "no more"})
-    assert published.record("train", DAY) == {"lost": "no more"}
+    published.write_record(Note(day=DAY, text="no more"))
+    assert published.record(Note, DAY) == Note(day=DAY, text="no more")
 
 
 def test_an_hdfs_that_does_not_answer_is_told_with_its_address(tmp_path, monkeypatch):
@@ -187,7 +197,7 @@ def test_an_hdfs_that_does_not_answer_is_told_with_its_address(tmp_path, monkeyp
     with pytest.raises(
         UnavailableError, match=r"hdfs://127.0.0.1:9/x/_records.*expected an answer of HDFS.*refused.*\nNext: "
     ):
-        Lake("hdfs://127.0.0.1:9/x").record("train", DAY)
+        Lake("hdfs://127.0.0.1:9/x").record(Note, DAY)
 
 
 # What is survived
@@ -222,8 +232,8 @@ def test_records_are_written_and_read_while_a_datanode_is_dead(hdfs, published):
     hdfs.kill("datanode1")
     try:
         for number in range(4):
-            published.write_record("train", DAY, {"number": number})
-            assert published.record("train", DAY) == {"number": number}
+            published.write_record(Note(day=DAY, number=number))
+            assert published.record(Note, DAY) == Note(day=DAY, number=number)
         stage(published, "new")
         published.publish("logs", DAY)
         assert seen(published) == "new"

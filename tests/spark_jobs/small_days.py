@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import orc
+from sample_records import quality
 
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest, TableVersion, new_build
+from include.records import Quality
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 from include.settings import get_settings, shaping
 from include.stages import SPECS, Stage
@@ -56,7 +58,7 @@ def write_raw(content: str | bytes, name: str = "part-0.csv", day: date = DAY) -
     return path
 
 
-def run_stage(spark: Any, store: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> dict[str, Any]:
+def run_stage(spark: Any, store: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> Quality:
     """Runs a stage's job for a day in this process; returns its quality record."""
     from spark_jobs.history import builder
     from spark_jobs.stage import stage_day
@@ -89,7 +91,7 @@ def publish_staged(store: Lake, stage: Stage, day: date, build: str, inputs: dic
     }
     shaped_by = get_settings().values(*shaping(stage))
     manifest = Manifest(stage, str(day), build, tables, rows_in, inputs, "test", shaped_by)
-    store.finish_staging(manifest, {"checks": []})
+    store.finish_staging(manifest, quality(stage, day))
     store.publish(stage, day)
 
 

@@ -105,8 +105,8 @@ def test_another_column_order_and_absent_optional_columns(day):
 
 def test_checks_are_recorded_and_pass(day):
     store, quality = day
-    assert quality["checks"] == store.record("quality/logs", DAY)["checks"]
-    assert {check["status"] for check in quality["checks"]} == {"pass"}
+    assert quality.checks == store.quality("logs", DAY).checks
+    assert {check.status for check in quality.checks} == {"pass"}
     assert store.manifest("logs", DAY).profile["quarantined"]["unknown_scene"] == 1
 
 
@@ -143,7 +143,7 @@ def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_buil
     with pytest.raises(DataQualityError, match=r"expect_quarantine_rate_at_most.*2\.00%.*100\.00%"):
         run_stage(spark, store, "logs")
     assert (store.manifest("logs", DAY).build, contents(store, "logs")) == (build, rows)
-    assert store.record("quality/logs", DAY)["status"] == "fail"
+    assert store.quality("logs", DAY).status == "fail"
 
 
 def test_a_stray_quote_that_swallows_the_rest_of_a_file_loses_nothing(spark, store):

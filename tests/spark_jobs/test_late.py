@@ -43,7 +43,7 @@ def stale(store, day=DAY):
 
 
 def check(quality, name):
-    return next(each for each in quality["checks"] if each["name"] == name)
+    return next(each for each in quality.checks if each.name == name)
 
 
 def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, store, use):
@@ -56,9 +56,9 @@ def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, stor
     manifest = store.manifest("logs", ARRIVAL)
     assert {name: table.rows for name, table in manifest.tables.items()} == {"logs": 20, "late": 9, "quarantine": 0}
     assert {day: part["rows"] for day, part in manifest.profile["late"].items()} == {str(DAY): 6, str(NEXT): 3}
-    assert check(quality, "expect_no_late_events")["observed"].startswith("9 rows of 2 earlier days routed")
-    assert check(quality, "expect_no_late_events")["status"] == "warning"
-    assert "20 logs + 9 late + 0 quarantine = 29" in check(quality, "expect_rows_conserved")["observed"]
+    assert check(quality, "expect_no_late_events").observed.startswith("9 rows of 2 earlier days routed")
+    assert check(quality, "expect_no_late_events").status == "warning"
+    assert "20 logs + 9 late + 0 quarantine = 29" in check(quality, "expect_rows_conserved").observed
 
     assert stale(store) == [late_key(DAY)]
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, stor
         late = logs.loc[f"date={ARRIVAL}/part-0.csv#25"]
         assert (late["item_title"], list(late["query_entities"])) == ('two\nlines, "quoted" 龙井', ["tea", "cup"])
         assert (str(late["log_ts"]), late["scene"]) == (f"{DAY} 00:01:45", "0")
-        assert {each["status"] for each in quality["checks"]} == {"pass"}
+        assert {each.status for each in quality.checks} == {"pass"}
         assert stale(store) == []
     assert store.manifest("logs", DAY).inputs[late_key(DAY)] == late_version(store, DAY)
     assert store.manifest("logs", DAY).rows_in == 30
@@ -119,7 +119,7 @@ def test_the_policy_quarantine_rejects_late_rows_and_says_of_how_many_days(spark
     reasons = read(store, "quarantine", ARRIVAL)["reasons"].map(list).tolist()
     assert sorted(reasons) == [["late_event"], ["late_event"], ["unknown_scene", "late_event"]]
     found = check(quality, "expect_no_late_events")
-    assert (found["observed"], found["status"]) == ("3 rows of 2 earlier days quarantined", "warning")
+    assert (found.observed, found.status) == ("3 rows of 2 earlier days quarantined", "warning")
     assert store.manifest("logs", ARRIVAL).tables["late"].rows == 0
     assert late_version(store, DAY) is None
 
@@ -142,7 +142,7 @@ def test_late_rows_of_days_before_the_first_published_one_are_rejected_as_nothin
     use(late_events="route")
     arrive([at(100, DAY)])
     quality = run_stage(spark, store, "logs", ARRIVAL)
-    assert check(quality, "expect_no_late_events")["observed"] == "1 rows of 1 earlier days quarantined"
+    assert check(quality, "expect_no_late_events").observed == "1 rows of 1 earlier days quarantined"
     use(empty_days=str(NEXT))
     run_stage(spark, store, "logs", NEXT)
     arrive([at(100, DAY), at(101, NEXT), at(102, NEXT, scene="9")])
@@ -184,8 +184,8 @@ def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(sp
         run_stage(spark, store, "logs")
     use(empty_days=f"2023-01-01, {DAY}")
     quality = run_stage(spark, store, "logs")
-    assert {each["status"] for each in quality["checks"]} == {"pass"}
-    assert check(quality, "expect_rows")["expected"].startswith("declared empty")
+    assert {each.status for each in quality.checks} == {"pass"}
+    assert check(quality, "expect_rows").expected.startswith("declared empty")
     manifest = store.manifest("logs", DAY)
     assert (manifest.rows_in, {table.rows for table in manifest.tables.values()}, stale(store)) == (0, {0}, [])
     from spark_jobs.audit.checks import found_shares, trailing
@@ -193,7 +193,7 @@ def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(sp
 
     assert all(read_table(spark, store, table, DAY, "a test").count() == 0 for table in manifest.tables)
     assert trailing(store, NEXT) == []
-    assert [each["status"] for each in found_shares(0, {"user": 0}, has_snapshot=True)] == ["pass"]
+    assert [each.status for each in found_shares(0, {"user": 0}, has_snapshot=True)] == ["pass"]
     write_raw(csv_text([at(n, DAY) for n in range(3)]))
     assert stale(store) == [f"raw/{DAY}"]
     run_stage(spark, store, "logs")

@@ -75,7 +75,7 @@ def test_a_repair_puts_through_the_rows_it_mends_and_no_others(spark, rejected):
     assert (outcome.rejected, outcome.repaired, outcome.malformed) == (9, 7, 1)
     assert stale_inputs(rejected, rejected.manifest("logs", DAY)) == [f"raw/{DAY}"]
     quality = run_stage(spark, rejected, "logs")
-    assert {check["status"] for check in quality["checks"]} == {"pass"}
+    assert {check.status for check in quality.checks} == {"pass"}
     assert reasons(rejected) == {
         23: ["unknown_scene"],
         25: ["deep_feature_not_a_number"],
@@ -124,9 +124,9 @@ def test_a_delivered_row_that_differs_ignores_its_repair_and_the_record_says_so(
     quality = run_stage(spark, rejected, "logs")
     assert reasons(rejected)[20] == ["unknown_scene"]
     assert len(read(rejected, "logs")) == 24
-    (found,) = (check for check in quality["checks"] if check["name"] == "expect_repairs_to_fit")
-    assert (found["status"], found["failing_rows"]) == ("warning", 1)
-    assert found["observed"].startswith("6 repaired; 1 ignored")
+    (found,) = (check for check in quality.checks if check.name == "expect_repairs_to_fit")
+    assert (found.status, found.failing_rows) == ("warning", 1)
+    assert found.observed.startswith("6 repaired; 1 ignored")
     deliver()
     run_stage(spark, rejected, "logs")
     assert len(read(rejected, "logs")) == 25

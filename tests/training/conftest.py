@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import fabricate
 import pandas as pd
 import pytest
 
 from include.lake.lake import Lake, get_lake
+from include.records import Train
 from include.registry import registry
 from include.settings import Settings, get_settings
 from training.learn.train import Trained, fit, run
@@ -72,11 +72,11 @@ def trained(made: World) -> Trained:
 @pytest.fixture(scope="session")
 def trained_home(
     made: World, empty_database: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[date], tuple[Path, dict[str, Any]]]:
+) -> Callable[[date], tuple[Path, Train]]:
     """A home in which the candidate of a day was trained, once for all tests, and the record of it."""
 
     @cache
-    def trained_home(day: date) -> tuple[Path, dict[str, Any]]:
+    def trained_home(day: date) -> tuple[Path, Train]:
         home = tmp_path_factory.mktemp("trained")
         (home / "mlflow.db").write_bytes(empty_database)
         shutil.copytree(made.home / "lake", home / "lake")
@@ -91,12 +91,10 @@ def trained_home(
 
 
 @pytest.fixture
-def candidate(
-    world: World, trained_home: Callable[[date], tuple[Path, dict[str, Any]]]
-) -> Callable[[date], dict[str, Any]]:
+def candidate(world: World, trained_home: Callable[[date], tuple[Path, Train]]) -> Callable[[date], Train]:
     """Puts the candidate of a day into the world's empty registry, as `train.run` would, and returns its record."""
 
-    def candidate(day: date) -> dict[str, Any]:
+    def candidate(day: date) -> Train:
         home, record = trained_home(day)
         database = world.home / "mlflow.db"
         shutil.copyfile(home / "mlflow.db", database)
@@ -106,19 +104,19 @@ def candidate(
                 for column in columns:
                     change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
                     connection.execute(change, (str(home), str(world.home)))
-        world.lake.write_record("train", day, record)
+        world.lake.write_record(record)
         return record
 
     return candidate
 
 
 @pytest.fixture
-def promoted(candidate: Callable[[date], dict[str, Any]]) -> Callable[[date], dict[str, Any]]:
+def promoted(candidate: Callable[[date], Train]) -> Callable[[date], Train]:
     """As `candidate`, and the version is promoted."""
 
-    def promoted(day: date) -> dict[str, Any]:
+    def promoted(day: date) -> Train:
         record = candidate(day)
-        registry.promote(record["version"], reason="test", by="test")
+        registry.promote(record.version, reason="test", by="test")
         return record
 
     return promoted

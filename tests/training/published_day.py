@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 from pyarrow import orc
+from sample_records import train
 from scored_days import Day
 
 from include.lake.lake import Lake, get_lake
@@ -66,8 +67,8 @@ def register(home: Path, name: str, *, on: date = DAY, base: int | None = None) 
 
 def trained(version: ModelVersion, on: date = DAY) -> None:
     """Writes the record `train`."""
-    record = {"version": version.version, "rows": 100, "seconds": 1.5, "content_hash": version.content_hash}
-    get_lake().write_record("train", on, record)
+    record = train(on, version.version, rows=100, seconds=1.5, content_hash=version.content_hash)
+    get_lake().write_record(record)
 
 
 class NamedModels:

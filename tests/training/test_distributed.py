@@ -10,6 +10,7 @@ import fabricate
 import numpy as np
 import pytest
 
+from include.records import Train
 from include.registry import registry
 from include.settings import PROJECT
 from training.learn import train
@@ -43,12 +44,12 @@ def test_two_processes_register_one_version_like_that_of_one_process(world, mode
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Training ━") == 1
     record = json.loads(done.stdout)
-    assert world.lake.record("train", LAST) == record
-    assert [version.version for version in registry.versions()] == [record["version"], alone["version"]]
-    for single, double in zip(alone["learning_curve"], record["learning_curve"], strict=True):
+    assert world.lake.record(Train, LAST).as_json() == record
+    assert [version.version for version in registry.versions()] == [record["version"], alone.version]
+    for single, double in zip(alone.learning_curve, record["learning_curve"], strict=True):
         for metric in ("auc", "log_loss", "train_loss"):
-            assert double[metric] == pytest.approx(single[metric], abs=1e-3), metric
-    single, double = (load(registry.download(record["version"])) for record in (alone, record))
+            assert double[metric] == pytest.approx(getattr(single, metric), abs=1e-3), metric
+    single, double = (load(registry.download(version)) for version in (alone.version, record["version"]))
     rows = read_day(world.lake, "training", LAST, "a test")
     predictions = [model.predict(rows, world.lake).probability for model in (single, double)]
     assert np.allclose(*predictions, atol=5e-3)

@@ -6,19 +6,19 @@ under the first day on which its text was cold, so that a candidate reads what w
 later.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.console import err
 from include.lake.lake import Lake, get_lake
+from include.records import EmbedCold
 from include.settings import Settings
 from training.embed.distinct_texts import distinct_texts
 from training.embed.embed_texts import encode_into
@@ -28,12 +28,14 @@ from training.text.encoders import language_model, resolve_llm
 from training.text.text_table import BAGS, ITEM_TEXTS
 from training.text.vector_cache import Keys, VectorCache
 
+log = logging.getLogger(__name__)
+
 BATCH = 16
 NEEDED_FOR = "Embedding cold texts"
 USER_KEYS = BAGS[1:]
 
 
-def run(day: date, settings: Settings) -> dict[str, Any]:
+def run(day: date, settings: Settings) -> EmbedCold:
     """Embed the newest cold texts first, at most `llm_max_texts` of them, and return the record that it writes.
 
     Embeds nothing where neither the model to train nor the champion reads a language model's vectors.
@@ -57,21 +59,23 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
             encode_into(store, encoder, distinct_texts(store, days, NEEDED_FOR, among=keys), first, batch_size=BATCH)
     skipped = len(missing.keys) - len(chosen.keys)
     if skipped:
-        err.print(
-            f"{skipped:,} cold texts are skipped (CTR_LLM_MAX_TEXTS={settings.llm_max_texts}); they count as missing."
+        log.warning(
+            "%s cold texts are skipped (CTR_LLM_MAX_TEXTS=%d); they count as missing.",
+            f"{skipped:,}",
+            settings.llm_max_texts,
         )
     everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
-    record = {
-        "day": str(day),
-        "model": source.slug,
-        "texts": len(cold.keys),
-        "cached": len(cold.keys) - len(missing.keys),
-        "encoded": len(chosen.keys),
-        "skipped": skipped,
-        "share": round(len(chosen.keys) / max(everything, 1), 5),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    store.write_record("embed_cold", day, record)
+    record = EmbedCold(
+        day=day,
+        model=source.slug,
+        texts=len(cold.keys),
+        cached=len(cold.keys) - len(missing.keys),
+        encoded=len(chosen.keys),
+        skipped=skipped,
+        share=round(len(chosen.keys) / max(everything, 1), 5),
+        seconds=round(time.monotonic() - started, 2),
+    )
+    store.write_record(record)
     return record
 
 
@@ -116,9 +120,9 @@ def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
 
 def _last_run(store: Lake, day: date) -> date | None:
     """Return the newest earlier day whose run embedded anything; None where that run was of a model without such vectors."""
-    last = max((earlier for earlier in store.record_days("embed_cold") if earlier < day), default=None)
-    record = store.record("embed_cold", last) if last else None
-    return last if record and record["texts"] else None
+    last = max((earlier for earlier in store.record_days(EmbedCold) if earlier < day), default=None)
+    record = store.record(EmbedCold, last) if last else None
+    return last if record and record.texts else None
 
 
 def _adopt(cache: VectorCache, needed: ColdTexts) -> None:

@@ -1,13 +1,13 @@
 """`embed-texts`: encodes every distinct text of the training window once."""
 
+import logging
 import time
 from datetime import date
-from typing import Any
 
 import numpy as np
 
-from include.console import err
 from include.lake.lake import Lake, get_lake
+from include.records import EmbedTexts
 from include.settings import Settings
 from training.embed.distinct_texts import Texts, distinct_texts
 from training.learn.warm_start import variants_in_use
@@ -16,13 +16,15 @@ from training.tables import published_days
 from training.text.encoders import Encoder, resolve_encoder, text_encoder
 from training.text.vector_cache import VectorCache
 
+log = logging.getLogger(__name__)
+
 BATCH = 64
 PART = 8192
 MAX_UNKNOWN_SHARE = 0.05
 UNKNOWN_SAMPLE = 2000
 
 
-def run(day: date, settings: Settings) -> dict[str, Any]:
+def run(day: date, settings: Settings) -> EmbedTexts:
     """Encode the texts of the training window up to `day` that are not cached, and return the record that it writes.
 
     Encodes nothing where neither the model to train nor the champion reads text.
@@ -41,17 +43,17 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
         unknown = round(encoder.unknown_share(_sample(missing.texts, settings.seed)), 5)
         warn_unknown(unknown, source.slug)
         encode_into(store, encoder, missing, day, batch_size=BATCH)
-    record = {
-        "day": str(day),
-        "model": source.slug,
-        "texts": len(texts.texts),
-        "cached": len(texts.texts) - len(missing.texts),
-        "encoded": len(missing.texts),
-        "skipped": 0,
-        "unknown_share": unknown,
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    store.write_record("embed_texts", day, record)
+    record = EmbedTexts(
+        day=day,
+        model=source.slug,
+        texts=len(texts.texts),
+        cached=len(texts.texts) - len(missing.texts),
+        encoded=len(missing.texts),
+        skipped=0,
+        unknown_share=unknown,
+        seconds=round(time.monotonic() - started, 2),
+    )
+    store.write_record(record)
     return record
 
 
@@ -75,9 +77,11 @@ def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch
 def warn_unknown(share: float, slug: str) -> None:
     """Write a warning where the encoder does not know the language of the texts."""
     if share > MAX_UNKNOWN_SHARE:
-        err.print(
-            f"[yellow]Warning:[/] the encoder '{slug}' does not know {share:.1%} of the tokens, so its vectors are poor. "
-            "Next: set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese."
+        log.warning(
+            "The encoder '%s' does not know %.1f%% of the tokens, so its vectors are poor. "
+            "Next: set CTR_TEXT_ENCODER to an encoder of the texts' language, for example bert-base-chinese.",
+            slug,
+            100 * share,
         )
 
 

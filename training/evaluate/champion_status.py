@@ -1,7 +1,9 @@
 """Whether the champion may be compared with the day's candidate. Light: the gate imports it without a model's libraries."""
 
 from datetime import date
+from typing import Literal
 
+from include.records import ChampionStatus
 from include.registry.registry import ModelVersion
 
 NOTES = {
@@ -12,7 +14,9 @@ NOTES = {
 """By status, the end of a sentence that begins with the champion."""
 
 
-def champion_status(champion: ModelVersion | None, candidate: ModelVersion, day: date) -> str:
+def champion_status(
+    champion: ModelVersion | None, candidate: ModelVersion, day: date
+) -> ChampionStatus | Literal["none"]:
     """Return `none`, `same` (as the candidate), `seen` (it knows the day, so it must not be compared on it) or `unseen`."""
     if champion is None:
         return "none"

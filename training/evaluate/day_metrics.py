@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from include.records import DayMetrics
 from include.schemas import LEVELS
 from training.evaluate import metrics
 from training.evaluate.bootstrap import GroupMetrics, Scored, interval, point, reflected, resample
@@ -38,8 +39,8 @@ PAIRS = {
 
 def evaluate(
     rows: EvaluationRows, scenes: tuple[str, ...], resamples: int, seed: tuple[int, ...], *, cells: bool = True
-) -> dict[str, Any]:
-    """Return all metrics of a day's predictions: `headline`, `groups`, `small_scenes`, `alpha`, `calibration`.
+) -> DayMetrics:
+    """Return all metrics of a day's predictions.
 
     A model with a prediction that is not a number in [0, 1] gets no metrics; `unusable` counts such predictions.
     """
@@ -53,20 +54,20 @@ def evaluate(
     if "candidate" not in scored:
         scored = {name: scored_rows for name, scored_rows in scored.items() if name in WHOLE}
     sample = _Sample(rows, groups, scored, resamples, seed)
-    return {
-        "rows": len(rows.label),
-        "clicks": int(rows.label.sum()),
-        "users": int(rows.user.max(initial=-1)) + 1,
-        "resamples": resamples,
-        "unusable": {
+    return DayMetrics(
+        rows=len(rows.label),
+        clicks=int(rows.label.sum()),
+        users=int(rows.user.max(initial=-1)) + 1,
+        resamples=resamples,
+        unusable={
             name: int((~(np.isfinite(value) & (value >= 0) & (value <= 1))).sum()) for name, value in predicted.items()
         },
-        "headline": sample.headline(),
-        "groups": [sample.entry(group) for group in groups],
-        "small_scenes": [group.scene for group in small],
-        "alpha": _alpha(rows),
-        "calibration": _calibration(rows, scored, scenes),
-    }
+        headline=sample.headline(),
+        groups=[sample.entry(group) for group in groups],
+        small_scenes=[group.scene for group in small if group.scene],
+        alpha=_alpha(rows),
+        calibration=_calibration(rows, scored, scenes),
+    )
 
 
 def _is_small(rows: EvaluationRows, scene: Group) -> bool:

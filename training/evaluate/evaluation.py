@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from include.errors import CtrError, MissingDataError, NothingToDoError
 from include.lake.lake import Lake
+from include.records import Decision, EvaluatedChampion, EvaluatedVersion, Evaluation, NotPromoted, Train
 from include.registry import registry
 from include.registry.model_version import ModelVersion
 from include.registry.outdated import outdated_versions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from training.learn.artifact import Predictor
 
 
-def run(day: date, settings: Settings) -> dict[str, Any]:
+def run(day: date, settings: Settings) -> Evaluation:
     """Predict the training rows of `day` with all models; write and return the record `evaluation`.
 
     Raises `MissingDataError` without a candidate, `NothingToDoError` for a day that was declared empty, and
@@ -38,38 +39,41 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     """
     started = time.monotonic()
     lake = Lake(settings.lake_url)
-    train = lake.record("train", day)
+    train = lake.record(Train, day)
     if train is None:
         raise MissingDataError(f"There is no candidate of {day}. Next: run `python -m training train --day {day}`.")
-    candidate = registry.get(train["version"])
+    candidate = registry.get(train.version)
     champion = registry.champion()
     status = champion_status(champion, candidate, day)
-    last = max((night for night in lake.record_days("decision") if night < day), default=None)
-    before = (lake.record("decision", last) if last else None) or {}
+    last = max((night for night in lake.record_days(Decision) if night < day), default=None)
+    before = lake.record(Decision, last) if last else None
     anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
     of_day = rows_of(lake, day)
     table, notes = _predicted(lake, day, of_day, candidate, champion if status == "unseen" else None, anchor, settings)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
-    record = {
-        "day": str(day),
-        "candidate": _describe(candidate),
-        "champion": {**_describe(champion), "status": status, "note": NOTES[status]} if champion else None,
-        "anchor": {**_describe(anchor), "note": notes["anchor"]} if anchor else None,
-        "baseline": notes["baseline"],
-        **evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal())),
-        "not_promoted": _not_promoted(of_day, before, rows),
-        "oracle": _oracle(rows, day, settings),
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    record["seconds"] = round(time.monotonic() - started, 2)
-    lake.write_record("evaluation", day, record, candidate.version)
+    metrics_of_day = evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal()))
+    record = Evaluation(
+        day=day,
+        candidate=EvaluatedVersion(**_describe(candidate)),
+        champion=EvaluatedChampion(**_describe(champion), status=status, note=NOTES[status])
+        if champion and status != "none"
+        else None,
+        anchor=EvaluatedVersion(**_describe(anchor), note=notes["anchor"]) if anchor else None,
+        baseline=notes["baseline"],
+        **dict(metrics_of_day),
+        not_promoted=_not_promoted(of_day, before, rows),
+        oracle=_oracle(rows, day, settings),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - started, 2),
+    )
+    lake.write_record(record)
     registry.log_metrics(candidate.version, logged_metrics(record))
     return record
 
 
 def _anchor(
-    lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: dict[str, Any]
+    lake: Lake, champion: ModelVersion | None, candidate: ModelVersion, day: date, before: Decision | None
 ) -> ModelVersion | None:
     """Return the anchor where it is another version than champion and candidate, and none of its training rows were replaced.
 
@@ -77,8 +81,8 @@ def _anchor(
     loss.
     """
     versions = registry.versions()
-    last = before.get("anchor") or {"loss_shown": False}
-    stays = last["version"] if last["loss_shown"] else None
+    last = before.anchor if before else None
+    stays = last.version if last and last.loss_shown else None
     anchor = next((version for version in versions if version.version == stays), None)
     if anchor is None or anchor.pruned_at:
         anchor = registry.anchor(day, versions)
@@ -87,15 +91,14 @@ def _anchor(
     return None if anchor.version in outdated_versions(lake, versions) else anchor
 
 
-def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows) -> dict[str, Any] | None:
+def _not_promoted(table: pa.Table, before: Decision | None, rows: EvaluationRows) -> NotPromoted | None:
     """Return how the candidate of the last night's decision compares with the champion that stayed, on this day's rows."""
     from training.learn import artifact
 
-    number = before.get("candidate")
-    if before.get("promoted") is not False or rows.champion is None or not usable(rows.champion):
+    if before is None or before.promoted is not False or rows.champion is None or not usable(rows.champion):
         return None
-    held = next((version for version in registry.versions() if version.version == number), None)
-    if held is None or held.pruned_at or before["champion"] != _number(registry.champion()):
+    held = next((version for version in registry.versions() if version.version == before.candidate), None)
+    if held is None or held.pruned_at or before.champion != _number(registry.champion()):
         return None
     try:
         probability = predict_known_scenes(artifact.load(registry.download(held.version)), table)
@@ -104,8 +107,8 @@ def _not_promoted(table: pa.Table, before: dict[str, Any], rows: EvaluationRows)
     if not usable(probability):
         return None
     losses = metrics.row_log_loss(rows.label, probability) - metrics.row_log_loss(rows.label, rows.champion)
-    about = {"version": held.version, "log_day": str(held.log_day), "verdict": before["verdict"]}
-    return about | {"change": mean_of_rows(losses, rows.user)}
+    change = mean_of_rows(losses, rows.user)
+    return NotPromoted(version=held.version, log_day=held.log_day, verdict=before.verdict, change=change)
 
 
 def _number(version: ModelVersion | None) -> int | None:
@@ -185,9 +188,9 @@ def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
 def _describe(version: ModelVersion) -> dict[str, Any]:
     return {
         "version": version.version,
-        "log_day": str(version.log_day),
-        "trained_from": str(version.trained_from),
-        "trained_through": str(version.trained_through),
+        "log_day": version.log_day,
+        "trained_from": version.trained_from,
+        "trained_through": version.trained_through,
         "content_hash": version.content_hash,
     }
 

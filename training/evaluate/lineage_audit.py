@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.checks import Check, Measure, check_result, worst
 from include.errors import LeakageError
 from include.lake.lake import Lake
-from include.records import Measure, Record, record, worst
+from include.records import Quality
 from include.settings import get_settings
 from training.data.vocabulary import Vocabulary
 from training.learn.artifact import Predictor
@@ -25,20 +26,12 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
     version's manifests.
     """
     checks = list(model_checks(day, rows, model, trained_days, forgets=_forgets(store, day)))
-    quality = {
-        "stage": "model",
-        "day": str(day),
-        "build": str(version),
-        "rows": rows.num_rows,
-        "status": worst(checks),
-        "checks": checks,
-    }
-    store.write_record("quality/model", day, quality)
-    failed = [check for check in checks if check["status"] == "fail"]
+    store.write_record(
+        Quality(stage="model", day=day, build=str(version), rows=rows.num_rows, status=worst(checks), checks=checks)
+    )
+    failed = [check for check in checks if check.status == "fail"]
     if failed:
-        summary = "; ".join(
-            f"{check['name']}: expected {check['expected']}, observed {check['observed']}" for check in failed
-        )
+        summary = "; ".join(map(str, failed))
         raise LeakageError(
             f"Version {version} has information of {day}, the day it is evaluated on: {summary}. It is not evaluated and cannot "
             "be promoted. Next: correct the fit and clear `train`."
@@ -47,10 +40,10 @@ def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor
 
 def model_checks(
     day: date, rows: pa.Table, model: Predictor, trained_days: list[date], *, forgets: bool
-) -> Iterator[Record]:
+) -> Iterator[Check]:
     """Yield the checks of a model that will be evaluated on `rows`; `forgets`: users and items may have left the lake by now."""
     newest = max(trained_days, default=None)
-    yield record(
+    yield check_result(
         "model",
         "expect_trained_before_the_day",
         newest is None or newest < day,
@@ -70,7 +63,7 @@ def model_checks(
         observed = f"{returning:,} of {len(new):,} first seen on {day} are in the vocabulary"
         trained_on = counts[_rows_in(vocabulary, pc.unique(ids)), 0] > 0
         untrained = int((~trained_on).sum())
-        yield record(
+        yield check_result(
             "model",
             "expect_vocabulary_of_the_days_before",
             untrained == 0,
@@ -80,7 +73,7 @@ def model_checks(
             failing_rows=untrained,
             measure=Measure(untrained, high=0, unit="ids"),
         )
-        yield record(
+        yield check_result(
             "model",
             "expect_first_seen_unknown",
             share.within,

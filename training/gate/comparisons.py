@@ -1,9 +1,10 @@
-"""The comparisons of the gate: the candidate's changes in a record `evaluation`, from the champion and from the anchor."""
+"""The comparisons of the gate: the candidate's changes in a day's metrics, from the champion and from the anchor."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from include.records import DayMetrics
 from training.gate.policy import Losses
 
 Family = Literal["overall", "scenes", "cold"]
@@ -38,12 +39,13 @@ class Comparison:
         return ".2%" if self.name == "log loss" else ".4f"
 
 
-def with_champion(evaluation: Mapping[str, Any], losses: Losses) -> list[Comparison]:
+def with_champion(metrics: DayMetrics, losses: Losses) -> list[Comparison]:
     """Return the comparisons with the champion: all rows by AUC and by log loss; each scene, small scenes together, new
     items and new users by AUC."""
-    whole = evaluation["groups"][0]
-    log_loss = {name: (evaluation["headline"][name] or {})["scaled_log_loss"] for name in ("candidate", "champion")}
-    change = _as_gain(evaluation["headline"]["change"]["scaled_log_loss"], log_loss["champion"]["value"])
+    whole = metrics.groups[0]
+    log_loss = {name: (metrics.headline[name] or {})["scaled_log_loss"] for name in ("candidate", "champion")}
+    headline = metrics.headline["change"] or {}
+    change = _as_gain(headline["scaled_log_loss"], log_loss["champion"]["value"])
     return [
         _of(_auc(whole, "change"), "auc", "AUC of all rows", "overall", whole, losses.auc),
         _of(
@@ -54,22 +56,22 @@ def with_champion(evaluation: Mapping[str, Any], losses: Losses) -> list[Compari
             whole,
             losses.log_loss,
         ),
-        *_of_groups(evaluation, "change", losses),
+        *_of_groups(metrics, "change", losses),
     ]
 
 
-def with_anchor(evaluation: Mapping[str, Any], losses: Losses) -> list[Comparison]:
+def with_anchor(metrics: DayMetrics, losses: Losses) -> list[Comparison]:
     """Return the same by AUC, from the anchor; none where it has no predictions."""
-    whole = evaluation["groups"][0]
+    whole = metrics.groups[0]
     if not whole["change_from_anchor"]:
         return []
     overall = _of(_auc(whole, "change_from_anchor"), "auc", "AUC of all rows", "overall", whole, losses.since_anchor)
-    return [overall, *_of_groups(evaluation, "change_from_anchor", losses)]
+    return [overall, *_of_groups(metrics, "change_from_anchor", losses)]
 
 
-def _of_groups(evaluation: Mapping[str, Any], change: str, losses: Losses) -> Iterator[Comparison]:
-    small = evaluation["small_scenes"]
-    for group in evaluation["groups"]:
+def _of_groups(metrics: DayMetrics, change: str, losses: Losses) -> Iterator[Comparison]:
+    small = metrics.small_scenes
+    for group in metrics.groups:
         if group["by"] == "cell":
             continue
         scene = group["scene"]

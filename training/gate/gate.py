@@ -11,6 +11,18 @@ from typing import Any
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
+from include.records import (
+    Anchor,
+    DayMetrics,
+    Decision,
+    EvaluatedVersion,
+    Evaluation,
+    Rule,
+    RuleVerdict,
+    SinceAnchor,
+    Train,
+    Verdict,
+)
 from include.registry import registry
 from include.registry.model_version import ModelVersion
 from include.registry.outdated import ReplacedDays, outdated_versions, sentence
@@ -21,9 +33,7 @@ from training.gate.policy import Policy, load_policy
 from training.gate.rules import (
     Levels,
     Pcoc,
-    Rule,
     Sum,
-    Verdict,
     auc_is_sane,
     beside_anchor,
     beside_champion,
@@ -36,7 +46,7 @@ EARLIER_NIGHTS = 28
 """Nights whose PCOC give its usual range."""
 PCOC_CLICKS = 50
 """Clicks that a group needs for its PCOC to be judged."""
-_SEVERITY: list[Verdict] = ["pass", "note", "hold", "reject"]
+_SEVERITY: list[RuleVerdict] = ["pass", "note", "hold", "reject"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Judgement:
         return any(rule.evidence.get("loss_shown") for rule in self.rules)
 
 
-def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
+def run(day: date, may_promote: bool, settings: Settings) -> Decision:
     """Judge the candidate of `day` by the policy of the settings; write and return the record `decision`.
 
     Raises `MissingDataError` without a candidate and its evaluation, and `InvalidInputError` for an evaluation of others.
@@ -80,53 +90,55 @@ def run(day: date, may_promote: bool, settings: Settings) -> dict[str, Any]:
     rules = lineage_rules(candidate, champion, status, day, policy) + outdated_rules(candidate, champion, outdated)
     judgement = Judgement([], [], {}, {})
     if status != "same":
-        judgement = judge(evaluation, policy, _past(lake, day))
+        judgement = judge(evaluation, evaluation.anchor, policy, _past(lake, day))
     rules += judgement.rules
     verdict = verdict_of(rules)
-    record = {
-        "day": str(day),
-        "verdict": verdict,
-        "reasons": reasons_of(rules, verdict),
-        "rules": [asdict(rule) for rule in rules],
-        "candidate": candidate.version,
-        "champion": champion.version if champion else None,
-        "may_promote": may_promote,
-        "policy": policy.model_dump(mode="json"),
-        "comparisons": judgement.comparisons,
-        "anchor": evaluation["anchor"] and {**evaluation["anchor"], "loss_shown": judgement.loss_is_proven},
-        "since_anchor": {name: asdict(total) for name, total in judgement.sums.items()},
-        "pcoc": judgement.pcoc,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    lake.write_record("decision", day, record, candidate.version)
+    anchor = evaluation.anchor
+    record = Decision(
+        day=day,
+        verdict=verdict,
+        reasons=reasons_of(rules, verdict),
+        rules=rules,
+        candidate=candidate.version,
+        champion=champion.version if champion else None,
+        may_promote=may_promote,
+        policy=policy.model_dump(mode="json"),
+        comparisons=judgement.comparisons,
+        anchor=Anchor(**dict(anchor), loss_shown=judgement.loss_is_proven) if anchor else None,
+        since_anchor={
+            name: SinceAnchor(values=total.values, nights=total.nights) for name, total in judgement.sums.items()
+        },
+        pcoc=judgement.pcoc,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    lake.write_record(record)
     registry.set_verdict(candidate.version, verdict)
     return record
 
 
 def _past(lake: Lake, day: date) -> Past:
-    before = [earlier for earlier in lake.record_days("decision") if earlier < day][-EARLIER_NIGHTS:]
+    nights = [earlier for earlier in lake.record_days(Decision) if earlier < day][-EARLIER_NIGHTS:]
+    decisions = [decision for night in nights if (decision := lake.record(Decision, night))]
     pcoc: dict[str, list[float]] = {}
-    decision: dict[str, Any] = {}
-    for night in before:
-        decision = lake.record("decision", night) or {}
-        for group, value in (decision.get("pcoc") or {}).items():
+    for decision in decisions:
+        for group, value in decision.pcoc.items():
             pcoc.setdefault(group, []).append(value)
-    anchor = decision.get("anchor")
-    if not anchor:
+    last = decisions[-1] if decisions else None
+    if last is None or last.anchor is None:
         return Past(pcoc=pcoc)
-    sums = {name: Sum(tuple(total["values"]), total["nights"]) for name, total in decision["since_anchor"].items()}
-    return Past(anchor["version"], sums, pcoc)
+    sums = {name: Sum(total.values, total.nights) for name, total in last.since_anchor.items()}
+    return Past(last.anchor.version, sums, pcoc)
 
 
-def _evaluated(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None, dict[str, Any]]:
+def _evaluated(lake: Lake, day: date) -> tuple[ModelVersion, ModelVersion | None, Evaluation]:
     """Return candidate, champion and their evaluation; raises where it is not of these two."""
-    train = lake.record("train", day)
-    evaluation = lake.record("evaluation", day)
+    train = lake.record(Train, day)
+    evaluation = lake.record(Evaluation, day)
     if train is None or evaluation is None:
         raise MissingDataError(f"The gate of {day} needs a candidate and its evaluation. Next: run train and evaluate.")
-    candidate = registry.get(train["version"])
+    candidate = registry.get(train.version)
     champion = registry.champion()
-    evaluated = evaluation["candidate"]["version"], (evaluation["champion"] or {}).get("version")
+    evaluated = evaluation.candidate.version, evaluation.champion.version if evaluation.champion else None
     current = candidate.version, champion.version if champion else None
     if evaluated != current:
         raise InvalidInputError(
@@ -184,7 +196,7 @@ def outdated_rules(
     return rules
 
 
-def _outdated(version: ModelVersion, verdict: Verdict, outdated: dict[int, ReplacedDays], consequence: str) -> Rule:
+def _outdated(version: ModelVersion, verdict: RuleVerdict, outdated: dict[int, ReplacedDays], consequence: str) -> Rule:
     days = outdated[version.version]
     evidence = {"version": version.version, "replaced": {str(day): round(share, 4) for day, share in days.items()}}
     return Rule("outdated", verdict, f"{sentence(version.version, days)} {consequence}", evidence)
@@ -208,34 +220,33 @@ def _unseen_by_candidate(candidate: ModelVersion, day: date) -> Rule:
     return Rule("lineage", "reject", sentence, evidence)
 
 
-def judge(evaluation: Mapping[str, Any], policy: Policy, past: Past) -> Judgement:
-    """Apply all rules to a day's record `evaluation`."""
-    finite = _finite(evaluation)
+def judge(metrics: DayMetrics, anchor: EvaluatedVersion | None, policy: Policy, past: Past) -> Judgement:
+    """Apply all rules to a day's metrics; `anchor` is that of the evaluation."""
+    finite = _finite(metrics)
     if finite.verdict == "reject":
         return Judgement([finite], [], {}, {})
-    pcoc = list(_pcoc(evaluation, past))
+    pcoc = list(_pcoc(metrics, past))
     levels = Levels.of(policy.risks, len(pcoc))
-    rules = [finite, *auc_is_sane(evaluation["headline"]["candidate"]["auc"], policy.sanity)]
+    candidate = metrics.headline["candidate"] or {}
+    rules = [finite, *auc_is_sane(candidate["auc"], policy.sanity)]
     rules += [calibrated(group, levels, policy.calibration) for group in pcoc]
     pcoc_of_champion = {group.group: round(log(group.champion), 6) for group in pcoc if group.champion}
-    if evaluation["unusable"].get("champion"):
+    if metrics.unusable.get("champion"):
         sentence = (
             "Some predictions of the champion are missing or not in [0, 1]: the settings may have a scene that it was not "
             "trained for. Next: check the champion before promoting anything."
         )
         return Judgement([*rules, Rule("champion", "hold", sentence, {})], [], {}, {})
-    if evaluation["headline"]["change"] is None:
+    if metrics.headline["change"] is None:
         return Judgement(rules, [], {}, pcoc_of_champion)
-    tonight, seen, better = _beside_champion(evaluation, policy)
-    since, sums = _beside_anchor(evaluation, policy, past, better)
+    tonight, seen, better = _beside_champion(metrics, policy)
+    since, sums = _beside_anchor(metrics, anchor, policy, past, better)
     return Judgement([*rules, *tonight, *since], seen, sums, pcoc_of_champion)
 
 
-def _beside_champion(
-    evaluation: Mapping[str, Any], policy: Policy
-) -> tuple[list[Rule], list[dict[str, Any]], set[str]]:
+def _beside_champion(metrics: DayMetrics, policy: Policy) -> tuple[list[Rule], list[dict[str, Any]], set[str]]:
     """Return rules, the comparisons for the record, and the names of those in which the candidate is better."""
-    comparisons = with_champion(evaluation, policy.losses)
+    comparisons = with_champion(metrics, policy.losses)
     levels = _levels(comparisons, policy)
     rules = [beside_champion(comparison, levels[comparison.family]) for comparison in comparisons]
     entries = [
@@ -254,22 +265,21 @@ def _beside_champion(
 
 
 def _beside_anchor(
-    evaluation: Mapping[str, Any], policy: Policy, past: Past, better: set[str]
+    metrics: DayMetrics, anchor: EvaluatedVersion | None, policy: Policy, past: Past, better: set[str]
 ) -> tuple[list[Rule], dict[str, Sum]]:
     """Return rules, and the evidence since the anchor with tonight's."""
-    anchor = evaluation["anchor"]
     if not anchor:
         return [], {}
-    comparisons = with_anchor(evaluation, policy.losses)
+    comparisons = with_anchor(metrics, policy.losses)
     if not comparisons:
-        why = anchor["note"] or "it was not trained for a scene of the settings, or predicts values outside [0, 1]."
-        sentence = f"Version {anchor['version']} of {anchor['log_day']}, the anchor, cannot be compared: {why}"
+        why = anchor.note or "it was not trained for a scene of the settings, or predicts values outside [0, 1]."
+        sentence = f"Version {anchor.version} of {anchor.log_day}, the anchor, cannot be compared: {why}"
         return [Rule("anchor", "note", sentence, {})], {}
     levels = Levels.of(policy.risks, len(comparisons))
     rules = []
     sums = {}
     for comparison in comparisons:
-        total = past.sums.get(comparison.name, Sum()) if past.anchor == anchor["version"] else Sum()
+        total = past.sums.get(comparison.name, Sum()) if past.anchor == anchor.version else Sum()
         if comparison.change is not None and comparison.se:
             total = total.with_night(-comparison.change - comparison.matters, comparison.se)
         sums[comparison.name] = total
@@ -283,10 +293,10 @@ def _levels(comparisons: Sequence[Comparison], policy: Policy) -> dict[str, Leve
     return {family: Levels.of(policy.risks, compared.count(family)) for family in ("overall", "scenes", "cold")}
 
 
-def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:
+def _pcoc(metrics: DayMetrics, past: Past) -> Sequence[Pcoc]:
     """Return the PCOC of all rows, and of each scene with enough clicks."""
     result = []
-    for group in evaluation["groups"]:
+    for group in metrics.groups:
         if group["by"] not in ("all", "scene") or not group["candidate"]:
             continue
         estimate = group["candidate"]["pcoc"]
@@ -303,7 +313,7 @@ def _pcoc(evaluation: Mapping[str, Any], past: Past) -> Sequence[Pcoc]:
     return result
 
 
-def verdict_of(rules: list[Rule]) -> str:
+def verdict_of(rules: list[Rule]) -> Verdict:
     """Return the most severe of the rules' verdicts: promote, hold or reject."""
     worst = max((rule.verdict for rule in rules), key=_SEVERITY.index)
     return worst if worst in ("hold", "reject") else "promote"
@@ -318,9 +328,9 @@ def reasons_of(rules: list[Rule], verdict: str) -> list[str]:
     return [rule.sentence for rule in sorted(blocking, key=lambda rule: -_SEVERITY.index(rule.verdict))]
 
 
-def _finite(evaluation: Mapping[str, Any]) -> Rule:
-    wrong = evaluation["unusable"]["candidate"]
-    rows = evaluation["rows"]
+def _finite(metrics: DayMetrics) -> Rule:
+    wrong = metrics.unusable["candidate"]
+    rows = metrics.rows
     if not wrong:
         return Rule("finite", "pass", f"All {rows:,} predictions are numbers in [0, 1].", {})
     sentence = f"{wrong:,} of {rows:,} predictions are not numbers in [0, 1]."

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from include.records import EvaluatedVersion, Rule, RuleVerdict
 from training.gate.comparisons import Comparison
 from training.gate.policy import Calibration, Risks, Sanity
-
-Verdict = Literal["pass", "note", "hold", "reject"]
 
 FAMILIES = 5
 """Families of comparisons among which the night's risks are divided: overall, scenes, cold rows, calibration, anchor."""
@@ -27,16 +26,6 @@ MIN_NIGHTS = 5
 FIRST_NIGHTS = log(1.5)
 _LOOK = "Next: check *Data quality* of the days before and the learning curve in the report."
 _DECIDE = "A person decides. Next: see in the report where it is worse."
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule's outcome; a `note` does not block promotion."""
-
-    name: str
-    verdict: Verdict
-    sentence: str
-    evidence: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,7 +70,7 @@ def beside_champion(comparison: Comparison, levels: Levels) -> Rule:
         f"{comparison.what} is {comparison.candidate:.4f}, the champion's {comparison.other:.4f} on the same rows: "
         f"{comparison.change:+{digits}} ({comparison.low:+{digits}} to {comparison.high:+{digits}})."
     )
-    verdict: Verdict
+    verdict: RuleVerdict
     if comparison.low > 0:
         verdict = "pass"
         says = "It is better."
@@ -134,13 +123,13 @@ class Sum:
         return float(logsumexp(self.values)) - log(len(TILTS))
 
 
-def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Mapping[str, Any], better: bool) -> Rule:
+def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: EvaluatedVersion, better: bool) -> Rule:
     """Judge a change from the anchor by all nights since.
 
     `better` says that the candidate beats the champion on tonight's rows, so that promoting it reduces a loss.
     """
     name = f"{comparison.name} since the anchor"
-    anchor_title = f"version {anchor['version']} of {anchor['log_day']}, the anchor"
+    anchor_title = f"version {anchor.version} of {anchor.log_day}, the anchor"
     if comparison.change is None or comparison.se is None or comparison.low is None or comparison.high is None:
         return Rule(
             name,
@@ -153,7 +142,7 @@ def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Ma
         f"since {anchor_title}."
     )
     is_proven = comparison.change < -comparison.matters and total.evidence >= -log(levels.hold)
-    verdict: Verdict
+    verdict: RuleVerdict
     if is_proven and better:
         verdict = "note"
         says = (
@@ -165,7 +154,7 @@ def beside_anchor(comparison: Comparison, total: Sum, levels: Levels, anchor: Ma
         says = (
             f"Over {_nights(total.nights)} this is a loss of more than {comparison.matters:g}: chance alone would show it once "
             f"in {exp(total.evidence):,.0f} nights. Next: find the night on which it began; "
-            f"`ctr rollback --to {anchor['version']}` returns to the anchor."
+            f"`ctr rollback --to {anchor.version}` returns to the anchor."
         )
     elif comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters:
         verdict = "pass"
@@ -211,7 +200,7 @@ def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     other = abs(log(pcoc.champion)) if pcoc.champion else None
     nearer = other is not None and abs(log(pcoc.value)) < other
     insane = pcoc.high < rule.low or pcoc.low > rule.high
-    verdict: Verdict
+    verdict: RuleVerdict
     if insane and not nearer:
         verdict = "reject"
         says = f"It is outside {rule.low:g} to {rule.high:g}, which no jump of the base rate explains. {_LOOK}"

@@ -9,6 +9,7 @@ appears in one rename, with JSON in its header; `trainer` is written last and na
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -21,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from include.console import err
 from include.errors import CtrError
 from include.lake.lake import Lake
+from include.records import CurvePoint
 from include.registry.model_version import ModelVersion
 from include.settings import Settings
 from include.version import code_digest
@@ -34,9 +35,11 @@ from training.data.state import ModelConfig
 from training.device import device
 from training.distributed import is_first_process, processes
 from training.learn.train_state import HeldOutDay, PartialDay, TrainState
-from training.learn.trainer import NOTHING_YET, CurvePoint, Pass, Trainer
+from training.learn.trainer import NOTHING_YET, Pass, Trainer
 from training.tables import NEEDED_FOR
 from training.text.vector_cache import VectorCache
+
+log = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
 TRAINER = "trainer.safetensors"
@@ -103,7 +106,7 @@ class Checkpoints:
     def resume(self, trainer: Trainer, fresh: TrainState) -> tuple[TrainState, PartialDay | None]:
         """Return the state at which the run was stopped and its partially trained day, with the trainer restored.
 
-        Without a usable checkpoint it is `fresh`, and the reason is written to stderr.
+        Without a usable checkpoint it is `fresh`, and the reason is logged.
         """
         if not (self.folder / TRAINER).exists():
             return fresh, None
@@ -111,11 +114,11 @@ class Checkpoints:
             tensors, header = self._read(TRAINER)
             train_state = _train_state_of(*self._read(_days_file(header["days"])), fresh) if header["days"] else fresh
         except (OSError, SafetensorError, UnusableCheckpointError) as error:
-            err.print(f"Training starts over: the checkpoint in {self.folder} cannot be used. {error}", markup=False)
+            log.warning("Training starts over: the checkpoint in %s cannot be used. %s", self.folder, error)
             return fresh, None
         held_out = tensors.pop("held_out", None)
         trainer.restore(tensors)
-        err.print(f"Training resumes after {header['days']} days and {header['blocks']} blocks of the next one.")
+        log.info("Training resumes after %d days and %d blocks of the next one.", header["days"], header["blocks"])
         return train_state, None if held_out is None else PartialDay(
             held_out.numpy(), Pass(header["blocks"], header["loss"])
         )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from include.records import CurvePoint
 from training.charts import learning_curve
-from training.learn.trainer import CurvePoint
 
 
 def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:

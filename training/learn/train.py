@@ -4,6 +4,7 @@ It continues the newest version promoted on an earlier day with the days since t
 scratch on the training window (`warm_start.py`). Nothing of day *d* or later is read.
 """
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ from typing import Any
 
 import torch
 
-from include.console import err
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest
+from include.records import CurvePoint, Train
 from include.registry import registry
 from include.settings import Settings
 from include.version import code_version
@@ -35,7 +36,7 @@ from training.learn.dataset_scan import DatasetScan, scan_dataset
 from training.learn.learning_curve import write_curve
 from training.learn.train_day import Learning, Texts
 from training.learn.train_state import TrainState
-from training.learn.trainer import CurvePoint, Trainer, predict
+from training.learn.trainer import Trainer, predict
 from training.learn.warm_start import config_of, start_of
 from training.models.network import Network
 from training.progress import progress
@@ -43,6 +44,8 @@ from training.tables import NEEDED_FOR, only_days_before
 from training.text.topics import Topics
 from training.text.vector_cache import Keys, VectorCache
 from training.text.whitening import Whitening
+
+log = logging.getLogger(__name__)
 
 LLM_DIM = 64
 PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
@@ -60,10 +63,10 @@ class Trained:
     rows: int
 
 
-def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, Any]:
+def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None:
     """Train and register the candidate of `day`, and return the record that it writes.
 
-    Of several processes, the first one registers and writes; the record of the others is empty. Raises
+    Of several processes, the first one registers and writes; the others return None. Raises
     `MissingDataError` where there is no training day.
     """
     started = time.monotonic()
@@ -79,8 +82,8 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
             f"found none in {store.url}. Next: load history (`ctr history`)."
         )
     if not days and base is not None:
-        err.print(f"No published day since version {base.version} was trained: it remains the candidate of {day}.")
-        return _record(store, day, settings.model, base, days, None, started) if is_first_process() else {}
+        log.info("No published day since version %d was trained: it remains the candidate of %s.", base.version, day)
+        return _record(store, day, settings.model, base, days, None, started) if is_first_process() else None
     config = start.model.state.config if start.model else config_of(settings)
     manifests = {
         training_day: store.require("training", training_day, NEEDED_FOR) for training_day in days
@@ -89,7 +92,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> dict[str, An
     with only_days_before(day):
         trained = fit(store, days, settings, start.model, checkpoints)
     if not is_first_process():
-        return {}
+        return None
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
         pyfunc.describe(Path(folder))
@@ -172,8 +175,10 @@ def fit(
 def _texts(store: Lake, state: State, scan: DatasetScan, last: date, device_name: str) -> Texts:
     table = load_texts(state, scan.keys, store, llm_through=last)
     if table.missing:
-        err.print(
-            f"{table.missing:,} of {len(scan.keys):,} texts have no vector; they read as no text (run embed-texts)."
+        log.warning(
+            "%s of %s texts have no vector; they read as no text (run embed-texts).",
+            f"{table.missing:,}",
+            f"{len(scan.keys):,}",
         )
     return Texts(table, state.topics.of(table), text_lookup(table, device_name))
 
@@ -255,19 +260,19 @@ def _record(
     days: Sequence[date],
     trained: Trained | None,
     started: float,
-) -> dict[str, Any]:
-    record = {
-        "day": str(day),
-        "model": model,
-        "version": version.version,
-        "base_version": version.base_version,
-        "trained_from": str(version.trained_from),
-        "trained_through": str(version.trained_through),
-        "days": len(days),
-        "rows": trained.rows if trained else 0,
-        "seconds": round(time.monotonic() - started, 2),
-        "content_hash": version.content_hash,
-        "learning_curve": [asdict(point) for point in trained.curve] if trained else [],
-    }
-    store.write_record("train", day, record, version.version)
+) -> Train:
+    record = Train(
+        day=day,
+        model=model,
+        version=version.version,
+        base_version=version.base_version,
+        trained_from=version.trained_from,
+        trained_through=version.trained_through,
+        days=len(days),
+        rows=trained.rows if trained else 0,
+        seconds=round(time.monotonic() - started, 2),
+        content_hash=version.content_hash,
+        learning_curve=list(trained.curve) if trained else [],
+    )
+    store.write_record(record)
     return record

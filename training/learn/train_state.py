@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from include.records import CurvePoint
 from training.data.id_memory import Floats
 from training.data.rows import Rows
 from training.data.state import State
 from training.learn.calibration import Calibration, Doubles
-from training.learn.trainer import NOTHING_YET, CurvePoint, Pass
+from training.learn.trainer import NOTHING_YET, Pass
 from training.text.vector_cache import Keys
 
 CALIBRATION_DAYS = 3

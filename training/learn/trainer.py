@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 
 from include.errors import CtrError
+from include.records import CurvePoint
 from include.settings import Settings
 from training.checksum import checksum
 from training.data.cold_simulation import ColdSimulation, draw_chances
@@ -44,19 +45,6 @@ class Predicted:
     alpha: Doubles
     backbone: Doubles
     content: Doubles
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One day of the learning curve: out-of-sample AUC and log loss before the model learned from the day."""
-
-    day: str
-    rows: int
-    clicks: int
-    auc: float | None
-    log_loss: float
-    train_loss: float
-    seconds: float
 
 
 @dataclass(frozen=True)

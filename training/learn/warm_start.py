@@ -1,15 +1,14 @@
 """The start of a day's candidate: its training days, and the promoted version that it continues, if any."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 
 import numpy as np
-from rich.markup import escape
 
 from include.calendar import WINDOW_DAYS, previous
-from include.console import err
 from include.lake.lake import Lake
 from include.registry import registry
 from include.registry.outdated import base_for, outdated_versions
@@ -23,6 +22,8 @@ from training.text.encoders import resolve_encoder, resolve_llm
 from training.text.text_table import ITEM_TEXTS, keys_in
 from training.text.vector_cache import VectorCache
 from training.text.whitening import MOST_SHIFT, MOST_SPREAD, Drift
+
+log = logging.getLogger(__name__)
 
 FEWEST_TEXTS = 50
 """Texts that are needed to measure their drift."""
@@ -43,7 +44,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained;
     else the training window.
 
-    The reason for a start from scratch is written to stderr.
+    The reason for a start from scratch is logged.
     """
     days = days_to_learn(store, day, settings)
     if scratch:
@@ -53,7 +54,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     version = base.version
     if base.outdated:
         instead = f"version {version.version}" if version else "scratch"
-        err.print(f"[yellow]Starting from {instead}:[/] {escape(base.why())}", highlight=False)
+        log.warning("Starting from %s: %s", instead, base.why())
     if version is None:
         return Start(days)
     new = [published for published in days if published > version.trained_through]
@@ -64,7 +65,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
         reason = str(error)
     if reason is None:
         return Start(new, version, model)
-    err.print(f"[yellow]Starting from scratch:[/] {escape(reason)}", highlight=False)
+    log.warning("Starting from scratch: %s", reason)
     return Start(days)
 
 

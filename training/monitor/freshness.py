@@ -3,13 +3,12 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from include.calendar import parse_day
 from include.lake.lake import Lake
 from include.raw.deliveries import Raw, day_folder
 from include.stages import STAGES
 
 
-def freshness(store: Lake, day: date, trained_through: str | None, now: datetime) -> dict[str, Any]:
+def freshness(store: Lake, day: date, trained_through: date | None, now: datetime) -> dict[str, Any]:
     """Return the part `freshness` of the record `monitor`; missing values are None.
 
     `published` maps each stage to its last published day up to `day` and how many days that is behind; `model_age_days`
@@ -19,7 +18,7 @@ def freshness(store: Lake, day: date, trained_through: str | None, now: datetime
     arrived = _arrived(day)
     return {
         "published": {stage: _last(store.days(stage), day) for stage in STAGES},
-        "model_age_days": (day - parse_day(trained_through)).days if trained_through else None,
+        "model_age_days": (day - trained_through).days if trained_through else None,
         "raw_arrived_at": arrived.isoformat(timespec="seconds") if arrived else None,
         "seconds_since_raw": round((now - arrived).total_seconds()) if arrived else None,
     }

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from include.lake.lake import Lake
+from include.records import Decision, Evaluation
 
 NIGHTS = 30
 LEAST_NIGHTS = 10
@@ -20,23 +21,22 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
     `unproven` counts candidates that were kept back though they were not proven to be worse than the champion on the
     day after; `cost` is the log loss (nats per row, summed over nights) by which some of them were better.
     """
-    decisions = {night: store.record("decision", night) or {} for night in store.record_days("decision") if night < day}
+    decisions = {night: store.record(Decision, night) for night in store.record_days(Decision) if night < day}
     decided = [
         (night, decision)
         for night, decision in decisions.items()
-        if decision.get("may_promote") and decision.get("champion")
+        if decision and decision.may_promote and decision.champion
     ]
     outcomes: Counter[str] = Counter()
     blocking: Counter[str] = Counter()
     unproven = 0
     cost = 0.0
     for night, decision in decided[-NIGHTS:]:
-        promoted = bool(decision.get("promoted"))
-        outcomes["promoted" if promoted else decision["verdict"]] += 1
-        if promoted:
+        outcomes["promoted" if decision.promoted else decision.verdict] += 1
+        if decision.promoted:
             continue
-        blocking.update(rule["name"] for rule in decision["rules"] if rule["verdict"] in ("hold", "reject"))
-        change = _day_after(store, night, decision["candidate"])
+        blocking.update(rule.name for rule in decision.rules if rule.verdict in ("hold", "reject"))
+        change = _day_after(store, night, decision.candidate)
         if change and change["value"] is not None and change["low"] <= 0:
             unproven = unproven + 1
             cost = cost + max(0.0, -change["value"])
@@ -51,9 +51,10 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
 
 def _day_after(store: Lake, night: date, version: int) -> dict[str, Any] | None:
     """Return the change of log loss from the champion, of a candidate that was not promoted, on the day after its night."""
-    after = next((evaluated for evaluated in store.record_days("evaluation") if evaluated > night), None)
-    later = ((store.record("evaluation", after) or {}).get("not_promoted") if after else None) or {}
-    return later["change"] if later.get("version") == version else None
+    after = next((evaluated for evaluated in store.record_days(Evaluation) if evaluated > night), None)
+    evaluation = store.record(Evaluation, after) if after else None
+    later = evaluation.not_promoted if evaluation else None
+    return later.change if later and later.version == version else None
 
 
 def warnings(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from include.calendar import WINDOW_DAYS, previous
 from include.lake.lake import Lake
+from include.records import Evaluation, Monitor, MonitoredChampion
 from include.registry import registry
 from include.settings import Settings
 from training.data.row_sample import KEY, sample
@@ -30,44 +31,48 @@ _NAMED = 5
 """Features that an alert names."""
 
 
-def run(day: date, settings: Settings) -> dict[str, Any]:
+def run(day: date, settings: Settings) -> Monitor:
     """Write and return the record `monitor` of the day; missing tables or models are recorded, and are no error."""
     started = time.monotonic()
     now = datetime.now(UTC)
     store = Lake(settings.lake_url)
-    evaluation = store.record("evaluation", day)
+    evaluation = store.record(Evaluation, day)
     metrics, note = figures(evaluation)
     champion = _champion(evaluation)
-    record: dict[str, Any] = {
-        "day": str(day),
-        "rows": _rows(store, day),
-        "champion": champion,
-        "metrics": metrics,
-        "metrics_note": note,
-        "change": changes(metrics, _earlier_figures(store, day)) if metrics else None,
-        "drift": _drift(store, day, settings),
-        "gate": watch(store, day),
-        "freshness": freshness(store, day, champion["trained_through"] if champion else None, now),
-        "created_at": now.isoformat(timespec="seconds"),
-    }
-    record["alerts"] = [*alerts(record), *_behind_baseline(evaluation)]
-    record["seconds"] = round(time.monotonic() - started, 2)
-    store.write_record("monitor", day, record)
+    change = changes(metrics, _earlier_figures(store, day)) if metrics else None
+    record = Monitor(
+        day=day,
+        rows=_rows(store, day),
+        champion=champion,
+        metrics=metrics,
+        metrics_note=note,
+        change=change,
+        drift=_drift(store, day, settings),
+        gate=watch(store, day),
+        freshness=freshness(store, day, champion.trained_through if champion else None, now),
+        created_at=now.isoformat(timespec="seconds"),
+        alerts=[],
+        seconds=0.0,
+    )
+    found = [*alerts(record), *_behind_baseline(evaluation)]
+    record = record.model_copy(update={"alerts": found, "seconds": round(time.monotonic() - started, 2)})
+    store.write_record(record)
     return record
 
 
-def alerts(record: dict[str, Any]) -> Iterator[str]:
+def alerts(record: Monitor) -> Iterator[str]:
     """Yield what a person should check, in sentences: late tables, worse metrics, and shifted columns."""
-    for stage, of_stage in record["freshness"]["published"].items():
+    for stage, of_stage in record.freshness["published"].items():
         if of_stage["days_behind"] != 0:
             yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
-    yield from warnings(record["gate"])
-    for scene, metric, entry in worse(record["change"]) if record["change"] else ():
-        value = (record["metrics"]["scenes"][scene] if scene else record["metrics"]["all"])[metric]["value"]
+    yield from warnings(record.gate)
+    for scene, metric, entry in worse(record.change) if record.change else ():
+        metrics = record.metrics or {}
+        value = (metrics["scenes"][scene] if scene else metrics["all"])[metric]["value"]
         scope = f"in scene {scene}" if scene else "of all rows"
         covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
         yield f"{metric} {scope} is {value:.4f}; {covered}."
-    drift = record["drift"]
+    drift = record.drift
     shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]
     if shifted:
         named = ", ".join(f"{entry['name']} {entry['psi']:.2f}" for entry in shifted[:_NAMED])
@@ -83,9 +88,9 @@ def alerts(record: dict[str, Any]) -> Iterator[str]:
             yield f"{subject} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
 
 
-def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
+def _behind_baseline(evaluation: Evaluation | None) -> Iterator[str]:
     """Yield a sentence where the champion ranks the day no better than the night's baseline does."""
-    change = ((evaluation or {}).get("headline") or {}).get("champion_from_baseline")
+    change = evaluation.headline.get("champion_from_baseline") if evaluation else None
     if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
         auc = change["auc"]
         yield (
@@ -94,23 +99,27 @@ def _behind_baseline(evaluation: dict[str, Any] | None) -> Iterator[str]:
         )
 
 
-def _champion(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
+def _champion(evaluation: Evaluation | None) -> MonitoredChampion | None:
     """Return the champion when the day was evaluated: the gate, which runs beside this task, may have promoted another
     one since."""
     if evaluation is not None:
-        champion = evaluation["champion"]
-        return champion and {name: champion[name] for name in ("version", "trained_through", "status")}
+        champion = evaluation.champion
+        if champion is None:
+            return None
+        return MonitoredChampion(
+            version=champion.version, trained_through=champion.trained_through, status=champion.status
+        )
     current = registry.champion()
     if current is None:
         return None
-    return {"version": current.version, "trained_through": str(current.trained_through), "status": "not evaluated"}
+    return MonitoredChampion(version=current.version, trained_through=current.trained_through, status="not evaluated")
 
 
 def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
     """Return the figures of the last monitored days before that have honest ones."""
-    days = [earlier for earlier in store.record_days("monitor") if earlier < day][-WINDOW_DAYS:]
-    records = (store.record("monitor", earlier) for earlier in days)
-    return [record["metrics"] for record in records if record and record["metrics"]]
+    days = [earlier for earlier in store.record_days(Monitor) if earlier < day][-WINDOW_DAYS:]
+    records = (store.record(Monitor, earlier) for earlier in days)
+    return [record.metrics for record in records if record and record.metrics]
 
 
 def _rows(store: Lake, day: date) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from include.records import Evaluation
+
 Figures = dict[str, Any]
 """`all` → metric → estimate (see training/evaluate/evaluation.py), and `scenes` → scene → metric → estimate."""
 
@@ -13,20 +15,20 @@ MIN_DAYS = 3
 """Earlier days that must have a figure before one is called worse: intervals do not cover differences between days."""
 
 
-def figures(evaluation: Mapping[str, Any] | None) -> tuple[Figures | None, str | None]:
+def figures(evaluation: Evaluation | None) -> tuple[Figures | None, str | None]:
     """Return the champion's figures in a record `evaluation`, or None and why there are no honest ones."""
     if evaluation is None:
         return None, "the day was not evaluated"
-    champion = evaluation["champion"]
+    champion = evaluation.champion
     if champion is None:
         return None, "there was no champion yet when the day was evaluated"
-    if champion["status"] != "unseen":
-        return None, f"champion version {champion['version']} {champion['note']}"
-    whole = evaluation["headline"]["champion"]
+    if champion.status != "unseen":
+        return None, f"champion version {champion.version} {champion.note}"
+    whole = evaluation.headline["champion"]
     if whole is None:
-        wrong = evaluation["unusable"]["champion"]
-        return None, f"{wrong} predictions of champion version {champion['version']} are not numbers in [0, 1]"
-    scenes = {group["scene"]: group["champion"] for group in evaluation["groups"] if group["by"] == "scene"}
+        wrong = evaluation.unusable["champion"]
+        return None, f"{wrong} predictions of champion version {champion.version} are not numbers in [0, 1]"
+    scenes = {group["scene"]: group["champion"] for group in evaluation.groups if group["by"] == "scene"}
     return {"all": _watched(whole), "scenes": {scene: _watched(of_scene) for scene, of_scene in scenes.items()}}, None
 
 

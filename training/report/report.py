@@ -10,10 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include.days.day_states import State, describe_wait
-from include.days.waits import Wait
 from include.lake.lake import Lake, report_path
 from include.lake.model_records import records_of_day, records_of_version
-from include.records import named
+from include.records import Decision, EmbedCold, EmbedTexts, Evaluation, Monitor, Train, Wait
 from include.registry import registry
 from include.schemas import LEVELS
 from include.settings import Settings
@@ -21,7 +20,7 @@ from include.stages import STAGES
 from training import charts
 from training.report.tables import write_tables
 
-RECORDS = ("wait", "embed_texts", "embed_cold", "train", "evaluation", "monitor", "decision")
+RECORDS = (Wait, EmbedTexts, EmbedCold, Train, Evaluation, Monitor, Decision)
 """Kinds of records, in the order in which a night writes them."""
 MOST_DRIFTED = 15
 """Features in the section on drift."""
@@ -41,7 +40,8 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     lake = Lake(settings.lake_url)
     data = gather(lake, day)
     page = render(data)
-    version = (data["records"]["train"] or {}).get("version")
+    train: Train | None = data["records"]["train"]
+    version = train.version if train else None
     if version is not None:
         lake.write_bytes(report_path(day, version), page.encode())
         _attach(version, page, data["records"]["evaluation"])
@@ -49,7 +49,7 @@ def run(day: date, settings: Settings) -> dict[str, Any]:
     return {"day": str(day), "report": lake.uri(report_path(day)), "version": version}
 
 
-def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
+def _attach(version: int, page: str, evaluation: Evaluation | None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "report.html").write_text(page)
@@ -61,26 +61,29 @@ def _attach(version: int, page: str, evaluation: dict[str, Any] | None) -> None:
 def gather(lake: Lake, day: date) -> dict[str, Any]:
     """Return everything that the lake has of a day; None where it has nothing."""
     manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
+    of_model = records_of_day(lake, day)
     return {
         "day": str(day),
-        "quality": {stage: lake.record(f"quality/{stage}", day) for stage in STAGES},
-        "records": {kind: lake.record(kind, day) for kind in RECORDS} | records_of_day(lake, day),
+        "quality": {stage: lake.quality(stage, day) for stage in STAGES},
+        "records": {kind.kind: lake.record(kind, day) for kind in RECORDS} | vars(of_model),
         "manifests": {stage: asdict(manifest) if manifest else None for stage, manifest in manifests.items()},
-        "promoted_by": _promoted_by(records_of_day(lake, day)["train"]),
-        **_served(lake, records_of_day(lake, day)["decision"] or {}),
+        "promoted_by": _promoted_by(of_model.train),
+        **_served(lake, of_model.decision),
     }
 
 
-def _served(lake: Lake, decision: dict[str, Any]) -> dict[str, Any]:
+def _served(lake: Lake, decision: Decision | None) -> dict[str, Any]:
     """Return the measurements of the trial services of the candidate, and of the champion before it."""
-    champion = next((version for version in registry.versions() if version.version == decision.get("champion")), None)
-    before = records_of_version(lake, champion.log_day, champion.version)["decision"] if champion else None
-    return {"served": decision.get("served"), "champion_served": (before or {}).get("served")}
+    if decision is None:
+        return {"served": None, "champion_served": None}
+    champion = next((version for version in registry.versions() if version.version == decision.champion), None)
+    before = records_of_version(lake, champion.log_day, champion.version).decision if champion else None
+    return {"served": decision.served, "champion_served": before.served if before else None}
 
 
-def _promoted_by(train: dict[str, Any] | None) -> str | None:
+def _promoted_by(train: Train | None) -> str | None:
     """Return who promoted the day's candidate, by the gate's decision or against it."""
-    versions = [version for version in registry.versions() if train and version.version == train["version"]]
+    versions = [version for version in registry.versions() if train and version.version == train.version]
     return versions[0].promoted_by if versions else None
 
 
@@ -91,10 +94,10 @@ def render(data: dict[str, Any]) -> str:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"fixed": _fixed, "signed": _signed, "percent": _percent, "count": _count, "heat": _heat}
-    evaluation = data["records"]["evaluation"]
-    train = data["records"]["train"]
-    curves = evaluation["calibration"] if evaluation else {}
-    learning = (train or {}).get("learning_curve") or []
+    evaluation: Evaluation | None = data["records"]["evaluation"]
+    train: Train | None = data["records"]["train"]
+    curves = evaluation.calibration if evaluation else {}
+    learning = [asdict(point) for point in train.learning_curve] if train else []
     return environment.get_template("report.html.j2").render(
         **data,
         **data["records"],
@@ -122,35 +125,31 @@ class Banner:
 
 def banner(data: dict[str, Any]) -> Banner:
     """Return the headline: a failed check first, else a log that never came, else the decision, else where the run ended."""
-    failed = [stage for stage, quality in data["quality"].items() if quality and quality["status"] == "fail"]
-    decision = data["records"]["decision"]
+    failed = [stage for stage, quality in data["quality"].items() if quality and quality.status == "fail"]
+    decision: Decision | None = data["records"]["decision"]
     if failed:
-        checks = [check for check in data["quality"][failed[0]]["checks"] if check["status"] == "fail"]
-        reasons = [
-            f"{check['table']}: {named(check)}: expected {check['expected']}, observed {check['observed']}."
-            for check in checks
-        ]
+        reasons = [f"{check}." for check in data["quality"][failed[0]].checks if check.status == "fail"]
         return Banner("reject", f"Data quality failed in {failed[0]}", reasons, failed=True)
     wait = data["records"]["wait"]
-    if wait and wait["gave_up_at"] and not data["manifests"]["logs"]:
-        return Banner("none", State.NO_LOG.capitalize(), [describe_wait(Wait.model_validate(wait))])
+    if wait and wait.gave_up_at and not data["manifests"]["logs"]:
+        return Banner("none", State.NO_LOG.capitalize(), [describe_wait(wait)])
     if not decision:
         missing = next((kind for kind in ("train", "evaluation", "decision") if not data["records"][kind]), "decision")
         return Banner("none", "No decision", [f"The run has no record '{missing}': it ended earlier."])
     titles = {"promote": "Promote", "hold": "Hold for a person", "reject": "Reject"}
-    return Banner(decision["verdict"], titles[decision["verdict"]], decision["reasons"])
+    return Banner(decision.verdict, titles[decision.verdict], decision.reasons)
 
 
-def next_step(decision: dict[str, Any] | None, promoted_by: str | None) -> str | None:
+def next_step(decision: Decision | None, promoted_by: str | None) -> str | None:
     """Return what a person may do about the decision, in words; None where there is nothing to do."""
     if not decision or promoted_by:
         return None
-    command = f"`ctr promote {decision['candidate']}`"
-    if decision["verdict"] == "promote" and decision["may_promote"]:
+    command = f"`ctr promote {decision.candidate}`"
+    if decision.verdict == "promote" and decision.may_promote:
         return f"The DAG promotes it; without the DAG, run {command}."
-    if decision["verdict"] == "reject":
+    if decision.verdict == "reject":
         return f"The champion stays. The reasons say where to look; {command} overrules the gate."
-    if decision["verdict"] == "hold" and decision["may_promote"] and "promoted" not in decision:
+    if decision.verdict == "hold" and decision.may_promote and decision.promoted is None:
         return f"Answer under Required Actions in Airflow. Without one the champion stays; {command} promotes it later."
     return f"The champion stays; {command} promotes this candidate."
 
@@ -160,40 +159,37 @@ def times(data: dict[str, Any]) -> list[dict[str, Any]]:
     lines = []
     for stage, quality in data["quality"].items():
         if quality:
-            seconds = quality.get("seconds")
             lines.append(
-                {"task": stage, "rows": quality["rows"], "seconds": _total(seconds), "detail": _parts(seconds)}
+                {
+                    "task": stage,
+                    "rows": quality.rows,
+                    "seconds": sum(quality.seconds.values()) if quality.seconds else None,
+                    "detail": ", ".join(f"{name} {value:.1f}" for name, value in (quality.seconds or {}).items()),
+                }
             )
     for kind, record in data["records"].items():
-        if record and "seconds" in record:
-            rows = record.get("rows", record.get("encoded"))
-            lines.append({"task": kind, "rows": rows, "seconds": record["seconds"], "detail": _texts(record)})
+        if isinstance(record, EmbedTexts | EmbedCold):
+            lines.append({"task": kind, "rows": record.encoded, "seconds": record.seconds, "detail": _texts(record)})
+        elif isinstance(record, Train | Evaluation | Monitor):
+            lines.append({"task": kind, "rows": record.rows, "seconds": record.seconds, "detail": ""})
     return lines
 
 
-def _texts(record: dict[str, Any]) -> str:
-    """Return what an embedding task encoded, skipped, or could not read; nothing for another task."""
-    if "encoded" not in record:
-        return ""
-    parts = [f"texts encoded of {record['texts']:,}", f"{record['cached']:,} cached"]
-    parts += [f"{record['skipped']:,} left out"] if record["skipped"] else []
-    parts += [f"{record['share']:.1%} of the day's texts"] if "share" in record else []
-    parts += [f"{record['unknown_share']:.1%} of tokens unknown"] if record.get("unknown_share") is not None else []
+def _texts(record: EmbedTexts | EmbedCold) -> str:
+    """Return what an embedding task encoded, skipped, or could not read."""
+    parts = [f"texts encoded of {record.texts:,}", f"{record.cached:,} cached"]
+    parts += [f"{record.skipped:,} left out"] if record.skipped else []
+    if isinstance(record, EmbedCold) and record.share is not None:
+        parts.append(f"{record.share:.1%} of the day's texts")
+    if isinstance(record, EmbedTexts) and record.unknown_share is not None:
+        parts.append(f"{record.unknown_share:.1%} of tokens unknown")
     return ", ".join(parts)
 
 
-def _total(seconds: Any) -> float | None:
-    return sum(seconds.values()) if isinstance(seconds, dict) else seconds
-
-
-def _parts(seconds: Any) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()) if isinstance(seconds, dict) else ""
-
-
-def _cells(evaluation: dict[str, Any] | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+def _cells(evaluation: Evaluation | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
     """Return the cells of each scene by user level and item level."""
     cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for group in (evaluation or {}).get("groups", []):
+    for group in evaluation.groups if evaluation else []:
         if group["by"] == "cell":
             cells.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = group
     return cells

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.console import out, show_rows
+from include.records import Decision, Evaluation
 
 _FIGURES = {
     "auc": "AUC",
@@ -15,10 +16,10 @@ _FIGURES = {
 }
 
 
-def show_evaluation(record: Mapping[str, Any]) -> None:
+def show_evaluation(record: Evaluation) -> None:
     """Print the overall figures of candidate and champion with 95 % intervals, a line each."""
-    headline = record["headline"]
-    champion = record["champion"]
+    headline = record.headline
+    champion = record.champion
     lines = [
         {
             "all rows": title,
@@ -29,22 +30,22 @@ def show_evaluation(record: Mapping[str, Any]) -> None:
         }
         for name, title in _FIGURES.items()
     ]
-    against = f"champion version {champion['version']}, which {champion['note']}" if champion else "no champion"
+    against = f"champion version {champion.version}, which {champion.note}" if champion else "no champion"
     title = (
-        f"Version {record['candidate']['version']} on {record['day']} ({record['rows']:,} rows, {record['clicks']:,} clicks), "
+        f"Version {record.candidate.version} on {record.day} ({record.rows:,} rows, {record.clicks:,} clicks), "
         f"beside {against}"
     )
     show_rows(lines, title=title, as_json=False, empty="")
-    for model, wrong in record["unusable"].items():
+    for model, wrong in record.unusable.items():
         if wrong:
             out.print(f"{wrong:,} predictions of the {model} are not numbers in [0, 1].", highlight=False)
 
 
-def show_decision(record: Mapping[str, Any], next_step: str | None) -> None:
+def show_decision(record: Decision, next_step: str | None) -> None:
     """Print the verdict, its reasons and what a person may do."""
-    against = f"against champion {record['champion']}" if record["champion"] else "the first model"
-    out.print(f"{record['verdict']}: version {record['candidate']} of {record['day']}, {against}", highlight=False)
-    for reason in record["reasons"]:
+    against = f"against champion {record.champion}" if record.champion else "the first model"
+    out.print(f"{record.verdict}: version {record.candidate} of {record.day}, {against}", highlight=False)
+    for reason in record.reasons:
         out.print(f"- {reason}", highlight=False, markup=False)
     if next_step:
         out.print(f"Next: {next_step}", highlight=False, markup=False)

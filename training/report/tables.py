@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from include.records import Evaluation
 from include.schemas import LEVELS
 from training.evaluate.logged_metrics import logged_metrics
 from training.evaluate.metric_names import CHANGES, METRICS
@@ -13,7 +14,7 @@ KEYS = ("by", "scene", "user_level", "item_level")
 _PARTS = ("value", "low", "high", "note")
 
 
-def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
+def write_tables(folder: Path, evaluation: Evaluation) -> None:
     """Write `cold_report_long.csv`, `cold_report_pivot.csv` and `val_metrics.json` of a record `evaluation`."""
     with (folder / "cold_report_long.csv").open("w", newline="") as file:
         rows = long_rows(evaluation)
@@ -25,10 +26,10 @@ def write_tables(folder: Path, evaluation: dict[str, Any]) -> None:
     (folder / "val_metrics.json").write_text(json.dumps(logged_metrics(evaluation), indent=1))
 
 
-def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+def long_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return one row for each group, metric and model; `change` is candidate - champion."""
     rows = []
-    for group in evaluation["groups"]:
+    for group in evaluation.groups:
         group_columns = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
         for model, names in (("candidate", METRICS[1:]), ("champion", METRICS[1:]), ("change", CHANGES)):
             for metric in names if group[model] else ():
@@ -39,11 +40,11 @@ def long_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     return rows or [dict.fromkeys((*KEYS, "n", "clicks", "model", "metric", *_PARTS))]
 
 
-def pivot(evaluation: dict[str, Any]) -> list[list[Any]]:
+def pivot(evaluation: Evaluation) -> list[list[Any]]:
     """Return the candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
     cells = {
         (group["scene"], group["user_level"], group["item_level"]): group["candidate"]["auc"]["value"]
-        for group in evaluation["groups"]
+        for group in evaluation.groups
         if group["by"] == "cell" and group["candidate"]
     }
     scenes = list(dict.fromkeys(scene for scene, _, _ in cells))

@@ -7,7 +7,6 @@ champion.predict(frame).probability     # a pandas or Arrow table with the colum
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import get_lake
 from include.raw.score_list import rows_path
+from include.records import Score
 from include.registry import registry
 from training.data.dense import columns_of
 from training.evaluate.evaluation import predict_known_scenes
@@ -81,7 +81,7 @@ def load_champion() -> Champion:
     return Champion(version, artifact.load(registry.download(version.version)))
 
 
-def run(day: date, listed: str | None = None) -> dict[str, Any]:
+def run(day: date, listed: str | None = None) -> Score:
     """Write the champion's scores of the day's published rows to the lake, and return the record that it writes.
 
     They equal those of `evaluate` for the same version, bit for bit. `seen` says that the model was trained on the day.
@@ -99,15 +99,15 @@ def run(day: date, listed: str | None = None) -> dict[str, Any]:
     name = f"version={champion.version.version}.orc"
     path = f"{listed}/scores/dt={day}/{name}" if listed else f"_scores/dt={day}/{name}"
     write_orc(store, path, scores.cast(SCHEMA))
-    record = {
-        "day": str(day),
-        "version": champion.version.version,
-        "seen": champion.version.trained_through >= day,
-        "rows": len(scores),
-        "unknown_scenes": scores["probability"].null_count,
-        "mean": pc.mean(scores["probability"]).as_py(),
-        "path": store.uri(path),
-    }
+    record = Score(
+        day=day,
+        version=champion.version.version,
+        seen=champion.version.trained_through >= day,
+        rows=len(scores),
+        unknown_scenes=scores["probability"].null_count,
+        mean=pc.mean(scores["probability"]).as_py(),
+        path=store.uri(path),
+    )
     if not listed:
-        store.write_record("score", day, record)
+        store.write_record(record)
     return record

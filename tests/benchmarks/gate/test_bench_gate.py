@@ -16,6 +16,7 @@ from benchmarks.gate import days
 from benchmarks.gate.faults import FAULTS, FLIPPED_SCENE, planted
 from benchmarks.gate.outcomes import Outcome, Plan, expected_auc, expected_log_loss, failed, show, verdicts
 from include.lake.lake import Lake, get_lake
+from include.records import Decision
 from include.registry import registry
 from include.settings import get_settings
 from tests.training import fabricate
@@ -135,7 +136,7 @@ def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch)
     assert bad.auc[0] < twin.auc[0]
     assert bad.auc[1] == twin.auc[1]
     assert registry.champion().version == (bad.version if bad.promoted else champion.version)
-    assert get_lake().record("decision", day)["promoted"] == bad.promoted
+    assert get_lake().record(Decision, day).promoted == bad.promoted
 
 
 def outcome(**changed: object) -> Outcome:

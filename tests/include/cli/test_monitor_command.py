@@ -4,10 +4,12 @@ import json
 from datetime import date
 from pathlib import Path
 
+import sample_records
 from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.lake.lake import get_lake
+from include.records import MonitoredChampion
 
 
 def monitored(day: date, *, honest: bool = True) -> None:
@@ -19,20 +21,21 @@ def monitored(day: date, *, honest: bool = True) -> None:
         "predictions": {"psi": None, "band": "insufficient"},
     }
     figures = {name: {"value": 0.71} for name in ("auc", "scene_mean_auc", "gauc")} | {"pcoc": {"value": None}}
-    record = {
-        "day": str(day),
-        "champion": {"version": 3} if honest else None,
-        "metrics": {"all": figures} if honest else None,
-        "metrics_note": None if honest else "the day was not evaluated",
-        "drift": drift,
-        "freshness": {
+    champion = MonitoredChampion(version=3, trained_through=day, status="unseen")
+    record = sample_records.monitor(
+        day,
+        champion=champion if honest else None,
+        metrics={"all": figures} if honest else None,
+        metrics_note=None if honest else "the day was not evaluated",
+        drift=drift,
+        freshness={
             "published": {"training": {"last": str(day), "days_behind": 0}},
             "model_age_days": 1,
             "seconds_since_raw": 60,
         },
-        "alerts": ["1 of 2 features have shifted (PSI): user_ctr_7d 0.31."],
-    }
-    get_lake().write_record("monitor", day, record)
+        alerts=["1 of 2 features have shifted (PSI): user_ctr_7d 0.31."],
+    )
+    get_lake().write_record(record)
 
 
 def run(*arguments: str) -> str:

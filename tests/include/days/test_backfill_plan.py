@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 from model_versions import model_version
+from sample_records import train
 from typer.testing import CliRunner
 
 from include.cli.app import cli
@@ -220,7 +221,7 @@ def versions(store, monkeypatch):
         for number, first, last in ((2, 7, 9), (1, 0, 6))
     ]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    store.write_record("train", DAYS[10], {"version": 2, "rows": 3, "seconds": 6.0}, 2)
+    store.write_record(train(DAYS[10], 2, rows=3, seconds=6.0))
 
 
 def test_the_plan_names_the_versions_and_the_next_candidate(store, versions):

@@ -3,18 +3,24 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from sample_records import decision
 
 from include.days.backfill_plan import Redo
 from include.days.day_states import DayFacts, State, state_of
 from include.days.runs import Run, Task
-from include.days.waits import Wait
+from include.records import Wait
 
 DAY = date(2023, 7, 17)
 NIGHT = datetime(2023, 7, 18, tzinfo=UTC)
 NOW = NIGHT + timedelta(hours=3)
 STALE = (Redo("logs", DAY, (f"raw/{DAY} has changed since",)), Redo("features", DAY, (f"logs/{DAY} is redone",)))
-HELD = {"verdict": "hold", "reasons": ["the interval holds 0"], "candidate": 3, "may_promote": True}
-WAIT = Wait(since=NIGHT, due=NIGHT + timedelta(hours=2), until=NIGHT + timedelta(hours=6))
+
+
+def held(**fields):
+    return decision(DAY, 3, **{"verdict": "hold", "reasons": ["the interval holds 0"]} | fields)
+
+
+WAIT = Wait(day=DAY, since=NIGHT, due=NIGHT + timedelta(hours=2), until=NIGHT + timedelta(hours=6))
 GAVE_UP = WAIT.model_copy(update={"gave_up_at": WAIT.until, "notified_at": WAIT.due})
 
 
@@ -47,14 +53,14 @@ def lacking(**more):
         (lacking(wait=WAIT), State.WAITING, False),
         (known(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP, published=False), State.NOT_RUN, True),
         (known(published=False), State.NOT_RUN, True),
-        (known(run=run("running", ask_a_person="awaiting_input"), decision=HELD), State.HELD, True),
-        (known(run=run("success"), decision=HELD | {"promoted": False, "decided_by": "timeout"}), State.HELD, False),
-        (known(run=run("success"), decision=HELD | {"verdict": "reject"}), State.REJECTED, False),
+        (known(run=run("running", ask_a_person="awaiting_input"), decision=held()), State.HELD, True),
+        (known(run=run("success"), decision=held(promoted=False, decided_by="timeout")), State.HELD, False),
+        (known(run=run("success"), decision=held(verdict="reject")), State.REJECTED, False),
         (known(run=run("failed", ingest_logs="success", check_logs="failed")), State.FAILED, True),
         (known(published=False, failed_stage="logs"), State.FAILED, True),
         (known(run=run("failed"), published=False), State.CANCELLED, True),
         (known(run=run("failed", ingest_logs="skipped")), State.CANCELLED, False),
-        (known(run=run("success"), redo=STALE, decision=HELD), State.OUTDATED, True),
+        (known(run=run("success"), redo=STALE, decision=held()), State.OUTDATED, True),
         (known(run=run("success")), State.CURRENT, False),
         (known(), State.CURRENT, False),
     ],
@@ -78,7 +84,7 @@ def test_a_waiting_day_says_since_when_and_until_when():
 
 
 def test_a_held_candidate_waits_until_the_answer_is_due():
-    told = state_of(known(run=run("running", ask_a_person="awaiting_input"), decision=HELD), NOW)
+    told = state_of(known(run=run("running", ask_a_person="awaiting_input"), decision=held()), NOW)
     assert told.until == NIGHT + timedelta(hours=8)
     assert "Required Actions" in told.next_step
 
@@ -108,15 +114,15 @@ def test_an_outdated_day_leads_to_the_plan():
 
 
 @pytest.mark.parametrize(
-    ("decision", "told"),
+    ("judged", "told"),
     [
         (None, "No model was judged on it."),
-        (HELD | {"verdict": "promote", "promoted": True}, "Its version 3 was promoted."),
-        (HELD | {"verdict": "promote", "may_promote": False, "promoted": False}, "its run may not promote"),
-        (HELD | {"promoted": False, "decided_by": "timeout"}, "nobody decided in time"),
-        (HELD | {"promoted": False, "decided_by": "ann"}, "ann kept the champion"),
-        (HELD | {"may_promote": False, "promoted": False, "decided_by": "gate"}, "its run may not promote"),
+        (held(verdict="promote", promoted=True), "Its version 3 was promoted."),
+        (held(verdict="promote", may_promote=False, promoted=False), "its run may not promote"),
+        (held(promoted=False, decided_by="timeout"), "nobody decided in time"),
+        (held(promoted=False, decided_by="ann"), "ann kept the champion"),
+        (held(may_promote=False, promoted=False, decided_by="gate"), "its run may not promote"),
     ],
 )
-def test_a_green_run_says_what_became_of_its_candidate(decision, told):
-    assert told in state_of(known(run=run("success"), decision=decision), NOW).detail
+def test_a_green_run_says_what_became_of_its_candidate(judged, told):
+    assert told in state_of(known(run=run("success"), decision=judged), NOW).detail

@@ -9,11 +9,13 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 from pyarrow import orc
+from sample_records import decision, quality, train
 from typer.testing import CliRunner
 
 from include.airflow_control import airflow_local
 from include.airflow_control.airflow_client import AirflowClient
 from include.airflow_control.demo import result
+from include.checks import check_result
 from include.cli.app import cli
 from include.days.backfill_plan import stale_inputs
 from include.days.day_status import day_status, known_days
@@ -21,7 +23,6 @@ from include.errors import MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest, TableVersion
 from include.raw.file_check import raw_digest
-from include.records import record
 from include.settings import get_settings
 
 DAY = date(2023, 7, 10)
@@ -53,33 +54,32 @@ def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
         (folder / table).mkdir()
     orc.write_table(pa.Table.from_pylist(REJECTED), str(folder / "quarantine" / "part.orc"))
     tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 2, 9, "") for name in ("logs", "quarantine")}
-    check = {"table": "logs", "name": "a_check", "column": None, "severity": "critical", "status": status}
-    check |= {"expected": "x", "observed": "y", "failing_rows": 0}
+    check = check_result("logs", "a_check", status == "pass", "x", "y", failing_rows=0)
     manifest = Manifest("logs", str(DAY), build, tables, 4, {f"raw/{DAY}": raw_digest(DAY)}, "", "")
-    store.finish_staging(manifest, {"stage": "logs", "status": status, "checks": [check]})
+    store.finish_staging(manifest, quality("logs", DAY, check))
 
 
 def publish_features(store: Lake, logs_build: str) -> None:
     store.begin_staging("features", DAY, "f")
     store.finish_staging(
         Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""),
-        {"status": "pass", "checks": []},
+        quality("features", DAY),
     )
     store.publish("features", DAY)
 
 
 def test_a_verdict_is_shown_beside_its_own_version(store):
-    store.write_record("train", DAY, {"version": 1}, 1)
-    store.write_record("decision", DAY, {"candidate": 1, "verdict": "promote"}, 1)
+    store.write_record(train(DAY, 1))
+    store.write_record(decision(DAY, 1))
     assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (1, "promote")
-    store.write_record("train", DAY, {"version": 5}, 5)
+    store.write_record(train(DAY, 5))
     assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (5, None)
 
 
 def test_the_demo_counts_the_checks_that_status_counts(store):
     stage_logs(store, "one")
-    model = {"name": "expect_no_day_known", "status": "warning"}
-    store.write_record("quality/model", DAY, {"stage": "model", "checks": [model]})
+    model = check_result("model", "expect_no_day_known", False, "none", "one", severity="warning")
+    store.write_record(quality("model", DAY, model))
     assert day_status(store, DAY)["checks"] == {"pass": 1, "warning": 1, "fail": 0}
     assert result(store, DAY)["checks_passed"] == "1 of 2"
 
@@ -119,8 +119,8 @@ def test_quality_shows_only_what_failed(store):
 
 
 def test_a_check_of_a_whole_table_has_no_failing_rows(store):
-    failed = record("logs", "expect_usual_ctr", False, "0.1", "CTR 0.0000 (0 clicks of 7,793 rows)")
-    store.write_record("quality/logs", DAY, {"stage": "logs", "checks": [failed]})
+    failed = check_result("logs", "expect_usual_ctr", False, "0.1", "CTR 0.0000 (0 clicks of 7,793 rows)")
+    store.write_record(quality("logs", DAY, failed))
     told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--json"]).stdout)
     assert told[0]["failing_rows"] is None
     words = " ".join(CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout.split())

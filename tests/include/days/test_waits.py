@@ -8,6 +8,7 @@ from include.days import waits
 from include.days.day_status import known_days, log_days
 from include.lake.lake import get_lake
 from include.raw.deliveries import Raw
+from include.records import Wait
 from include.settings import get_settings
 
 DAY = date(2023, 7, 17)
@@ -65,13 +66,13 @@ def test_a_log_that_comes_in_time_is_not_told(night):
     deliver()
     assert night.look(1)
     assert night.told == []
-    assert waits.wait_of(get_lake(), DAY).came_at is not None
+    assert get_lake().record(Wait, DAY).came_at is not None
 
 
 def test_a_log_that_is_there_at_once_leaves_no_record(night):
     deliver()
     assert night.look(0, first=True)
-    assert waits.wait_of(get_lake(), DAY) is None
+    assert get_lake().record(Wait, DAY) is None
 
 
 def test_a_wait_that_ends_before_the_due_time_is_told_at_its_end(night):
@@ -86,7 +87,7 @@ def test_neither_giving_up_nor_another_run_tells_it_twice(night):
     night.look(30, first=True)
     night.give_up(36)
     assert night.told == [(DAY, "overdue", False)]
-    wait = waits.wait_of(get_lake(), DAY)
+    wait = get_lake().record(Wait, DAY)
     assert (wait.since, wait.gave_up_at) == (MIDNIGHT + timedelta(hours=30), MIDNIGHT + timedelta(hours=36))
 
 
@@ -119,7 +120,7 @@ def test_a_notice_that_was_not_handed_over_is_told_again(night):
 
 def test_the_record_says_until_when_the_run_waits(night):
     night.look(0.5, first=True)
-    wait = waits.wait_of(get_lake(), DAY)
+    wait = get_lake().record(Wait, DAY)
     assert (wait.due, wait.until) == (MIDNIGHT + timedelta(hours=2), MIDNIGHT + timedelta(hours=6.5))
 
 

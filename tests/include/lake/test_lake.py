@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from lake_contract import PublicationContract
 from lake_day import DAY, seen, stage
+from sample_records import train
 
 from include.errors import DataQualityError, MissingDataError
 from include.lake.lake import ABANDONED, Lake
 from include.lake.table_ddl import table_ddl
+from include.records import Train
 from include.settings import get_settings
 from include.stages import TABLES, scene_columns, stage_of
 
@@ -32,7 +34,7 @@ def test_a_critical_failure_publishes_nothing_and_says_all(store):
         DataQualityError, match=r"logs of 2023-07-10.*\n- logs: a_check on label: expected 0 or 1, observed 7"
     ) as error:
         store.publish("logs", DAY)
-    assert [check["name"] for check in error.value.checks] == ["a_check"]
+    assert [check.name for check in error.value.checks] == ["a_check"]
     assert seen(store) == "old"
 
 
@@ -81,12 +83,12 @@ def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as
 
 
 def test_a_failed_rename_leaves_the_old_json(store, monkeypatch):
-    store.write_record("train", DAY, {"version": "1"})
+    store.write_record(train(DAY, 1))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        store.write_record("train", DAY, {"version": "2"})
-    assert store.record("train", DAY) == {"version": "1"}
-    assert store.record_days("train") == [DAY]
+        store.write_record(train(DAY, 2))
+    assert store.record(Train, DAY) == train(DAY, 1)
+    assert store.record_days(Train) == [DAY]
 
 
 def test_missing_data_says_what_needed_it(store):

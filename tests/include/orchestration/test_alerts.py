@@ -10,11 +10,12 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 
-from include.days.waits import News, Wait
+from include.checks import check_result
+from include.days.waits import News
 from include.errors import DataQualityError, InvalidInputError, MissingDataError
 from include.orchestration import alerts, webhook
 from include.orchestration.alerts import NOTIFIED, notice_of, notice_of_wait, notify, notify_failure, notify_killed
-from include.records import record
+from include.records import Wait
 from include.settings import Settings, get_settings
 
 DAY = date(2023, 7, 14)
@@ -57,7 +58,7 @@ def hook(receiver, setting):
 
 
 def failed_check(name="expect_label", observed="7", table="logs"):
-    return record(table, name, False, "0 or 1", observed, column="label", failing_rows=1234)
+    return check_result(table, name, False, "0 or 1", observed, column="label", failing_rows=1234)
 
 
 def context(task="check_logs", error=None, checks=(), start=datetime(2023, 7, 14, tzinfo=UTC), **params):
@@ -87,7 +88,7 @@ def test_a_failed_check_is_told_with_table_day_check_observed_and_link(home):
     notice = notice_of(context(checks=[failed_check()]))
     (check,) = notice.checks
     assert (notice.dag, notice.run, notice.day, notice.task) == ("ctr_daily", "r1", DAY, "check_logs")
-    assert [check[name] for name in ("table", "name", "column", "expected", "observed", "failing_rows")] == [
+    assert [getattr(check, name) for name in ("table", "name", "column", "expected", "observed", "failing_rows")] == [
         *("logs", "expect_label", "label", "0 or 1", "7", 1234)
     ]
     assert "ctr quality --day 2023-07-14 --failed" in notice.advice
@@ -163,7 +164,7 @@ def test_a_refused_backfill_is_told_of_the_day_of_its_range():
 
 def test_a_check_of_a_whole_table_has_no_failing_rows(hook):
     got = hook()
-    notify_failure(context(checks=[failed_check() | {"failing_rows": None}]))
+    notify_failure(context(checks=[failed_check().model_copy(update={"failing_rows": None})]))
     assert "*Failing rows*\nnone by itself" in texts(got.bodies[0])
 
 
@@ -178,7 +179,7 @@ def test_many_failed_checks_are_one_message_that_says_how_many_more(hook):
 
 def test_hostile_values_are_escaped_and_cut_to_the_limits_of_slack(hook):
     got = hook()
-    checks = [failed_check(HOSTILE, HOSTILE, HOSTILE) | {"expected": HOSTILE}] * 20
+    checks = [failed_check(HOSTILE, HOSTILE, HOSTILE).model_copy(update={"expected": HOSTILE})] * 20
     notify_failure(context(error=DataQualityError(HOSTILE, checks)))
     notify_failure(context("train", RuntimeError(HOSTILE)))
     for body in got.bodies:
@@ -250,7 +251,7 @@ def test_a_function_of_the_team_gets_the_notice_whatever_the_webhook_does(hook, 
     setting("CTR_NOTICE_CALLBACK", "pager:call")
     hook(404)
     notify_failure(context(checks=[failed_check()]))
-    assert [(each.day, each.checks[0]["name"]) for each in notices] == [(DAY, "expect_label")]
+    assert [(each.day, each.checks[0].name) for each in notices] == [(DAY, "expect_label")]
 
 
 @pytest.mark.parametrize("where", ["no.such.module:call", "json:no_such_function", "json:loads"])
@@ -278,6 +279,7 @@ def test_what_airflow_masks_in_its_logs_is_masked_in_a_notice(home, monkeypatch)
 
 
 WAIT = Wait(
+    day=DAY,
     since=datetime(2023, 7, 15, tzinfo=UTC),
     due=datetime(2023, 7, 15, 2, tzinfo=UTC),
     until=datetime(2023, 7, 15, 6, tzinfo=UTC),

@@ -9,8 +9,8 @@ import pytest
 from airflow.exceptions import AirflowException
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
+from sample_records import train
 
-from include.days.waits import wait_of
 from include.errors import DataQualityError
 from include.lake.lake import get_lake
 from include.lake.manifest import Manifest, TableVersion
@@ -23,6 +23,7 @@ from include.orchestration.operators import (
     TrainOperator,
     UnretryableError,
 )
+from include.records import Wait
 from include.registry import outdated, registry
 from include.settings import get_settings
 
@@ -126,7 +127,7 @@ def test_an_outdated_champion_is_told_once(home, monkeypatch, notices):
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(day), "after", {"training": table}, 20, {}, "c", "s")
     get_lake().write_json(f"_manifests/training/dt={day}.json", asdict(manifest))
-    get_lake().write_record("train", date(2023, 7, 19), {"version": 2, "base_version": None}, 2)
+    get_lake().write_record(train(date(2023, 7, 19), 2))
     for _ in range(2):
         assert training_ends_well(monkeypatch) == "ok"
     (told,) = notices
@@ -159,7 +160,7 @@ def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, cap
     with pytest.raises(AirflowRescheduleException):
         wait_for_raw(3600)
     with pytest.raises(AirflowRescheduleException):
-        wait_for_raw(3600, rescheduled=wait_of(get_lake(), date(2023, 7, 17)).since)
+        wait_for_raw(3600, rescheduled=get_lake().record(Wait, date(2023, 7, 17)).since)
     assert [line for line in caplog.messages if "waiting for its log" in line] != []
     assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1
 
@@ -167,14 +168,14 @@ def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, cap
 def test_a_look_that_is_tried_again_goes_on_with_the_wait(wait_for_raw):
     with pytest.raises(AirflowRescheduleException):
         wait_for_raw(3600)
-    first = wait_of(get_lake(), date(2023, 7, 17))
+    first = get_lake().record(Wait, date(2023, 7, 17))
     with pytest.raises(AirflowRescheduleException):
         wait_for_raw(3600, try_number=2)
-    assert wait_of(get_lake(), date(2023, 7, 17)) == first
+    assert get_lake().record(Wait, date(2023, 7, 17)) == first
 
 
 def test_a_run_whose_log_never_came_is_skipped_and_says_so(wait_for_raw, caplog):
     with pytest.raises(AirflowSkipException):
         wait_for_raw(0)
-    assert wait_of(get_lake(), date(2023, 7, 17)).gave_up_at is not None
+    assert get_lake().record(Wait, date(2023, 7, 17)).gave_up_at is not None
     assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import orc
+from sample_records import quality
 from typer.testing import CliRunner
 
 from include.cli.app import cli
@@ -34,7 +35,7 @@ def publish(store: Lake, *files: list[dict]) -> None:
     tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", 1, 1, "")}
     profile = {"late": {"2023-07-09": {"rows": 12, "digest": "d"}}}
     manifest = Manifest("logs", str(DAY), "b", tables, 1, {}, "", "", profile=profile)
-    store.finish_staging(manifest, {"checks": []})
+    store.finish_staging(manifest, quality("logs", DAY))
     store.publish("logs", DAY)
 
 

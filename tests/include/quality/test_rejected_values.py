@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from pyarrow import orc
+from sample_records import quality
 from typer.testing import CliRunner
 
 from include.cli.app import cli
@@ -45,7 +46,7 @@ def reject(tmp_path, monkeypatch):
         ]
         orc.write_table(pa.Table.from_pylist(rows), str(folder / "part.orc"), stripe_size=1)
         tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", 1, 1, "")}
-        store.finish_staging(Manifest("logs", str(DAY), "b", tables, 1, {}, "", ""), {"checks": []})
+        store.finish_staging(Manifest("logs", str(DAY), "b", tables, 1, {}, "", ""), quality("logs", DAY))
         store.publish("logs", DAY)
         return store
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import orc
+from sample_records import quality
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake, get_lake
@@ -155,7 +156,7 @@ def reject(store: Lake, *rows: tuple[dict[str, str], str]) -> None:
     ]
     orc.write_table(pa.Table.from_pylist(found), str(folder / "part-0.orc"))
     tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", len(rows), 1, "")}
-    store.finish_staging(Manifest("logs", str(DAY), "b", tables, len(rows), {}, "", ""), {"checks": []})
+    store.finish_staging(Manifest("logs", str(DAY), "b", tables, len(rows), {}, "", ""), quality("logs", DAY))
     store.publish("logs", DAY)
 
 

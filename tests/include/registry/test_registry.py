@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from model_versions import FIRST_LOG_DAY, model_version
+from sample_records import decision
 from typer.testing import CliRunner
 
 from include.cli.app import cli
@@ -154,16 +155,14 @@ def test_artifacts_and_metrics_are_added_beside_the_model(home: Path) -> None:
 def decide(candidate: ModelVersion, verdict: str = "promote", *, may_promote: bool = True) -> None:
     champion = registry.champion()
     get_lake().write_record(
-        "decision",
-        DAY,
-        {
-            "verdict": verdict,
-            "reasons": ["because"],
-            "rules": [],
-            "candidate": candidate.version,
-            "champion": champion.version if champion else None,
-            "may_promote": may_promote,
-        },
+        decision(
+            DAY,
+            candidate.version,
+            verdict=verdict,
+            reasons=["because"],
+            champion=champion.version if champion else None,
+            may_promote=may_promote,
+        )
     )
 
 
@@ -173,7 +172,7 @@ def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path, monk
     candidate = register(home)
     decide(candidate, "hold")
     record = apply_decision(DAY, "ann")
-    assert (record["promoted"], record["decided_by"]) == (True, "ann")
+    assert (record.promoted, record.decided_by) == (True, "ann")
     assert registry.champion().version == candidate.version
     registry.rollback()
     apply_decision(DAY, "gate")
@@ -193,7 +192,7 @@ def test_a_rejected_candidate_or_one_of_a_backfill_is_never_applied(
 def test_a_refusal_is_recorded_with_its_reason(home: Path) -> None:
     decide(register(home), "hold")
     record = record_refusal(DAY, "ann", "scene 3 looks wrong")
-    assert (record["promoted"], record["decided_by"], record["refusal"]) == (False, "ann", "scene 3 looks wrong")
+    assert (record.promoted, record.decided_by, record.refusal) == (False, "ann", "scene 3 looks wrong")
     assert registry.champion() is None
 
 
@@ -290,8 +289,7 @@ def test_a_person_who_overrules_the_gate_is_told_what_it_said(home: Path, monkey
     monkeypatch.setattr("include.orchestration.training_process.verify", lambda version: {})
     monkeypatch.setattr("include.orchestration.training_process.write_report", written.append)
     version = register(home)
-    decision = {"verdict": "reject", "candidate": version.version, "reasons": ["AUC of scene 3 is worse."]}
-    get_lake().write_record("decision", DAY, decision, version.version)
+    get_lake().write_record(decision(DAY, version.version, verdict="reject", reasons=["AUC of scene 3 is worse."]))
     told = CliRunner().invoke(cli, ["promote", str(version.version)])
     assert told.exit_code == 0, told.output
     assert "verdict on version 1 is reject, which this overrules" in told.stderr

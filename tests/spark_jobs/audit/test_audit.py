@@ -10,9 +10,10 @@ import pytest
 from pyspark.sql import functions as F
 from small_days import DAY, build_only, contents, csv_text, publish_logs, raw_row, run_stage, write_raw
 
+from include.checks import Check, Measure
 from include.errors import DataQualityError
 from include.lake.manifest import Manifest
-from include.records import Measure
+from include.records import Quality
 from include.settings import get_settings
 from spark_jobs import features, stage, training_table
 from spark_jobs.audit import checks
@@ -50,7 +51,7 @@ def test_a_scene_that_is_new_to_the_settings_leans_on_the_ctr_of_all(spark, two_
     honest = events(1)
     publish_logs(store, NEXT, honest.assign(scene=honest["scene"].where(honest.index % 9 > 0, "new")))
     quality = run_stage(spark, store, "training", NEXT)
-    assert [check for check in quality["checks"] if check["status"] == "fail"] == []
+    assert [check for check in quality.checks if check.status == "fail"] == []
     get_settings.cache_clear()
 
 
@@ -60,7 +61,7 @@ def test_totals_lack_at_most_what_the_retention_forgets(store, impressions, righ
     store.write_json(f"_manifests/features/dt={DAY}.json", asdict(before))
     today = replace(before, day=str(NEXT), rows_in=10)
     (found,) = checks.impressions_conserved(store, today, {"totals_user": impressions}, {"totals_user": 5})
-    assert (found["status"] == "pass") == right
+    assert (found.status == "pass") == right
 
 
 def count_jobs(spark, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -88,34 +89,30 @@ def test_an_honest_audit_takes_few_spark_jobs(spark, store, monkeypatch):
     assert max(jobs) <= 6
 
 
-def failed(quality: dict) -> dict[str, dict]:
-    return {
-        f"{check['table']} {check['name']} {check['column']}": check
-        for check in quality["checks"]
-        if check["status"] == "fail"
-    }
+def failed(quality: Quality) -> dict[str, Check]:
+    return {f"{check.table} {check.name} {check.column}": check for check in quality.checks if check.status == "fail"}
 
 
-def refuse(spark, store, match: str) -> dict[str, dict]:
+def refuse(spark, store, match: str) -> dict[str, Check]:
     """The training stage of the second day fails its check, and what was published stays."""
     build, rows = store.manifest("training", NEXT).build, contents(store, "training", NEXT)
     with pytest.raises(DataQualityError, match=match):
         run_stage(spark, store, "training", NEXT)
     assert (store.manifest("training", NEXT).build, contents(store, "training", NEXT)) == (build, rows)
-    return failed(store.record("quality/training", NEXT))
+    return failed(store.quality("training", NEXT))
 
 
 def test_honest_days_pass_and_wrong_rows_do_not(spark, two_days, monkeypatch):
     store, quality = two_days
     assert failed(quality) == {}
-    json.dumps(quality, allow_nan=False)
-    names = {check["name"] for check in quality["checks"]}
+    json.dumps(quality.as_json(), allow_nan=False)
+    names = {check.name for check in quality.checks}
     assert {"expect_no_leak", "expect_features_before_the_day", "expect_rows_conserved", "expect_unique_key"} <= names
-    assert all(Measure(**check["measure"]).within for check in quality["checks"] if check["measure"])
-    measures = {(check["name"], check["column"]): check["measure"] for check in quality["checks"]}
-    assert measures["expect_rows_conserved", None] == {"value": 1500, "low": 1500, "high": 1500, "unit": "rows"}
-    assert measures["expect_features_before_the_day", None] == {"value": 1, "low": 1, "high": None, "unit": "days"}
-    assert measures["expect_level_of_impressions", "user_level"] == {"value": 0, "low": None, "high": 0, "unit": "rows"}
+    assert all(check.measure.within for check in quality.checks if check.measure)
+    measures = {(check.name, check.column): check.measure for check in quality.checks}
+    assert measures["expect_rows_conserved", None] == Measure(1500, 1500, 1500, "rows")
+    assert measures["expect_features_before_the_day", None] == Measure(1, 1, None, "days")
+    assert measures["expect_level_of_impressions", "user_level"] == Measure(0, None, 0, "rows")
     assert measures["expect_column_values_to_not_be_null", "deep_features_0"] is None  # some may be null: not counted
     honest = training_table.join_features
 
@@ -128,14 +125,14 @@ def test_honest_days_pass_and_wrong_rows_do_not(spark, two_days, monkeypatch):
         patch.setattr(training_table, "join_features", with_own_click)
         found = refuse(spark, store, "expect_rate_of_its_counts")
         check = found["training expect_rate_of_its_counts user_ctr_7d"]
-        assert check["failing_rows"] > 100
-        assert {"event_id", "user_ctr_7d", "user_clicks_7d"} <= set(check["sample"][0])
+        assert check.failing_rows > 100
+        assert {"event_id", "user_ctr_7d", "user_clicks_7d"} <= set(check.sample[0])
 
     with monkeypatch.context() as patch:
         patch.setattr(training_table, "join_features", lambda *a: honest(*a).withColumn("user_level", F.lit("warm")))
         found = refuse(spark, store, "expect_level_of_impressions on user_level")
         check = found["training expect_level_of_impressions user_level"]
-        assert check["measure"]["value"] == check["failing_rows"] > 100
+        assert check.measure.value == check.failing_rows > 100
 
 
 def test_a_wrong_snapshot_is_not_published(spark, store, monkeypatch):
@@ -145,8 +142,8 @@ def test_a_wrong_snapshot_is_not_published(spark, store, monkeypatch):
     with pytest.raises(DataQualityError, match="features_user: expect_clicks_within_impressions"):
         run_stage(spark, store, "features")
     assert store.manifest("features", DAY) is None
-    check = failed(store.record("quality/features", DAY))["features_user expect_clicks_within_impressions clicks_7d"]
-    assert check["sample"][0]["user_id"].startswith("masked ")
+    check = failed(store.quality("features", DAY))["features_user expect_clicks_within_impressions clicks_7d"]
+    assert check.sample[0]["user_id"].startswith("masked ")
 
 
 def test_a_day_unlike_the_days_before_is_refused(spark, store):
@@ -164,17 +161,17 @@ def test_a_day_unlike_the_days_before_is_refused(spark, store):
         in message
     )
     assert store.manifest("logs", NEXT) is None
-    checks = store.record("quality/logs", NEXT)["checks"]
-    assert {check["failing_rows"] for check in checks if check["status"] == "fail"} == {None}, "no row by itself"
-    found = {f"{check['name']} {check['column']}": check["measure"] for check in checks}
-    assert found["expect_usual_volume None"] == {"value": 550, "low": 0.3 * 2000, "high": 3 * 2000, "unit": "rows"}
-    assert found["expect_usual_ctr None"] == {"value": 1.0, "low": 0.5 * 0.25, "high": 2 * 0.25, "unit": "rate"}
-    assert found["expect_usual_volume scene 0"] == {"value": 110, "low": None, "high": None, "unit": "rows"}
+    checks = store.quality("logs", NEXT).checks
+    assert {check.failing_rows for check in checks if check.status == "fail"} == {None}, "no row by itself"
+    found = {f"{check.name} {check.column}": check.measure for check in checks}
+    assert found["expect_usual_volume None"] == Measure(550, 0.3 * 2000, 3 * 2000, "rows")
+    assert found["expect_usual_ctr None"] == Measure(1.0, 0.5 * 0.25, 2 * 0.25, "rate")
+    assert found["expect_usual_volume scene 0"] == Measure(110, None, None, "rows")
 
 
 def test_a_share_of_nulls_that_is_too_large_is_measured(spark, store):
     write_raw(csv_text([raw_row(n, item_title="" if n % 2 else "A cup") for n in range(40)]))
     quality = run_stage(spark, store, "logs")
-    (check,) = [check for check in quality["checks"] if check["status"] == "warning"]
-    assert (check["column"], check["observed"]) == ("item_title", "20 of 40 rows")
-    assert check["measure"] == {"value": 0.5, "low": None, "high": 0.2, "unit": "share"}
+    (check,) = [check for check in quality.checks if check.status == "warning"]
+    assert (check.column, check.observed) == ("item_title", "20 of 40 rows")
+    assert check.measure == Measure(0.5, None, 0.2, "share")

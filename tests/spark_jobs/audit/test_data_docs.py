@@ -84,13 +84,12 @@ def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark
     with pytest.raises(DataQualityError):
         run_stage(spark, store, "features")
     page = read_page(store, "features")
-    checks = store.record("quality/features", DAY)["checks"]
-    (check,) = [check for check in checks if check["column"] == "clicks_7d" and check["table"] == "features_user"]
-    first = check["sample"][0]
+    checks = store.quality("features", DAY).checks
+    (check,) = [check for check in checks if check.column == "clicks_7d" and check.table == "features_user"]
+    first = check.sample[0]
     assert page.text.index("features_user: clicks_7d") < page.text.index("totals_user: clicks_total")
     assert (
-        f"expect_clicks_within_impressions: clicks <= impressions {check['failing_rows']} unexpected values"
-        in page.text
+        f"expect_clicks_within_impressions: clicks <= impressions {check.failing_rows} unexpected values" in page.text
     )
     assert f'"user_id": "{first["user_id"]}", ' in page.text
     assert f'"clicks_7d": {first["clicks_7d"]}' in page.text

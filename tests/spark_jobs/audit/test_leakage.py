@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from include.checks import Measure
 from include.sample.day import generate_day
 from include.sample.world import World
 from include.schemas import DEEP_FEATURES
@@ -37,13 +38,13 @@ def test_nulls_alone_are_no_leak():
 def test_a_copied_label_fails_in_its_scene_only():
     frame = sample()
     frame.loc[frame["scene"] == "1", "deep_features_0"] = frame["label"]
-    found = {check["column"]: check for check in leak_checks(frame, column_aucs(frame), [])}
-    assert (found["scene 0"]["status"], found["scene 1"]["status"]) == ("pass", "fail")
-    assert found["scene 1"]["observed"] == "deep_features_0 1.000 (bound 0.950)"
-    assert found["scene 1"]["measure"] == {"value": 1.0, "low": None, "high": 0.95, "unit": "auc"}
-    assert 0.5 < found["scene 0"]["measure"]["value"] < found["scene 0"]["measure"]["high"]
-    assert "too few clicks" in found["scene 2"]["observed"]
-    assert found["scene 2"]["measure"] is None
+    found = {check.column: check for check in leak_checks(frame, column_aucs(frame), [])}
+    assert (found["scene 0"].status, found["scene 1"].status) == ("pass", "fail")
+    assert found["scene 1"].observed == "deep_features_0 1.000 (bound 0.950)"
+    assert found["scene 1"].measure == Measure(1.0, None, 0.95, "auc")
+    assert 0.5 < found["scene 0"].measure.value < found["scene 0"].measure.high
+    assert "too few clicks" in found["scene 2"].observed
+    assert found["scene 2"].measure is None
 
 
 def test_words_and_whole_entities_tell_their_outcome_in_any_script():
@@ -89,7 +90,7 @@ def test_thirty_clean_generated_days_raise_nothing():
             frame[f"{entity}_ctr_7d"] = (clicks + 2) / (impressions + 20)
         aucs = column_aucs(frame)
         checks = list(leak_checks(frame, aucs, recent[-7:]))
-        assert {check["status"] for check in checks} == {"pass"}, (n, [check["observed"] for check in checks])
+        assert {check.status for check in checks} == {"pass"}, (n, [check.observed for check in checks])
         assert len(aucs["0"]) > 30
         recent.append(aucs)
         log.append(today)

@@ -50,7 +50,7 @@ def lake_of_days(spark, module_store):
 def failures(spark, store) -> dict[str, str]:
     """Names of the critical checks that today's training partition fails when it is staged again, with what was observed."""
     quality = run_stage(spark, store, "training", TODAY, publish=False)
-    return {check["name"]: check["observed"] for check in quality["checks"] if check["status"] == "fail"}
+    return {check.name: check.observed for check in quality.checks if check.status == "fail"}
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, change: Callable[[DataFrame], DataFrame]) -> None:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import InvalidInputError, MissingDataError
+from include.records import EmbedTexts
 from include.settings import Settings
 from include.text_key import text_key
 from training.embed import embed_cold, embed_texts
@@ -56,18 +57,18 @@ def llm(monkeypatch) -> CountingEncoder:
 
 def test_every_distinct_text_is_encoded_once(empty, encoder):
     first = embed_texts.run(LAST, empty.settings)
-    assert len(encoder.read) == len(set(encoder.read)) == first["encoded"] == first["texts"]
+    assert len(encoder.read) == len(set(encoder.read)) == first.encoded == first.texts
     second = embed_texts.run(LAST, empty.settings)
-    assert (second["encoded"], second["cached"]) == (0, first["texts"])
-    assert len(encoder.read) == first["texts"]
-    assert empty.lake.record("embed_texts", LAST) == second
+    assert (second.encoded, second.cached) == (0, first.texts)
+    assert len(encoder.read) == first.texts
+    assert empty.lake.record(EmbedTexts, LAST) == second
 
 
 def test_a_new_day_encodes_only_its_new_texts(empty, encoder):
     before = embed_texts.run(fabricate.day(3), empty.settings)
     after = embed_texts.run(LAST, empty.settings)
-    assert after["cached"] == before["texts"]
-    assert after["encoded"] == after["texts"] - before["texts"]
+    assert after.cached == before.texts
+    assert after.encoded == after.texts - before.texts
 
 
 def test_the_vector_of_a_text_lies_under_its_key(empty, encoder):
@@ -77,12 +78,12 @@ def test_the_vector_of_a_text_lies_under_its_key(empty, encoder):
     assert vectors[0, 0] == len("garden flowers")
 
 
-def test_texts_that_the_encoder_cannot_read_are_warned_about(empty, encoder, capsys):
+def test_texts_that_the_encoder_cannot_read_are_warned_about(empty, encoder, caplog):
     table = pa.table({"text_key": [text_key("中文")], "text": ["中文"], "kind": ["title"]})
     for number in range(5):
         fabricate.publish_table(empty.lake, "features", "texts", number, table)
-    assert embed_texts.run(LAST, empty.settings)["unknown_share"] == 1.0
-    assert "CTR_TEXT_ENCODER" in capsys.readouterr().err
+    assert embed_texts.run(LAST, empty.settings).unknown_share == 1.0
+    assert "CTR_TEXT_ENCODER" in caplog.text
 
 
 def test_an_unpublished_day_is_named(empty, encoder):
@@ -113,8 +114,8 @@ def test_the_language_model_reads_only_texts_of_what_is_cold(empty, llm):
         for text in read_day(empty.lake, "texts", fabricate.day(number), "x")["text"].to_pylist()
     }
     assert len(set(llm.read)) < len(all_texts)
-    assert record["encoded"] == len(llm.read)
-    assert embed_cold.run(LAST, empty.settings)["encoded"] == 0
+    assert record.encoded == len(llm.read)
+    assert embed_cold.run(LAST, empty.settings).encoded == 0
 
 
 def test_a_vector_is_filed_under_the_first_day_on_which_its_text_was_cold(empty, llm):
@@ -126,8 +127,8 @@ def test_a_vector_is_filed_under_the_first_day_on_which_its_text_was_cold(empty,
 def test_what_is_beyond_the_limit_is_counted_and_the_newest_day_comes_first(empty, llm):
     settings = empty.settings.model_copy(update={"llm_max_texts": 5})
     record = embed_cold.run(LAST, settings)
-    assert (record["encoded"], len(llm.read)) == (5, 5)
-    assert record["skipped"] == record["texts"] - 5
+    assert (record.encoded, len(llm.read)) == (5, 5)
+    assert record.skipped == record.texts - 5
     assert set(llm.read) <= cold_texts_of(empty, 4)
 
 
@@ -148,7 +149,7 @@ def test_a_backfilled_day_takes_over_the_vectors_of_later_days(empty, llm):
     later = VectorCache(empty.lake, fabricate.LLM).keys()
     early = embed_cold.run(fabricate.day(1), empty.settings)
     assert set(llm.read[read:]).isdisjoint(llm.read[:read])
-    assert early["encoded"] == len(llm.read) - read
+    assert early.encoded == len(llm.read) - read
     through = VectorCache(empty.lake, fabricate.LLM).keys(through=fabricate.day(1))
     assert np.isin(through, later).any()
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sample_records
 from published_day import DAY, NamedModels, publish, register, trained
 from scored_days import SCENES, make_day, model, sigmoid
 
 from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake.lake import get_lake
 from include.orchestration.decision import apply_decision
+from include.records import DayMetrics
 from include.registry import registry
 from include.settings import get_settings
 from training.evaluate import evaluation, metrics, predictions
@@ -37,24 +39,24 @@ def ready(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def record() -> dict:
+def record() -> DayMetrics:
     return evaluate(POINTS.rows(GOOD, OTHER), SCENES, 100, (1,))
 
 
-def group(record: dict, by: str, **names: str) -> dict:
-    return next(g for g in record["groups"] if g["by"] == by and all(g[name] == value for name, value in names.items()))
+def group(record: DayMetrics, by: str, **names: str) -> dict:
+    return next(g for g in record.groups if g["by"] == by and all(g[name] == value for name, value in names.items()))
 
 
-def test_every_group_is_reported_with_its_counts(record: dict) -> None:
-    assert len(record["groups"]) == 1 + 5 + 3 + 3 + 45 + 1
+def test_every_group_is_reported_with_its_counts(record: DayMetrics) -> None:
+    assert len(record.groups) == 1 + 5 + 3 + 3 + 45 + 1
     assert group(record, "small_scenes")["n"] == (POINTS.scene == "3").sum()
-    assert record["small_scenes"] == ["3"]
+    assert record.small_scenes == ["3"]
     for by in ("scene", "user_level", "item_level", "cell"):
-        assert sum(g["n"] for g in record["groups"] if g["by"] == by) == ROWS
-        assert sum(g["clicks"] for g in record["groups"] if g["by"] == by) == POINTS.label.sum()
+        assert sum(g["n"] for g in record.groups if g["by"] == by) == ROWS
+        assert sum(g["clicks"] for g in record.groups if g["by"] == by) == POINTS.label.sum()
 
 
-def test_points_are_the_plain_metrics_and_lie_in_their_intervals(record: dict) -> None:
+def test_points_are_the_plain_metrics_and_lie_in_their_intervals(record: DayMetrics) -> None:
     chosen = POINTS.scene == "2"
     entry = group(record, "scene", scene="2")
     assert entry["candidate"]["auc"]["value"] == pytest.approx(
@@ -67,9 +69,9 @@ def test_points_are_the_plain_metrics_and_lie_in_their_intervals(record: dict) -
         assert estimate["low"] <= estimate["value"] <= estimate["high"]
 
 
-def test_the_headline_is_the_plain_mean_over_scenes(record: dict) -> None:
+def test_the_headline_is_the_plain_mean_over_scenes(record: DayMetrics) -> None:
     by_scene = [group(record, "scene", scene=scene)["candidate"]["auc"]["value"] for scene in SCENES]
-    assert record["headline"]["candidate"]["scene_mean_auc"]["value"] == pytest.approx(np.mean(by_scene), abs=1e-5)
+    assert record.headline["candidate"]["scene_mean_auc"]["value"] == pytest.approx(np.mean(by_scene), abs=1e-5)
 
 
 def test_a_cell_that_cannot_tell_says_so_and_is_neither_zero_nor_nan() -> None:
@@ -88,9 +90,9 @@ def test_a_model_with_predictions_that_are_no_numbers_has_no_metrics_but_a_count
     broken = GOOD.copy()
     broken[3] = np.nan
     record = evaluate(POINTS.rows(broken, OTHER), SCENES, 100, (1,))
-    assert record["unusable"] == {"candidate": 1, "champion": 0}
-    assert record["headline"]["candidate"] is None
-    assert record["headline"]["champion"]["auc"]["value"] is not None
+    assert record.unusable == {"candidate": 1, "champion": 0}
+    assert record.headline["candidate"] is None
+    assert record.headline["champion"]["auc"]["value"] is not None
 
 
 def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,22 +101,22 @@ def test_a_day_is_evaluated_gated_promoted_and_can_be_run_again(ready: Path, mon
     registry.promote(first.version, reason="first", by="test")
     trained(register(ready, "good"))
     record = evaluation.run(DAY, get_settings())
-    assert record["champion"]["status"] == "unseen"
-    assert record["headline"]["change"]["scene_mean_gauc"]["value"] is not None
-    logged = registry.metrics(record["candidate"]["version"])
-    assert logged["auc"] == record["headline"]["candidate"]["auc"]["value"]
-    assert logged["champion/auc"] == record["headline"]["champion"]["auc"]["value"]
+    assert record.champion.status == "unseen"
+    assert record.headline["change"]["scene_mean_gauc"]["value"] is not None
+    logged = registry.metrics(record.candidate.version)
+    assert logged["auc"] == record.headline["candidate"]["auc"]["value"]
+    assert logged["champion/auc"] == record.headline["champion"]["auc"]["value"]
     assert logged["scene/2/auc"] == group(record, "scene", scene="2")["candidate"]["auc"]["value"]
     decision = gate.run(DAY, True, get_settings())
-    assert (decision["verdict"], decision["candidate"], decision["champion"]) == ("promote", 2, 1)
+    assert (decision.verdict, decision.candidate, decision.champion) == ("promote", 2, 1)
     assert registry.get(2).verdict == "promote"
     apply_decision(DAY, "gate")
     assert registry.champion().version == 2
 
     again = evaluation.run(DAY, get_settings())
-    assert again["champion"]["status"] == "same"
-    assert again["headline"]["champion"] is None
-    assert gate.run(DAY, True, get_settings())["verdict"] == "promote"
+    assert again.champion.status == "same"
+    assert again.headline["champion"] is None
+    assert gate.run(DAY, True, get_settings()).verdict == "promote"
     apply_decision(DAY, "gate")
     assert registry.champion().version == 2
 
@@ -126,7 +128,7 @@ def test_the_candidate_is_compared_with_an_anchor_too_which_stays_while_it_shows
         registry.promote(version.version, reason="next", by="test")
     trained(register(ready, "late"))
     record = evaluation.run(DAY, get_settings())
-    assert record["anchor"]["version"] == anchor.version
+    assert record.anchor.version == anchor.version
     change = group(record, "scene", scene="2")["change_from_anchor"]["auc"]
     assert change["value"] == pytest.approx(
         group(record, "scene", scene="2")["candidate"]["auc"]["value"]
@@ -134,29 +136,32 @@ def test_the_candidate_is_compared_with_an_anchor_too_which_stays_while_it_shows
         abs=1e-5,
     )
     decision = gate.run(DAY, True, get_settings())
-    assert decision["since_anchor"]["auc"]["nights"] == 1
-    assert decision["anchor"]["loss_shown"], "it is much worse than the first one was"
-    assert "auc since the anchor" in [rule["name"] for rule in decision["rules"] if rule["verdict"] == "reject"]
-    past = {**decision, "anchor": {**decision["anchor"], "version": between.version}}
-    get_lake().write_record("decision", DAY.replace(day=16), past)
-    assert evaluation.run(DAY, get_settings())["anchor"]["version"] == between.version
+    assert decision.since_anchor["auc"].nights == 1
+    assert decision.anchor.loss_shown, "it is much worse than the first one was"
+    assert "auc since the anchor" in [rule.name for rule in decision.rules if rule.verdict == "reject"]
+    of_between = decision.anchor.model_copy(update={"version": between.version})
+    past = decision.model_copy(update={"day": DAY.replace(day=16), "anchor": of_between})
+    get_lake().write_record(past)
+    assert evaluation.run(DAY, get_settings()).anchor.version == between.version
     again = gate.run(DAY, True, get_settings())
-    assert again["since_anchor"]["auc"]["nights"] == 2
+    assert again.since_anchor["auc"].nights == 2
 
 
 def test_a_candidate_that_was_kept_back_is_evaluated_once_more_on_the_day_after(ready: Path) -> None:
     champion = registry.promote(register(ready, "late", on=DAY.replace(day=15)).version, reason="first", by="test")
     held = register(ready, "good", on=DAY.replace(day=16))
-    decision = {"candidate": held.version, "champion": champion.version, "verdict": "hold", "promoted": False}
-    get_lake().write_record("decision", DAY.replace(day=16), decision)
+    decision = sample_records.decision(
+        DAY.replace(day=16), held.version, champion=champion.version, verdict="hold", promoted=False
+    )
+    get_lake().write_record(decision)
     trained(register(ready, "mid"))
-    not_promoted = evaluation.run(DAY, get_settings())["not_promoted"]
-    assert (not_promoted["version"], not_promoted["verdict"]) == (held.version, "hold")
+    not_promoted = evaluation.run(DAY, get_settings()).not_promoted
+    assert (not_promoted.version, not_promoted.verdict) == (held.version, "hold")
     expected = metrics.row_log_loss(POINTS.label, GOOD) - metrics.row_log_loss(POINTS.label, LATE)
-    assert not_promoted["change"]["value"] == pytest.approx(expected.mean(), abs=1e-6)
-    assert not_promoted["change"]["high"] < 0, "it would have been better"
-    get_lake().write_record("decision", DAY.replace(day=16), decision | {"promoted": True})
-    assert evaluation.run(DAY, get_settings())["not_promoted"] is None
+    assert not_promoted.change["value"] == pytest.approx(expected.mean(), abs=1e-6)
+    assert not_promoted.change["high"] < 0, "it would have been better"
+    get_lake().write_record(decision.model_copy(update={"promoted": True}))
+    assert evaluation.run(DAY, get_settings()).not_promoted is None
 
 
 def test_an_anchor_that_cannot_be_loaded_is_told_and_fails_nothing(
@@ -174,18 +179,18 @@ def test_an_anchor_that_cannot_be_loaded_is_told_and_fails_nothing(
 
     monkeypatch.setattr(sys.modules["training.learn.artifact"], "load", refuse)
     record = evaluation.run(DAY, get_settings())
-    assert record["anchor"]["note"] == "its encoder is not there"
-    rules = {rule["name"]: rule for rule in gate.run(DAY, True, get_settings())["rules"]}
-    assert rules["anchor"]["verdict"] == "note"
-    assert "its encoder is not there" in rules["anchor"]["sentence"]
+    assert record.anchor.note == "its encoder is not there"
+    rules = {rule.name: rule for rule in gate.run(DAY, True, get_settings()).rules}
+    assert rules["anchor"].verdict == "note"
+    assert "its encoder is not there" in rules["anchor"].sentence
 
 
 def test_log_loss_at_the_days_clicks_does_not_see_a_wrong_level() -> None:
     for factor in (0.5, 1.6):
         odds = factor * GOOD / (1 - GOOD)
         record = evaluate(POINTS.rows(odds / (1 + odds), GOOD), SCENES, 100, (1,))
-        assert record["headline"]["change"]["scaled_log_loss"]["value"] == pytest.approx(0, abs=1e-6)
-        assert record["headline"]["change"]["log_loss"]["value"] > 0.003
+        assert record.headline["change"]["scaled_log_loss"]["value"] == pytest.approx(0, abs=1e-6)
+        assert record.headline["change"]["log_loss"]["value"] > 0.003
 
 
 def test_a_champion_that_has_seen_the_day_is_not_compared(ready: Path) -> None:
@@ -193,11 +198,11 @@ def test_a_champion_that_has_seen_the_day_is_not_compared(ready: Path) -> None:
     later = register(ready, "other", on=DAY.replace(day=19))
     registry.promote(later.version, reason="later", by="test")
     record = evaluation.run(DAY, get_settings())
-    assert record["champion"]["status"] == "seen"
-    assert "honest comparison is not possible" in record["champion"]["note"]
-    assert record["headline"]["change"] is None
+    assert record.champion.status == "seen"
+    assert "honest comparison is not possible" in record.champion.note
+    assert record.headline["change"] is None
     assert predictions.read(evaluation.Lake(get_settings().lake_url), DAY).champion is None
-    assert gate.run(DAY, True, get_settings())["verdict"] == "reject"
+    assert gate.run(DAY, True, get_settings()).verdict == "reject"
 
 
 def test_an_evaluation_against_an_older_champion_is_refused_by_the_gate(ready: Path) -> None:
@@ -216,7 +221,7 @@ def test_the_oracle_gives_the_best_possible_auc_where_the_truth_is_known(ready: 
     lines = ["user_id,item_id,log_time,source_file,source_row,probability"]
     lines += [f"u,i,t,part.csv,{n},{value:.9f}" for n, value in enumerate(truth)]
     (folder / "oracle.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    best = evaluation.run(DAY, get_settings())["oracle"]
+    best = evaluation.run(DAY, get_settings()).oracle
     assert best["auc"] == pytest.approx(metrics.auc(POINTS.label, truth), abs=1e-5)
     assert best["rows"] == ROWS
     assert set(best["scenes"]) == set(SCENES)

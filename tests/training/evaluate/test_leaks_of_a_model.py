@@ -6,6 +6,7 @@ import fabricate
 import pyarrow as pa
 import pytest
 
+from include.checks import Measure
 from include.errors import LeakageError
 from include.registry import registry
 from include.settings import get_settings
@@ -53,7 +54,7 @@ def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, 
 
     clean = candidate(LAST)
     monkeypatch.setattr(train, "scan_dataset", leaky)
-    assert train.run(LAST, world.settings)["content_hash"] != clean["content_hash"]
+    assert train.run(LAST, world.settings).content_hash != clean.content_hash
 
 
 def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
@@ -65,22 +66,20 @@ def test_a_vocabulary_with_the_items_of_the_evaluation_day(world, monkeypatch):
 
     monkeypatch.setattr(train, "scan_dataset", leaky)
     train.run(LAST, world.settings)
-    with pytest.raises(LeakageError, match="expect_vocabulary_of_the_days_before: expected no item"):
+    with pytest.raises(LeakageError, match="expect_vocabulary_of_the_days_before on item_id: expected no item"):
         evaluation.run(LAST, world.settings)
-    statuses = {check["name"]: check["status"] for check in world.lake.record("quality/model", LAST)["checks"]}
+    statuses = {check.name: check.status for check in world.lake.quality("model", LAST).checks}
     assert statuses["expect_vocabulary_of_the_days_before"] == "fail"
 
 
 def test_a_model_trained_on_the_evaluation_day(world, candidate):
-    version = candidate(LAST)["version"]
+    version = candidate(LAST).version
     model, rows = load(registry.download(version)), read_day(world.lake, "training", LAST, "a test")
     honest = list(model_checks(LAST, rows, model, [fabricate.day(3)], forgets=False))
-    assert {check["status"] for check in honest} == {"pass"}
+    assert {check.status for check in honest} == {"pass"}
     leak = next(model_checks(LAST, rows, model, [fabricate.day(3), LAST], forgets=False))
-    assert leak["status"] == "fail"
-    assert [check["measure"] for check in (honest[0], leak)] == [
-        {"value": age, "low": 1, "high": None, "unit": "days"} for age in (1, 0)
-    ]
+    assert leak.status == "fail"
+    assert [check.measure for check in (honest[0], leak)] == [Measure(age, low=1, unit="days") for age in (1, 0)]
 
 
 def test_one_id_that_was_not_learned_from_is_a_leak_whatever_its_level(made, trained):
@@ -90,12 +89,10 @@ def test_one_id_that_was_not_learned_from_is_a_leak_whatever_its_level(made, tra
     state = trained.predictor.state
     leaky = replace(trained.predictor, state=state.extended(state.users.extended(rows["user_id"][:1]), state.items))
     failed = [
-        check
-        for check in model_checks(LAST, rows, leaky, [fabricate.day(3)], forgets=True)
-        if check["status"] == "fail"
+        check for check in model_checks(LAST, rows, leaky, [fabricate.day(3)], forgets=True) if check.status == "fail"
     ]
-    assert failed[0]["measure"] == {"value": 1, "low": None, "high": 0, "unit": "ids"}
-    assert [(check["name"], check["column"], check["failing_rows"]) for check in failed] == [
+    assert failed[0].measure == Measure(1, high=0, unit="ids")
+    assert [(check.name, check.column, check.failing_rows) for check in failed] == [
         ("expect_vocabulary_of_the_days_before", "user_id", 1)
     ]
 
@@ -107,9 +104,9 @@ def test_users_whom_the_retention_forgot_and_who_return_are_no_leak(world, train
     rows = replaced(rows, "user_level", ["zero"] * len(rows))
     trained_days = [fabricate.day(3)]
     audit(world.lake, fabricate.day(8), rows, 1, trained.predictor, trained_days)
-    observed = world.lake.record("quality/model", fabricate.day(8))["checks"][1]["observed"]
+    observed = world.lake.quality("model", fabricate.day(8)).checks[1].observed
     assert f"first seen on {fabricate.day(8)} are in the vocabulary" in observed
-    with pytest.raises(LeakageError, match="expect_first_seen_unknown: expected no user first seen"):
+    with pytest.raises(LeakageError, match="expect_first_seen_unknown on user_id: expected no user first seen"):
         audit(world.lake, fabricate.day(7), rows, 1, trained.predictor, trained_days)
 
 

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import sample_records
 from model_versions import model_version
 from scored_days import SCENES, Day, make_day, model, sigmoid
 
@@ -24,16 +24,12 @@ from training.gate.rules import Levels, Pcoc, Rule, Sum, beside_anchor, beside_c
 
 POLICY = load_policy(PROJECT / "include/policies/gate.yaml")
 DAY = date(2023, 7, 17)
-ANCHOR = {"version": 1, "log_day": "2023-07-01", "note": None}
+ANCHOR = sample_records.evaluated(1, date(2023, 7, 1))
 
 
-def evaluated(rows: EvaluationRows, resamples: int = 300) -> dict[str, Any]:
-    record = evaluate(rows, SCENES, resamples, (0,), cells=False)
-    return record | {"anchor": None if rows.anchor is None else ANCHOR}
-
-
-def judgement(rows: EvaluationRows, past: Past | None = None) -> Judgement:
-    return judge(evaluated(rows), POLICY, past or Past())
+def judgement(rows: EvaluationRows, past: Past | None = None, resamples: int = 300) -> Judgement:
+    metrics = evaluate(rows, SCENES, resamples, (0,), cells=False)
+    return judge(metrics, None if rows.anchor is None else ANCHOR, POLICY, past or Past())
 
 
 def judged(rows: EvaluationRows, past: Past | None = None) -> tuple[str, dict[str, Rule]]:
@@ -64,7 +60,7 @@ def test_equal_candidates_are_promoted_though_the_night_cannot_tell() -> None:
     for seed in range(30):
         equal = make_day(5_000, 100 + seed)
         rows = equal.rows(model(equal, 2 * seed, own=0.3), model(equal, 2 * seed + 1, own=0.3))
-        rules = judge(evaluated(rows, 100), POLICY, Past()).rules
+        rules = judgement(rows, resamples=100).rules
         verdicts[verdict_of(rules)] += 1
         doubtful += any("cannot tell" in rule.sentence for rule in rules if rule.name == "auc")
     assert doubtful > 15
@@ -101,9 +97,9 @@ def test_scenes_of_a_handful_of_rows_are_compared_together(day: Day) -> None:
     scene[:150] = np.repeat(["0", "1", "2"], 50)
     scene[150:] = "3"
     small = replace(day, scene=scene)
-    evaluation = evaluated(small.rows(model(day, 1), model(day, 2)))
-    assert evaluation["small_scenes"] == ["0", "1", "2"]
-    record = judge(evaluation, POLICY, Past())
+    metrics = evaluate(small.rows(model(day, 1), model(day, 2)), SCENES, 300, (0,), cells=False)
+    assert metrics.small_scenes == ["0", "1", "2"]
+    record = judge(metrics, None, POLICY, Past())
     names = [comparison["name"] for comparison in record.comparisons]
     assert names == ["auc", "log loss", "auc of scene 3", "cold users", "cold items", "auc of small scenes"]
     rule = next(rule for rule in record.rules if rule.name == "auc of small scenes")
@@ -253,7 +249,7 @@ def test_lines_that_are_as_good_as_the_anchor_are_rarely_held() -> None:
 def test_a_broken_scene_is_shown_against_the_anchor_when_the_champion_has_it_too(day: Day) -> None:
     broken = [model(day, seed, where=day.scene == "0") for seed in (1, 2)]
     first = judgement(day.rows(*broken, model(day, 3)))
-    past = Past(ANCHOR["version"], first.sums)
+    past = Past(ANCHOR.version, first.sums)
     second = judgement(day.rows(*broken, model(day, 3)), past)
     names = [rule.name for rule in second.rules if rule.verdict in ("hold", "reject")]
     assert names == ["auc of scene 0 since the anchor"]
@@ -266,7 +262,7 @@ def test_a_candidate_that_mends_what_the_champion_has_broken_is_not_held(day: Da
     lost = model(day, 2, where=day.scene == "2")
     better = np.where(day.scene == "2", 0.5 * lost + 0.5 * model(day, 1), model(day, 1))
     rows = day.rows(better, lost, model(day, 3))
-    past = Past(ANCHOR["version"], dict.fromkeys(("auc", "auc of scene 2"), Sum((9.0, 9.0, 9.0, 9.0), 3)))
+    past = Past(ANCHOR.version, dict.fromkeys(("auc", "auc of scene 2"), Sum((9.0, 9.0, 9.0, 9.0), 3)))
     verdict, rules = judged(rows, past)
     assert rules["auc of scene 2 since the anchor"].evidence["loss_shown"]
     assert "the candidate is better than the champion" in rules["auc of scene 2 since the anchor"].sentence

@@ -21,8 +21,8 @@ ROWS = 20_000
 
 
 def judged(rows: EvaluationRows, seed: int) -> list[Rule]:
-    evaluation = evaluate(rows, SCENES, 200, (seed,), cells=False)
-    return judge(evaluation | {"anchor": None}, POLICY, Past()).rules
+    metrics = evaluate(rows, SCENES, 200, (seed,), cells=False)
+    return judge(metrics, None, POLICY, Past()).rules
 
 
 def rejected_by_a_change(rules: list[Rule]) -> bool:

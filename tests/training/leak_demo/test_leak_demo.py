@@ -15,6 +15,7 @@ from budget import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import orc
+from sample_records import quality
 
 from include.errors import MissingDataError
 from include.lake.lake import Lake
@@ -67,7 +68,9 @@ def publish(lake: Lake, frame: pd.DataFrame) -> None:
             lake.fs.makedirs(folder)
             orc.write_table(table, f"{folder}/part-0.orc")
         version = TableVersion(f"logs/dt={day}/build={build}", len(rows), 0, "")
-        lake.finish_staging(Manifest("logs", str(day), build, {"logs": version}, len(rows), {}, "", ""), {"checks": []})
+        lake.finish_staging(
+            Manifest("logs", str(day), build, {"logs": version}, len(rows), {}, "", ""), quality("logs", day)
+        )
         lake.publish("logs", day)
 
 

@@ -5,12 +5,14 @@ import pickle
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import fabricate
 import pytest
+import sample_records
 
+from include.records import Train
 from include.registry import registry
 from include.settings import PROJECT, Settings
 from training.learn import train
@@ -76,7 +78,7 @@ def stopped(monkeypatch, settings: Settings, owner: type, method: str, call: int
             train.run(LAST, settings)
 
 
-def undisturbed(made, folder: Path, **model: str) -> dict:
+def undisturbed(made, folder: Path, **model: str) -> Train:
     """Content hash and curve of a run that nothing stopped and that writes no checkpoint."""
     settings, days = (
         made.settings.model_copy(update={"shuffle_rows": 200, **model}),
@@ -84,22 +86,22 @@ def undisturbed(made, folder: Path, **model: str) -> dict:
     )
     trained = train.fit(made.lake, days, settings, None)
     digest = save(folder, trained.predictor, {})
-    return {"content_hash": digest, "learning_curve": [asdict(point) for point in trained.curve]}
+    return sample_records.train(LAST, content_hash=digest, learning_curve=trained.curve)
 
 
 @pytest.fixture(scope="module")
-def whole(made, tmp_path_factory) -> dict:
+def whole(made, tmp_path_factory) -> Train:
     return undisturbed(made, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
-def whole_simple(made, tmp_path_factory) -> dict:
+def whole_simple(made, tmp_path_factory) -> Train:
     return undisturbed(made, tmp_path_factory.mktemp("whole"), model="dnn")
 
 
-def same(first: dict, second: dict) -> bool:
-    curves = [[{**point, "seconds": 0} for point in record["learning_curve"]] for record in (first, second)]
-    return first["content_hash"] == second["content_hash"] and curves[0] == curves[1]
+def same(first: Train, second: Train) -> bool:
+    curves = [[replace(point, seconds=0) for point in record.learning_curve] for record in (first, second)]
+    return first.content_hash == second.content_hash and curves[0] == curves[1]
 
 
 @pytest.mark.parametrize(
@@ -113,17 +115,18 @@ def same(first: dict, second: dict) -> bool:
     ],
 )
 def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
-    world, in_blocks, whole, steps, monkeypatch, capfd, owner, method, call, again
+    world, in_blocks, whole, steps, monkeypatch, caplog, owner, method, call, again
 ):
+    caplog.set_level("INFO")
     stopped(monkeypatch, in_blocks, owner, method, call)
     assert len(folders(world)) == (1 if again < 4 * STEPS else 0)
     steps.clear()
     record = train.run(LAST, in_blocks)
     assert len(steps) == again
     assert same(record, whole)
-    assert [version.version for version in registry.versions()] == [record["version"]]
+    assert [version.version for version in registry.versions()] == [record.version]
     assert not folders(world)
-    assert ("resumes" in capfd.readouterr().err) == (again < 4 * STEPS)
+    assert ("resumes" in caplog.text) == (again < 4 * STEPS)
 
 
 def test_a_run_stopped_again_and_again_gives_the_same_bytes(in_blocks, whole, monkeypatch):
@@ -136,7 +139,7 @@ def test_a_warm_start_goes_on_too(world, in_blocks, promoted, monkeypatch):
     fabricate.publish_empty(world.lake, world.log, -5)
     first = promoted(fabricate.day(2))
     whole = train.run(LAST, in_blocks)
-    assert whole["base_version"] == first["version"]
+    assert whole.base_version == first.version
     for call in (7, STEPS):
         stopped(monkeypatch, in_blocks, Trainer, "_step", call)
     assert same(train.run(LAST, in_blocks), whole)
@@ -179,19 +182,19 @@ DAMAGE = {
     ("file", "how"),
     [*((TRAINER, how) for how in DAMAGE), ("days-2.safetensors", "a flipped bit"), ("days-2.safetensors", "gone")],
 )
-def test_a_damaged_checkpoint_is_told_and_not_used(simple, whole_simple, world, monkeypatch, capfd, file, how):
+def test_a_damaged_checkpoint_is_told_and_not_used(simple, whole_simple, world, monkeypatch, caplog, file, how):
     stopped(monkeypatch, simple, Trainer, "_step", 2 * STEPS + 11)
     (folder,) = folders(world)
     assert sorted(path.name for path in folder.iterdir()) == ["days-2.safetensors", TRAINER]
     DAMAGE[how](folder / file)
-    capfd.readouterr()
+    caplog.clear()
     assert same(train.run(LAST, simple), whole_simple)
-    said = capfd.readouterr().err
+    said = caplog.text
     assert ("cannot be used" in said) == ((file, how) != (TRAINER, "gone"))
     assert "goes on" not in said
 
 
-def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, capfd):
+def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, caplog):
     other = simple.model_copy(update={"seed": 5})
     stopped(monkeypatch, other, Trainer, "_step", 2 * STEPS + 11)
     (foreign,) = folders(world)
@@ -200,7 +203,7 @@ def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, cap
     own = next(folder for folder in folders(world) if folder != foreign)
     (own / TRAINER).write_bytes((foreign / TRAINER).read_bytes())
     train.run(LAST, simple)
-    assert f"belongs to the run {foreign.name}" in " ".join(capfd.readouterr().err.split())
+    assert f"belongs to the run {foreign.name}" in caplog.text
     assert not folders(world)
 
 
@@ -226,14 +229,15 @@ def test_a_fit_without_checkpoints_leaves_none(world, in_blocks):
     assert not folders(world)
 
 
-def test_a_run_killed_by_the_system_goes_on(world, in_blocks, whole, capfd):
+def test_a_run_killed_by_the_system_goes_on(world, in_blocks, whole, caplog):
     """A real process and SIGKILL, as soon as there is a checkpoint."""
     command = [sys.executable, "-c", KILLED, "train", "--day", str(LAST)]
     env = {**os.environ, "CTR_BATCH_SIZE": "64", "CTR_SHUFFLE_ROWS": "200"}
     assert subprocess.run(command, env=env, cwd=PROJECT).returncode == -signal.SIGKILL
     assert len(folders(world)) == 1
+    caplog.set_level("INFO")
     assert same(train.run(LAST, in_blocks), whole)
-    assert "resumes after 1 days" in capfd.readouterr().err
+    assert "resumes after 1 days" in caplog.text
 
 
 KILLED = """

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sample_records import decision
 
 from include.errors import CtrError
 from include.orchestration.decision import apply_decision
@@ -22,16 +23,15 @@ LAST = fabricate.day(4)
 @pytest.fixture
 def version(world, candidate) -> int:
     """The candidate of the last day, which the gate would promote."""
-    version = candidate(LAST)["version"]
-    decision = {"verdict": "promote", "reasons": ["better"], "rules": [], "candidate": version, "champion": None}
-    world.lake.write_record("decision", LAST, {**decision, "may_promote": True})
+    version = candidate(LAST).version
+    world.lake.write_record(decision(LAST, version, verdict="promote", reasons=["better"], may_promote=True))
     return version
 
 
 def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
     record = apply_decision(LAST, "gate")
-    assert record["promoted"]
-    served_record = record["served"]
+    assert record.promoted
+    served_record = record.served
     assert (served_record["version"], served_record["rows"]) == (version, probe.ROWS)
     assert served_record["largest_difference"] <= probe.TOLERANCE
     assert 0 < served_record["p50_ms"] <= served_record["p99_ms"]

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationW
 def chain(world, promoted):
     """Two versions, the second of which continues the first."""
     fabricate.publish_empty(world.lake, world.log, -5)
-    first = promoted(fabricate.day(2))["version"]
-    return first, train.run(fabricate.day(3), world.settings)["version"]
+    first = promoted(fabricate.day(2)).version
+    return first, train.run(fabricate.day(3), world.settings).version
 
 
 def test_versions_from_nothing_and_from_a_base_come_out_the_same_by_their_own_settings(chain, monkeypatch):

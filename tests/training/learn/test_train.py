@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from include.errors import MissingDataError
+from include.records import Train
 from include.registry import mlflow_store, registry
 from training.learn import dataset_scan, train
 from training.learn.artifact import HASHED, load, save
@@ -50,11 +51,11 @@ def test_each_day_is_predicted_before_it_is_learned_from(made, trained):
 
 def test_a_rerun_registers_nothing_new_and_gives_the_same_bytes(world):
     first = train.run(LAST, world.settings)
-    before = {name: (registry.download(first["version"]) / name).read_bytes() for name in HASHED}
+    before = {name: (registry.download(first.version) / name).read_bytes() for name in HASHED}
     second = train.run(LAST, world.settings)
-    assert second["version"] == first["version"]
-    assert second["content_hash"] == first["content_hash"]
-    assert before == {name: (registry.download(second["version"]) / name).read_bytes() for name in HASHED}
+    assert second.version == first.version
+    assert second.content_hash == first.content_hash
+    assert before == {name: (registry.download(second.version) / name).read_bytes() for name in HASHED}
 
 
 def test_nothing_of_the_evaluation_day_is_used(world, candidate):
@@ -62,14 +63,14 @@ def test_nothing_of_the_evaluation_day_is_used(world, candidate):
     first = candidate(LAST)
     other = fabricate.impressions(fabricate_days := 5, 500, seed=99)
     fabricate.publish(world.lake, other[other.number < fabricate_days], 4)
-    assert train.run(LAST, world.settings)["content_hash"] == first["content_hash"]
+    assert train.run(LAST, world.settings).content_hash == first.content_hash
 
 
 def test_vectors_filed_under_later_days_change_nothing(world, candidate):
     first = candidate(LAST)
     cache = train.VectorCache(world.lake, fabricate.LLM)
     cache.append(cache.keys()[:50], np.ones((50, 96), np.float32), LAST)
-    assert train.run(LAST, world.settings)["content_hash"] == first["content_hash"]
+    assert train.run(LAST, world.settings).content_hash == first.content_hash
 
 
 def test_another_seed_gives_other_weights(made, trained):
@@ -100,10 +101,10 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
     fabricate.publish_empty(world.lake, world.log, -5)
     first = promoted(fabricate.day(2))
     second = train.run(LAST, world.settings)
-    assert second["base_version"] == first["version"]
-    assert (second["days"], second["trained_from"]) == (2, first["trained_from"])
-    assert second["trained_through"] == str(fabricate.day(3))
-    base, extended_state = (load(registry.download(record["version"])) for record in (first, second))
+    assert second.base_version == first.version
+    assert (second.days, second.trained_from) == (2, first.trained_from)
+    assert second.trained_through == fabricate.day(3)
+    base, extended_state = (load(registry.download(record.version)) for record in (first, second))
     assert np.array_equal(base.state.whiten_text.weight, extended_state.state.whiten_text.weight)
     assert np.array_equal(base.state.standardiser.mean, extended_state.state.standardiser.mean)
     assert len(extended_state.state.items) > len(base.state.items)
@@ -111,14 +112,12 @@ def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(w
     assert extended_state.state.memory.item_counts[:, 0].sum() == 4 * len(world.log) / 5
 
 
-def test_a_base_whose_files_were_pruned_is_not_continued(world, promoted, capsys):
+def test_a_base_whose_files_were_pruned_is_not_continued(world, promoted, caplog):
     first = promoted(fabricate.day(2))
-    mlflow_store.set_tags(first["version"], pruned_at="2023-07-20T00:00:00")
+    mlflow_store.set_tags(first.version, pruned_at="2023-07-20T00:00:00")
     second = train.run(LAST, world.settings)
-    assert (second["base_version"], second["days"]) == (None, 4)
-    assert "Starting from scratch: The model of version 1 was deleted on 2023-07-20" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    assert (second.base_version, second.days) == (None, 4)
+    assert "Starting from scratch: The model of version 1 was deleted on 2023-07-20" in caplog.text
 
 
 def test_without_new_days_the_base_stays_the_candidate(world, promoted):
@@ -126,7 +125,7 @@ def test_without_new_days_the_base_stays_the_candidate(world, promoted):
     shutil.rmtree(world.home / "lake/_manifests/training")
     (world.home / "lake/_manifests/training").mkdir()
     record = train.run(LAST, world.settings)
-    assert (record["version"], record["rows"], record["days"]) == (first["version"], 0, 0)
+    assert (record.version, record.rows, record.days) == (first.version, 0, 0)
 
 
 def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
@@ -172,9 +171,9 @@ def test_ids_never_seen_and_missing_texts_are_predicted_too(made, trained):
 
 def test_a_version_is_plain_files_that_explain_themselves(world, candidate):
     record = candidate(LAST)
-    assert world.lake.record("train", LAST) == record
-    assert (record["rows"], record["days"], len(record["learning_curve"])) == (2400, 4, 4)
-    folder = registry.download(record["version"])
+    assert world.lake.record(Train, LAST) == record
+    assert (record.rows, record.days, len(record.learning_curve)) == (2400, 4, 4)
+    folder = registry.download(record.version)
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {"learning_curve.svg", "learning_curve.csv", "feature_meta.json", "manifests.json", "settings.json"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pt", ".bin"))]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from include.lake.lake import Lake
+from include.records import Train
 from include.registry import registry
 from include.registry.outdated import outdated_versions
 from include.settings import Settings
@@ -22,13 +23,9 @@ RISING = "user_ctr_trend"
 SIX_SCENES = (*fabricate.SCENES, "5")
 
 
-def trained(world, **changed) -> dict:
+def trained(world, **changed) -> Train:
     """The record of the last day's candidate, which needs not be good: it is trained in few steps."""
     return train.run(LAST, world.settings.model_copy(update={"batch_size": 600, **changed}))
-
-
-def printed(capsys) -> str:
-    return " ".join(capsys.readouterr().err.split())
 
 
 def aged(world, days: int) -> None:
@@ -47,12 +44,12 @@ def test_the_training_window_is_bounded(world):
     assert warm_start.days_to_learn(world.lake, LAST, settings) == [fabricate.day(2), fabricate.day(3)]
 
 
-def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, promoted, capsys):
+def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, promoted, caplog):
     first = promoted(fabricate.day(1))
     second = trained(world)
-    assert (second["base_version"], second["days"], second["trained_from"]) == (None, 4, str(fabricate.day(0)))
-    assert "Starting from scratch: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in printed(capsys)
-    scales = [load(registry.download(record["version"])).state.standardiser.scale for record in (first, second)]
+    assert (second.base_version, second.days, second.trained_from) == (None, 4, fabricate.day(0))
+    assert "Starting from scratch: the statistics of version 1 were fitted on 2023-07-10..2023-07-10" in caplog.text
+    scales = [load(registry.download(record.version)).state.standardiser.scale for record in (first, second)]
     place = NAMES.index("user_impressions_7d")
     assert scales[0][place] == 0
     assert scales[1][place] > 0
@@ -69,15 +66,15 @@ def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home)
     nights = []
     for number in (7, 8, 9):
         nights.append(train.run(fabricate.day(number), settings))
-        registry.promote(nights[-1]["version"], reason="test", by="test")
-    assert [night["base_version"] for night in nights] == [None, 1, 2]
-    assert [night["days"] for night in nights] == [7, 1, 1]
+        registry.promote(nights[-1].version, reason="test", by="test")
+    assert [night.base_version for night in nights] == [None, 1, 2]
+    assert [night.days for night in nights] == [7, 1, 1]
 
 
 def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promoted):
     """A chain that began on a lake's first days stays as short-sighted as its first version."""
     first = promoted(fabricate.day(2))
-    version = registry.get(first["version"])
+    version = registry.get(first.version)
     folder = registry.download(version.version)
     later = registry.register(
         folder,
@@ -91,30 +88,30 @@ def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promo
         params={},
     )
     registry.promote(later.version, reason="test", by="test")
-    assert trained(world)["base_version"] is None
+    assert trained(world).base_version is None
     aged(world, 5)
-    assert trained(world)["base_version"] == later.version
+    assert trained(world).base_version == later.version
 
 
-def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promoted, capsys):
+def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promoted, caplog):
     aged(world, 10)
     promoted(fabricate.day(2))
     waken(world)
     record = trained(world)
-    assert (record["base_version"], record["days"]) == (None, 4)
-    assert f"ignores features that were constant when it was fitted and vary now: {RISING}." in printed(capsys)
-    scale = load(registry.download(record["version"])).state.standardiser.scale
+    assert (record.base_version, record.days) == (None, 4)
+    assert f"ignores features that were constant when it was fitted and vary now: {RISING}." in caplog.text
+    scale = load(registry.download(record.version)).state.standardiser.scale
     assert scale[NAMES.index(RISING)] > 0
-    registry.promote(record["version"], reason="test", by="test")
+    registry.promote(record.version, reason="test", by="test")
     following = warm_start.start_of(world.lake, fabricate.day(5), world.settings, scratch=False)
-    assert (following.version.version, following.days) == (record["version"], [LAST])
+    assert (following.version.version, following.days) == (record.version, [LAST])
 
 
 def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(world, promoted):
     aged(world, 9)
     first = promoted(fabricate.day(2))
     waken(world)
-    assert trained(world)["base_version"] == first["version"]
+    assert trained(world).base_version == first.version
 
 
 def corrected(world, number: int, share: float) -> None:
@@ -136,28 +133,28 @@ def chain(world, promoted):
     assert registry.get(2).base_version == 1
 
 
-def test_an_outdated_version_is_not_continued(world, chain, capsys):
+def test_an_outdated_version_is_not_continued(world, chain, caplog):
     corrected(world, 2, 0.1)
     start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
     assert (start.version.version, start.days) == (1, [fabricate.day(2), fabricate.day(3)])
-    output = printed(capsys)
+    output = caplog.text
     assert "Starting from version 1: Version 2 is outdated" in output
     assert str(fabricate.day(2)) in output
 
 
-def test_what_continues_an_outdated_version_is_outdated(world, chain, capsys):
+def test_what_continues_an_outdated_version_is_outdated(world, chain, caplog):
     corrected(world, 1, 0.1)
     start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
     assert (start.version, len(start.days)) == (None, 4)
-    assert "Starting from scratch: Version 2 is outdated" in printed(capsys)
+    assert "Starting from scratch: Version 2 is outdated" in caplog.text
     assert set(outdated_versions(world.lake, registry.versions())) == {1, 2}
 
 
-def test_a_few_late_rows_restart_nothing(world, chain, capsys):
+def test_a_few_late_rows_restart_nothing(world, chain, caplog):
     corrected(world, 2, 0.005)
     start = warm_start.start_of(world.lake, LAST, world.settings, scratch=False)
     assert (start.version.version, start.days) == (2, [fabricate.day(3)])
-    assert "outdated" not in printed(capsys)
+    assert "outdated" not in caplog.text
 
 
 def test_a_version_is_current_again_when_the_rows_are_again_those_it_learned(world, chain):
@@ -167,14 +164,14 @@ def test_a_version_is_current_again_when_the_rows_are_again_those_it_learned(wor
     assert not outdated_versions(world.lake, registry.versions())
 
 
-def test_inputs_that_stay_constant_are_no_reason(world, promoted, capsys):
+def test_inputs_that_stay_constant_are_no_reason(world, promoted, caplog):
     aged(world, 300)
     first = promoted(fabricate.day(2))
-    assert trained(world)["base_version"] == first["version"]
-    assert "Starting from scratch" not in printed(capsys)
+    assert trained(world).base_version == first.version
+    assert "Starting from scratch" not in caplog.text
 
 
-def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, capsys):
+def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, caplog):
     aged(world, 5)
     first = promoted(fabricate.day(2))
     keys = np.arange(1, 301)
@@ -183,10 +180,8 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, 
     cache.append(keys, np.random.default_rng(0).normal(0.5, 0.3, (300, width)).astype(np.float32), fabricate.day(3))
     fabricate.publish(world.lake, world.log, 3, title_key=np.resize(keys, int((world.log.number == 3).sum())))
     record = trained(world)
-    assert (first["base_version"], record["base_version"]) == (None, None)
-    assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in printed(
-        capsys
-    )
+    assert (first.base_version, record.base_version) == (None, None)
+    assert "the items' texts have moved away from those that the text space of version 1 was fitted on" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -199,7 +194,7 @@ def test_a_text_space_that_the_texts_have_left_is_fitted_again(world, promoted, 
         ("text_space", {"text_space": "whitened"}),
     ],
 )
-def test_a_base_of_other_settings_is_not_continued(world, promoted, capsys, setting, changed):
+def test_a_base_of_other_settings_is_not_continued(world, promoted, caplog, setting, changed):
     aged(world, 5)
     promoted(fabricate.day(2))
     other = world.settings.model_copy(update=changed)
@@ -207,9 +202,9 @@ def test_a_base_of_other_settings_is_not_continued(world, promoted, capsys, sett
     if setting == "encoder":
         fabricate.fake_vectors(world.lake, world.log, config.encoder, dim=32)
     record = trained(world, **changed)
-    assert (record["base_version"], record["days"]) == (None, 4)
-    assert f"version 1 was trained with {setting}" in printed(capsys)
-    assert load(registry.download(record["version"])).state.config == config
+    assert (record.base_version, record.days) == (None, 4)
+    assert f"version 1 was trained with {setting}" in caplog.text
+    assert load(registry.download(record.version)).state.config == config
 
 
 def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_person(world, promoted):
@@ -220,20 +215,20 @@ def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_pers
     fabricate.publish(world.lake, world.log, 4, scene=scenes)
     trained(world, scenes=SIX_SCENES)
     record = evaluation.run(LAST, other)
-    assert record["unusable"] == {"candidate": 0, "champion": int((scenes == "5").sum()), "baseline": 0}
+    assert record.unusable == {"candidate": 0, "champion": int((scenes == "5").sum()), "baseline": 0}
     decision = gate.run(LAST, True, other)
-    assert "a scene that it was not trained for" in " ".join(decision["reasons"])
-    assert decision["verdict"] in ("hold", "reject")
+    assert "a scene that it was not trained for" in " ".join(decision.reasons)
+    assert decision.verdict in ("hold", "reject")
 
 
 @pytest.mark.parametrize(
     ("was", "now"), [('"expert_dim": 64', '"expert_dim": 32'), ('"model": "ple-alpha-llm"', '"model": "gone"')]
 )
-def test_a_base_of_another_architecture_is_not_continued(world, promoted, capsys, was, now):
+def test_a_base_of_another_architecture_is_not_continued(world, promoted, caplog, was, now):
     first = promoted(fabricate.day(2))
-    config = registry.download(first["version"]) / "model.json"
+    config = registry.download(first.version) / "model.json"
     assert was in config.read_text()
     config.write_text(config.read_text().replace(was, now))
     record = trained(world)
-    assert (record["base_version"], record["days"]) == (None, 4)
-    assert "another architecture" in " ".join(capsys.readouterr().err.split())
+    assert (record.base_version, record.days) == (None, 4)
+    assert "another architecture" in caplog.text

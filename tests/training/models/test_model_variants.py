@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from include.errors import InvalidInputError
 from include.lake.lake import Lake
+from include.records import Train
 from include.registry import registry
 from training.__main__ import cli
 from training.data.id_memory import WarmIndex
@@ -141,7 +142,7 @@ def test_a_variant_without_text_keeps_nothing_of_texts(fitted, name):
 
 def test_a_variant_without_text_trains_where_no_text_was_ever_embedded(world):
     world.lake.fs.rm(f"{world.lake.root}/embeddings", recursive=True)
-    assert train.run(LAST, settings_of(world, "dnn"))["model"] == "dnn"
+    assert train.run(LAST, settings_of(world, "dnn")).model == "dnn"
 
 
 @pytest.mark.parametrize("build", BACKBONES.values(), ids=BACKBONES)
@@ -207,15 +208,15 @@ def test_an_unknown_name_lists_the_names(world):
         train.run(LAST, settings_of(world, "plee"))
 
 
-def test_a_promoted_version_of_another_variant_is_not_continued(world, capsys):
+def test_a_promoted_version_of_another_variant_is_not_continued(world, caplog):
     fabricate.publish_empty(world.lake, world.log, -5)
     first = train.run(fabricate.day(2), settings_of(world, "mmoe"))
-    registry.promote(first["version"], reason="test", by="test")
+    registry.promote(first.version, reason="test", by="test")
     same = warm_start.start_of(world.lake, LAST, settings_of(world, "mmoe"), scratch=False)
-    assert same.version.version == first["version"]
+    assert same.version.version == first.version
     other = warm_start.start_of(world.lake, LAST, settings_of(world, "dnn"), scratch=False)
     assert (other.version, len(other.days)) == (None, 4)
-    printed = " ".join(capsys.readouterr().err.split())
+    printed = caplog.text
     assert "version 1 was trained with model mmoe, and the settings now say dnn." in printed
 
 
@@ -228,7 +229,7 @@ def test_the_command_line_names_the_variant(world):
     assert CliRunner().invoke(cli, ["train", "--day", str(LAST), "--model", "dnn"]).exit_code == 0
     version = registry.versions()[0]
     assert load(registry.download(version.version)).state.config.variant == model_variant("dnn")
-    assert world.lake.record("train", LAST)["model"] == "dnn"
+    assert world.lake.record(Train, LAST).model == "dnn"
 
 
 def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, monkeypatch):
@@ -248,7 +249,7 @@ def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, m
     assert days_read() == [0, 0]
     for name, expected in (("ple-text", [5, 0]), ("ple-alpha-llm", [5, 3])):
         record = train.run(fabricate.day(1), settings_of(world, name))
-        registry.promote(record["version"], reason="test", by="test")
+        registry.promote(record.version, reason="test", by="test")
         assert days_read() == expected
 
 

@@ -3,12 +3,14 @@
 from datetime import date, timedelta
 
 import pytest
+from sample_records import decision, evaluation
 
 from include.lake.lake import Lake, get_lake
+from include.records import NotPromoted, Rule
 from training.monitor.gate_watch import warnings, watch
 
 FIRST = date(2023, 7, 1)
-BLOCKED = [{"name": "auc of scene 3", "verdict": "hold"}, {"name": "auc", "verdict": "pass"}]
+BLOCKED = [Rule("auc of scene 3", "hold", "", {}), Rule("auc", "pass", "", {})]
 
 
 @pytest.fixture
@@ -19,11 +21,11 @@ def store(home) -> Lake:
 def night(store: Lake, number: int, verdict: str, *, later: tuple[float, float] | None = None, **fields) -> None:
     """A night, and how its candidate did on the day after: change of log loss, and its lower bound."""
     day = FIRST + timedelta(days=number)
-    known = {"candidate": number + 2, "champion": 1, "may_promote": True, "rules": BLOCKED, "verdict": verdict}
-    store.write_record("decision", day, known | {"promoted": verdict == "promote"} | fields)
+    known = {"champion": 1, "rules": BLOCKED, "verdict": verdict, "promoted": verdict == "promote"}
+    store.write_record(decision(day, number + 2, **known | fields))
     change = later and {"value": later[0], "low": later[1], "high": 1.0}
-    record = {"version": number + 2, "change": change} if later else None
-    store.write_record("evaluation", day + timedelta(days=1), {"not_promoted": record})
+    held = NotPromoted(version=number + 2, log_day=day, verdict=verdict, change=change) if later else None
+    store.write_record(evaluation(day + timedelta(days=1), number + 3, not_promoted=held))
 
 
 def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_they_cost(store):

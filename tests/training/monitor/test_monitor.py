@@ -7,9 +7,11 @@ import fabricate
 import numpy as np
 import pyarrow as pa
 import pytest
+from sample_records import evaluated_champion, evaluation
 from scored_days import as_table, make_day, model
 
 from include.features import FEATURES
+from include.records import Monitor
 from training.evaluate import predictions
 from training.monitor import monitor
 from training.monitor.realised import BETTER
@@ -22,10 +24,10 @@ def evaluated(world, number: int, auc: float = 0.7, version: int = 3) -> None:
     """Writes the record `evaluation` of a day whose champion had not seen it."""
     estimate = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
     whole = dict.fromkeys(BETTER, estimate)
-    champion = {"version": version, "trained_through": str(fabricate.day(number - 2)), "status": "unseen", "note": ""}
+    champion = evaluated_champion(version, fabricate.day(number - 1))
     groups = [{"by": "scene", "scene": scene, "champion": whole} for scene in fabricate.SCENES]
-    record = {"champion": champion, "headline": {"champion": whole}, "groups": groups, "unusable": {"champion": 0}}
-    world.lake.write_record("evaluation", fabricate.day(number), record)
+    record = evaluation(fabricate.day(number), champion=champion, headline={"champion": whole}, groups=groups)
+    world.lake.write_record(record)
 
 
 def scored(world, number: int, champion: bool = True, times: float = 1.0) -> None:
@@ -35,19 +37,19 @@ def scored(world, number: int, champion: bool = True, times: float = 1.0) -> Non
     predictions.write(world.lake, fabricate.day(number), as_table(day.rows(said, said if champion else None)))
 
 
-def feature(record: dict, name: str) -> dict:
-    return next(entry for entry in record["drift"]["features"] if entry["name"] == name)
+def feature(record: Monitor, name: str) -> dict:
+    return next(entry for entry in record.drift["features"] if entry["name"] == name)
 
 
 def test_a_day_without_evaluation_and_champion_says_so_and_still_tells_of_drift(world) -> None:
     record = monitor.run(LAST, world.settings)
-    assert (record["metrics"], record["metrics_note"]) == (None, "the day was not evaluated")
-    assert record["champion"] is None
-    assert record["drift"]["note"] is None
-    assert record["drift"]["reference"] == [str(fabricate.day(number)) for number in range(DAYS - 1)]
-    assert (record["drift"]["rows_now"], record["drift"]["rows_then"]) == (ROWS, ROWS * (DAYS - 1))
-    assert record["drift"]["predictions"]["band"] == "insufficient"
-    assert world.lake.record("monitor", LAST) == record
+    assert (record.metrics, record.metrics_note) == (None, "the day was not evaluated")
+    assert record.champion is None
+    assert record.drift["note"] is None
+    assert record.drift["reference"] == [str(fabricate.day(number)) for number in range(DAYS - 1)]
+    assert (record.drift["rows_now"], record.drift["rows_then"]) == (ROWS, ROWS * (DAYS - 1))
+    assert record.drift["predictions"]["band"] == "insufficient"
+    assert world.lake.record(Monitor, LAST) == record
 
 
 def test_a_planted_shift_leads_the_list_and_is_told(world) -> None:
@@ -55,9 +57,9 @@ def test_a_planted_shift_leads_the_list_and_is_told(world) -> None:
     fabricate.publish(world.lake, world.log, DAYS - 1, hour_of_day=23)
     record = monitor.run(LAST, world.settings)
     assert feature(record, "hour_of_day")["band"] == "shifted"
-    values = [entry["psi"] for entry in record["drift"]["features"]]
+    values = [entry["psi"] for entry in record.drift["features"]]
     assert values == sorted(values, reverse=True)
-    assert any("features have shifted" in alert and "hour_of_day" in alert for alert in record["alerts"])
+    assert any("features have shifted" in alert and "hour_of_day" in alert for alert in record.alerts)
 
 
 def test_missing_values_are_told_then_and_now(world) -> None:
@@ -74,7 +76,7 @@ def test_a_scene_with_another_click_rate_is_no_drift_of_the_features_that_lean_o
         fabricate.publish_empty(world.lake, world.log, number)
     record = monitor.run(LAST, world.settings)
     assert feature(record, "user_ctr_7d")["psi"] == 0
-    assert "scene_ctr_7d" not in [entry["name"] for entry in record["drift"]["features"]]
+    assert "scene_ctr_7d" not in [entry["name"] for entry in record.drift["features"]]
     fabricate.publish(world.lake, world.log, 4, **dict.fromkeys(rates, 0.11) | {"user_ctr_7d": 0.2})
     assert feature(monitor.run(LAST, world.settings), "user_ctr_7d")["band"] == "shifted"
 
@@ -82,45 +84,45 @@ def test_a_scene_with_another_click_rate_is_no_drift_of_the_features_that_lean_o
 def test_days_to_come_are_no_reference(world) -> None:
     before = monitor.run(fabricate.day(2), world.settings)
     fabricate.publish(world.lake, world.log, DAYS - 1, hour_of_day=23)
-    assert monitor.run(fabricate.day(2), world.settings)["drift"] == before["drift"]
+    assert monitor.run(fabricate.day(2), world.settings).drift == before.drift
 
 
 def test_the_first_day_has_nothing_to_be_compared_with(world) -> None:
     record = monitor.run(fabricate.day(0), world.settings)
-    assert record["drift"]["note"].startswith("insufficient: 0 rows")
-    assert {entry["band"] for entry in record["drift"]["features"]} == {"insufficient"}
+    assert record.drift["note"].startswith("insufficient: 0 rows")
+    assert {entry["band"] for entry in record.drift["features"]} == {"insufficient"}
 
 
 def test_a_day_that_is_not_published_is_late_and_no_error(world) -> None:
     record = monitor.run(LAST + timedelta(days=2), world.settings)
-    assert record["freshness"]["published"]["training"] == {"last": str(LAST), "days_behind": 2}
-    assert f"training: the day is not published, the last one is {LAST}." in record["alerts"]
-    assert record["rows"] == 0
+    assert record.freshness["published"]["training"] == {"last": str(LAST), "days_behind": 2}
+    assert f"training: the day is not published, the last one is {LAST}." in record.alerts
+    assert record.rows == 0
 
 
 def test_the_champion_is_the_one_of_the_evaluation_and_its_age_is_told(world) -> None:
     evaluated(world, DAYS - 1)
     record = monitor.run(LAST, world.settings)
-    assert record["champion"]["version"] == 3
-    assert record["freshness"]["model_age_days"] == 2
-    assert record["metrics"]["all"]["auc"]["value"] == 0.7
-    assert set(record["metrics"]["scenes"]) == set(fabricate.SCENES)
+    assert record.champion.version == 3
+    assert record.freshness["model_age_days"] == 2
+    assert record.metrics["all"]["auc"]["value"] == 0.7
+    assert set(record.metrics["scenes"]) == set(fabricate.SCENES)
 
 
 def test_a_fall_below_what_the_days_before_showed_is_told(world) -> None:
     for number, auc in ((1, 0.69), (2, 0.70), (3, 0.71), (4, 0.65)):
         evaluated(world, number, auc)
         record = monitor.run(fabricate.day(number), world.settings)
-    change = record["change"]["all"]["auc"]
+    change = record.change["all"]["auc"]
     assert (change["days"], change["mean"], change["change"], change["worse"]) == (3, 0.7, -0.05, True)
     alerts_of_day = "auc of all rows is 0.6500; the intervals of 3 earlier days covered 0.6800 to 0.7200."
-    assert alerts_of_day in record["alerts"]
+    assert alerts_of_day in record.alerts
 
 
 def test_a_rerun_of_a_day_is_not_compared_with_itself(world) -> None:
     evaluated(world, DAYS - 1)
     first, again = (monitor.run(LAST, world.settings) for _ in range(2))
-    assert first["change"] == again["change"] == {"all": {}, "scenes": {scene: {} for scene in fabricate.SCENES}}
+    assert first.change == again.change == {"all": {}, "scenes": {scene: {} for scene in fabricate.SCENES}}
 
 
 @pytest.mark.parametrize(("times", "band"), [(1.0, "stable"), (2.0, "shifted")])
@@ -129,25 +131,25 @@ def test_predictions_of_the_champion_are_compared_where_it_had_not_seen_the_day(
     scored(world, 2)
     scored(world, DAYS - 1, times=times)
     record = monitor.run(LAST, world.settings)
-    assert record["drift"]["predictions"]["band"] == band
-    assert any(alert.startswith("predictions of the champion shifted") for alert in record["alerts"]) == (times > 1)
+    assert record.drift["predictions"]["band"] == band
+    assert any(alert.startswith("predictions of the champion shifted") for alert in record.alerts) == (times > 1)
 
 
 def test_a_champion_that_predicts_no_numbers_is_told_and_breaks_nothing(world) -> None:
     scored(world, 3)
     scored(world, DAYS - 1, times=np.nan)
-    alert = next(record for record in monitor.run(LAST, world.settings)["alerts"] if record.startswith("predictions"))
+    alert = next(record for record in monitor.run(LAST, world.settings).alerts if record.startswith("predictions"))
     assert alert.endswith("missing 0.0% then, 100.0% now.")
 
 
 def test_raw_files_tell_when_they_came(world) -> None:
-    assert monitor.run(LAST, world.settings)["freshness"]["seconds_since_raw"] is None
+    assert monitor.run(LAST, world.settings).freshness["seconds_since_raw"] is None
     folder = world.home / "raw" / f"date={LAST}"
     folder.mkdir(parents=True)
     for name, moment in (("part-0.csv", 1_700_000_000), ("part-1.csv", 1_700_000_060)):
         (folder / name).write_text("x")
         os.utime(folder / name, (moment, moment))
-    fresh = monitor.run(LAST, world.settings)["freshness"]
+    fresh = monitor.run(LAST, world.settings).freshness
     assert fresh["raw_arrived_at"] == "2023-11-14T22:14:20+00:00"
     assert fresh["seconds_since_raw"] > 0
 
@@ -156,16 +158,16 @@ def test_a_large_day_is_read_in_parts_and_sampled(world, monkeypatch: pytest.Mon
     monkeypatch.setattr(monitor, "SAMPLE_ROWS", 550)
     small = world.settings.model_copy(update={"shard_rows": 100})
     record, whole = monitor.run(LAST, small), monitor.run(LAST, world.settings)
-    assert record["drift"] == whole["drift"]
-    assert record["drift"]["rows_then"] == ROWS * (DAYS - 1)
+    assert record.drift == whole.drift
+    assert record.drift["rows_then"] == ROWS * (DAYS - 1)
 
 
 def test_an_empty_day_is_not_judged(world) -> None:
     empty = LAST + timedelta(days=1)
     fabricate.publish_empty(world.lake, world.log, DAYS)
     record = monitor.run(empty, world.settings)
-    assert record["drift"]["note"] is not None
-    assert record["freshness"]["published"]["training"]["days_behind"] == 0
+    assert record.drift["note"] is not None
+    assert record.freshness["published"]["training"]["days_behind"] == 0
 
 
 def test_predictions_without_a_champion_are_no_rows(world) -> None:

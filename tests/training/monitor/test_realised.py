@@ -1,10 +1,16 @@
 """The champion's figures are recorded only where they are honest, and a fall below what earlier days showed is flagged."""
 
 import re
+from datetime import date
 
 import pytest
+import sample_records
+from sample_records import evaluated_champion
 
+from include.records import Evaluation
 from training.monitor.realised import BETTER, MIN_DAYS, changes, figures, worse
+
+DAY = date(2023, 7, 17)
 
 
 def estimate(value: float | None, margin: float = 0.01) -> dict:
@@ -13,24 +19,25 @@ def estimate(value: float | None, margin: float = 0.01) -> dict:
     return {"value": value, "low": value - margin, "high": value + margin}
 
 
-def evaluation(status: str = "unseen", auc: float | None = 0.7) -> dict:
+def evaluation(status: str = "unseen", auc: float | None = 0.7) -> Evaluation:
     whole = {metric: estimate(auc) for metric in BETTER}
     groups = [{"by": by, "scene": "0", "champion": whole} for by in ("all", "scene", "cell")]
-    champion = {"version": 3, "trained_through": "2023-07-15", "status": status, "note": "was trained on this day"}
+    champion = evaluated_champion(3, status=status, note="was trained on this day")
     headline = {"champion": whole if status == "unseen" else None}
-    return {"champion": champion, "headline": headline, "groups": groups, "unusable": {"champion": 2}}
+    unusable = {"champion": 2}
+    return sample_records.evaluation(DAY, champion=champion, headline=headline, groups=groups, unusable=unusable)
 
 
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
         (None, "not evaluated"),
-        ({"champion": None}, "no champion yet"),
+        (sample_records.evaluation(DAY, champion=None), "no champion yet"),
         (evaluation("seen"), "version 3 was trained on this day"),
-        (evaluation() | {"headline": {"champion": None}}, "2 predictions .* not numbers"),
+        (evaluation().model_copy(update={"headline": {"champion": None}}), "2 predictions .* not numbers"),
     ],
 )
-def test_what_is_not_honest_is_not_told_but_the_reason_is(record: dict | None, reason: str) -> None:
+def test_what_is_not_honest_is_not_told_but_the_reason_is(record: Evaluation | None, reason: str) -> None:
     result, note = figures(record)
     assert result is None
     assert re.search(reason, note)

@@ -7,10 +7,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import sample_records
 from published_day import DAY, NamedModels, publish, register, trained
 from scored_days import make_day, model
 
+from include.checks import check_result
 from include.lake.lake import get_lake
+from include.records import CurvePoint, Decision, EmbedCold, Evaluation, Quality, Train, Wait
 from include.registry import registry
 from include.settings import get_settings
 from training.evaluate import evaluation
@@ -22,27 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = 3_000
 
 
-def quality(stage: str, status: str = "pass", observed: str = "as expected") -> dict:
-    check = {
-        "table": stage,
-        "name": "expect_column_values_to_be_in_set",
-        "column": "label",
-        "severity": "critical",
-        "status": status,
-        "expected": "one of 0, 1",
-        "observed": observed,
-        "failing_rows": 0,
-    }
-    seconds = {"build": 2.0, "audit": 1.0}
-    return {
-        "stage": stage,
-        "day": str(DAY),
-        "build": "b",
-        "rows": 3000,
-        "status": status,
-        "checks": [check],
-        "seconds": seconds,
-    }
+def quality(stage: str, ok: bool = True, observed: str = "as expected") -> Quality:
+    check = check_result(stage, "expect_column_values_to_be_in_set", ok, "one of 0, 1", observed, column="label")
+    return sample_records.quality(stage, DAY, check, rows=3000, seconds={"build": 2.0, "audit": 1.0})
 
 
 class Page(HTMLParser):
@@ -85,18 +70,12 @@ def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     registry.promote(register(home, "other", on=DAY.replace(day=16)).version, reason="first", by="test")
     version = register(home, "good")
     trained(version)
-    point = {
-        "day": "2023-07-16",
-        "rows": 9,
-        "clicks": 3,
-        "auc": None,
-        "log_loss": 0.4,
-        "train_loss": 0.3,
-        "seconds": 1.0,
-    }
-    span = {"days": 1, "base_version": 1, "trained_from": "2023-07-16", "trained_through": "2023-07-16"}
-    get_lake().write_record("train", DAY, {**get_lake().record("train", DAY), **span, "learning_curve": [point]})
-    get_lake().write_record("quality/training", DAY, quality("training"))
+    point = CurvePoint("2023-07-16", rows=9, clicks=3, auc=None, log_loss=0.4, train_loss=0.3, seconds=1.0)
+    before = DAY.replace(day=16)
+    span = {"days": 1, "base_version": 1, "trained_from": before, "trained_through": before}
+    record = get_lake().record(Train, DAY)
+    get_lake().write_record(record.model_copy(update={**span, "learning_curve": [point]}))
+    get_lake().write_record(quality("training"))
     evaluation.run(DAY, get_settings())
     gate.run(DAY, True, get_settings())
     return home
@@ -104,12 +83,12 @@ def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(evaluated: Path) -> None:
     page = written()
-    decision = get_lake().record("decision", DAY)
+    decision = get_lake().record(Decision, DAY)
     assert page.loads == []
     assert page.text.index("Promote") < page.text.index("Rules of the gate")
-    for sentence in decision["reasons"]:
+    for sentence in decision.reasons:
         assert sentence in page.text
-    auc = get_lake().record("evaluation", DAY)["headline"]["candidate"]["auc"]["value"]
+    auc = get_lake().record(Evaluation, DAY).headline["candidate"]["auc"]["value"]
     assert f"{auc:.4f}" in page.text
     assert "2023-07-16" in page.text
     assert "There is no record" not in page.text
@@ -118,7 +97,7 @@ def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(e
 def test_candidate_and_champion_stand_beside_each_other_with_what_the_night_could_see(evaluated: Path) -> None:
     text = " ".join(written().text.split())
     seen = text[text.index("What the night could see") : text.index("Rules of the gate")]
-    for comparison in get_lake().record("decision", DAY)["comparisons"]:
+    for comparison in get_lake().record(Decision, DAY).comparisons:
         assert comparison["name"] in seen
         assert (
             comparison["change"] is None or f"{comparison['sees']:.4f}" in seen or f"{comparison['sees']:.2%}" in seen
@@ -135,19 +114,19 @@ def test_a_candidate_that_a_person_promoted_is_not_called_undecided(evaluated: P
 
 
 def test_a_decision_of_before_is_still_readable(evaluated: Path) -> None:
-    record = get_lake().record("decision", DAY)
+    record = get_lake().record(Decision, DAY)
     of_now = ("comparisons", "anchor", "since_anchor", "pcoc")
     power = {"metric": "scene mean gauc", "standard_error": 0.01, "smallest_detectable": 0.02, "margin": 0.035}
-    before = {name: value for name, value in record.items() if name not in of_now} | {"power": power}
-    get_lake().write_record("decision", DAY, before | {"policy": {"name": "small days"}})
+    before = {name: value for name, value in record.as_json().items() if name not in of_now}
+    get_lake().write_record(Decision(**before | {"power": power, "policy": {"name": "small days"}}))
     text = written().text
     assert "Policy “small days”" in text
     assert "What the night could see" not in text
 
 
 def test_evaluation_and_gate_end_with_a_few_lines(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_evaluation(get_lake().record("evaluation", DAY))
-    decision = get_lake().record("decision", DAY)
+    show_evaluation(get_lake().record(Evaluation, DAY))
+    decision = get_lake().record(Decision, DAY)
     show_decision(decision, report.next_step(decision, None))
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) < 25
@@ -156,8 +135,8 @@ def test_evaluation_and_gate_end_with_a_few_lines(evaluated: Path, capsys: pytes
 
 
 def test_what_the_language_model_cost_is_told(evaluated: Path) -> None:
-    record = {"day": str(DAY), "model": "llm", "texts": 9758, "cached": 400, "encoded": 200, "skipped": 9158}
-    get_lake().write_record("embed_cold", DAY, {**record, "share": 0.03451, "seconds": 7.8})
+    record = {"day": DAY, "model": "llm", "texts": 9758, "cached": 400, "encoded": 200, "skipped": 9158}
+    get_lake().write_record(EmbedCold(**record, share=0.03451, seconds=7.8))
     assert "texts encoded of 9,758, 400 cached, 9,158 left out, 3.5% of the day" in written().text
 
 
@@ -180,8 +159,8 @@ def monitored(**drift: object) -> None:
         "label": drifted("label", 0.002, "stable"),
         "predictions": drifted("champion", None, "insufficient"),
     }
-    record = {"rows": 3000, "seconds": 1.0, "alerts": ["look at <i>first</i>"], "drift": whole | drift}
-    get_lake().write_record("monitor", DAY, record)
+    record = sample_records.monitor(DAY, rows=3000, alerts=["look at <i>first</i>"], drift=whole | drift)
+    get_lake().write_record(record)
 
 
 def test_drift_is_shown_largest_first_in_words_and_escaped(home: Path) -> None:
@@ -217,7 +196,7 @@ def test_the_page_and_its_tables_are_kept_with_the_version(evaluated: Path) -> N
 
 
 def test_a_day_that_failed_its_checks_is_told_from_the_quality_records_alone(home: Path) -> None:
-    get_lake().write_record("quality/logs", DAY, quality("logs", "fail", "<b>7</b> values outside"))
+    get_lake().write_record(quality("logs", False, "<b>7</b> values outside"))
     page = written()
     assert "Data quality failed in logs" in page.text
     assert "observed <b>7</b> values outside" in page.text, "text of the data is escaped"
@@ -226,7 +205,7 @@ def test_a_day_that_failed_its_checks_is_told_from_the_quality_records_alone(hom
 
 def test_a_day_whose_log_never_came_says_so(home: Path) -> None:
     moment = "2023-07-18T00:00:00Z"
-    get_lake().write_record("wait", DAY, dict.fromkeys(("since", "due", "until", "gave_up_at"), moment))
+    get_lake().write_record(Wait(day=DAY, **dict.fromkeys(("since", "due", "until", "gave_up_at"), moment)))
     page = Page(report.render(report.gather(get_lake(), DAY)))
     assert "No log came" in page.text
     assert "Its run waited from 2023-07-18 00:00 UTC" in page.text
@@ -240,9 +219,9 @@ def test_a_day_of_which_nothing_is_known_still_has_a_page(home: Path) -> None:
 
 
 def test_a_refused_candidate_says_who_refused_and_why(evaluated: Path) -> None:
-    record = get_lake().record("decision", DAY)
+    record = get_lake().record(Decision, DAY)
     refused = {"promoted": False, "decided_by": "ann", "refusal": "scene 3 looks wrong"}
-    get_lake().write_record("decision", DAY, {**record, **refused})
+    get_lake().write_record(record.model_copy(update=refused))
     assert "decided by ann (scene 3 looks wrong)" in " ".join(written().text.split())
 
 

@@ -32,7 +32,7 @@ class Service:
 
 def train_second(world):
     """A second version, of the model that is trained fastest."""
-    return train.run(LAST, world.settings.model_copy(update={"model": "dnn"}))["version"]
+    return train.run(LAST, world.settings.model_copy(update={"model": "dnn"})).version
 
 
 def promote_second(world):

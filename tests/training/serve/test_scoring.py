@@ -27,14 +27,14 @@ def champion(world, promoted):
 
 def test_scores_of_a_day_are_those_of_the_evaluation_bit_for_bit(world, champion):
     record = scoring.run(LAST)
-    assert (record["version"], record["rows"], record["seen"], record["unknown_scenes"]) == (1, 600, False, 0)
-    scores = orc.read_table(record["path"].removeprefix("file://"))
+    assert (record.version, record.rows, record.seen, record.unknown_scenes) == (1, 600, False, 0)
+    scores = orc.read_table(record.path.removeprefix("file://"))
     evaluated = orc.read_table(f"{world.lake.root}/_evaluation/dt={LAST}/predictions.orc")
     assert evaluated.schema.names == EVALUATED.names
     assert scores["event_id"].to_pylist() == evaluated["event_id"].to_pylist()
     assert np.array_equal(scores["probability"].to_numpy(), evaluated["candidate"].to_numpy())
-    assert record["mean"] == pytest.approx(scores["probability"].to_numpy().mean())
-    assert scoring.run(fabricate.day(3))["seen"]
+    assert record.mean == pytest.approx(scores["probability"].to_numpy().mean())
+    assert scoring.run(fabricate.day(3)).seen
 
 
 def test_a_frame_is_predicted_as_the_table_is_and_needs_no_label(world, champion):
@@ -59,7 +59,7 @@ def test_rows_of_a_scene_that_the_champion_does_not_know_have_no_score(world, ch
     scenes = fabricate.training_frame(world.log, 4).scene.replace({"4": "5"})
     fabricate.publish(world.lake, world.log, 4, scene=scenes)
     record = scoring.run(LAST)
-    assert record["unknown_scenes"] == int((scenes == "5").sum()) > 0
+    assert record.unknown_scenes == int((scenes == "5").sum()) > 0
 
 
 def test_without_a_champion_it_says_how_to_get_one(world):
