@@ -31,7 +31,8 @@ from include.lake.lake import get_lake
 from include.raw.deliveries import Raw, day_folder
 lake, raw, day = get_lake(), Raw(), date.fromisoformat(sys.argv[1])
 folder = day_folder(day)
-texts = [gzip.decompress(raw.fs.cat(raw.full(f"{folder}/{name}"))).decode() for name in raw.names(folder)]
+files = {name: raw.fs.cat(raw.full(f"{folder}/{name}")) for name in raw.names(folder)}
+texts = [(gzip.decompress(data) if name.endswith(".gz") else data).decode() for name, data in files.items()]
 def events(stage, table):
     for name in lake.fs.find(lake.path(lake.manifest(stage, day).table(table).path)):
         if name.endswith(".orc"):
