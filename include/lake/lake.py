@@ -21,13 +21,12 @@ from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import fsspec
-from fsspec import AbstractFileSystem
 from pydantic import ValidationError
 
 from include.calendar import parse_day
 from include.checks import refuse_failed
 from include.errors import InvalidInputError, MissingDataError, UnavailableError
-from include.lake.local_files import LocalFiles
+from include.lake.files import read_json, rename
 from include.lake.manifest import Manifest, new_build
 from include.records import Quality, Record
 from include.settings import get_settings
@@ -312,25 +311,6 @@ def report_path(day: date, version: int | None = None) -> str:
 def docs_path(stage: Checked, day: date) -> str:
     """Return the path under the lake of the Data Docs page of a stage's day."""
     return f"_docs/{stage}/dt={day}.html"
-
-
-def read_json(fs: Any, path: str) -> dict[str, Any] | None:
-    """Return the content of a JSON file of a file system, or None where there is no file."""
-    try:
-        with fs.open(path, "rb") as file:
-            return json.loads(file.read())
-    except FileNotFoundError:
-        return None
-
-
-def rename(fs: AbstractFileSystem, source: str, target: str) -> None:
-    """Rename in one atomic step; a file replaces an existing one."""
-    if isinstance(fs, LocalFiles):
-        fs.replace(source, target)
-    elif hasattr(fs, "client") and hasattr(fs.client, "rename"):  # hdfs-native
-        fs.client.rename(source, target, overwrite=True)
-    else:
-        fs.mv(source, target, recursive=True)
 
 
 def _stamp(entry: dict[str, Any]) -> str:

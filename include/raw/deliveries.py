@@ -24,7 +24,7 @@ import fsspec
 
 from include.calendar import parse_day
 from include.errors import InvalidInputError
-from include.lake.lake import read_json, rename
+from include.lake.files import read_json, rename
 from include.lake.manifest import new_build
 from include.plural import counted
 from include.settings import get_settings

@@ -70,8 +70,8 @@ def test_a_record_is_printed_by_kind_and_day(home):
     get_lake().write_record(sample_records.train(DAY, 3))
     listed = CliRunner().invoke(cli, ["records", "--json"])
     assert [line["days"] for line in json.loads(listed.stdout) if line["kind"] == "train"] == [1]
-    shown = CliRunner().invoke(cli, ["records", "--kind", "train", "--day", str(DAY)])
-    assert json.loads(shown.stdout) == sample_records.train(DAY, 3).as_json()
+    printed = CliRunner().invoke(cli, ["records", "--kind", "train", "--day", str(DAY)])
+    assert json.loads(printed.stdout) == sample_records.train(DAY, 3).as_json()
 
 
 @pytest.mark.parametrize(

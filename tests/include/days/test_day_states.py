@@ -66,55 +66,55 @@ def lacking(**more):
     ],
 )
 def test_a_day_has_the_state_that_follows_from_what_is_known(found, state, needs_person):
-    told = state_of(found, NOW)
-    assert (told.state, told.needs_person) == (state, needs_person)
-    assert bool(told.next_step) or not needs_person
+    day_state = state_of(found, NOW)
+    assert (day_state.state, day_state.needs_person) == (state, needs_person)
+    assert bool(day_state.next_step) or not needs_person
 
 
 def test_a_day_without_a_log_says_the_wait_and_what_to_do():
-    told = state_of(lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), NOW)
-    assert "waited from 2023-07-18 00:00 UTC until 2023-07-18 06:00 UTC and was skipped" in told.detail
+    day_state = state_of(lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), NOW)
+    assert "waited from 2023-07-18 00:00 UTC until 2023-07-18 06:00 UTC and was skipped" in day_state.detail
     for way in (f"date={DAY}", f"ctr backfill --from {DAY} --to {DAY}", f"CTR_EMPTY_DAYS={DAY}"):
-        assert way in told.next_step
+        assert way in day_state.next_step
 
 
 def test_a_waiting_day_says_since_when_and_until_when():
-    told = state_of(lacking(run=run("running", wait_for_raw="up_for_reschedule"), wait=WAIT), NOW)
-    assert (told.since, told.until) == (WAIT.since, WAIT.until)
+    day_state = state_of(lacking(run=run("running", wait_for_raw="up_for_reschedule"), wait=WAIT), NOW)
+    assert (day_state.since, day_state.until) == (WAIT.since, WAIT.until)
 
 
 def test_a_held_candidate_waits_until_the_answer_is_due():
-    told = state_of(known(run=run("running", ask_a_person="awaiting_input"), decision=held()), NOW)
-    assert told.until == NIGHT + timedelta(hours=8)
-    assert "Required Actions" in told.next_step
+    day_state = state_of(known(run=run("running", ask_a_person="awaiting_input"), decision=held()), NOW)
+    assert day_state.until == NIGHT + timedelta(hours=8)
+    assert "Required Actions" in day_state.next_step
 
 
 def test_a_running_day_names_its_task_and_one_tried_again():
-    told = state_of(known(run=run("running", train="up_for_retry", monitor="success", report=None)), NOW)
-    assert told.words == "running: train; train failed and is tried again"
+    day_state = state_of(known(run=run("running", train="up_for_retry", monitor="success", report=None)), NOW)
+    assert day_state.words == "running: train; train failed and is tried again"
 
 
 def test_a_failed_day_says_what_its_notice_says():
-    told = state_of(known(run=run("failed", check_logs="failed", train="upstream_failed")), NOW)
-    assert told.words == "failed: check_logs"
-    assert f"ctr quality --day {DAY} --failed" in told.next_step
+    day_state = state_of(known(run=run("failed", check_logs="failed", train="upstream_failed")), NOW)
+    assert day_state.words == "failed: check_logs"
+    assert f"ctr quality --day {DAY} --failed" in day_state.next_step
 
 
 def test_a_cancelled_day_whose_tables_are_current_needs_nobody():
-    told = state_of(known(run=run("failed")), NOW)
-    assert "before it began; what an earlier run made is current" in told.detail
+    day_state = state_of(known(run=run("failed")), NOW)
+    assert "before it began; what an earlier run made is current" in day_state.detail
 
 
 def test_an_outdated_day_leads_to_the_plan():
-    told = state_of(known(redo=STALE), NOW)
-    assert told.detail == f"logs: raw/{DAY} has changed since; then features."
-    assert "ctr backfill-plan" in told.next_step
+    day_state = state_of(known(redo=STALE), NOW)
+    assert day_state.detail == f"logs: raw/{DAY} has changed since; then features."
+    assert "ctr backfill-plan" in day_state.next_step
     gone = state_of(known(redo=(Redo("logs", DAY, ("x",), possible=False),)), NOW)
     assert "raw log is gone" in gone.next_step
 
 
 @pytest.mark.parametrize(
-    ("judged", "told"),
+    ("judged", "detail"),
     [
         (None, "No model was judged on it."),
         (held(verdict="promote", promoted=True), "Its version 3 was promoted."),
@@ -124,5 +124,5 @@ def test_an_outdated_day_leads_to_the_plan():
         (held(may_promote=False, promoted=False, decided_by="gate"), "its run may not promote"),
     ],
 )
-def test_a_green_run_says_what_became_of_its_candidate(judged, told):
-    assert told in state_of(known(run=run("success"), decision=judged), NOW).detail
+def test_a_green_run_says_what_became_of_its_candidate(judged, detail):
+    assert detail in state_of(known(run=run("success"), decision=judged), NOW).detail
