@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from include.errors import DataQualityError
+from include.json_model import JsonModel
 from include.plural import counted
 
 Severity = Literal["critical", "warning"]
@@ -30,14 +31,12 @@ class Measure:
         return (self.low is None or self.low <= self.value) and (self.high is None or self.value <= self.high)
 
 
-class Check(BaseModel):
+class Check(JsonModel):
     """A check of a table (or of the model) on a day: `fail` if a critical one did not pass, `warning` if another did not.
 
     `failing_rows` is None where the table as a whole is at fault, as in its volume or CTR, and no row by itself; `sample`
     holds some of the rows that failed, sensitive columns masked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     table: str
     name: str
@@ -48,7 +47,7 @@ class Check(BaseModel):
     observed: str
     failing_rows: int | None
     measure: Measure | None = None
-    sample: list[dict[str, Any]] = []
+    sample: list[dict[str, Any]] = Field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -57,10 +56,6 @@ class Check(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.table}: {self.title}: expected {self.expected}, observed {self.observed}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the check as JSON, without the fields that were not set."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def check_result(

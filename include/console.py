@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from pydantic import BaseModel
 from rich.console import Console
 from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from include.errors import CtrError, NothingToDoError, UnavailableError, storage_error
+from include.json_model import JsonModel
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 """The `--json` option that every command takes."""
@@ -32,7 +32,7 @@ _FEW_ROWS = 5
 
 def show_json(data: Any) -> None:
     """Print one JSON document, or a record as one, on standard output, nothing else."""
-    content = data.model_dump(mode="json", exclude_unset=True) if isinstance(data, BaseModel) else data
+    content = data.as_json() if isinstance(data, JsonModel) else data
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from include.checks import Check, Status
+from include.json_model import JsonModel
 from include.stages import Checked
 
 Verdict = Literal["promote", "hold", "reject"]
@@ -19,11 +20,7 @@ RuleVerdict = Literal["pass", "note", "hold", "reject"]
 ChampionStatus = Literal["unseen", "same", "seen"]
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
-
-
-class Record(_Fields):
+class Record(JsonModel):
     """A record of a kind and log day."""
 
     kind: ClassVar[str]
@@ -38,10 +35,6 @@ class Record(_Fields):
     def about(self) -> int | None:
         """The model version that it is about; the lake keeps such a record under its number too."""
         return None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the record as JSON, without the fields that were not set."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Quality(Record):
@@ -145,7 +138,7 @@ class Train(Record):
         return self.version
 
 
-class EvaluatedVersion(_Fields):
+class EvaluatedVersion(JsonModel):
     """A version in an evaluation; `note` says why it cannot be compared."""
 
     version: int
@@ -162,7 +155,7 @@ class EvaluatedChampion(EvaluatedVersion):
     status: ChampionStatus
 
 
-class NotPromoted(_Fields):
+class NotPromoted(JsonModel):
     """The last night's candidate that was not promoted, on the rows of this day; `change` of log loss from the champion."""
 
     version: int
@@ -171,7 +164,7 @@ class NotPromoted(_Fields):
     change: dict[str, float | None]
 
 
-class DayMetrics(_Fields):
+class DayMetrics(JsonModel):
     """The metrics of a day's predictions, by model (`candidate`, `champion`, `anchor`, `baseline`) and of changes between two.
 
     An estimate is `{value, low, high}` with its 95 % interval, or `{value: null, note}` where there are too few rows.
@@ -187,7 +180,7 @@ class DayMetrics(_Fields):
     """By model or change, the estimate of each metric of all rows."""
     groups: list[dict[str, Any]]
     """`by, scene, user_level, item_level, n, clicks`, and by model or change the estimate of each metric."""
-    small_scenes: list[str] = []
+    small_scenes: list[str] = Field(default_factory=list)
     alpha: dict[str, Any]
     calibration: dict[str, Any]
 
@@ -222,7 +215,7 @@ class Rule:
     evidence: dict[str, Any]
 
 
-class Anchor(_Fields):
+class Anchor(JsonModel):
     """The version with which all nights since are compared; `loss_shown`: they prove a loss."""
 
     version: int
@@ -230,7 +223,7 @@ class Anchor(_Fields):
     loss_shown: bool
 
 
-class SinceAnchor(_Fields):
+class SinceAnchor(JsonModel):
     """Evidence of a loss since the anchor: a log e-value for each of the gate's tilts."""
 
     values: tuple[float, ...]
@@ -248,11 +241,11 @@ class Decision(Record):
     champion: int | None
     may_promote: bool
     policy: dict[str, Any]
-    comparisons: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = Field(default_factory=list)
     """`training.gate.comparisons.Comparison`, with the verdict and the smallest loss that the night detects (`sees`)."""
     anchor: Anchor | None = None
-    since_anchor: dict[str, SinceAnchor] = {}
-    pcoc: dict[str, float] = {}
+    since_anchor: dict[str, SinceAnchor] = Field(default_factory=dict)
+    pcoc: dict[str, float] = Field(default_factory=dict)
     """Logarithm of the champion's PCOC, by scene and of `all`."""
     created_at: str
     promoted: bool | None = None
@@ -269,7 +262,7 @@ class Decision(Record):
         return self.candidate
 
 
-class MonitoredChampion(_Fields):
+class MonitoredChampion(JsonModel):
     """The champion when the day was evaluated."""
 
     version: int
@@ -289,7 +282,7 @@ class Monitor(Record):
     change: dict[str, Any] | None
     drift: dict[str, Any]
     """PSI of features, clicks and predictions."""
-    gate: dict[str, Any] = {}
+    gate: dict[str, Any] = Field(default_factory=dict)
     freshness: dict[str, Any]
     created_at: str
     alerts: list[str]

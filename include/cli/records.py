@@ -1,31 +1,44 @@
 """`ctr records`: the kinds of JSON records in the lake, a record of a day, and the reference that is generated from them."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from include.calendar import parse_day
-from include.checks import Check
+from include.checks import Check, Measure
 from include.console import JsonFlag, show_json, show_rows
 from include.errors import InvalidInputError, MissingDataError
+from include.json_model import JsonModel
 from include.records import (
     KINDS,
     Anchor,
+    CurvePoint,
     EvaluatedChampion,
     EvaluatedVersion,
     MonitoredChampion,
     NotPromoted,
     Quality,
     Record,
+    Rule,
     SinceAnchor,
 )
 from include.stages import CHECKED
 
-_PARTS: tuple[type[BaseModel], ...] = (
-    *(Check, EvaluatedVersion, EvaluatedChampion, NotPromoted, Anchor, SinceAnchor, MonitoredChampion),
+_PARTS = (
+    Check,
+    Measure,
+    CurvePoint,
+    EvaluatedVersion,
+    EvaluatedChampion,
+    NotPromoted,
+    Rule,
+    Anchor,
+    SinceAnchor,
+    MonitoredChampion,
 )
 
 
@@ -94,10 +107,16 @@ def records_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(title: str, model: type[BaseModel]) -> list[str]:
+def _section(title: str, model: type[Any]) -> list[str]:
     text = re.sub(r"\n +", "\n", str(model.__doc__)).strip()
     lines = ["", f"## {title}", "", text, "", "| field | type | always | meaning |", "|---|---|---|---|"]
-    return lines + [_row(name, field) for name, field in model.model_fields.items()]
+    return lines + [_row(name, field) for name, field in _fields_of(model)]
+
+
+def _fields_of(model: type[Any]) -> Iterable[tuple[str, FieldInfo]]:
+    if is_dataclass(model):
+        return [(name, FieldInfo.from_annotation(hint)) for name, hint in get_type_hints(model).items()]
+    return cast(type[JsonModel], model).model_fields.items()
 
 
 def _row(name: str, field: FieldInfo) -> str:

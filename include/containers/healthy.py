@@ -24,15 +24,15 @@ def heartbeat(job_type: str) -> None:
 
 def registered(worker: str, master: str) -> None:
     """End with an error where the master does not list the Spark worker as alive."""
-    own = json.loads(read(worker))["id"]
-    alive = [listed["id"] for listed in json.loads(read(master))["workers"] if listed["state"] == "ALIVE"]
+    own = json.loads(read(worker, 4))["id"]
+    alive = [listed["id"] for listed in json.loads(read(master, 4))["workers"] if listed["state"] == "ALIVE"]
     if own not in alive:
         raise SystemExit(f"{own} is not registered; the master has {', '.join(alive) or 'no worker'}")
 
 
-def read(url: str) -> bytes:
-    """Return what a URL responds; an error status is an error."""
-    with urlopen(url, timeout=4) as response:  # noqa: S310  the address is the image's own
+def read(url: str, seconds: float = 8) -> bytes:
+    """Return what a URL responds within so many seconds; an error status is an error."""
+    with urlopen(url, timeout=seconds) as response:  # noqa: S310  the address is the image's own
         return bytes(response.read())
 
 
