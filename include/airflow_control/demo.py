@@ -87,7 +87,7 @@ def result(store: Lake, day: date) -> dict[str, Any]:
         "scene_mean_auc": _value(metrics, "scene_mean_auc"),
         "best_possible_scene_mean_auc": best.get("scene_mean_auc"),
         "new_item_auc": _new_item_auc(evaluation),
-        "cold_cells_told": _cold_cells(evaluation),
+        "cold_cells_with_auc": _cold_cells(evaluation),
         "verdict": records.decision and records.decision.verdict,
         "promoted": records.decision and records.decision.promoted,
         "seconds": run and run.seconds,
