@@ -46,7 +46,7 @@ EXPECTED = "0.5 to 2 times the trailing 0.1134"
 
 def fill(days: Sequence[date], checks: int) -> None:
     """Write quality records of `checks` checks a day (one in 50 does not pass, two never do), manifests and figures."""
-    store = get_lake()
+    lake = get_lake()
     estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
     for number, day in enumerate(days):
         for offset, stage in enumerate(CHECKED):
@@ -62,14 +62,14 @@ def fill(days: Sequence[date], checks: int) -> None:
                 )
                 for n in range(offset, checks, len(CHECKED))
             ]
-            store.write_record(Quality(stage=stage, day=day, build="b", rows=1, status="pass", checks=records))
+            lake.write_record(Quality(stage=stage, day=day, build="b", rows=1, status="pass", checks=records))
         for stage in STAGES:
             manifest = Manifest(stage, str(day), "b", {"t": TableVersion("p", 1, 1, "s")}, 1, {}, "c", "s")
-            store.write_json(
+            lake.write_json(
                 f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {"t": vars(manifest.tables["t"])}}
             )
         figures = dict.fromkeys(("auc", "scene_mean_gauc", "log_loss", "pcoc", "ece"), estimate)
-        store.write_record(
+        lake.write_record(
             Monitor(
                 day=day,
                 rows=1,

@@ -48,15 +48,15 @@ def own_settings(batch: int, threads: int) -> Settings:
 
 def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) -> Result:
     """Measure passes over the last day's rows in memory: shuffle, simulated cold rows, sort by scene, step."""
-    store = get_lake()
+    lake = get_lake()
     settings = own_settings(batch, threads)
     steady_threads(threads)
     torch.manual_seed(settings.seed)
     config = config_of(settings)
-    scan = train.scan_dataset(store, days, None, config.variant, settings.shard_rows)
-    state = train.fresh_state(store, scan, config, settings, days[-1])
-    texts = load_texts(state, scan.keys, store, days[-1])
-    table = read_day(store, "training", days[-1], "A benchmark")
+    scan = train.scan_dataset(lake, days, None, config.variant, settings.shard_rows)
+    state = train.fresh_state(lake, scan, config, settings, days[-1])
+    texts = load_texts(state, scan.keys, lake, days[-1])
+    table = read_day(lake, "training", days[-1], "A benchmark")
     members = state.topics.of(texts)
     rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
     cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)

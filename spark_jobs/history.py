@@ -71,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     days = list(days_between(args.first, args.last))
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
-    store = get_lake()
+    lake = get_lake()
 
     def work(stage: Stage, day: date) -> None:
-        if args.again or not is_current(store, stage, day):
-            stage_day(spark, store, stage, day, builder(stage), publish=True)
+        if args.again or not is_current(lake, stage, day):
+            stage_day(spark, lake, stage, day, builder(stage), publish=True)
         else:
             emit(stage, day, "current")
 

@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", required=True, help="folder of the list in the lake")
     args = parser.parse_args(argv)
     day = args.first
-    store = get_lake()
-    spark = own_session(get_session(f"list {day}"), store.size(args.list))
-    raw = spark.read.parquet(store.uri(f"{args.list}/list.parquet")).select(
+    lake = get_lake()
+    spark = own_session(get_session(f"list {day}"), lake.size(args.list))
+    raw = spark.read.parquet(lake.uri(f"{args.list}/list.parquet")).select(
         "*",
         F.lit("list").alias("source_file"),
         F.lpad(F.col(PLACE).cast("string"), 12, "0").alias("source_row"),
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"Row {wrong[0][PLACE] + 1} of the list has the log_time '{wrong[0]['log_time']}': expected a UTC time as "
             f"'{day} 18:30:00', or none."
         )
-    history, _ = history_before(spark, store, day)
+    history, _ = history_before(spark, lake, day)
     listed = typed(raw)
-    if store.manifest("features", previous(day)):
-        items = read_table(spark, store, "items", previous(day), f"The list of {day}").select("item_id", *TEXTS)
+    if lake.manifest("features", previous(day)):
+        items = read_table(spark, lake, "items", previous(day), f"The list of {day}").select("item_id", *TEXTS)
         listed = (
             listed.alias("l")
             .join(items.alias("i"), "item_id", "left")
@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         )
     path = rows_path(args.list, day)
-    if store.fs.exists(store.path(path)):
-        store.fs.rm(store.path(path), recursive=True)
-    write_table(join_features(listed, history, day), "training", store.uri(path), raw.count())
-    emit("list", day, "written", rows=store.orc_rows(path))
+    if lake.fs.exists(lake.path(path)):
+        lake.fs.rm(lake.path(path), recursive=True)
+    write_table(join_features(listed, history, day), "training", lake.uri(path), raw.count())
+    emit("list", day, "written", rows=lake.orc_rows(path))
 
 
 if __name__ == "__main__":

@@ -50,22 +50,22 @@ Build = Callable[[SparkSession, Lake, date, str], Staged]
 """Writes the tables of a stage's day below a staging folder (path under the lake)."""
 
 
-def stage_day(spark: SparkSession, store: Lake, stage: Stage, day: date, build: Build, *, publish: bool) -> Quality:
+def stage_day(spark: SparkSession, lake: Lake, stage: Stage, day: date, build: Build, *, publish: bool) -> Quality:
     """Stage and audit a day, publish it if `publish`, and return the quality record.
 
     Raises `DataQualityError`, and publishes nothing, if `publish` and a critical check failed.
     """
     started = time.monotonic()
     emit(stage, day, "start")
-    spark = own_session(spark, _input_bytes(store, stage, day))
+    spark = own_session(spark, _input_bytes(lake, stage, day))
     build_id = new_build()
-    staging = store.begin_staging(stage, day, build_id)
-    staged = build(spark, store, day, staging)
+    staging = lake.begin_staging(stage, day, build_id)
+    staged = build(spark, lake, day, staging)
     tables = {
         table: TableVersion(
             path=f"{table}/dt={day}/build={build_id}",
-            rows=store.orc_rows(f"{staging}/{table}"),
-            bytes=store.size(f"{staging}/{table}"),
+            rows=lake.orc_rows(f"{staging}/{table}"),
+            bytes=lake.size(f"{staging}/{table}"),
             schema=schema_hash(table_ddl(table)),
         )
         for table in SPECS[stage].tables
@@ -82,14 +82,14 @@ def stage_day(spark: SparkSession, store: Lake, stage: Stage, day: date, build: 
         settings=get_settings().values(*shaping(stage)),
         profile=staged.profile,
     )
-    audited = audit(spark, store, manifest)
+    audited = audit(spark, lake, manifest)
     now = time.monotonic()
     seconds = {"build": round(built - started, 2), "audit": round(now - built, 2)}
     quality = audited.quality.model_copy(update={"seconds": seconds})
-    store.finish_staging(audited.manifest, quality, audited.docs)
+    lake.finish_staging(audited.manifest, quality, audited.docs)
     emit(stage, day, "staged", rows=quality.rows, status=quality.status, seconds=round(now - started, 2))
     if publish:
-        store.publish(stage, day)
+        lake.publish(stage, day)
         emit(
             stage,
             day,
@@ -101,12 +101,12 @@ def stage_day(spark: SparkSession, store: Lake, stage: Stage, day: date, build: 
     return quality
 
 
-def _input_bytes(store: Lake, stage: Stage, day: date) -> int:
+def _input_bytes(lake: Lake, stage: Stage, day: date) -> int:
     """Return the bytes that a build reads: raw files, or the log, the aggregates of a week and the counts so far."""
     if stage == "logs":
         return raw_bytes(day)
-    logs = store.manifest("logs", day)
-    week = [manifest for past in window(previous(day)) if (manifest := store.manifest("features", past))]
+    logs = lake.manifest("logs", day)
+    week = [manifest for past in window(previous(day)) if (manifest := lake.manifest("features", past))]
     read = [logs.table("logs")] if logs else []
     read += [table for manifest in week for name, table in manifest.tables.items() if name.startswith("agg_")]
     read += [table for name, table in week[-1].tables.items() if not name.startswith("agg_")] if week else []
@@ -157,9 +157,9 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
     days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
     prepare_audit()
     spark = get_session(f"{stage} {days[0]}..{days[-1]}")
-    store = get_lake()
+    lake = get_lake()
     for day in days:
-        stage_day(spark, store, stage, day, build, publish=publish)
+        stage_day(spark, lake, stage, day, build, publish=publish)
 
 
 def exit_clearly(main: Callable[[], None]) -> None:

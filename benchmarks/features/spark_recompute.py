@@ -36,12 +36,12 @@ _TEXTS = """
 _COMPARED = ("features_user", "features_item", "totals_user", "totals_item")
 
 
-def recompute(spark: SparkSession, store: Lake, day: date, out: str) -> None:
+def recompute(spark: SparkSession, lake: Lake, day: date, out: str) -> None:
     """Write every feature table of `day` below `out`, from the logs so far and nothing else."""
-    days = [past for past in store.days("logs") if past <= day]
-    uris = [store.table_uri("logs", past, "a full recompute") for past in days]
+    days = [past for past in lake.days("logs") if past <= day]
+    uris = [lake.table_uri("logs", past, "a full recompute") for past in days]
     schema = table_ddl("logs") + ", dt string, build string"
-    spark.read.schema(schema).option("basePath", store.uri("logs")).orc(uris).createOrReplaceTempView("logs")
+    spark.read.schema(schema).option("basePath", lake.uri("logs")).orc(uris).createOrReplaceTempView("logs")
     spark.sql(f"SELECT * FROM logs WHERE dt = '{day}'").createOrReplaceTempView("log")
     spark.sql(f"SELECT * FROM logs WHERE dt >= '{window(day)[0]}'").createOrReplaceTempView("week")
     queries = {
@@ -112,11 +112,11 @@ def _write_scenes(spark: SparkSession, out: str) -> None:
     spark.createDataFrame(rows, table_ddl("features_scene")).coalesce(1).write.orc(f"{out}/features_scene")
 
 
-def differences(spark: SparkSession, store: Lake, day: date, out: str) -> int:
+def differences(spark: SparkSession, lake: Lake, day: date, out: str) -> int:
     """Return the number of count rows that only the published or only the recomputed tables have."""
     count = 0
     for table in _COMPARED:
-        published = read_table(spark, store, table, day, "a comparison")
+        published = read_table(spark, lake, table, day, "a comparison")
         recomputed = spark.read.orc(f"{out}/{table}").select(*published.columns)
         count += published.exceptAll(recomputed).count() + recomputed.exceptAll(published).count()
     return count
@@ -129,12 +129,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     spark = own_session(get_session(f"recompute {args.day}"), SMALL_DAY_BYTES + 1)
-    store = get_lake()
+    lake = get_lake()
     out = args.out.resolve().as_uri()
     started = time.monotonic()
-    recompute(spark, store, args.day, out)
+    recompute(spark, lake, args.day, out)
     seconds = time.monotonic() - started
-    result = {"seconds": round(seconds, 2), "differences": differences(spark, store, args.day, out)}
+    result = {"seconds": round(seconds, 2), "differences": differences(spark, lake, args.day, out)}
     print(json.dumps(result), flush=True)
 
 

@@ -78,12 +78,12 @@ def nights(days: Sequence[date], tell: Tell) -> Iterator[Outcome]:
 def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
     """Return train, evaluate and judge a candidate of the day."""
     settings = get_settings()
-    store = get_lake()
+    lake = get_lake()
     damage: AbstractContextManager[None] = nullcontext()
     if kind == "bad" and plan:
-        training_days = days_to_learn(store, day, settings)
+        training_days = days_to_learn(lake, day, settings)
         damaged_days = training_days if plan.extent == "retrain" else training_days[-1:]
-        damage = planted(store, damaged_days, FAULTS[plan.fault])
+        damage = planted(lake, damaged_days, FAULTS[plan.fault])
     with damage:
         trained = train.run(day, settings, scratch=plan is not None and plan.extent == "retrain")
     assert trained is not None, "the first of several processes has the record"

@@ -66,26 +66,26 @@ FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in (labels_flipped, 
 
 
 @contextmanager
-def planted(store: Lake, days: Sequence[date], fault: Fault) -> Iterator[None]:
+def planted(lake: Lake, days: Sequence[date], fault: Fault) -> Iterator[None]:
     """Damage the published training rows of these days inside the block, and restore them afterwards."""
-    clean = {day: read_day(store, "training", day, _NEEDED_FOR) for day in store.days("training") if day <= max(days)}
+    clean = {day: read_day(lake, "training", day, _NEEDED_FOR) for day in lake.days("training") if day <= max(days)}
     empty = clean[days[0]].slice(0, 0)
     try:
         for day in days:
             earlier = [rows for other, rows in clean.items() if other <= day - STALE]
-            _overwrite(store, day, fault(clean[day], pa.concat_tables([empty, *earlier])))
+            _overwrite(lake, day, fault(clean[day], pa.concat_tables([empty, *earlier])))
         yield
     finally:
         for day in days:
-            _overwrite(store, day, clean[day])
+            _overwrite(lake, day, clean[day])
 
 
-def _overwrite(store: Lake, day: date, rows: pa.Table) -> None:
+def _overwrite(lake: Lake, day: date, rows: pa.Table) -> None:
     """Replace the rows in the files of a day's published build, unnoticed by checks and by the versions that learn them."""
-    folder = store.require("training", day, _NEEDED_FOR).table("training").path
-    for path in store.files(folder, ".orc"):
-        store.fs.rm(path)
-    write_orc(store, f"{folder}/part-0.orc", rows)
+    folder = lake.require("training", day, _NEEDED_FOR).table("training").path
+    for path in lake.files(folder, ".orc"):
+        lake.fs.rm(path)
+    write_orc(lake, f"{folder}/part-0.orc", rows)
 
 
 def _looked_up() -> dict[tuple[str, ...], dict[str, float | str | None]]:

@@ -59,9 +59,9 @@ def code_digest() -> str:
 def _key(home: Home, seed: int) -> str:
     """Return a short hash of all that predictions depend on."""
     settings = home.settings(seed)
-    builds = [home.store.require("training", day, NEEDED_FOR).build for day in home.days]
+    builds = [home.lake.require("training", day, NEEDED_FOR).build for day in home.days]
     slugs = [resolve(settings).slug for resolve in (resolve_encoder, resolve_llm)]
-    vectors = [path for slug in slugs for path in home.store.files(f"embeddings/model={slug}", ".orc")]
+    vectors = [path for slug in slugs for path in home.lake.files(f"embeddings/model={slug}", ".orc")]
     parts = [code_digest(), settings.digest(), *map(str, home.evaluated), *builds, *vectors]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -85,7 +85,7 @@ class Home:
         return Settings(home=self.folder.resolve(), seed=seed, **values)  # type: ignore[arg-type]
 
     @property
-    def store(self) -> Lake:
+    def lake(self) -> Lake:
         """Its lake."""
         return Lake(self.settings(self.seeds[0]).lake_url)
 
@@ -123,11 +123,11 @@ def mind(
 
 def own_lake(root: Path, seeds: Sequence[int], history: int, days: int) -> Home:
     """Return the newest published days of the settings' lake; raises `CtrError` where there are too few."""
-    store = Lake(get_settings().lake_url)
-    published = tuple(sorted(store.days("training"))[-(history + days) :])
+    lake = Lake(get_settings().lake_url)
+    published = tuple(sorted(lake.days("training"))[-(history + days) :])
     if len(published) < history + days:
         raise CtrError(
-            f"{store.url}: expected {history + days} published days of training rows (--history {history}, --days {days}), "
+            f"{lake.url}: expected {history + days} published days of training rows (--history {history}, --days {days}), "
             f"found {len(published)}. Next: publish more (`ctr history`), or choose fewer."
         )
     settings = get_settings()
@@ -138,16 +138,16 @@ def own_lake(root: Path, seeds: Sequence[int], history: int, days: int) -> Home:
 
 def about(home: Home) -> dict[str, Any]:
     """Return the contents of a home, for the record."""
-    store = home.store
+    lake = home.lake
     days = {
         str(day): {
-            "rows": store.require("training", day, NEEDED_FOR).tables["training"].rows,
-            "build": store.require("training", day, NEEDED_FOR).build,
+            "rows": lake.require("training", day, NEEDED_FOR).tables["training"].rows,
+            "build": lake.require("training", day, NEEDED_FOR).build,
             "llm_texts_read": cold.encoded if cold else None,
             "llm_texts_left_out": cold.skipped if cold else None,
         }
         for day in home.days
-        for cold in [store.record(EmbedCold, day)]
+        for cold in [lake.record(EmbedCold, day)]
     }
     return {
         "data": home.data,
@@ -161,16 +161,16 @@ def about(home: Home) -> dict[str, Any]:
 
 def _load(home: Home, *, llm: bool, tell: Tell) -> None:
     """Load missing history and vectors: all days at once, then the language model night by night."""
-    store = home.store
-    published = store.days("training")
+    lake = home.lake
+    published = lake.days("training")
     if missing := [day for day in home.days if day not in published]:
         tell(f"{home.name}: {len(missing)} days through Spark")
         _ctr(home, "history", "--from", str(missing[0]), "--to", str(missing[-1]))
-    if store.record(EmbedTexts, home.days[-1]) is None:
+    if lake.record(EmbedTexts, home.days[-1]) is None:
         tell(f"{home.name}: embedding texts")
         _training(home, "embed-texts", home.days[-1])
     for day in home.days if llm else ():
-        if store.record(EmbedCold, day) is None:
+        if lake.record(EmbedCold, day) is None:
             tell(f"{home.name}: the language model reads cold texts of {day}, at most {home.llm_texts}")
             _training(home, "embed-cold", day)
 

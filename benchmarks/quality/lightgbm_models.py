@@ -50,11 +50,11 @@ PARAMETERS: dict[str, Any] = {
 class LightGbm:
     """Gradient-boosted trees, with or without `text`."""
 
-    def __init__(self, store: Lake, settings: Settings, *, text: bool = False) -> None:
-        self._store = store
+    def __init__(self, lake: Lake, settings: Settings, *, text: bool = False) -> None:
+        self._lake = lake
         self._scenes = settings.scenes
         self._parameters = PARAMETERS | {"seed": settings.seed}
-        self._texts = Similarities(store, settings) if text else None
+        self._texts = Similarities(lake, settings) if text else None
         self._numbers = [*columns_of(), *(SIMILARITIES if text else ())]
         self.about: dict[str, Any] = {}
 
@@ -62,7 +62,7 @@ class LightGbm:
         """Implement `Model`."""
         steady_threads()
         texts = TEXT_KEYS if self._texts else ()
-        rows = training_rows(self._store, days, [*columns_of(), *texts, "scene", "user_id", "label"])
+        rows = training_rows(self._lake, days, [*columns_of(), *texts, "scene", "user_id", "label"])
         if self._texts:
             self._texts.fit(pa.concat_tables(rows))
             rows = [self._texts.added(table) for table in rows]
@@ -99,8 +99,8 @@ class LightGbm:
 class Similarities:
     """How the title and entities of an item fit each of a row's intent sequences, in the space of the training items' texts."""
 
-    def __init__(self, store: Lake, settings: Settings) -> None:
-        self._vectors = VectorCache(store, resolve_encoder(settings).slug)
+    def __init__(self, lake: Lake, settings: Settings) -> None:
+        self._vectors = VectorCache(lake, resolve_encoder(settings).slug)
 
     def fit(self, rows: pa.Table) -> None:
         """Centre the vectors on those of the items' texts, as the project's models do."""

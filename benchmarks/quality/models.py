@@ -58,8 +58,8 @@ class Model(Protocol):
 class ModelVariant:
     """A model variant of the project, trained from nothing by `training.learn.train`: one pass over the days in order."""
 
-    def __init__(self, name: str, store: Lake, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, name: str, lake: Lake, settings: Settings) -> None:
+        self._lake = lake
         space = TEXT_SPACES.get(name, settings.text_space)
         model = "ple-text" if name in TEXT_SPACES else name
         self._settings = settings.model_copy(update={"model": model, "text_space": space})
@@ -67,12 +67,12 @@ class ModelVariant:
 
     def fit(self, days: Sequence[date]) -> None:
         """Implement `Model`."""
-        self._predictor = train.fit(self._store, list(days), self._settings, None).predictor
+        self._predictor = train.fit(self._lake, list(days), self._settings, None).predictor
         self.about = {"epochs": 1, "weights": sum(weight.numel() for weight in self._predictor.model.parameters())}
 
     def predict(self, rows: pa.Table) -> Floats:
         """Implement `Model`."""
-        prediction = self._predictor.predict(rows, self._store)
+        prediction = self._predictor.predict(rows, self._lake)
         if self._predictor.state.config.variant.content:
             self.about["alpha"] = {
                 side: {level: _mean(prediction.alpha, rows[f"{side}_level"], level) for level in LEVELS}
@@ -87,18 +87,18 @@ def _mean(values: Floats, column: pa.ChunkedArray, level: str) -> float | None:
     return round(float(selected.mean()), 4) if len(selected) else None
 
 
-def model_of(name: str, store: Lake, settings: Settings) -> Model:
+def model_of(name: str, lake: Lake, settings: Settings) -> Model:
     """Return an unfitted model by its name in `MODELS`; raises `InvalidInputError` for other names."""
     if name in (*VARIANTS, *ALTERNATIVES, *TEXT_SPACES):
-        return ModelVariant(name, store, settings)
+        return ModelVariant(name, lake, settings)
     if name in (LIGHTGBM, LIGHTGBM_TEXT):
         from benchmarks.quality.lightgbm_models import LightGbm
 
-        return LightGbm(store, settings, text=name == LIGHTGBM_TEXT)
+        return LightGbm(lake, settings, text=name == LIGHTGBM_TEXT)
     if name in PEERS:
         from benchmarks.quality.rechub import Rechub
 
-        return Rechub(name.removeprefix("rechub-"), store, settings)
+        return Rechub(name.removeprefix("rechub-"), lake, settings)
     raise InvalidInputError(f"There is no model '{name}'. Choose from: {', '.join(MODELS)}.")
 
 
@@ -113,23 +113,23 @@ class Fitted:
     about: dict[str, Any]
 
 
-def evaluation_rows(store: Lake, day: date) -> pa.Table:
+def evaluation_rows(lake: Lake, day: date) -> pa.Table:
     """Return the training rows of a day in the order of their events."""
-    return read_day(store, "training", day, NEEDED_FOR).sort_by("event_id")
+    return read_day(lake, "training", day, NEEDED_FOR).sort_by("event_id")
 
 
-def fit_and_predict(name: str, store: Lake, days: Sequence[date], day: date, settings: Settings) -> Fitted:
+def fit_and_predict(name: str, lake: Lake, days: Sequence[date], day: date, settings: Settings) -> Fitted:
     """Fit a model on `days`, all before `day`, and predict the rows of `day`.
 
     Raises `LeakageError` where fitting reads `day` or a later one, `CtrError` where a prediction is no probability.
     """
-    model = model_of(name, store, settings)
+    model = model_of(name, lake, settings)
     started = time.monotonic()
     with only_days_before(day):
         model.fit(days)
-        fitted_rows = sum(store.require("training", past, NEEDED_FOR).tables["training"].rows for past in days)
+        fitted_rows = sum(lake.require("training", past, NEEDED_FOR).tables["training"].rows for past in days)
     fit_end = time.monotonic()
-    rows = evaluation_rows(store, day).drop_columns(["label"])
+    rows = evaluation_rows(lake, day).drop_columns(["label"])
     predict_start = time.monotonic()
     probability = model.predict(rows)
     if len(probability) != rows.num_rows or not usable(probability):

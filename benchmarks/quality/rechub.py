@@ -92,15 +92,15 @@ class Batches:
 class Rechub:
     """`MMOE` or `PLE` of torch-rechub."""
 
-    def __init__(self, kind: str, store: Lake, settings: Settings) -> None:
+    def __init__(self, kind: str, lake: Lake, settings: Settings) -> None:
         self._kind = kind
-        self._store = store
+        self._lake = lake
         self._settings = settings
         self.about: dict[str, Any] = {}
 
     def fit(self, days: Sequence[date]) -> None:
         """Implement `Model`."""
-        rows = training_rows(self._store, days, [*IDS, *columns_of(), "scene", "label"])
+        rows = training_rows(self._lake, days, [*IDS, *columns_of(), "scene", "label"])
         fitted_rows, held = held_out(rows)
         losses = self._train(fitted_rows, MOST_EPOCHS, judged_on=held)
         epochs = int(np.argmin(losses)) + 1

@@ -12,9 +12,9 @@ from training.tables import read_day
 NEEDED_FOR = "The quality benchmark"
 
 
-def training_rows(store: Lake, days: Sequence[date], columns: Sequence[str]) -> list[pa.Table]:
+def training_rows(lake: Lake, days: Sequence[date], columns: Sequence[str]) -> list[pa.Table]:
     """Return these columns of the training rows of each day."""
-    return [read_day(store, "training", day, NEEDED_FOR, columns).select(list(columns)) for day in days]
+    return [read_day(lake, "training", day, NEEDED_FOR, columns).select(list(columns)) for day in days]
 
 
 def held_out(rows: Sequence[pa.Table]) -> tuple[pa.Table, pa.Table]:

@@ -55,7 +55,7 @@ class EvaluatedRows:
     @classmethod
     def of(cls, home: Home) -> "EvaluatedRows":
         """Return the rows in the order in which the fits predict them."""
-        tables = [evaluation_rows(home.store, day) for day in home.evaluated]
+        tables = [evaluation_rows(home.lake, day) for day in home.evaluated]
         columns = ["label", "user_id", "scene", "user_level", "item_level", "event_id"]
         rows = pa.concat_tables([table.select(columns) for table in tables])
         return cls(

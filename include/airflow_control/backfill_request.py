@@ -30,7 +30,7 @@ class Request(BaseModel):
     champion: int | None
 
     @classmethod
-    def of(cls, store: Lake, first: date, last: date, conf: dict[str, Any]) -> Self:
+    def of(cls, lake: Lake, first: date, last: date, conf: dict[str, Any]) -> Self:
         """Return the stored request, if it is for the same days and parameters; else a new one."""
         stored = _stored()
         if stored and (stored.first, stored.last, stored.conf) == (first, last, conf):
@@ -40,7 +40,7 @@ class Request(BaseModel):
             f"{stage}/{day}": manifest.build
             for day in days_between(first, last)
             for stage in STAGES
-            if (manifest := store.manifest(stage, day))
+            if (manifest := lake.manifest(stage, day))
         }
         return cls(first=first, last=last, conf=conf, builds=builds, champion=champion.version if champion else None)
 
@@ -59,30 +59,30 @@ class Request(BaseModel):
         _path().unlink(missing_ok=True)
 
     def changes(
-        self, store: Lake, outcomes: dict[date, Outcome], runs: dict[date, Run], plan: Any
+        self, lake: Lake, outcomes: dict[date, Outcome], runs: dict[date, Run], plan: Any
     ) -> list[dict[str, Any]]:
         """Return a row for each day: its run, the tables that were published again, its candidate and state."""
-        day_states = states(store, self.days, runs, plan)
+        day_states = states(lake, self.days, runs, plan)
         return [
             {
                 "day": str(day),
                 "run": outcomes[day].state,
                 "seconds": round(outcomes[day].seconds),
-                "published": ", ".join(self._published(store, day)) or None,
-                **_candidate(store, day),
+                "published": ", ".join(self._published(lake, day)) or None,
+                **_candidate(lake, day),
                 "state": day_states[day].words,
             }
             for day in self.days
         ]
 
-    def _published(self, store: Lake, day: date) -> list[str]:
+    def _published(self, lake: Lake, day: date) -> list[str]:
         """Return the stages whose published build has changed."""
-        manifests = {stage: store.manifest(stage, day) for stage in STAGES}
+        manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
         return [stage for stage, now in manifests.items() if now and now.build != self.builds.get(f"{stage}/{day}")]
 
 
-def _candidate(store: Lake, day: date) -> dict[str, Any]:
-    records = records_of_day(store, day)
+def _candidate(lake: Lake, day: date) -> dict[str, Any]:
+    records = records_of_day(lake, day)
     return {
         "candidate": records.train and records.train.version,
         "from": records.train and records.train.base_version,

@@ -61,22 +61,22 @@ def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
         return run_days(airflow, days, {"promote": promote})
 
 
-def finished(store: Lake, day: date) -> bool:
+def finished(lake: Lake, day: date) -> bool:
     """Return whether a nightly run of this day has ended with a decision on the tables that are published now."""
-    decision = records_of_day(store, day).decision
+    decision = records_of_day(lake, day).decision
     return bool(decision and decision.decided_by)
 
 
-def result(store: Lake, day: date) -> dict[str, Any]:
+def result(lake: Lake, day: date) -> dict[str, Any]:
     """Return a nightly run in one row: counts, quality, honest next-day metrics beside the best possible, verdict, seconds."""
-    logs = store.manifest("logs", day)
-    checks = check_counts(store, day)
+    logs = lake.manifest("logs", day)
+    checks = check_counts(lake, day)
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
-    records = records_of_day(store, day)
+    records = records_of_day(lake, day)
     evaluation = records.evaluation
     metrics = (evaluation and evaluation.headline["candidate"]) or {}
     best = (evaluation and evaluation.oracle) or {}
-    run = store.record(Run, day)
+    run = lake.record(Run, day)
     return {
         "log_day": str(day),
         "rows": rows.get("logs"),

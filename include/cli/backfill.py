@@ -48,20 +48,20 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
     from include.registry import registry
     from include.registry.outdated import next_candidate, outdated_versions, sentence, trained_on
 
-    store = get_lake()
+    lake = get_lake()
     versions = registry.versions()
-    steps = plan(store, _days(changed))
+    steps = plan(lake, _days(changed))
     days = sorted({step.day for step in steps})
     rows = [_row(day, [step for step in steps if step.day == day]) for day in days]
     no_log = [step.day for step in steps if step.stage == "logs" and not step.possible]
-    cleared = [day for day in no_log if store.manifest("logs", day)]
+    cleared = [day for day in no_log if lake.manifest("logs", day)]
     gaps = [day for day in no_log if day not in cleared]
-    last = max(store.days("logs"), default=None)
-    outdated = outdated_versions(store, versions)
+    last = max(lake.days("logs"), default=None)
+    outdated = outdated_versions(lake, versions)
     # Counts that follow from an earlier day do not outdate a model: rows of the log do.
     corrected = [step.day for step in steps if step.stage == "logs" and step.day not in gaps]
     models = [version.version for version in trained_on(versions, corrected)]
-    following = next_candidate(store, versions, {**{number: {} for number in models}, **outdated})
+    following = next_candidate(lake, versions, {**{number: {} for number in models}, **outdated})
     if as_json:
         step_rows = [{"day": str(s.day), "stage": s.stage, "reasons": s.reasons, "possible": s.possible} for s in steps]
         show_json(
@@ -76,7 +76,7 @@ def backfill_plan(changed: Changed = "", as_json: JsonFlag = False) -> None:
             }
         )
         return
-    show_rows(rows, title=f"To redo in {store.url}", as_json=False, empty="Nothing is stale, and no day is missing.")
+    show_rows(rows, title=f"To redo in {lake.url}", as_json=False, empty="Nothing is stale, and no day is missing.")
     for number, replaced in outdated.items():
         out.print(sentence(number, replaced), highlight=False)
     if following and (outdated or models):
@@ -127,10 +127,10 @@ def backfill(
     from include.days.backfill_plan import plan
     from include.lake.lake import get_lake
 
-    store = get_lake()
-    steps = plan(store, _days(changed))
-    days = _range(store, first, last, steps)
-    request = Request.of(store, days[0], days[-1], {"promote": str(promote), "scratch": scratch})
+    lake = get_lake()
+    steps = plan(lake, _days(changed))
+    days = _range(lake, first, last, steps)
+    request = Request.of(lake, days[0], days[-1], {"promote": str(promote), "scratch": scratch})
     if not as_json:
         _announce(request, [step for step in steps if step.day in days])
     try:
@@ -144,22 +144,22 @@ def backfill(
             highlight=False,
         )
         raise typer.Exit(130) from None
-    remaining = plan(store)
+    remaining = plan(lake)
     request.settle()
-    _show_changes(store, request, request.changes(store, outcomes, runs, remaining), remaining, as_json)
+    _show_changes(lake, request, request.changes(lake, outcomes, runs, remaining), remaining, as_json)
     if failed := [f"{day} {outcome.state}" for day, outcome in outcomes.items() if outcome.state != "success"]:
         from include.airflow_control.nightly_runs import failure_text
 
         raise CtrError(f"Runs that did not succeed: {', '.join(failed)}.\n{failure_text(outcomes)}".rstrip())
 
 
-def _range(store: "Lake", first: str, last: str, steps: "list[Redo]") -> list[date]:
+def _range(lake: "Lake", first: str, last: str, steps: "list[Redo]") -> list[date]:
     """Return the days to run: those of the options, else from the first stale one to the last that is stale or published."""
     stale = [step.day for step in steps]
     if not first and not stale:
         raise NothingToDoError("Nothing is stale, and no day is missing. To run days anyway: --from DAY --to DAY.")
     start = parse_day(first) if first else stale[0]
-    end = parse_day(last) if last else max([start, *stale[-1:], *store.days("logs")[-1:]])
+    end = parse_day(last) if last else max([start, *stale[-1:], *lake.days("logs")[-1:]])
     return list(days_between(start, end))
 
 
@@ -201,7 +201,7 @@ def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
 
 
 def _show_changes(
-    store: "Lake", request: "Request", rows: list[dict[str, Any]], remaining: "list[Redo]", as_json: bool
+    lake: "Lake", request: "Request", rows: list[dict[str, Any]], remaining: "list[Redo]", as_json: bool
 ) -> None:
     """Print what has changed (days, tables, candidates, the champion) and what is still stale."""
     from include.registry import registry
@@ -210,9 +210,9 @@ def _show_changes(
     versions = registry.versions()
     champion = registry.holder(versions, registry.CHAMPION)
     number = champion.version if champion else None
-    outdated = outdated_versions(store, versions)
+    outdated = outdated_versions(lake, versions)
     stale = [f"{step.stage}/{step.day}" for step in remaining]
-    following = next_candidate(store, versions, outdated)
+    following = next_candidate(lake, versions, outdated)
     if as_json:
         champions = {"champion_before": request.champion, "champion": number, "champion_outdated": number in outdated}
         show_json({"days": rows, **champions, "next_candidate": following and asdict(following), "stale": stale})

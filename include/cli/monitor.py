@@ -23,14 +23,14 @@ def monitor(
     from include.lake.lake import get_lake
     from include.records import Monitor
 
-    store = get_lake()
-    records = [record for day in store.record_days(Monitor)[-last:] if (record := store.record(Monitor, day))]
+    lake = get_lake()
+    records = [record for day in lake.record_days(Monitor)[-last:] if (record := lake.record(Monitor, day))]
     rows = [_row(record) for record in records]
     if not as_json:
         rows = [_short(row) for row in rows]
     show_rows(
         rows,
-        title=f"Monitored days in {store.url}",
+        title=f"Monitored days in {lake.url}",
         as_json=as_json,
         empty="No monitored day yet: ctr_daily makes them.",
     )

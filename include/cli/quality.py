@@ -90,10 +90,10 @@ def quarantine(
     if replay:
         _replay(log_day, reason, mapping, as_json)
         return
-    store = get_lake()
-    rejections = rejected(store, log_day, reason, samples=rows)
-    values = values_at_fault(store, log_day, reason) if rejections.rows else {}
-    late = _late(store, log_day)
+    lake = get_lake()
+    rejections = rejected(lake, log_day, reason, samples=rows)
+    values = values_at_fault(lake, log_day, reason) if rejections.rows else {}
+    late = _late(lake, log_day)
     samples = masked_rejected(rejections.samples, log_day)
     if as_json:
         data = {
@@ -150,16 +150,16 @@ def _show_files(reasons_of_files: dict[str, Counter[str]]) -> None:
         show_rows(lines[:_MOST_FILES], title=f"By file{more}", as_json=False, empty="")
 
 
-def _late(store: "Lake", day: date) -> dict[str, int]:
+def _late(lake: "Lake", day: date) -> dict[str, int]:
     """Return the number of rows of the day's files that were routed to an earlier day, by that day."""
-    manifest = _manifest(store, day)
+    manifest = _manifest(lake, day)
     return {event_day: part["rows"] for event_day, part in manifest.profile.get("late", {}).items()} if manifest else {}
 
 
-def _manifest(store: "Lake", day: date) -> "Manifest | None":
+def _manifest(lake: "Lake", day: date) -> "Manifest | None":
     """Return the manifest whose rejected rows are shown: the staged one if there is one, else the published one."""
-    staged = store.staged("logs", day)
-    return staged[0] if staged else store.manifest("logs", day)
+    staged = lake.staged("logs", day)
+    return staged[0] if staged else lake.manifest("logs", day)
 
 
 def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -> None:
@@ -169,16 +169,16 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
     from include.quality.quarantine import rejected
     from include.quality.repairs import read_repair, repair_day
 
-    store = get_lake()
+    lake = get_lake()
     repair = read_repair(mapping) if mapping else None
-    before = rejected(store, day, reason)
-    waits = _waits(store, day)
+    before = rejected(lake, day, reason)
+    waits = _waits(lake, day)
     if not before.rows and not waits:
         _say(f"No row of {day} was rejected{f' for {reason}' if reason else ''}: nothing to replay.", as_json, day)
         return
-    result: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(store, day)}
+    result: dict[str, Any] = {"rejected_before": dict(before.reasons), "logs_before": _logs(lake, day)}
     if repair:
-        outcome = repair_day(store, day, repair, Path(str(mapping)).name, reason)
+        outcome = repair_day(lake, day, repair, Path(str(mapping)).name, reason)
         if not outcome.repaired and not waits:
             beyond = f"; {outcome.malformed:,} are malformed records, which no repair can change" * bool(
                 outcome.malformed
@@ -193,8 +193,8 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
         err.print(Text(f"An earlier replay of {day} did not finish, or new raw files have come: ingesting all of it."))
     for event in submit("ingest", day, day, options=PUBLISH):
         err.print(Text(f"{event['day']} {event['stage']} {event['state']}"), style="dim")
-    after = rejected(store, day, reason)
-    result |= {"rejected_after": dict(after.reasons), "logs_after": _logs(store, day)}
+    after = rejected(lake, day, reason)
+    result |= {"rejected_after": dict(after.reasons), "logs_after": _logs(lake, day)}
     if as_json:
         show_json({"day": str(day), **result, "next": _NEXT})
         return
@@ -209,16 +209,16 @@ def _replay(day: date, reason: str | None, mapping: str | None, as_json: bool) -
     out.print(Text(f"Rejected rows: {before.rows:,} → {after.rows:,}. Rows of logs: {logs}. Next: {_NEXT}"))
 
 
-def _waits(store: "Lake", day: date) -> bool:
+def _waits(lake: "Lake", day: date) -> bool:
     """Return whether a day has changes to publish: a replay was stopped, or its publication refused; or files came."""
     from include.days.backfill_plan import stale_inputs
 
-    published = store.manifest("logs", day)
-    return published is None or store.staged("logs", day) is not None or f"raw/{day}" in stale_inputs(store, published)
+    published = lake.manifest("logs", day)
+    return published is None or lake.staged("logs", day) is not None or f"raw/{day}" in stale_inputs(lake, published)
 
 
-def _logs(store: "Lake", day: date) -> int | None:
-    manifest = store.manifest("logs", day)
+def _logs(lake: "Lake", day: date) -> int | None:
+    manifest = lake.manifest("logs", day)
     return manifest.tables["logs"].rows if manifest else None
 
 

@@ -28,15 +28,15 @@ def status(as_json: JsonFlag = False) -> None:
     from include.lake.lake import get_lake
     from include.registry.outdated import outdated_champion, sentence
 
-    store = get_lake()
-    log_days = known_days(store)
-    steps = plan(store)
+    lake = get_lake()
+    log_days = known_days(lake)
+    steps = plan(lake)
     runs = _runs(log_days)
     days = sorted({*log_days, *(day for day, run in runs.items() if run.state in ("queued", "running"))})
-    day_states = states(store, days, runs, steps)
-    rows = [_row(day_status(store, day), day_states[day], [s for s in steps if s.day == day], as_json) for day in days]
+    day_states = states(lake, days, runs, steps)
+    rows = [_row(day_status(lake, day), day_states[day], [s for s in steps if s.day == day], as_json) for day in days]
     show_rows(
-        rows, title=f"Days in {store.url}", as_json=as_json, empty="No day yet: `ctr sample` writes some raw logs."
+        rows, title=f"Days in {lake.url}", as_json=as_json, empty="No day yet: `ctr sample` writes some raw logs."
     )
     if as_json:
         return
@@ -47,7 +47,7 @@ def status(as_json: JsonFlag = False) -> None:
                 highlight=False,
                 markup=False,
             )
-    if champion := outdated_champion(store):
+    if champion := outdated_champion(lake):
         version, replaced = champion
         out.print(
             f"Champion: {sentence(version.version, replaced)} `ctr backfill-plan` shows what replaces it.",

@@ -55,7 +55,7 @@ def dependents(stage: Stage, day: date, first: date, last: date) -> Iterator[tup
                 yield dependent, later_day
 
 
-def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
+def plan(lake: Lake, changed: Iterable[date] = ()) -> list[Redo]:
     """Return everything to redo, in an order in which it can be done: by day, then logs, features, training.
 
     `changed` are days whose raw logs are known to be wrong and will be delivered again. Days between the first and the last
@@ -63,7 +63,7 @@ def plan(store: Lake, changed: Iterable[date] = ()) -> list[Redo]:
     are not.
     """
     marked = set(changed)
-    return list(_Plan(store, marked).steps()) if marked or store.days("logs") else []
+    return list(_Plan(lake, marked).steps()) if marked or lake.days("logs") else []
 
 
 def commands(days: list[date], last_published: date | None) -> list[str]:
@@ -76,12 +76,12 @@ def commands(days: list[date], last_published: date | None) -> list[str]:
 class _Plan:
     """One pass over the days, ascending; `self._redo` holds what was found so far."""
 
-    def __init__(self, store: Lake, changed: set[date]) -> None:
-        self._store = store
+    def __init__(self, lake: Lake, changed: set[date]) -> None:
+        self._lake = lake
         self._changed = changed
         self._raw = Raw()
-        self._version = cache(partial(current_version, store))
-        published = {day for stage in STAGES for day in store.days(stage)}
+        self._version = cache(partial(current_version, lake))
+        published = {day for stage in STAGES for day in lake.days(stage)}
         self._first, self._last = min(published | changed), max(published | changed)
         self._redo: set[str] = set()
 
@@ -98,7 +98,7 @@ class _Plan:
         return self._raw.has_log(day) or (stage != "logs" and f"logs/{day}" not in self._redo)
 
     def _reasons(self, stage: Stage, day: date) -> Iterator[str]:
-        manifest = self._store.manifest(stage, day)
+        manifest = self._lake.manifest(stage, day)
         if stage == "logs" and day in self._changed:
             yield "its raw log is corrected"
         if manifest is None:
@@ -111,16 +111,16 @@ class _Plan:
         yield from _rules(manifest)
 
 
-def stale_inputs(store: Lake, manifest: Manifest) -> list[str]:
+def stale_inputs(lake: Lake, manifest: Manifest) -> list[str]:
     """Return the inputs of a published build that differ from what it has read: changed, gone, or new."""
-    first = min(store.days("logs"), default=parse_day(manifest.day))
-    return [key for key, _ in _changes(manifest, first, partial(current_version, store))]
+    first = min(lake.days("logs"), default=parse_day(manifest.day))
+    return [key for key, _ in _changes(manifest, first, partial(current_version, lake))]
 
 
-def is_current(store: Lake, stage: Stage, day: date) -> bool:
+def is_current(lake: Lake, stage: Stage, day: date) -> bool:
     """Return whether a stage's day is published, from its inputs as they are now and by the settings and columns of today."""
-    manifest = store.manifest(stage, day)
-    return manifest is not None and not stale_inputs(store, manifest) and not list(_rules(manifest))
+    manifest = lake.manifest(stage, day)
+    return manifest is not None and not stale_inputs(lake, manifest) and not list(_rules(manifest))
 
 
 def _rules(manifest: Manifest) -> Iterator[str]:

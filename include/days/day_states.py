@@ -89,34 +89,34 @@ class DayFacts:
 
 
 def states(
-    store: Lake, days: Iterable[date], runs: Mapping[date, Run], plan: Iterable[Redo], now: datetime | None = None
+    lake: Lake, days: Iterable[date], runs: Mapping[date, Run], plan: Iterable[Redo], now: datetime | None = None
 ) -> dict[date, DayState]:
     """Return the states of these days; `runs` are those that Airflow has, `plan` is that of the whole lake (`backfill_plan`)."""
     steps: dict[date, list[Redo]] = {}
     for step in plan:
         steps.setdefault(step.day, []).append(step)
     now = now or datetime.now(UTC)
-    return {day: state_of(_facts(store, day, runs.get(day), steps.get(day, [])), now) for day in days}
+    return {day: state_of(_facts(lake, day, runs.get(day), steps.get(day, [])), now) for day in days}
 
 
-def _facts(store: Lake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
-    records = records_of_day(store, day)
+def _facts(lake: Lake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
+    records = records_of_day(lake, day)
     return DayFacts(
         day=day,
         run=run,
-        wait=store.record(Wait, day),
+        wait=lake.record(Wait, day),
         has_log=Raw().has_log(day),
-        published=store.manifest("logs", day) is not None,
+        published=lake.manifest("logs", day) is not None,
         redo=tuple(redo),
-        failed_stage=_failed_stage(store, day),
+        failed_stage=_failed_stage(lake, day),
         version=records.version,
         decision=records.decision,
     )
 
 
-def _failed_stage(store: Lake, day: date) -> Checked | None:
+def _failed_stage(lake: Lake, day: date) -> Checked | None:
     """Return the first stage whose last audit failed."""
-    records = ((stage, store.quality(stage, day)) for stage in CHECKED)
+    records = ((stage, lake.quality(stage, day)) for stage in CHECKED)
     return next((stage for stage, record in records if record and record.status == "fail"), None)
 
 

@@ -15,24 +15,24 @@ from include.records import Decision, Wait
 from include.stages import CHECKED, STAGES, Stage
 
 
-def known_days(store: Lake) -> list[date]:
+def known_days(lake: Lake) -> list[date]:
     """Return the days of the log and those whose log a run has waited for in vain, ascending."""
-    return sorted({*log_days(store), *store.record_days(Wait)})
+    return sorted({*log_days(lake), *lake.record_days(Wait)})
 
 
-def log_days(store: Lake) -> list[date]:
+def log_days(lake: Lake) -> list[date]:
     """Return every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
     days = set(Raw().days())
     for stage in STAGES:
-        days |= {*store.days(stage), *store.quality_days(stage)}
-    days |= set(store.record_days(Decision))
+        days |= {*lake.days(stage), *lake.quality_days(stage)}
+    days |= set(lake.record_days(Decision))
     return list(days_between(min(days), max(days))) if days else []
 
 
-def day_status(store: Lake, day: date) -> dict[str, Any]:
+def day_status(lake: Lake, day: date) -> dict[str, Any]:
     """Return a day's row of `ctr status`; what is missing is None."""
-    manifests = {stage: store.manifest(stage, day) for stage in STAGES}
-    records = records_of_day(store, day)
+    manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
+    records = records_of_day(lake, day)
     return {
         "day": str(day),
         "raw_files": len(Raw().day_files(day)),
@@ -41,21 +41,21 @@ def day_status(store: Lake, day: date) -> dict[str, Any]:
         "users": _rows(manifests["features"], "totals_user"),
         "items": _rows(manifests["features"], "totals_item"),
         "training": _rows(manifests["training"], "training"),
-        "checks": check_counts(store, day),
+        "checks": check_counts(lake, day),
         "model": records.train and records.train.version,
         "verdict": records.decision and records.decision.verdict,
     }
 
 
-def current_version(store: Lake, key: str) -> str | None:
+def current_version(lake: Lake, key: str) -> str | None:
     """Return the current version of an input: the build of `stage/day`, the digest of `raw/day` or `late/day`; None if gone."""
     kind, day = key.split("/")
     if kind == "late":
-        return late_version(store, parse_day(day))
+        return late_version(lake, parse_day(day))
     if kind == "raw":
         return raw_digest(parse_day(day)) if Raw().day_files(day) else None
     stage: Stage = next(stage for stage in STAGES if stage == kind)
-    manifest = store.manifest(stage, parse_day(day))
+    manifest = lake.manifest(stage, parse_day(day))
     return manifest.build if manifest else None
 
 
@@ -64,8 +64,8 @@ def _rows(manifest: Manifest | None, table: str) -> int | None:
     return version.rows if version else None
 
 
-def check_counts(store: Lake, day: date) -> dict[str, int]:
+def check_counts(lake: Lake, day: date) -> dict[str, int]:
     """Return how many checks of a day passed, warned and failed in the latest attempt of each stage and of the model."""
-    records = (store.quality(stage, day) for stage in CHECKED)
+    records = (lake.quality(stage, day) for stage in CHECKED)
     counts = Counter(check.status for record in records if record for check in record.checks)
     return {status: counts[status] for status in ("pass", "warning", "fail")}

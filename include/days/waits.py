@@ -33,34 +33,34 @@ class News:
 Notify = Callable[[News], None]
 
 
-def look(store: Lake, day: date, notify: Notify, *, first: bool) -> bool:
+def look(lake: Lake, day: date, notify: Notify, *, first: bool) -> bool:
     """Return whether the day's log has come, for a run that waits for it; `first` is its first look.
 
     Notifies, once, that the log is overdue, and that the missing log of an earlier day has come.
     """
-    _notify_arrivals(store, day, notify)
+    _notify_arrivals(lake, day, notify)
     if Raw().has_log(day):
         return True
     now = datetime.now(UTC)
-    before = store.record(Wait, day)
+    before = lake.record(Wait, day)
     wait = _begin(day, now, before) if first or before is None else before
     if wait.notified_at is None and now >= wait.due:
         notify(News(day, "overdue", wait))
         wait = wait.model_copy(update={"notified_at": now})
     if wait != before:
-        store.write_record(wait)
+        lake.write_record(wait)
     return False
 
 
-def give_up(store: Lake, day: date, notify: Notify) -> None:
+def give_up(lake: Lake, day: date, notify: Notify) -> None:
     """Record that the run is skipped, and notify of it unless a notice has said that the log is overdue."""
     now = datetime.now(UTC)
-    before = store.record(Wait, day)
+    before = lake.record(Wait, day)
     wait = (before or _begin(day, now, None)).model_copy(update={"gave_up_at": now})
     if wait.notified_at is None:
         notify(News(day, "missing", wait))
         wait = wait.model_copy(update={"notified_at": now})
-    store.write_record(wait)
+    lake.write_record(wait)
 
 
 def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
@@ -74,12 +74,12 @@ def _begin(day: date, now: datetime, before: Wait | None) -> Wait:
     )
 
 
-def _notify_arrivals(store: Lake, own: date, notify: Notify) -> None:
-    for day in sorted({*store.record_days(Wait)[-LOOKED_BACK:], own}):
-        wait = store.record(Wait, day)
+def _notify_arrivals(lake: Lake, own: date, notify: Notify) -> None:
+    for day in sorted({*lake.record_days(Wait)[-LOOKED_BACK:], own}):
+        wait = lake.record(Wait, day)
         if wait is None or wait.came_at or not Raw().day_files(day):
             continue
         wait = wait.model_copy(update={"came_at": datetime.now(UTC)})
         if wait.notified_at:
             notify(News(day, "came", wait, run_goes_on=day == own))
-        store.write_record(wait)
+        lake.write_record(wait)

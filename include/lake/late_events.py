@@ -24,13 +24,13 @@ def late_key(day: date) -> str:
     return f"late/{day}"
 
 
-def arrivals(store: Lake, day: date) -> dict[date, Manifest]:
+def arrivals(lake: Lake, day: date) -> dict[date, Manifest]:
     """Return published `logs` of the days after `day`, up to `REACH`, that hold events of it, ascending.
 
     Not up to the setting `late_days` as it is now: what was accepted under a larger one stays.
     """
     later = days_between(day + ONE_DAY, day + REACH)
-    manifests = {arrival: manifest for arrival in later if (manifest := store.manifest("logs", arrival))}
+    manifests = {arrival: manifest for arrival in later if (manifest := lake.manifest("logs", arrival))}
     return {arrival: manifest for arrival, manifest in manifests.items() if late_part(manifest, day)["rows"]}
 
 
@@ -47,10 +47,10 @@ def version_of(arrived: Mapping[date, Manifest], day: date) -> str | None:
     return hashlib.sha256(description.encode()).hexdigest()[:12] if parts else None
 
 
-def late_version(store: Lake, day: date) -> str | None:
+def late_version(lake: Lake, day: date) -> str | None:
     """Return the version of a day's late events as they are published now; None where there are none.
 
     `logs` of the day are out of date when their manifest has another one in `inputs[late_key(day)]`, or has none where this
-    is not None, or has one where this is None: `manifest.inputs.get(late_key(day)) != late_version(store, day)`.
+    is not None, or has one where this is None: `manifest.inputs.get(late_key(day)) != late_version(lake, day)`.
     """
-    return version_of(arrivals(store, day), day)
+    return version_of(arrivals(lake, day), day)

@@ -25,21 +25,21 @@ class ModelRecords:
         return next((record.about for record in (self.train, self.evaluation, self.decision) if record), None)
 
 
-def records_of_version(store: Lake, day: date, version: int) -> ModelRecords:
+def records_of_version(lake: Lake, day: date, version: int) -> ModelRecords:
     """Return the records of a day that are about a version, also where the day has trained another one since."""
     return ModelRecords(
-        _about(store, Train, day, version),
-        _about(store, Evaluation, day, version),
-        _about(store, Decision, day, version),
+        _about(lake, Train, day, version),
+        _about(lake, Evaluation, day, version),
+        _about(lake, Decision, day, version),
     )
 
 
-def records_of_day(store: Lake, day: date) -> ModelRecords:
+def records_of_day(lake: Lake, day: date) -> ModelRecords:
     """Return the records about the version that the day has trained last; those about an earlier version are not among them."""
-    newest = store.record(Train, day) or store.record(Decision, day)
-    return records_of_version(store, day, newest.about) if newest and newest.about is not None else ModelRecords()
+    newest = lake.record(Train, day) or lake.record(Decision, day)
+    return records_of_version(lake, day, newest.about) if newest and newest.about is not None else ModelRecords()
 
 
-def _about(store: Lake, kind: type[R], day: date, version: int) -> R | None:
-    newest = store.record(kind, day)
-    return newest if newest and newest.about == version else store.record(kind, day, version)
+def _about(lake: Lake, kind: type[R], day: date, version: int) -> R | None:
+    newest = lake.record(kind, day)
+    return newest if newest and newest.about == version else lake.record(kind, day, version)

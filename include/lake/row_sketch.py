@@ -26,23 +26,23 @@ def logged_columns(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name not in _NOT_LOGGED]
 
 
-def write_sketch(store: Lake, day: date, build: str, sketches: dict[str, bytes]) -> None:
+def write_sketch(lake: Lake, day: date, build: str, sketches: dict[str, bytes]) -> None:
     """Keep the compact theta sketches of a build, one for each of `PARTS`, with the settings and columns it was made by."""
     made_by = {
         "settings": get_settings().digest(*shaping("features"), *shaping("training")),
         "columns": schema_hash(table_ddl("training")),
     }
     encoded = {part: base64.b64encode(sketch).decode() for part, sketch in sketches.items()}
-    store.write_json(_path(day, build), {"made_by": made_by, **encoded})
+    lake.write_json(_path(day, build), {"made_by": made_by, **encoded})
 
 
-def differing_share(store: Lake, day: date, before: str, after: str) -> float:
+def differing_share(lake: Lake, day: date, before: str, after: str) -> float:
     """Return the share of rows, or of clicks where that is larger, that two builds of a day do not have in common.
 
     Of the larger of both builds, in [0, 1]; 1 where they were made by other settings or have other columns, and where one of
     them has left no sketch.
     """
-    old, new = (store.read_json(_path(day, build)) for build in (before, after))
+    old, new = (lake.read_json(_path(day, build)) for build in (before, after))
     if old is None or new is None or old["made_by"] != new["made_by"]:
         return 1.0
     return max(_share(base64.b64decode(old[part]), base64.b64decode(new[part])) for part in PARTS)

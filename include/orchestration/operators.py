@@ -245,10 +245,10 @@ class TrainOperator(TrainingOperator):
         from include.registry import registry
         from include.registry.outdated import outdated_champion
 
-        store = get_lake()
-        outdated = outdated_champion(store)
+        lake = get_lake()
+        outdated = outdated_champion(lake)
         if outdated and not outdated[0].outdated_notified_at:
-            train = store.record(Train, self.log_day())
+            train = lake.record(Train, self.log_day())
             notify(notice_of_outdated(*outdated, self.log_day(), train.base_version if train else None, context))
             registry.set_outdated_notified(outdated[0].version)
 

@@ -23,7 +23,7 @@ class Rejected:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
 
-def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0) -> Rejected:
+def rejected(lake: Lake, day: date, reason: str | None = None, samples: int = 0) -> Rejected:
     """Return counts of the rejected rows of a day (with `reason`, if given), and up to `samples` rows of each reason.
 
     Raises `MissingDataError` where the day is neither staged nor published.
@@ -32,7 +32,7 @@ def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0
 
     result = Rejected()
     picked = defaultdict[str, list[dict[str, Any]]](list)
-    for stripe in stripes(store, day, "ctr quarantine"):
+    for stripe in stripes(lake, day, "ctr quarantine"):
         part = stripe.read(["source_file", "reasons"])
         rows, row_reasons = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
         if reason is not None:
@@ -54,9 +54,9 @@ def rejected(store: Lake, day: date, reason: str | None = None, samples: int = 0
     return result
 
 
-def rejected_rows(store: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
+def rejected_rows(lake: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
     """Yield all rejected rows of a day, one after the other; a column that the day's build does not have is null."""
-    for stripe in stripes(store, day, needed_for):
+    for stripe in stripes(lake, day, needed_for):
         batch = stripe.read(columns)
         for first in range(0, batch.num_rows, _ROWS):
             yield from batch.slice(first, _ROWS).to_pylist()
@@ -83,17 +83,17 @@ class Stripe:
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
-def stripes(store: Lake, day: date, needed_for: str) -> Iterator[Stripe]:
+def stripes(lake: Lake, day: date, needed_for: str) -> Iterator[Stripe]:
     """Yield the stripes of a day's `quarantine`: the staged one if there is one, else the published one."""
     from pyarrow import orc
 
-    if staged := store.staged("logs", day):
-        folder = store.path(f"{store.staging('logs', day, staged[0].build)}/quarantine")
+    if staged := lake.staged("logs", day):
+        folder = lake.path(f"{lake.staging('logs', day, staged[0].build)}/quarantine")
     else:
-        folder = store.table_path("quarantine", day, needed_for)
-    for name in sorted(store.fs.find(folder)):
+        folder = lake.table_path("quarantine", day, needed_for)
+    for name in sorted(lake.fs.find(folder)):
         if name.endswith(".orc"):
-            with store.fs.open(name, "rb") as opened:
+            with lake.fs.open(name, "rb") as opened:
                 file = orc.ORCFile(opened)
                 for number in range(file.nstripes):
                     yield Stripe(file, number)

@@ -46,7 +46,7 @@ class Values:
     other_rows: int = 0
 
 
-def values_at_fault(store: Lake, day: date, reason: str | None = None) -> dict[str, Values]:
+def values_at_fault(lake: Lake, day: date, reason: str | None = None) -> dict[str, Values]:
     """Return the values by reason (of `reason` alone, if given) for which rows of a day were rejected.
 
     Reasons that no value causes are left out.
@@ -58,7 +58,7 @@ def values_at_fault(store: Lake, day: date, reason: str | None = None) -> dict[s
     counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     uncounted: Counter[str] = Counter()
     reasons = [name for name in (*_COLUMNS, *_SEVERAL) if reason in (None, name)]
-    for stripe in stripes(store, day, "ctr quarantine"):
+    for stripe in stripes(lake, day, "ctr quarantine"):
         part = stripe.read(["source_file", "raw", "reasons"])
         rows, row_reasons = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
         for name in reasons:

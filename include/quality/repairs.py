@@ -145,7 +145,7 @@ def _trimmed(text: str) -> str:
     return text
 
 
-def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | None = None) -> Outcome:
+def repair_day(lake: Lake, day: date, repair: Repair, name: str, reason: str | None = None) -> Outcome:
     """Add the repair of the day's rejected rows (of those rejected for `reason`) to the day's repairs.
 
     Rows with a wrong number of fields have no columns to repair. Raises `InvalidInputError` for a day whose quarantine was
@@ -158,7 +158,7 @@ def repair_day(store: Lake, day: date, repair: Repair, name: str, reason: str | 
     digest = raw_digest(day)
     entries = read_entries(raw, day)
     added: dict[Key, bytes] = {}
-    for row in rejected_rows(store, day, SAMPLE_COLUMNS, "ctr quarantine --replay"):
+    for row in rejected_rows(lake, day, SAMPLE_COLUMNS, "ctr quarantine --replay"):
         if reason is not None and reason not in row["reasons"]:
             continue
         outcome.rejected += 1

@@ -35,17 +35,17 @@ class Base:
         return " ".join(sentence(version, days) for version, days in self.outdated.items())
 
 
-def outdated_versions(store: Lake, all_versions: Sequence[ModelVersion]) -> dict[int, ReplacedDays]:
+def outdated_versions(lake: Lake, all_versions: Sequence[ModelVersion]) -> dict[int, ReplacedDays]:
     """Return the outdated ones of these versions, which have to hold every version that one of them continues."""
 
     @cache
     def current_build(day: date) -> str | None:
-        manifest = store.manifest("training", day)
+        manifest = lake.manifest("training", day)
         return manifest.build if manifest else None
 
     @cache
     def share(day: date, before: str, after: str) -> float:
-        return differing_share(store, day, before, after)
+        return differing_share(lake, day, before, after)
 
     outdated: dict[int, ReplacedDays] = {}
     for version in sorted(all_versions, key=lambda version: version.version):
@@ -69,11 +69,11 @@ def base_for(day: date, all_versions: Iterable[ModelVersion], outdated: Mapping[
     return Base(None, passed)
 
 
-def outdated_champion(store: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
+def outdated_champion(lake: Lake) -> tuple[ModelVersion, ReplacedDays] | None:
     """Return the champion with the days that were replaced, where it is outdated."""
     all_versions = versions()
     champion = holder(all_versions, CHAMPION)
-    outdated = outdated_versions(store, all_versions) if champion else {}
+    outdated = outdated_versions(lake, all_versions) if champion else {}
     return (champion, outdated[champion.version]) if champion and champion.version in outdated else None
 
 
@@ -108,10 +108,10 @@ class NextCandidate:
 
 
 def next_candidate(
-    store: Lake, all_versions: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
+    lake: Lake, all_versions: Sequence[ModelVersion], outdated: Mapping[int, ReplacedDays]
 ) -> NextCandidate | None:
     """Predict the candidate of the night after the last published day; None where no day is published."""
-    published = store.days("training")
+    published = lake.days("training")
     if not published:
         return None
     day = published[-1] + ONE_DAY
@@ -120,15 +120,15 @@ def next_candidate(
     new_days = [
         new_day for new_day in published if new_day >= first and (base is None or new_day > base.trained_through)
     ]
-    rows = sum(store.require("training", new_day, "The plan").table("training").rows for new_day in new_days)
-    pace = _seconds_per_row(store)
+    rows = sum(lake.require("training", new_day, "The plan").table("training").rows for new_day in new_days)
+    pace = _seconds_per_row(lake)
     seconds = None if pace is None else round(pace * rows, 1)
     return NextCandidate(day, base.version if base else None, len(new_days), rows, seconds)
 
 
-def _seconds_per_row(store: Lake) -> float | None:
-    for day in reversed(store.record_days(Train)):
-        record = store.record(Train, day)
+def _seconds_per_row(lake: Lake) -> float | None:
+    for day in reversed(lake.record_days(Train)):
+        record = lake.record(Train, day)
         if record and record.rows:
             return record.seconds / record.rows
     return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.manifest import new_build
-from include.registry import mlflow_store as store
+from include.registry import mlflow_store
 from include.registry.model_version import ModelVersion, version_from_mlflow
 from include.settings import get_settings
 
@@ -48,7 +48,7 @@ def register(
     The version that the same log day and content already have is returned instead: a rerun registers nothing new. One that was
     pruned does not count.
     """
-    with store.one_writer():
+    with mlflow_store.one_writer():
         version = _registered(log_day, content_hash)
         if version is None:
             tags = {
@@ -61,16 +61,16 @@ def register(
             if base_version is not None:
                 tags["base_version"] = str(base_version)
             datasets = {f"training/{day}": build for day, build in builds.items()}
-            version = store.create_version(folder, tags, metrics, params, datasets, began)
-        store.client().set_registered_model_alias(get_settings().model_name, CANDIDATE, str(version))
+            version = mlflow_store.create_version(folder, tags, metrics, params, datasets, began)
+        mlflow_store.client().set_registered_model_alias(get_settings().model_name, CANDIDATE, str(version))
     return get(version)
 
 
 def versions() -> list[ModelVersion]:
     """Return every version, newest first; empty where nothing was registered yet."""
-    if not store.exists():
+    if not mlflow_store.exists():
         return []
-    client = store.client()
+    client = mlflow_store.client()
     name = get_settings().model_name
     entities: list[Any] = []
     token = None
@@ -80,7 +80,7 @@ def versions() -> list[ModelVersion]:
         token = page.token
         if not token:
             break
-    aliases = store.aliases() if entities else {}
+    aliases = mlflow_store.aliases() if entities else {}
     return sorted((version_from_mlflow(entity, aliases) for entity in entities), key=lambda version: -version.version)
 
 
@@ -126,7 +126,7 @@ def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType
     `replacing` is the champion (or None) that the decision was taken against: if another one is in place by now, the
     decision is out of date and `InvalidInputError` is raised. Safe with many processes at once.
     """
-    with store.one_writer():
+    with mlflow_store.one_writer():
         target = get(version)
         current = champion()
         if current is not None and current.version == version and target.in_history:
@@ -137,9 +137,9 @@ def promote(version: int, *, reason: str, by: str, replacing: int | EllipsisType
                 f"Version {version} was to replace champion {replacing}, but the champion is {in_place} by now. "
                 "Clear the evaluate and gate tasks of that day, so that it is compared with this one."
             )
-        store.set_tags(version, promoted_at=_now(), promoted_by=by, promoted_reason=reason)
-        store.delete_tags(version, *_ROLLBACK_TAGS)
-        store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(version))
+        mlflow_store.set_tags(version, promoted_at=_now(), promoted_by=by, promoted_reason=reason)
+        mlflow_store.delete_tags(version, *_ROLLBACK_TAGS)
+        mlflow_store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(version))
         return get(version)
 
 
@@ -150,7 +150,7 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
     Raises `MissingDataError` where there is no earlier champion, `InvalidInputError` if `to` was never promoted,
     `PrunedError` where its files were deleted; then nothing changes.
     """
-    with store.one_writer():
+    with mlflow_store.one_writer():
         all_versions = versions()
         current = holder(all_versions, CHAMPION)
         if current is None:
@@ -167,9 +167,11 @@ def rollback(to: int | None = None, *, reason: str = "rollback", by: str = "pers
         _refuse_pruned(target)
         for version in all_versions:
             if version.in_history and (version.promoted_at or "") > (target.promoted_at or ""):
-                store.set_tags(version.version, rolled_back_at=_now(), rolled_back_by=by, rolled_back_reason=reason)
-        store.delete_tags(target.version, *_ROLLBACK_TAGS)
-        store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(target.version))
+                mlflow_store.set_tags(
+                    version.version, rolled_back_at=_now(), rolled_back_by=by, rolled_back_reason=reason
+                )
+        mlflow_store.delete_tags(target.version, *_ROLLBACK_TAGS)
+        mlflow_store.client().set_registered_model_alias(get_settings().model_name, CHAMPION, str(target.version))
         return get(target.version)
 
 
@@ -179,9 +181,9 @@ def download(version: int) -> Path:
 
     entry = get(version)
     _refuse_pruned(entry)
-    uri = store.artifacts_uri(entry.run_id)
+    uri = mlflow_store.artifacts_uri(entry.run_id)
     if uri.startswith(("file:", "/")):
-        path = Path(local_file_uri_to_path(uri)) / store.MODEL_FOLDER
+        path = Path(local_file_uri_to_path(uri)) / mlflow_store.MODEL_FOLDER
         if not path.is_dir():
             raise MissingDataError(f"The artifacts of version {version} are not in {path}: restore them from a backup.")
         return path
@@ -189,9 +191,9 @@ def download(version: int) -> Path:
     if not path.is_dir():
         temporary = path.with_name(f".{path.name}.{new_build()}")
         temporary.mkdir(parents=True)
-        store.client().download_artifacts(entry.run_id, store.MODEL_FOLDER, str(temporary))
+        mlflow_store.client().download_artifacts(entry.run_id, mlflow_store.MODEL_FOLDER, str(temporary))
         try:
-            (temporary / store.MODEL_FOLDER).rename(path)
+            (temporary / mlflow_store.MODEL_FOLDER).rename(path)
         except OSError:  # another process was faster; its copy is the same
             if not path.is_dir():
                 raise
@@ -206,41 +208,41 @@ def prune() -> list[int]:
     Never those of the champion, of the version that a rollback returns to, of one that either of them continues, or of the
     anchor of the next nights.
     """
-    with store.one_writer():
+    with mlflow_store.one_writer():
         all_versions = versions()
         keep = {version.version for version in all_versions[: get_settings().keep_versions]} | _needed(all_versions)
         pruned = [version for version in all_versions if version.version not in keep and not version.pruned_at]
         for version in pruned:
             # The tag first: a kill in between leaves files that nobody reads, and no version that lacks some.
-            store.set_tags(version.version, pruned_at=_now())
-            store.delete_model(version.run_id)
+            mlflow_store.set_tags(version.version, pruned_at=_now())
+            mlflow_store.delete_model(version.run_id)
             shutil.rmtree(_copy(version), ignore_errors=True)
     return [version.version for version in pruned]
 
 
 def log_artifacts(version: int, folder: Path) -> None:
     """Add the files of a folder (reports, tables, metrics) to a version, beside its model."""
-    store.client().log_artifacts(get(version).run_id, str(folder))
+    mlflow_store.client().log_artifacts(get(version).run_id, str(folder))
 
 
 def log_metrics(version: int, metrics: dict[str, float]) -> None:
     """Add metrics to a version; a value that is not finite is left out, as MLflow's database cannot hold it."""
-    store.log_metrics(get(version).run_id, metrics)
+    mlflow_store.log_metrics(get(version).run_id, metrics)
 
 
 def metrics(version: int) -> dict[str, float]:
     """Return the latest value of each metric of a version."""
-    return dict(store.client().get_run(get(version).run_id).data.metrics)
+    return dict(mlflow_store.client().get_run(get(version).run_id).data.metrics)
 
 
 def set_verdict(version: int, verdict: str) -> None:
     """Tag a version with the gate's verdict."""
-    store.set_tags(version, verdict=verdict)
+    mlflow_store.set_tags(version, verdict=verdict)
 
 
 def set_outdated_notified(version: int) -> None:
     """Tag a version as one for which the notice that it is outdated was sent."""
-    store.set_tags(version, outdated_notified_at=_now())
+    mlflow_store.set_tags(version, outdated_notified_at=_now())
 
 
 def _registered(log_day: date, content_hash: str) -> int | None:

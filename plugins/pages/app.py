@@ -223,10 +223,10 @@ def report(day: Day, version: Number = None) -> Response:
 
 
 def _document(path: str, description: str) -> Response:
-    store = get_lake()
-    if not store.exists(path):
+    lake = get_lake()
+    if not lake.exists(path):
         raise MissingDataError(f"There is no {description}: the task that writes it has not run.")
-    return HTMLResponse(store.fs.cat_file(store.path(path)), headers={"Content-Security-Policy": DOCUMENT_CSP})
+    return HTMLResponse(lake.fs.cat_file(lake.path(path)), headers={"Content-Security-Policy": DOCUMENT_CSP})
 
 
 # Static files

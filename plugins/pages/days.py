@@ -56,9 +56,9 @@ class Days(BaseModel):
     replacement: str | None
 
 
-def days_of(store: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
+def days_of(lake: Lake, planner: Planner, session: Session, until: date | None, count: int) -> Days:
     """Return `count` days up to `until` (by default the newest of all)."""
-    all_days = sorted({*known_days(store), *unfinished_days(session)})
+    all_days = sorted({*known_days(lake), *unfinished_days(session)})
     matching = [day for day in all_days if until is None or day <= until]
     page_days = matching[::-1][:count]
     plan = planner.plan()
@@ -70,14 +70,14 @@ def days_of(store: Lake, planner: Planner, session: Session, until: date | None,
                 Redo(stage=step.stage, reasons=list(step.reasons), possible=step.possible)
             )
     runs = latest_runs(session, page_days)
-    day_states = states(store, page_days, runs, plan.steps)
+    day_states = states(lake, page_days, runs, plan.steps)
     return Days(
-        days=[_day(day_status(store, day), day_states[day], steps.get(day, []), runs.get(day)) for day in page_days],
+        days=[_day(day_status(lake, day), day_states[day], steps.get(day, []), runs.get(day)) for day in page_days],
         newest=all_days[-1] if all_days else None,
         older=len(matching) > len(page_days),
         plan={day: [step.stage for step in of_day] for day, of_day in steps.items()},
         planned_at=plan.made_at,
-        commands=commands(list(steps), max(store.days("logs"), default=None)) if steps else [],
+        commands=commands(list(steps), max(lake.days("logs"), default=None)) if steps else [],
         outdated=sorted(plan.outdated),
         replacement=str(plan.replacement) if plan.replacement else None,
     )

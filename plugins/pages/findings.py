@@ -81,12 +81,12 @@ class DayQuality(BaseModel):
     more_blocked: int
 
 
-def day_quality(store: Lake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()) -> DayQuality:
+def day_quality(lake: Lake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()) -> DayQuality:
     """Return the day's state and findings, those that stop a run first; `plan` is what has to be redone in the whole lake.
 
     Raises `MissingDataError` where nothing was checked, nothing ran and no run has waited for the log.
     """
-    records = {stage: record for stage in CHECKED if (record := store.quality(stage, day))}
+    records = {stage: record for stage in CHECKED if (record := lake.quality(stage, day))}
     findings = [
         _finding(history, stage, day, check)
         for stage, record in records.items()
@@ -94,19 +94,19 @@ def day_quality(store: Lake, history: History, session: Session, day: date, plan
         if check.status != "pass"
     ]
     for finding in findings:
-        _add_rejected_rows(store, day, finding)
+        _add_rejected_rows(lake, day, finding)
     findings.sort(key=lambda finding: (-RANK[finding.status], CHECKED.index(finding.stage)))
     stopped = next((finding.stage for finding in findings if finding.status == "fail"), None)
     run = latest_runs(session, [day]).get(day)
-    if not records and run is None and store.record(Wait, day) is None:
+    if not records and run is None and lake.record(Wait, day) is None:
         raise MissingDataError(f"There is no data of {day}: no check has run, and {DAG_ID} has no run of it.")
-    blocked = _blocked(store, stopped, day) if stopped else []
+    blocked = _blocked(lake, stopped, day) if stopped else []
     return DayQuality(
         day=day,
-        state=states(store, [day], {day: run} if run else {}, plan)[day],
-        stages=[_stage_of_day(store, stage, day, records.get(stage)) for stage in CHECKED],
+        state=states(lake, [day], {day: run} if run else {}, plan)[day],
+        stages=[_stage_of_day(lake, stage, day, records.get(stage)) for stage in CHECKED],
         findings=findings,
-        quarantined=_quarantined(store, day),
+        quarantined=_quarantined(lake, day),
         run=run,
         stopped_at=stopped,
         blocked_days=blocked[:MOST_BLOCKED],
@@ -130,11 +130,11 @@ def _finding(history: History, stage: Checked, day: date, check: Check) -> Findi
     )
 
 
-def _add_rejected_rows(store: Lake, day: date, finding: Finding) -> None:
+def _add_rejected_rows(lake: Lake, day: date, finding: Finding) -> None:
     """Add rejected rows, some of each reason, as the sample of a failed check of the quarantine."""
     if finding.table == "quarantine" and finding.status != "pass" and finding.failing_rows:
         try:
-            finding.sample = _masked_samples(rejected(store, day, samples=SAMPLES).samples, day)
+            finding.sample = _masked_samples(rejected(lake, day, samples=SAMPLES).samples, day)
         except (CtrError, FileNotFoundError) as error:  # published or rebuilt since
             finding.sample_note = f"The rejected rows are not available: {error}"
 
@@ -155,14 +155,14 @@ def _failing_since(history: History, check: CheckKey, day: date) -> date:
     return since
 
 
-def _stage_of_day(store: Lake, stage: Checked, day: date, record: Quality | None) -> StageOfDay:
+def _stage_of_day(lake: Lake, stage: Checked, day: date, record: Quality | None) -> StageOfDay:
     return StageOfDay(
         stage=stage,
         status=record.status if record else None,
         checks=len(record.checks) if record else 0,
         rows=record.rows if record else None,
-        published=None if stage == "model" else _published(store.manifest(stage, day), record),
-        has_data_docs=store.exists(docs_path(stage, day)),
+        published=None if stage == "model" else _published(lake.manifest(stage, day), record),
+        has_data_docs=lake.exists(docs_path(stage, day)),
     )
 
 
@@ -172,9 +172,9 @@ def _published(manifest: Manifest | None, record: Quality | None) -> Published:
     return "published" if record is None or manifest.build == record.build else "an earlier attempt is published"
 
 
-def _blocked(store: Lake, stage: Checked, day: date) -> list[Blocked]:
+def _blocked(lake: Lake, stage: Checked, day: date) -> list[Blocked]:
     """Return the later days whose tables are built from what failed."""
-    days = log_days(store)
+    days = log_days(lake)
     if not days or stage == "model":
         return []
     blocked: dict[date, list[str]] = {}
@@ -184,10 +184,10 @@ def _blocked(store: Lake, stage: Checked, day: date) -> list[Blocked]:
     return [Blocked(day=later_day, stages=stages) for later_day, stages in blocked.items()]
 
 
-def _quarantined(store: Lake, day: date) -> dict[str, int]:
+def _quarantined(lake: Lake, day: date) -> dict[str, int]:
     """Return rejected raw rows by reason, of the staged build if there is one, else of the published one."""
-    staged = store.staged("logs", day)
-    manifest = staged[0] if staged else store.manifest("logs", day)
+    staged = lake.staged("logs", day)
+    manifest = staged[0] if staged else lake.manifest("logs", day)
     reasons = manifest.profile.get("quarantined", {}) if manifest else {}
     return dict(sorted(reasons.items(), key=lambda entry: -entry[1]))
 
@@ -216,15 +216,15 @@ class CheckOfDay(BaseModel):
     has_data_docs: bool
 
 
-def check_of_day(store: Lake, history: History, session: Session, day: date, check_id: str) -> CheckOfDay:
+def check_of_day(lake: Lake, history: History, session: Session, day: date, check_id: str) -> CheckOfDay:
     """Return one check of a day with its trend; raises `MissingDataError` where it did not run on that day."""
     for stage in CHECKED:
-        record = store.quality(stage, day)
+        record = lake.quality(stage, day)
         for check in record.checks if record else ():
             key = CheckKey(stage, check.table, check.name, check.column)
             if key.id == check_id:
                 finding = _finding(history, stage, day, check)
-                _add_rejected_rows(store, day, finding)
+                _add_rejected_rows(lake, day, finding)
                 run = latest_runs(session, [day]).get(day)
                 return CheckOfDay(
                     day=day,
@@ -232,7 +232,7 @@ def check_of_day(store: Lake, history: History, session: Session, day: date, che
                     unit=check.measure.unit if check.measure else None,
                     trend=_trend(history, key, day),
                     run=run,
-                    has_data_docs=store.exists(docs_path(stage, day)),
+                    has_data_docs=lake.exists(docs_path(stage, day)),
                 )
     raise MissingDataError(f"This check did not run on {day}, or was renamed since. Look for it in the grid.")
 
@@ -266,14 +266,14 @@ class Quarantine(BaseModel):
     samples: list[dict[str, Any]]
 
 
-def quarantine(store: Lake, day: date, reason: str | None) -> Quarantine:
+def quarantine(lake: Lake, day: date, reason: str | None) -> Quarantine:
     """Return the rejected rows of a day, of one `reason` or of all.
 
     Raises `MissingDataError` where the day's logs are neither staged nor published, `InvalidInputError` for an unknown reason.
     """
     refuse_unknown_reason(reason)
-    rows = rejected(store, day, reason, samples=SAMPLES)
-    values = values_at_fault(store, day, reason) if rows.rows else {}
+    rows = rejected(lake, day, reason, samples=SAMPLES)
+    values = values_at_fault(lake, day, reason) if rows.rows else {}
     return Quarantine(
         day=day,
         rows=rows.rows,

@@ -72,19 +72,17 @@ class Models(BaseModel):
     replacement: str | None
 
 
-def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
+def models_of(lake: Lake, plan: Plan, count: int, days: int) -> Models:
     """Return the `count` newest versions and the last `days` monitored days."""
     versions = registry.versions()
     champion = registry.holder(versions, registry.CHAMPION)
     predecessor = registry.predecessor(versions, champion) if champion else None
-    monitored = store.record_days(Monitor)[-days:]
-    records = {day: record for day in monitored if (record := store.record(Monitor, day))}
+    monitored = lake.record_days(Monitor)[-days:]
+    records = {day: record for day in monitored if (record := lake.record(Monitor, day))}
     return Models(
         champion=champion.version if champion else None,
         rollback_to=predecessor.version if predecessor and not predecessor.pruned_at else None,
-        versions=[
-            _line(store, version, sorted(plan.outdated.get(version.version, {}))) for version in versions[:count]
-        ],
+        versions=[_line(lake, version, sorted(plan.outdated.get(version.version, {}))) for version in versions[:count]],
         older=len(versions) > count,
         figures={name: [_estimate(day, record, name) for day, record in records.items()] for name in FIGURES},
         alerts_of=max(records, default=None),
@@ -93,15 +91,15 @@ def models_of(store: Lake, plan: Plan, count: int, days: int) -> Models:
     )
 
 
-def _line(store: Lake, version: ModelVersion, outdated: list[date]) -> VersionLine:
-    decision = records_of_version(store, version.log_day, version.version).decision
+def _line(lake: Lake, version: ModelVersion, outdated: list[date]) -> VersionLine:
+    decision = records_of_version(lake, version.log_day, version.version).decision
     training = ("version", "log_day", "trained_from", "trained_through", "base_version", "verdict")
     events = ("promoted_at", "promoted_by", "rolled_back_at", "rolled_back_by", "rolled_back_reason", "pruned_at")
     return VersionLine(
         **{name: getattr(version, name) for name in (*training, *events)},
         reasons=decision.reasons if decision else [],
         state=_state(version, decision),
-        has_report=store.exists(report_path(version.log_day, version.version)),
+        has_report=lake.exists(report_path(version.log_day, version.version)),
         outdated=outdated,
     )
 
@@ -159,9 +157,9 @@ class ModelOfDay(BaseModel):
     has_report: bool
 
 
-def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfDay:
+def model_of_day(lake: Lake, day: date, version: int | None = None) -> ModelOfDay:
     """Return a version of the day, by default the latest one; raises `MissingDataError` where the day has not trained it."""
-    records = records_of_day(store, day) if version is None else records_of_version(store, day, version)
+    records = records_of_day(lake, day) if version is None else records_of_version(lake, day, version)
     evaluation = records.evaluation
     decision = records.decision
     trained = version or records.version
@@ -170,7 +168,7 @@ def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfD
         raise MissingDataError(
             f"The run of {day} has not trained {missing}. Data quality and Days show what stopped it."
         )
-    newest = store.record(Train, day)
+    newest = lake.record(Train, day)
     return ModelOfDay(
         day=day,
         version=trained,
@@ -184,7 +182,7 @@ def model_of_day(store: Lake, day: date, version: int | None = None) -> ModelOfD
         ],
         headline=evaluation.headline if evaluation else {},
         scenes=_cells(evaluation.groups if evaluation else []),
-        has_report=store.exists(report_path(day, trained)),
+        has_report=lake.exists(report_path(day, trained)),
     )
 
 

@@ -21,14 +21,14 @@ class Plan:
     made_at: datetime
 
     @classmethod
-    def of(cls, store: Lake) -> "Plan":
+    def of(cls, lake: Lake) -> "Plan":
         """Read every manifest, the raw files of every day and the registry."""
         versions = registry.versions()
-        outdated = outdated_versions(store, versions)
+        outdated = outdated_versions(lake, versions)
         champion = registry.holder(versions, registry.CHAMPION)
         replaced = champion is not None and champion.version in outdated
-        replacement = next_candidate(store, versions, outdated) if replaced else None
-        return cls(plan(store), outdated, replacement, datetime.now(UTC))
+        replacement = next_candidate(lake, versions, outdated) if replaced else None
+        return cls(plan(lake), outdated, replacement, datetime.now(UTC))
 
 
 class Planner:
@@ -38,8 +38,8 @@ class Planner:
     SHARE = 0.05
     """The largest share of time that is spent on plans."""
 
-    def __init__(self, store: Lake) -> None:
-        self._store = store
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
         self._lock = Lock()
         self._cached: Plan | None = None
         self._until = 0.0
@@ -49,7 +49,7 @@ class Planner:
         with self._lock:
             start = time.monotonic()
             if self._cached is None or start >= self._until:
-                self._cached = Plan.of(self._store)
+                self._cached = Plan.of(self._lake)
                 took = time.monotonic() - start
                 self._until = start + max(self.LEAST_SECONDS, took / self.SHARE)
             return self._cached

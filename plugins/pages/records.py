@@ -53,14 +53,14 @@ class Audited:
 class QualityRecords:
     """The quality records of a lake, cached parsed in the process."""
 
-    def __init__(self, store: Lake) -> None:
-        self._store = store
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
         self._cache: dict[tuple[Checked, date], tuple[str, Audited]] = {}
         self._lock = Lock()
 
     def history(self) -> "History":
         """Return the records as of now; lists each folder once."""
-        stamps = {stage: self._store.record_stamps(f"quality/{stage}") for stage in CHECKED}
+        stamps = {stage: self._lake.record_stamps(f"quality/{stage}") for stage in CHECKED}
         with self._lock:
             for stage, day in [key for key in self._cache if key[1] not in stamps[key[0]]]:
                 del self._cache[stage, day]
@@ -72,7 +72,7 @@ class QualityRecords:
             cached = self._cache.get((stage, day))
         if cached and cached[0] == stamp:
             return cached[1]
-        record = self._store.quality(stage, day)
+        record = self._lake.quality(stage, day)
         if record is None:
             return None
         audited = _parsed(stage, record)

@@ -18,9 +18,9 @@ _FOLDERS = (
 )
 
 
-def version_of(store: Lake, session: Session) -> str:
+def version_of(lake: Lake, session: Session) -> str:
     """Return a hash of the time of each record and of the newest change of a run."""
-    stamps = {folder: {str(day): stamp for day, stamp in store.record_stamps(folder).items()} for folder in _FOLDERS}
+    stamps = {folder: {str(day): stamp for day, stamp in lake.record_stamps(folder).items()} for folder in _FOLDERS}
     runs = session.execute(select(func.count(), func.max(DagRun.updated_at)).where(DagRun.dag_id == DAG_ID)).one()
     content = json.dumps([stamps, *map(str, runs)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

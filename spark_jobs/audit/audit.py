@@ -30,15 +30,15 @@ class Audited:
     docs: str
 
 
-def audit(spark: SparkSession, store: Lake, manifest: Manifest) -> Audited:
+def audit(spark: SparkSession, lake: Lake, manifest: Manifest) -> Audited:
     """Run all checks of a stage's staged day, and return the results; a failed check is a record, not an error."""
     day = parse_day(manifest.day)
-    staging = store.staging(manifest.stage, day, manifest.build)
-    staged = {table: read_uri(spark, table, store.uri(f"{staging}/{table}")) for table in manifest.tables}
+    staging = lake.staging(manifest.stage, day, manifest.build)
+    staged = {table: read_uri(spark, table, lake.uri(f"{staging}/{table}")) for table in manifest.tables}
     with _plain_execution(spark):
-        records = [schema_check(spark, store, f"{staging}/{table}", table) for table in manifest.tables]
-        profile, stage_records = audit_stage(store, manifest, staged)
-        priors = _priors(spark, store, manifest)
+        records = [schema_check(spark, lake, f"{staging}/{table}", table) for table in manifest.tables]
+        profile, stage_records = audit_stage(lake, manifest, staged)
+        priors = _priors(spark, lake, manifest)
         suites = [SUITES[table](day, priors) for table in manifest.tables if table in SUITES]
         answers = run_suites(staged, suites)
     records += [answer.record for answer in answers] + stage_records
@@ -69,22 +69,22 @@ class _plain_execution:
         self._conf.set(self._key, str(self._before))
 
 
-def _priors(spark: SparkSession, store: Lake, manifest: Manifest) -> Priors:
+def _priors(spark: SparkSession, lake: Lake, manifest: Manifest) -> Priors:
     """Return the priors behind the CTRs of staged training rows, by scene; none on a lake's first day and in other stages."""
     before = previous(parse_day(manifest.day))
     if manifest.stage != "training" or f"features/{before}" not in manifest.inputs:
         return {}
-    uri = store.table_uri("features_scene", before, f"audit of training {manifest.day}")
+    uri = lake.table_uri("features_scene", before, f"audit of training {manifest.day}")
     rows = every_scene(read_uri(spark, "features_scene", uri)).collect()
     return {row["scene"]: Prior(row["ctr_7d"], row["user_strength"], row["item_strength"]) for row in rows}
 
 
-def schema_check(spark: SparkSession, store: Lake, path: str, table: str) -> Check:
+def schema_check(spark: SparkSession, lake: Lake, path: str, table: str) -> Check:
     """Return the record of a check: names and types in the written files are the declared ones, in order."""
     declared = {field.name: field.dataType.simpleString() for field in declared_schema(table)}
-    if store.orc_rows(path) == 0:
+    if lake.orc_rows(path) == 0:
         return check_result(table, "expect_declared_schema", True, f"{len(declared)} declared columns", "no rows")
-    written = {field.name: field.dataType.simpleString() for field in spark.read.orc(store.uri(path)).schema}
+    written = {field.name: field.dataType.simpleString() for field in spark.read.orc(lake.uri(path)).schema}
     wrong = [
         f"{name} {declared.get(name, 'missing')} <> {written.get(name, 'missing')}"
         for name in {**declared, **written}

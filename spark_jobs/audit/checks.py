@@ -32,16 +32,14 @@ def conservation(table: str, parts: dict[str, int], rows_in: int, source: str) -
     )
 
 
-def impressions_conserved(
-    store: Lake, manifest: Manifest, sums: dict[str, int], due: dict[str, int]
-) -> Iterator[Check]:
+def impressions_conserved(lake: Lake, manifest: Manifest, sums: dict[str, int], due: dict[str, int]) -> Iterator[Check]:
     """Check that impressions of the day, of seven days and so far are those of the logs; `sums` has them by table.
 
     Days before count as they were when their features were made. Counts so far may lack at most those that are `due` to be
     forgotten: of keys last seen the retention ago, some of which have returned today.
     """
     day = parse_day(manifest.day)
-    past = {other: features for other in window(day)[:-1] if (features := store.manifest("features", other))}
+    past = {other: features for other in window(day)[:-1] if (features := lake.manifest("features", other))}
     week = manifest.rows_in + sum(features.rows_in for features in past.values())
     before = past.get(previous(day))
     for table, impressions in sums.items():
@@ -164,9 +162,9 @@ def quarantine_rate(rejected: int, rows_in: int) -> Check:
     )
 
 
-def trailing(store: Lake, day: date) -> list[Profile]:
+def trailing(lake: Lake, day: date) -> list[Profile]:
     """Return the profiles of the published logs of the seven days before, without those that were declared empty."""
-    manifests = (store.manifest("logs", past) for past in window(previous(day), WINDOW_DAYS))
+    manifests = (lake.manifest("logs", past) for past in window(previous(day), WINDOW_DAYS))
     profiles = [manifest.profile for manifest in manifests if manifest]
     return [profile for profile in profiles if profile and not profile.get("declared_empty")]
 
@@ -269,7 +267,7 @@ def _too_little(days: int) -> str:
     return "no earlier day to compare with" if days == 0 else "too few rows to compare"
 
 
-def lineage(store: Lake, manifest: Manifest) -> Iterator[Check]:
+def lineage(lake: Lake, manifest: Manifest) -> Iterator[Check]:
     """Check that features of a training row come from before its day.
 
     Three checks: the inputs that this manifest names, the inputs of those inputs, and the files that Spark read.
@@ -288,7 +286,7 @@ def lineage(store: Lake, manifest: Manifest) -> Iterator[Check]:
     )
     later = {}
     for key in used:
-        newest_input = _newest_input(store.manifest("features", parse_day(key.split("/")[1])))
+        newest_input = _newest_input(lake.manifest("features", parse_day(key.split("/")[1])))
         if newest_input is None or newest_input >= day:
             later[key] = newest_input or "unknown"
     yield check_result(

@@ -29,13 +29,13 @@ _IMPRESSION_COLUMNS = {"agg": "impressions", "features": "impressions_7d", "tota
 """Column of impressions, by the first word of a table's name."""
 
 
-def audit_stage(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
+def audit_stage(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     """Return the profile of a staged day, and the records of the checks across its tables and days."""
     audits: dict[Stage, StageAudit] = {"logs": _audit_logs, "features": _audit_features, "training": _audit_training}
-    return audits[manifest.stage](store, manifest, staged)
+    return audits[manifest.stage](lake, manifest, staged)
 
 
-def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
+def _audit_logs(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     day = parse_day(manifest.day)
     rows = {name: table.rows for name, table in manifest.tables.items()}
     per_scene = [
@@ -71,7 +71,7 @@ def _audit_logs(store: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -
         *checks.repairs(profile.get("repairs")),
         checks.unique("logs", TABLES["logs"].key, rows["logs"], sums["distinct"]),
         checks.quarantine_rate(rows["quarantine"], manifest.rows_in),
-        *checks.against_trailing(profile, checks.trailing(store, day)),
+        *checks.against_trailing(profile, checks.trailing(lake, day)),
     ]
 
 
@@ -112,9 +112,7 @@ def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Check]]:
     ]
 
 
-def _audit_features(
-    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
-) -> tuple[dict[str, Any], list[Check]]:
+def _audit_features(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     unique = {name: table.key for name, table in SPECS["features"].tables.items() if table.key}
     counted = {
         table: _IMPRESSION_COLUMNS[table.split("_")[0]] for table in ("agg_user_item", "agg_user", "agg_item", *unique)
@@ -133,7 +131,7 @@ def _audit_features(
     impressions = {table: sums[table]["impressions"] if table in sums else 0 for table in counted}
     distinct = {table: sums[table]["distinct"] if table in sums else 0 for table in unique}
     records = [checks.unique(table, key, manifest.tables[table].rows, distinct[table]) for table, key in unique.items()]
-    records += checks.impressions_conserved(store, manifest, impressions, _due(staged, store, manifest))
+    records += checks.impressions_conserved(lake, manifest, impressions, _due(staged, lake, manifest))
     scenes = {row["scene"]: row["ctr_7d"] for row in staged["features_scene"].collect()}
     complete = set(scenes) == set(get_settings().scenes) and all(0 < ctr < 1 for ctr in scenes.values())
     observed = ", ".join(f"{scene} {ctr:.4f}" for scene, ctr in sorted(scenes.items()))
@@ -145,9 +143,7 @@ def _audit_features(
     return {table: impressions[table] for table in ("totals_user", "totals_item")}, records
 
 
-def _audit_training(
-    store: Lake, manifest: Manifest, staged: dict[str, DataFrame]
-) -> tuple[dict[str, Any], list[Check]]:
+def _audit_training(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]) -> tuple[dict[str, Any], list[Check]]:
     frame = staged["training"]
     rows = manifest.tables["training"].rows
     with_counts = {entity: F.count_if(F.col(f"{entity}_level") != "zero").alias(entity) for entity in ("user", "item")}
@@ -157,22 +153,22 @@ def _audit_training(
         for part, column in zip(PARTS, (fingerprint, F.when(F.col("label") == 1, fingerprint)), strict=True)
     }
     sums = _first(frame.agg(_distinct("event_id").alias("distinct"), *with_counts.values(), *sketches.values()))
-    write_sketch(store, parse_day(manifest.day), manifest.build, {part: bytes(sums[part]) for part in sketches})
+    write_sketch(lake, parse_day(manifest.day), manifest.build, {part: bytes(sums[part]) for part in sketches})
     has_snapshot = any(key.startswith("features/") for key in manifest.inputs)
-    sample = leak_sample(frame, store, manifest)
+    sample = leak_sample(frame, lake, manifest)
     aucs = column_aucs(sample)
-    recent = _recent_aucs(store, parse_day(manifest.day))
+    recent = _recent_aucs(lake, parse_day(manifest.day))
     return {**manifest.profile, "aucs": aucs}, [
         checks.conservation("training", {"training": rows}, manifest.rows_in, f"logs {manifest.day}"),
         checks.unique("training", TABLES["training"].key, rows, sums["distinct"]),
         *checks.found_shares(rows, {entity: sums[entity] for entity in with_counts}, has_snapshot),
-        *checks.lineage(store, manifest),
-        *_recomputed(store, manifest, frame),
+        *checks.lineage(lake, manifest),
+        *_recomputed(lake, manifest, frame),
         *leak_checks(sample, aucs, recent),
     ]
 
 
-def leak_sample(training: DataFrame, store: Lake, manifest: Manifest) -> pd.DataFrame:
+def leak_sample(training: DataFrame, lake: Lake, manifest: Manifest) -> pd.DataFrame:
     """Return about `LEAK_SAMPLE_ROWS` rows with the texts of their log.
 
     A hash of the event id chooses them, so that they are the same ones every time.
@@ -180,30 +176,30 @@ def leak_sample(training: DataFrame, store: Lake, manifest: Manifest) -> pd.Data
     one_in = max(1, manifest.tables["training"].rows // LEAK_SAMPLE_ROWS)
     event = F.xxhash64("event_id")
     numbers = training.select(event.alias("event"), "label", "scene", *SUSPECTS)
-    uri = store.table_uri("logs", parse_day(manifest.day), f"audit of training {manifest.day}")
+    uri = lake.table_uri("logs", parse_day(manifest.day), f"audit of training {manifest.day}")
     texts = read_uri(training.sparkSession, "logs", uri).select(event.alias("event"), *TEXTS)
     sampled = F.pmod("event", F.lit(one_in)) == 0
     number_rows, text_rows = (frame.where(sampled).toPandas() for frame in (numbers, texts))
     return number_rows.sort_values("event").merge(text_rows, on="event", how="left")
 
 
-def _recent_aucs(store: Lake, day: date) -> list[Aucs]:
-    manifests = (store.manifest("training", past) for past in window(previous(day)))
+def _recent_aucs(lake: Lake, day: date) -> list[Aucs]:
+    manifests = (lake.manifest("training", past) for past in window(previous(day)))
     return [manifest.profile["aucs"] for manifest in manifests if manifest and "aucs" in manifest.profile]
 
 
-def _recomputed(store: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Check]:
+def _recomputed(lake: Lake, manifest: Manifest, training: DataFrame) -> Iterator[Check]:
     """Compare counts of some users and items with the published tables of the days before, whatever the job has read."""
     before = previous(parse_day(manifest.day))
     spark = training.sparkSession
-    week = [features for day in window(before) if (features := store.manifest("features", day))]
+    week = [features for day in window(before) if (features := lake.manifest("features", day))]
     if not week or week[-1].day != str(before):
         rows = dict.fromkeys(("user", "item"), manifest.table("training").rows)
         yield from recomputed(training, None, _one_in(rows))
         return
 
     def published(table: str, *days: Manifest) -> DataFrame:
-        return read_uri(spark, table, *(store.uri(day.table(table).path) for day in days))
+        return read_uri(spark, table, *(lake.uri(day.table(table).path) for day in days))
 
     past = Past(
         published("agg_user_item", *week),
@@ -219,16 +215,16 @@ def _one_in(rows: dict[str, int]) -> dict[str, int]:
     return {entity: max(1, count // RECOMPUTED_KEYS) for entity, count in rows.items()}
 
 
-def _due(staged: dict[str, DataFrame], store: Lake, manifest: Manifest) -> dict[str, int]:
+def _due(staged: dict[str, DataFrame], lake: Lake, manifest: Manifest) -> dict[str, int]:
     """Return, by table of totals, the impressions of the keys that the retention forgets today unless they have returned."""
     day = parse_day(manifest.day)
     oldest = day - timedelta(days=get_settings().retention_days)
-    before = store.manifest("features", previous(day))
-    if before is None or store.days("logs")[0] > oldest:
+    before = lake.manifest("features", previous(day))
+    if before is None or lake.days("logs")[0] > oldest:
         return {}
     due = {}
     for table in ("totals_user", "totals_item"):
-        frame = read_uri(staged[table].sparkSession, table, store.uri(before.table(table).path))
+        frame = read_uri(staged[table].sparkSession, table, lake.uri(before.table(table).path))
         expiring = frame.where(F.col("last_seen") <= F.lit(oldest))
         due[table] = _first(expiring.agg(F.coalesce(F.sum("impressions_total"), F.lit(0)).alias("due")))["due"]
     return due

@@ -42,9 +42,9 @@ def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_r
     from training.learn.warm_start import config_of
 
     chosen = training_speed.own_settings(64, 1)
-    config, store = config_of(chosen), training_speed.get_lake()
+    config, lake = config_of(chosen), training_speed.get_lake()
     ours = build_model(
-        fresh_state(store, scan_dataset(store, days, None, config.variant, 100), config, chosen, days[-1])
+        fresh_state(lake, scan_dataset(lake, days, None, config.variant, 100), config, chosen, days[-1])
     ).backbone
     inputs = ours.first.experts.linear.in_features
     features = [SparseFeature("user_id", 1, 16), DenseFeature("dense", inputs - 16)]

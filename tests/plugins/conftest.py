@@ -18,17 +18,17 @@ from plugins.pages import app as pages
 
 
 @pytest.fixture
-def store(home):
+def lake(home):
     yield get_lake()
     pages.records.cache_clear()
     pages.planner.cache_clear()
 
 
 @pytest.fixture
-def write(store):
+def write(lake):
     """Writes the quality record of a stage's day: `write("logs", day, check(…), …)`."""
 
-    return lambda stage, day, *checks: store.write_record(quality(stage, day, *checks))
+    return lambda stage, day, *checks: lake.write_record(quality(stage, day, *checks))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def run(session):
 
 
 @pytest.fixture
-def client(store, session):
+def client(lake, session):
     """A browser of somebody who is logged in and may see the pages."""
     overrides = {lock.dependency: lambda: None for lock in pages.LOCKED} | {
         SessionDep.__metadata__[0].dependency: lambda: session

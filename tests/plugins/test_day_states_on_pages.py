@@ -83,9 +83,9 @@ def test_a_queued_run_of_a_paused_dag_says_so(client, run, session):
     assert "DAG is paused" in state_on_days(client)["detail"]
 
 
-def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, store, run):
+def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, lake, run):
     deliver(DAY - timedelta(days=1))
-    store.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT, gave_up_at=NIGHT, notified_at=NIGHT))
+    lake.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT, gave_up_at=NIGHT, notified_at=NIGHT))
     run(DAY, "success")
     assert state_on_days(client)["state"] == "no log came"
     page = client.get(f"/quality/day?day={DAY}").text
@@ -93,19 +93,19 @@ def test_a_day_whose_log_never_came_is_listed_and_headed_so(client, store, run):
     assert "no check failed" not in page
 
 
-def test_a_wait_alone_makes_a_page_of_the_day(client, store):
-    store.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT))
+def test_a_wait_alone_makes_a_page_of_the_day(client, lake):
+    lake.write_record(Wait(day=DAY, since=NIGHT, due=NIGHT, until=NIGHT))
     assert client.get(f"/quality/day?day={DAY}").status_code == 200
 
 
 @pytest.mark.parametrize(("state", "listed"), [("running", False), ("success", True)])
-def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, listed):
+def test_what_is_being_made_is_not_to_redo(client, lake, run, task, state, listed):
     deliver()
     deliver(DAY + timedelta(days=1))
     for day in (DAY - timedelta(days=1), DAY + timedelta(days=1)):
         table = vars(TableVersion("p", 20, 1, "s"))
         manifest = vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": table}}
-        store.write_json(f"_manifests/logs/dt={day}.json", manifest)
+        lake.write_json(f"_manifests/logs/dt={day}.json", manifest)
     dag_run = run(DAY, state)
     task(dag_run, "ingest_logs", state)
     found = client.get("/api/days").json()
@@ -115,7 +115,7 @@ def test_what_is_being_made_is_not_to_redo(client, store, run, task, state, list
     assert ("ingest_logs" in row["state"]["detail"]) != listed
 
 
-def test_a_failed_check_is_no_headline_once_the_day_is_cleared(client, store, write, run):
+def test_a_failed_check_is_no_headline_once_the_day_is_cleared(client, lake, write, run):
     write("logs", DAY, check(ok=False))
     dag_run = run(DAY, "failed")
     assert f"{DAY}: cancelled" in client.get(f"/quality/day?day={DAY}").text, "no task of the run failed"

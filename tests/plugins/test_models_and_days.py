@@ -28,7 +28,7 @@ def decided(day, number, **more):
     return decision(day, number, **{"reasons": ["because"], "rules": rules} | promoted | more)
 
 
-def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
+def test_each_version_tells_what_became_of_it_and_why(lake, monkeypatch):
     back = {
         "rolled_back_at": "2023-07-20T09:00:00+00:00",
         "rolled_back_by": "admin",
@@ -41,9 +41,9 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
         model_version(1),
     ]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    store.write_record(decided(known[0].log_day, 4, verdict="hold", promoted=False, decided_by="timeout"))
-    store.write_record(decided(known[1].log_day, 99))
-    found = models_of(store, Plan.of(store), 20, 60)
+    lake.write_record(decided(known[0].log_day, 4, verdict="hold", promoted=False, decided_by="timeout"))
+    lake.write_record(decided(known[1].log_day, 99))
+    found = models_of(lake, Plan.of(lake), 20, 60)
     assert [(version.version, version.state) for version in found.versions] == [
         (4, "not promoted, decided by timeout"),
         (3, "rolled back"),
@@ -52,21 +52,21 @@ def test_each_version_tells_what_became_of_it_and_why(store, monkeypatch):
     ]
     assert [version.reasons for version in found.versions[:2]] == [["because"], []]
     assert (found.champion, found.rollback_to) == (2, 1)
-    assert [version.version for version in models_of(store, Plan.of(store), 2, 60).versions] == [4, 3]
+    assert [version.version for version in models_of(lake, Plan.of(lake), 2, 60).versions] == [4, 3]
 
 
-def test_a_pruned_predecessor_is_not_offered(store, monkeypatch):
+def test_a_pruned_predecessor_is_not_offered(lake, monkeypatch):
     known = [model_version(2, aliases=("champion",)), model_version(1, pruned_at="2023-09-01T00:00:00+00:00")]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    assert models_of(store, Plan.of(store), 20, 60).rollback_to is None
+    assert models_of(lake, Plan.of(lake), 20, 60).rollback_to is None
 
 
-def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, monkeypatch):
+def test_the_champions_figures_have_a_gap_where_there_was_no_champion(lake, monkeypatch):
     monkeypatch.setattr(registry, "versions", list)
-    store.write_record(monitor(DAY))
+    lake.write_record(monitor(DAY))
     auc = {"auc": {"value": 0.79, "low": 0.78, "high": 0.8}}
-    store.write_record(monitor(DAY.replace(day=18), metrics={"all": auc}, metrics_note=None, alerts=["drifted"]))
-    found = models_of(store, Plan.of(store), 20, 60)
+    lake.write_record(monitor(DAY.replace(day=18), metrics={"all": auc}, metrics_note=None, alerts=["drifted"]))
+    found = models_of(lake, Plan.of(lake), 20, 60)
     assert found.figures["auc"] == [
         Estimate(DAY, None, None, None),
         Estimate(DAY.replace(day=18), 0.79, 0.78, 0.8),
@@ -74,7 +74,7 @@ def test_the_champions_figures_have_a_gap_where_there_was_no_champion(store, mon
     assert (found.alerts_of, found.alerts) == (DAY.replace(day=18), ["drifted"])
 
 
-def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client):
+def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(lake, client):
     cells = [
         {
             "by": "cell",
@@ -90,10 +90,10 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
             ("zero", "warm", {"value": None, "note": "too few clicks"}),
         )
     ]
-    store.write_record(train(DAY, 3))
-    store.write_record(decided(DAY, 3, reasons=[HOSTILE[0]]))
-    store.write_record(evaluation(DAY, 3, groups=cells, champion=evaluated_champion(2)))
-    found = model_of_day(store, DAY)
+    lake.write_record(train(DAY, 3))
+    lake.write_record(decided(DAY, 3, reasons=[HOSTILE[0]]))
+    lake.write_record(evaluation(DAY, 3, groups=cells, champion=evaluated_champion(2)))
+    found = model_of_day(lake, DAY)
     assert [(cell.user_level, cell.auc, cell.note) for cell in found.scenes["0"]] == [
         ("zero", None, "too few clicks"),
         ("warm", 0.7, None),
@@ -103,10 +103,10 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(store, client
         assert text in page
     assert HOSTILE[0] not in page
     with pytest.raises(MissingDataError, match="has not trained a model"):
-        model_of_day(store, date(2024, 1, 1))
+        model_of_day(lake, date(2024, 1, 1))
 
 
-def test_a_candidate_without_usable_predictions_has_a_page_too(store, client):
+def test_a_candidate_without_usable_predictions_has_a_page_too(lake, client):
     unusable = {
         "by": "cell",
         "scene": "0",
@@ -116,30 +116,30 @@ def test_a_candidate_without_usable_predictions_has_a_page_too(store, client):
         "clicks": 1,
         "candidate": None,
     }
-    store.write_record(train(DAY, 3))
-    store.write_record(decided(DAY, 3, verdict="reject", promoted=False))
-    store.write_record(evaluation(DAY, 3, groups=[unusable]))
+    lake.write_record(train(DAY, 3))
+    lake.write_record(decided(DAY, 3, verdict="reject", promoted=False))
+    lake.write_record(evaluation(DAY, 3, groups=[unusable]))
     page = client.get(f"/models/day?day={DAY}")
     assert (page.status_code, "its predictions are not usable" in page.text) == (200, True)
 
 
-def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before(store):
-    store.write_record(train(DAY, 5))
-    store.write_record(decided(DAY, 4))
-    store.write_record(evaluation(DAY, 4, champion=evaluated_champion(2)))
-    found = model_of_day(store, DAY)
+def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before(lake):
+    lake.write_record(train(DAY, 5))
+    lake.write_record(decided(DAY, 4))
+    lake.write_record(evaluation(DAY, 4, champion=evaluated_champion(2)))
+    found = model_of_day(lake, DAY)
     assert (found.version, found.champion, found.verdict, found.rules) == (5, None, None, [])
 
 
-def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, monkeypatch):
+def test_a_version_keeps_its_evidence_when_its_day_is_run_again(lake, client, monkeypatch):
     known = [model_version(5, log_day=DAY), model_version(1, log_day=DAY)]
     monkeypatch.setattr(registry, "versions", lambda: known)
     for number, reason in ((1, "much better"), (5, "it is worse")):
         verdict = {"verdict": "promote" if number == 1 else "reject", "promoted": number == 1}
-        store.write_record(train(DAY, number))
-        store.write_record(decided(DAY, number, reasons=[reason], **verdict))
-        store.write_bytes(report_path(DAY, number), f"report of {number}".encode())
-    lines = models_of(store, Plan.of(store), 20, 60).versions
+        lake.write_record(train(DAY, number))
+        lake.write_record(decided(DAY, number, reasons=[reason], **verdict))
+        lake.write_bytes(report_path(DAY, number), f"report of {number}".encode())
+    lines = models_of(lake, Plan.of(lake), 20, 60).versions
     assert [(version.version, version.reasons, version.has_report) for version in lines] == [
         (5, ["it is worse"], True),
         (1, ["much better"], True),
@@ -152,37 +152,37 @@ def test_a_version_keeps_its_evidence_when_its_day_is_run_again(store, client, m
     assert client.get(f"/models/day?day={DAY}&version=7").status_code == 404
 
 
-def test_an_outdated_champion_is_named_with_what_replaces_it(store, client, monkeypatch):
+def test_an_outdated_champion_is_named_with_what_replaces_it(lake, client, monkeypatch):
     known = [model_version(2, aliases=("champion",), builds={DAY: "before"}), model_version(1)]
     monkeypatch.setattr(registry, "versions", lambda: known)
     table = TableVersion("p", 20, 1, "s")
     manifest = Manifest("training", str(DAY), "after", {"training": table}, 20, {}, "c", "s")
-    store.write_json(f"_manifests/training/dt={DAY}.json", asdict(manifest))
-    found = models_of(store, Plan.of(store), 20, 60)
+    lake.write_json(f"_manifests/training/dt={DAY}.json", asdict(manifest))
+    found = models_of(lake, Plan.of(lake), 20, 60)
     assert [(version.version, version.outdated) for version in found.versions] == [(2, [DAY]), (1, [])]
     page = client.get("/models").text
     assert "The candidate of 2023-07-18 continues version 1 and trains on 1 day (20 rows)." in page
     assert "rows of 2023-07-17 were replaced since" in page
 
 
-def test_a_version_without_a_decision_is_not_called_refused(store, monkeypatch):
+def test_a_version_without_a_decision_is_not_called_refused(lake, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: [model_version(5, log_day=DAY, promoted_at=None)])
-    store.write_record(train(DAY, 5))
-    assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not judged yet"]
-    store.write_record(decision(DAY, 5, verdict="hold", reasons=[]))
-    assert [version.state for version in models_of(store, Plan.of(store), 20, 60).versions] == ["not decided yet"]
+    lake.write_record(train(DAY, 5))
+    assert [version.state for version in models_of(lake, Plan.of(lake), 20, 60).versions] == ["not judged yet"]
+    lake.write_record(decision(DAY, 5, verdict="hold", reasons=[]))
+    assert [version.state for version in models_of(lake, Plan.of(lake), 20, 60).versions] == ["not decided yet"]
 
 
-def test_days_tell_what_is_published_and_what_is_missing(store, session, run, client):
+def test_days_tell_what_is_published_and_what_is_missing(lake, session, run, client):
     table = TableVersion("p", 20, 1, "s")
     for number in (17, 19):
         day = DAY.replace(day=number)
-        store.write_json(
+        lake.write_json(
             f"_manifests/logs/dt={day}.json",
             vars(Manifest("logs", str(day), "b", {}, 20, {}, "c", "s")) | {"tables": {"logs": vars(table)}},
         )
     run(DAY.replace(day=18))
-    found = days_of(store, Planner(store), session, None, 2)
+    found = days_of(lake, Planner(lake), session, None, 2)
     assert [row.day.day for row in found.days] == [19, 18]
     assert [row.counts["logs"] for row in found.days] == [20, None]
     assert [row.run.state if row.run else None for row in found.days] == [None, "failed"]
@@ -194,7 +194,7 @@ def test_days_tell_what_is_published_and_what_is_missing(store, session, run, cl
     assert "until=2023-07-17" in page
 
 
-def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes(store, monkeypatch):
+def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes(lake, monkeypatch):
     clock, made = [0.0], []
 
     def slow_plan(_):
@@ -204,7 +204,7 @@ def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes
 
     monkeypatch.setattr(planner_module, "plan", slow_plan)
     monkeypatch.setattr(planner_module.time, "monotonic", lambda: clock[0])
-    planner = Planner(store)
+    planner = Planner(lake)
     for moment in (0.0, 30.0, 59.0, 61.0):
         clock[0] = moment
         planner.plan()

@@ -161,9 +161,9 @@ def test_static_files_are_those_that_the_server_has_read(client):
         assert client.get(f"/static/{name}").status_code == 404
 
 
-def test_documents_run_nothing(client, store):
-    store.write_bytes(f"_docs/logs/dt={DAY}.html", b"<h1>Data Docs</h1>")
-    store.write_bytes(f"_reports/dt={DAY}.html", b"<h1>Report</h1>")
+def test_documents_run_nothing(client, lake):
+    lake.write_bytes(f"_docs/logs/dt={DAY}.html", b"<h1>Data Docs</h1>")
+    lake.write_bytes(f"_reports/dt={DAY}.html", b"<h1>Report</h1>")
     for path, text in ((f"/quality/docs?stage=logs&day={DAY}", "Data Docs"), (f"/models/report?day={DAY}", "Report")):
         response = client.get(path)
         assert text in response.text

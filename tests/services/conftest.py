@@ -50,7 +50,7 @@ def root(hdfs) -> str:
 
 
 @pytest.fixture
-def store(root) -> Lake:
+def lake(root) -> Lake:
     """An empty lake in HDFS."""
     lake = Lake(f"{root}/lake")
     lake.fs.makedirs(lake.root)

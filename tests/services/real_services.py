@@ -79,13 +79,13 @@ class Hdfs(Service):
         return {"HADOOP_CONF_DIR": str(self.folder / "client"), "HADOOP_USER_NAME": USER}
 
 
-def rows(store: Lake, table: str, day: date) -> list[str]:
+def rows(lake: Lake, table: str, day: date) -> list[str]:
     """Every row of a published table of a day, as sorted text: equal for equal rows, to the last bit of a number."""
-    path, found = store.table_path(table, day, "a test"), []
-    for name in store.fs.find(path):
+    path, found = lake.table_path(table, day, "a test"), []
+    for name in lake.fs.find(path):
         if name.endswith(".orc"):
             folder = name.rsplit("/", 2)[1]
-            with store.fs.open(name, "rb") as file:
+            with lake.fs.open(name, "rb") as file:
                 found += [
                     f"{folder if 'scene=' in folder else ''}{row}" for row in orc.ORCFile(file).read().to_pylist()
                 ]

@@ -59,11 +59,11 @@ def test_a_night_goes_on_after_restarts_of_the_namenode_the_database_and_the_sch
     cluster, cluster_days, first_night, local_nights, hdfs
 ):
     with cluster.using(), airflow_local.running() as airflow:
-        store = get_lake()
+        lake = get_lake()
 
         def until(what, seconds=900):
             """Waits for a file or folder of the lake."""
-            wait_for(lambda: store.exists(what), seconds, f"{what} did not come")
+            wait_for(lambda: lake.exists(what), seconds, f"{what} did not come")
 
         airflow.backfill(NEXT, NEXT, {"promote": "yes"})
         airflow.unpause()
@@ -81,5 +81,5 @@ def test_a_night_goes_on_after_restarts_of_the_namenode_the_database_and_the_sch
         states = {task["task_id"]: task["state"] for task in airflow.tasks(run["dag_run_id"])}
         assert airflow.call("GET", path)["state"] == "success", states
         assert [version.log_day for version in registry.versions()] == [NEXT, DAY]
-        assert {stage for stage in STAGES if store.staged(stage, NEXT)} == set()
+        assert {stage for stage in STAGES if lake.staged(stage, NEXT)} == set()
     assert differing_tables(local_nights, cluster_days, [NEXT]) == []

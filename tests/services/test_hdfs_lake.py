@@ -40,40 +40,40 @@ class TestPublication(PublicationContract):
     """On HDFS."""
 
 
-def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(store):
-    store.write_record(Note(day=DAY, number=0, text="x" * 20_000))
+def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(lake):
+    lake.write_record(Note(day=DAY, number=0, text="x" * 20_000))
     reader = (
         "import sys, json\n"
         "from include.lake.lake import Lake, parse_day\n"
         "from include.records import Record\n"
         "class Note(Record):\n"
         "    kind = 'note'\n"
-        "store, found = Lake(sys.argv[1]), [0]\n"
+        "lake, found = Lake(sys.argv[1]), [0]\n"
         "while found[-1] < 60:\n"
-        "    record = store.record(Note, parse_day(sys.argv[2]))\n"
+        "    record = lake.record(Note, parse_day(sys.argv[2]))\n"
         "    assert record is not None and len(record.text) == 20_000\n"
         "    found.append(record.number)\n"
         "print(json.dumps(found))\n"
     )
-    command = [sys.executable, "-c", reader, store.url, str(DAY)]
+    command = [sys.executable, "-c", reader, lake.url, str(DAY)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for number in range(1, 61):
-            store.write_record(Note(day=DAY, number=number, text="x" * 20_000))
+            lake.write_record(Note(day=DAY, number=number, text="x" * 20_000))
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     found = json.loads(output)
     assert found == sorted(found)
 
 
-def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(store):
-    assert store.record_stamps("note") == {}
-    store.write_record(Note(day=DAY, number=1))
-    before = store.record_stamps("note")
-    assert list(before) == [DAY] == store.record_days(Note)
-    assert store.record_stamps("note") == before
-    Lake(store.url).write_record(Note(day=DAY, number=2))
-    assert store.record_stamps("note") != before
-    assert store.record(Note, DAY) == Note(day=DAY, number=2)
+def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(lake):
+    assert lake.record_stamps("note") == {}
+    lake.write_record(Note(day=DAY, number=1))
+    before = lake.record_stamps("note")
+    assert list(before) == [DAY] == lake.record_days(Note)
+    assert lake.record_stamps("note") == before
+    Lake(lake.url).write_record(Note(day=DAY, number=2))
+    assert lake.record_stamps("note") != before
+    assert lake.record(Note, DAY) == Note(day=DAY, number=2)
 
 
 def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(root, monkeypatch):
@@ -109,11 +109,11 @@ def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(r
 
 
 @pytest.fixture
-def published(store):
+def published(lake):
     """A lake whose day holds "old"."""
-    stage(store, "old")
-    store.publish("logs", DAY)
-    return store
+    stage(lake, "old")
+    lake.publish("logs", DAY)
+    return lake
 
 
 def test_a_missing_permission_names_the_user_the_folder_and_what_is_wanted(hdfs, published):
@@ -203,7 +203,7 @@ def test_an_hdfs_that_does_not_answer_is_told_with_its_address(tmp_path, monkeyp
 # What is survived
 
 
-def test_a_process_that_forks_after_it_used_hdfs_goes_on(store):
+def test_a_process_that_forks_after_it_used_hdfs_goes_on(lake):
     forking = (
         "import sys\n"
         "from multiprocessing import get_context\n"
@@ -215,7 +215,7 @@ def test_a_process_that_forks_after_it_used_hdfs_goes_on(store):
         "child.kill()\n"
         "sys.exit(child.exitcode != 0)\n"
     )
-    subprocess.run([sys.executable, "-c", forking, store.url, str(DAY)], check=True)
+    subprocess.run([sys.executable, "-c", forking, lake.url, str(DAY)], check=True)
 
 
 def test_a_restart_of_the_namenode_delays_a_publication(hdfs, published):

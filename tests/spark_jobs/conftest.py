@@ -47,7 +47,7 @@ def _use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     """An empty lake, its raw logs beside it."""
     yield _use(tmp_path, monkeypatch)
     get_settings.cache_clear()

@@ -58,47 +58,47 @@ def write_raw(content: str | bytes, name: str = "part-0.csv", day: date = DAY) -
     return path
 
 
-def run_stage(spark: Any, store: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> Quality:
+def run_stage(spark: Any, lake: Lake, stage: Stage, day: date = DAY, publish: bool = True) -> Quality:
     """Runs a stage's job for a day in this process; returns its quality record."""
     from spark_jobs.history import builder
     from spark_jobs.stage import stage_day
 
-    return stage_day(spark, store, stage, day, builder(stage), publish=publish)
+    return stage_day(spark, lake, stage, day, builder(stage), publish=publish)
 
 
-def build_only(spark: Any, store: Lake, stage: Stage, day: date) -> None:
+def build_only(spark: Any, lake: Lake, stage: Stage, day: date) -> None:
     """Builds and publishes a stage's day without its audit: for tests of what the tables hold."""
     from spark_jobs.history import builder
     from spark_jobs.session import own_session
 
     build = new_build()
-    staging = store.begin_staging(stage, day, build)
-    staged = builder(stage)(own_session(spark, 0), store, day, staging)
-    publish_staged(store, stage, day, build, staged.inputs, staged.rows_in)
+    staging = lake.begin_staging(stage, day, build)
+    staged = builder(stage)(own_session(spark, 0), lake, day, staging)
+    publish_staged(lake, stage, day, build, staged.inputs, staged.rows_in)
 
 
-def publish_staged(store: Lake, stage: Stage, day: date, build: str, inputs: dict[str, str], rows_in: int = 0) -> None:
+def publish_staged(lake: Lake, stage: Stage, day: date, build: str, inputs: dict[str, str], rows_in: int = 0) -> None:
     """Publishes a build that lies in staging, with a manifest and no checks."""
     from include.lake.table_ddl import table_ddl
     from include.schemas import schema_hash
 
-    staging = store.staging(stage, day, build)
+    staging = lake.staging(stage, day, build)
     tables = {
         name: TableVersion(
-            f"{name}/dt={day}/build={build}", store.orc_rows(f"{staging}/{name}"), 0, schema_hash(table_ddl(name))
+            f"{name}/dt={day}/build={build}", lake.orc_rows(f"{staging}/{name}"), 0, schema_hash(table_ddl(name))
         )
         for name in SPECS[stage].tables
     }
     shaped_by = get_settings().values(*shaping(stage))
     manifest = Manifest(stage, str(day), build, tables, rows_in, inputs, "test", shaped_by)
-    store.finish_staging(manifest, quality(stage, day))
-    store.publish(stage, day)
+    lake.finish_staging(manifest, quality(stage, day))
+    lake.publish(stage, day)
 
 
-def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
+def publish_logs(lake: Lake, day: date, events: pd.DataFrame) -> None:
     """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
     build = new_build()
-    staging = Path(store.path(store.begin_staging("logs", day, build)))
+    staging = Path(lake.path(lake.begin_staging("logs", day, build)))
     for table in ("logs", "late", "quarantine"):
         (staging / table).mkdir()
     start = datetime(day.year, day.month, day.day)
@@ -123,7 +123,7 @@ def publish_logs(store: Lake, day: date, events: pd.DataFrame) -> None:
         columns |= {name: pa.array([0.5] * len(rows), pa.float64()) for name in DEEP_FEATURES}
         (staging / "logs" / f"scene={scene}").mkdir()
         orc.write_table(pa.table(columns), str(staging / "logs" / f"scene={scene}" / "part-0.orc"))
-    publish_staged(store, "logs", day, build, {})
+    publish_staged(lake, "logs", day, build, {})
 
 
 def read_folder(folder: Path) -> pd.DataFrame:
@@ -137,12 +137,12 @@ def read_folder(folder: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def read(store: Lake, table: str, day: date = DAY) -> pd.DataFrame:
+def read(lake: Lake, table: str, day: date = DAY) -> pd.DataFrame:
     """A published table of a day."""
-    return read_folder(Path(store.table_path(table, day, "a test")))
+    return read_folder(Path(lake.table_path(table, day, "a test")))
 
 
-def contents(store: Lake, table: str, day: date = DAY) -> list[str]:
+def contents(lake: Lake, table: str, day: date = DAY) -> list[str]:
     """A published table of a day as sorted text rows: equal for equal sets of rows."""
-    frame = read(store, table, day)
+    frame = read(lake, table, day)
     return sorted(frame[sorted(frame.columns)].astype(str).agg("\t".join, axis=1)) if len(frame) else []

@@ -17,42 +17,42 @@ pytestmark = pytest.mark.spark
 DAYS = 4
 
 
-def redo(spark, store) -> list[tuple[str, date]]:
+def redo(spark, lake) -> list[tuple[str, date]]:
     """Does what the plan says, in its order, and says what it was."""
-    steps = [(step.stage, step.day) for step in plan(store)]
+    steps = [(step.stage, step.day) for step in plan(lake)]
     for stage, day in steps:
-        build_only(spark, store, stage, day)
+        build_only(spark, lake, stage, day)
     return steps
 
 
 @given(st.integers(0, 2**32 - 1))
 @examples(1)
-def test_reruns_and_corrections_in_any_order_end_in_a_full_recompute(spark, store, seed):
-    clear(store)
+def test_reruns_and_corrections_in_any_order_end_in_a_full_recompute(spark, lake, seed):
+    clear(lake)
     random, logs = np.random.default_rng(seed), random_logs(seed, DAYS)
     for day, events in logs.items():
-        publish_logs(store, day, events)
-    assert len(redo(spark, store)) == 2 * DAYS
+        publish_logs(lake, day, events)
+    assert len(redo(spark, lake)) == 2 * DAYS
     for round_number in range(2):
         corrected = DAY + timedelta(days=int(random.integers(DAYS - 1)))
         logs[corrected] = random_logs(seed + round_number + 1, 1)[DAY]
-        publish_logs(store, corrected, logs[corrected])
+        publish_logs(lake, corrected, logs[corrected])
         if round_number:  # someone reruns a later day by hand, in the wrong order
-            build_only(spark, store, "features", corrected + timedelta(days=1))
-        steps = redo(spark, store)
+            build_only(spark, lake, "features", corrected + timedelta(days=1))
+        steps = redo(spark, lake)
         days = range((max(logs) - corrected).days + 1)
         assert steps == [(stage, corrected + timedelta(days=n)) for n in days for stage in ("features", "training")]
-        assert plan(store) == []
+        assert plan(lake) == []
     for day in (corrected, corrected + timedelta(days=1), max(logs)):
-        equal_a_full_recompute(spark, store, logs, day)
+        equal_a_full_recompute(spark, lake, logs, day)
 
 
-def test_a_rerun_that_changes_nothing_makes_only_its_readers_stale(spark, store):
+def test_a_rerun_that_changes_nothing_makes_only_its_readers_stale(spark, lake):
     for day, events in random_logs(1, 3).items():
-        publish_logs(store, day, events)
-    redo(spark, store)
+        publish_logs(lake, day, events)
+    redo(spark, lake)
     last = DAY + timedelta(days=2)
-    build_only(spark, store, "training", DAY)
-    assert plan(store) == []
-    build_only(spark, store, "features", last)
-    assert plan(store) == []
+    build_only(spark, lake, "training", DAY)
+    assert plan(lake) == []
+    build_only(spark, lake, "features", last)
+    assert plan(lake) == []

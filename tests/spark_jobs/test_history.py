@@ -54,11 +54,11 @@ def test_a_failure_stops_at_its_day_and_finishes_the_days_before():
 
 
 @pytest.mark.spark
-def test_a_killed_job_leaves_the_published_day_and_a_rerun_repairs_it(spark, store: Lake):
+def test_a_killed_job_leaves_the_published_day_and_a_rerun_repairs_it(spark, lake: Lake):
     write_raw(csv_text([raw_row(n) for n in range(300)]))
-    run_stage(spark, store, "logs")
-    manifest, rows = store.manifest("logs", DAY), contents(store, "logs")
-    staging = Path(store.path(store.staging("logs", DAY, "any"))).parent
+    run_stage(spark, lake, "logs")
+    manifest, rows = lake.manifest("logs", DAY), contents(lake, "logs")
+    staging = Path(lake.path(lake.staging("logs", DAY, "any"))).parent
     command = [
         str(Path(sys.executable).parent / "spark-submit"),
         *("--master", "local[1]", "--conf", "spark.log.level=ERROR"),
@@ -85,24 +85,24 @@ def test_a_killed_job_leaves_the_published_day_and_a_rerun_repairs_it(spark, sto
     finally:
         os.killpg(job.pid, signal.SIGKILL)
         job.wait()
-    assert (store.manifest("logs", DAY), contents(store, "logs")) == (manifest, rows)
-    assert store.staged("logs", DAY) is None
-    run_stage(spark, store, "logs")
-    assert contents(store, "logs") == rows
+    assert (lake.manifest("logs", DAY), contents(lake, "logs")) == (manifest, rows)
+    assert lake.staged("logs", DAY) is None
+    run_stage(spark, lake, "logs")
+    assert contents(lake, "logs") == rows
 
 
 @pytest.mark.spark
-def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake, capsys):
+def test_a_second_history_makes_only_what_is_missing_or_stale(spark, lake: Lake, capsys):
     write_raw(csv_text([raw_row(n) for n in range(300)]))
     span = ["--from", str(DAY), "--to", str(DAY)]
 
     def builds() -> list[str]:
-        return [manifest.build for stage in STAGES if (manifest := store.manifest(stage, DAY))]
+        return [manifest.build for stage in STAGES if (manifest := lake.manifest(stage, DAY))]
 
     main(span)
     first = builds()
     assert len(first) == 3
-    store.fs.rm(store.path(f"_manifests/training/dt={DAY}.json"))
+    lake.fs.rm(lake.path(f"_manifests/training/dt={DAY}.json"))
     main(span)
     assert (builds()[:2], builds()[2] != first[2]) == (first[:2], True)
     assert capsys.readouterr().out.count('"current"') == 2
@@ -110,7 +110,7 @@ def test_a_second_history_makes_only_what_is_missing_or_stale(spark, store: Lake
     assert set(builds()).isdisjoint(first)
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("lake")
 def test_a_local_driver_listens_on_loopback_only():
     write_raw(csv_text([raw_row(n) for n in range(300)]))
     listening = set()
@@ -124,7 +124,7 @@ def test_a_local_driver_listens_on_loopback_only():
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("lake")
 def test_what_a_job_said_when_it_failed_is_in_the_error_of_whoever_submitted_it():
     with pytest.raises(
         CtrError, match=r"'history' of 2023-07-10.*ended with status 2(?s:.*)unrecognized arguments: --bogus"

@@ -45,17 +45,17 @@ def day(spark, module_store):
 
 
 def test_rows_in_are_logs_plus_quarantine(day):
-    store, _ = day
-    manifest = store.manifest("logs", DAY)
+    lake, _ = day
+    manifest = lake.manifest("logs", DAY)
     assert manifest.rows_in == 40 + 10 + 2 + 3 + 9 + 5
-    assert manifest.tables["logs"].rows == len(read(store, "logs")) == 40 + 9 + 5
-    assert manifest.tables["quarantine"].rows == len(read(store, "quarantine")) == 10 + 2 + 3
-    assert len({*read(store, "logs")["event_id"]}) == 54
+    assert manifest.tables["logs"].rows == len(read(lake, "logs")) == 40 + 9 + 5
+    assert manifest.tables["quarantine"].rows == len(read(lake, "quarantine")) == 10 + 2 + 3
+    assert len({*read(lake, "logs")["event_id"]}) == 54
 
 
 def test_every_rejected_row_has_its_reason_and_all_that_came_in(day):
-    store, _ = day
-    quarantine = read(store, "quarantine")
+    lake, _ = day
+    quarantine = read(lake, "quarantine")
     assert Counter(reason for reasons in quarantine["reasons"] for reason in reasons) == Counter(
         dict.fromkeys(BAD, 1) | {"deep_feature_not_a_number": 3, "malformed_record": 3}
     )
@@ -69,16 +69,16 @@ def test_every_rejected_row_has_its_reason_and_all_that_came_in(day):
 
 
 def test_the_later_of_two_equal_rows_is_the_duplicate(day):
-    store, _ = day
-    quarantine = read(store, "quarantine")
+    lake, _ = day
+    quarantine = read(lake, "quarantine")
     duplicate = quarantine[[reasons[0] == "duplicate_event" for reasons in quarantine["reasons"]]].iloc[0]
     assert (duplicate["source_file"], duplicate["source_row"]) == (f"date={DAY}/part-0.csv.gz", 49)
-    assert f"date={DAY}/part-0.csv.gz#7" in set(read(store, "logs")["event_id"])
+    assert f"date={DAY}/part-0.csv.gz#7" in set(read(lake, "logs")["event_id"])
 
 
 def test_values_are_typed_and_entities_split(day):
-    store, _ = day
-    logs = read(store, "logs").set_index("event_id")
+    lake, _ = day
+    logs = read(lake, "logs").set_index("event_id")
     first = logs.loc[f"date={DAY}/part-0.csv.gz#3"]
     assert first["log_ts"] == pd.Timestamp("2023-07-10 00:00:03")
     assert (first["user_id"], first["label"], first["scene"], first["deep_features_2"]) == ("u3", 0, "3", 0.2)
@@ -88,8 +88,8 @@ def test_values_are_typed_and_entities_split(day):
 
 
 def test_bom_crlf_line_breaks_and_the_second_time_format(day):
-    store, _ = day
-    logs = read(store, "logs").set_index("event_id")
+    lake, _ = day
+    logs = read(lake, "logs").set_index("event_id")
     row = logs.loc[f"date={DAY}/part 1+2.csv#8"]
     assert row["user_id"] == "u5"
     assert row["item_title"].replace("\r\n", "\n") == 'two\nlines, "quoted" 8'
@@ -97,71 +97,71 @@ def test_bom_crlf_line_breaks_and_the_second_time_format(day):
 
 
 def test_another_column_order_and_absent_optional_columns(day):
-    store, _ = day
-    row = read(store, "logs").set_index("event_id").loc[f"date={DAY}/part-2.csv#4"]
+    lake, _ = day
+    row = read(lake, "logs").set_index("event_id").loc[f"date={DAY}/part-2.csv#4"]
     assert (row["user_id"], row["item_title"]) == ("u3", "龙井茶；")
     assert list(row["bill_entities"]) == []
 
 
 def test_checks_are_recorded_and_pass(day):
-    store, quality = day
-    assert quality.checks == store.quality("logs", DAY).checks
+    lake, quality = day
+    assert quality.checks == lake.quality("logs", DAY).checks
     assert {check.status for check in quality.checks} == {"pass"}
-    assert store.manifest("logs", DAY).profile["quarantined"]["unknown_scene"] == 1
+    assert lake.manifest("logs", DAY).profile["quarantined"]["unknown_scene"] == 1
 
 
 def test_a_rerun_gives_the_same_rows(spark, day):
-    store, _ = day
-    before = contents(store, "logs"), contents(store, "quarantine"), store.manifest("logs", DAY).build
-    run_stage(spark, store, "logs")
-    assert (contents(store, "logs"), contents(store, "quarantine")) == before[:2]
-    assert store.manifest("logs", DAY).build != before[2]
+    lake, _ = day
+    before = contents(lake, "logs"), contents(lake, "quarantine"), lake.manifest("logs", DAY).build
+    run_stage(spark, lake, "logs")
+    assert (contents(lake, "logs"), contents(lake, "quarantine")) == before[:2]
+    assert lake.manifest("logs", DAY).build != before[2]
 
 
-def test_no_file_is_missing_data(spark, store):
+def test_no_file_is_missing_data(spark, lake):
     with pytest.raises(MissingDataError, match="No raw log of 2023-07-10"):
-        run_stage(spark, store, "logs")
+        run_stage(spark, lake, "logs")
 
 
-def test_an_unreadable_gzip_stages_nothing(spark, store):
+def test_an_unreadable_gzip_stages_nothing(spark, lake):
     path = write_raw(csv_text(GOOD), "part-0.csv.gz")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InvalidInputError, match=r"part-0\.csv\.gz of 2023-07-10 .* cannot be read to its end"):
-        run_stage(spark, store, "logs")
-    assert store.staged("logs", DAY) is None
+        run_stage(spark, lake, "logs")
+    assert lake.staged("logs", DAY) is None
 
 
-def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_build(spark, store, monkeypatch):
+def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_build(spark, lake, monkeypatch):
     write_raw(csv_text(GOOD))
-    run_stage(spark, store, "logs")
-    build, rows = store.manifest("logs", DAY).build, contents(store, "logs")
+    run_stage(spark, lake, "logs")
+    build, rows = lake.manifest("logs", DAY).build, contents(lake, "logs")
     monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0.02")
     from include.settings import get_settings
 
     get_settings.cache_clear()
     write_raw(csv_text([row | {"label": "clicked"} for row in GOOD]))
     with pytest.raises(DataQualityError, match=r"expect_quarantine_rate_at_most.*2\.00%.*100\.00%"):
-        run_stage(spark, store, "logs")
-    assert (store.manifest("logs", DAY).build, contents(store, "logs")) == (build, rows)
-    assert store.quality("logs", DAY).status == "fail"
+        run_stage(spark, lake, "logs")
+    assert (lake.manifest("logs", DAY).build, contents(lake, "logs")) == (build, rows)
+    assert lake.quality("logs", DAY).status == "fail"
 
 
-def test_a_stray_quote_that_swallows_the_rest_of_a_file_loses_nothing(spark, store):
+def test_a_stray_quote_that_swallows_the_rest_of_a_file_loses_nothing(spark, lake):
     lines = csv_text([row | {"item_title": "cup"} for row in GOOD[:6]]).splitlines()
     write_raw("\n".join([*lines[:4], 'u9,"open quote ' + lines[4], *lines[5:]]) + "\n")
-    run_stage(spark, store, "logs")
-    assert len(read(store, "logs")) == 3
-    quarantine = read(store, "quarantine")
+    run_stage(spark, lake, "logs")
+    assert len(read(lake, "logs")) == 3
+    quarantine = read(lake, "quarantine")
     assert [*quarantine["reasons"].iloc[0]] == ["malformed_record"]
     assert quarantine["raw"].iloc[0].count("\n") >= 1
 
 
-def test_quotes_inside_unquoted_fields_are_counted_right(spark, store):
+def test_quotes_inside_unquoted_fields_are_counted_right(spark, lake):
     write_raw(
         csv_text(GOOD[:3]).rstrip("\n").replace("A cup", 'A 5" cup').replace('"A 5" cup, no. 0"', 'A 5" cup') + "\n"
     )
-    run_stage(spark, store, "logs")
-    manifest = store.manifest("logs", DAY)
+    run_stage(spark, lake, "logs")
+    manifest = lake.manifest("logs", DAY)
     assert manifest.rows_in == manifest.tables["logs"].rows + manifest.tables["quarantine"].rows
 
 
@@ -180,7 +180,7 @@ def test_a_range_that_ends_before_it_starts_is_refused():
     assert day_range(["--from", "2023-07-10", "--to", "2023-07-10"], "") == ([date(2023, 7, 10)], False)
 
 
-def test_a_file_that_comes_while_a_day_is_ingested_makes_it_stale(spark, store, monkeypatch):
+def test_a_file_that_comes_while_a_day_is_ingested_makes_it_stale(spark, lake, monkeypatch):
     def checked(day):
         files = check_raw_day(day)
         write_raw(csv_text([raw_row(900)]), "late.csv")
@@ -188,6 +188,6 @@ def test_a_file_that_comes_while_a_day_is_ingested_makes_it_stale(spark, store, 
 
     write_raw(csv_text(GOOD))
     monkeypatch.setattr("spark_jobs.ingest.check_raw_day", checked)
-    run_stage(spark, store, "logs")
-    assert len(read(store, "logs")) == len(GOOD)
-    assert stale_inputs(store, store.manifest("logs", DAY)) == [f"raw/{DAY}"]
+    run_stage(spark, lake, "logs")
+    assert len(read(lake, "logs")) == len(GOOD)
+    assert stale_inputs(lake, lake.manifest("logs", DAY)) == [f"raw/{DAY}"]

@@ -44,26 +44,26 @@ def deliver(bad=BAD):
     write_raw(csv_text([*GOOD, *bad]) + "too,few\n", "part-0.csv.gz")
 
 
-def reasons(store):
-    rows = read(store, "quarantine").sort_values("source_row")
+def reasons(lake):
+    rows = read(lake, "quarantine").sort_values("source_row")
     return {row: [*why] for row, why in zip(rows["source_row"], rows["reasons"], strict=True)}
 
 
 @pytest.fixture
-def rejected(spark, store):
+def rejected(spark, lake):
     deliver()
-    run_stage(spark, store, "logs")
-    assert len(reasons(store)) == 9
-    return store
+    run_stage(spark, lake, "logs")
+    assert len(reasons(lake)) == 9
+    return lake
 
 
 @pytest.fixture
-def in_this_session(spark, store, monkeypatch):
+def in_this_session(spark, lake, monkeypatch):
     """Jobs that a command submits run here, without a JVM of their own."""
 
     def submit(job, first, last, *, options):
         assert (job, first, last, options) == ("ingest", DAY, DAY, PUBLISH)
-        run_stage(spark, store, "logs")
+        run_stage(spark, lake, "logs")
         return iter(())
 
     monkeypatch.setattr("include.orchestration.spark_submit.submit", submit)
@@ -147,16 +147,14 @@ def test_the_command_repairs_and_publishes_in_one_go(rejected, tmp_path):
 
 @pytest.mark.parametrize("staged", [False, True], ids=["before ingest", "after staging"])
 @pytest.mark.parametrize("with_mapping", [True, False], ids=["with the mapping", "without"])
-def test_a_replay_that_was_killed_is_finished_by_the_next(
-    spark, store, tmp_path, in_this_session, staged, with_mapping
-):
+def test_a_replay_that_was_killed_is_finished_by_the_next(spark, lake, tmp_path, in_this_session, staged, with_mapping):
     write_raw(csv_text([*GOOD, *BAD[:2]]))
-    run_stage(spark, store, "logs")
+    run_stage(spark, lake, "logs")
     fix = tmp_path / "fix.yaml"
     fix.write_text("labels: {clicked: 1}\nscenes: {home_feed_v2: 0}\n")
-    repair_day(store, DAY, read_repair(str(fix)), "fix.yaml")
+    repair_day(lake, DAY, read_repair(str(fix)), "fix.yaml")
     if staged:
-        run_stage(spark, store, "logs", publish=False)
+        run_stage(spark, lake, "logs", publish=False)
     command = ["quarantine", "--day", str(DAY), "--replay", *(["--mapping", str(fix)] if with_mapping else [])]
     result = CliRunner().invoke(cli, command)
     assert "Rows of logs: 20 → 22" in result.stdout
@@ -187,11 +185,11 @@ def test_the_command_replays_after_a_change_of_settings(rejected, monkeypatch, i
     assert "home_feed_v2" in set(read(rejected, "logs")["scene"])
 
 
-def test_a_day_without_rejected_rows_is_left_alone(spark, store):
+def test_a_day_without_rejected_rows_is_left_alone(spark, lake):
     write_raw(csv_text(GOOD))
-    run_stage(spark, store, "logs")
-    build = store.manifest("logs", DAY).build
+    run_stage(spark, lake, "logs")
+    build = lake.manifest("logs", DAY).build
     result = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--replay"])
     assert "nothing to replay" in result.stdout
-    assert store.manifest("logs", DAY).build == build
+    assert lake.manifest("logs", DAY).build == build
     assert not Path(Raw().full(repairs_path(DAY))).exists()

@@ -29,10 +29,10 @@ def two_days(spark, module_store: Lake) -> list[dict[str, str]]:
     return rows
 
 
-def features(store: Lake, path, day) -> pa.Table:
-    folder = put_list(store, read_list(path, day))
+def features(lake: Lake, path, day) -> pa.Table:
+    folder = put_list(lake, read_list(path, day))
     score_list.main(["--from", str(day), "--to", str(day), "--list", folder])
-    return read_orc(store, rows_path(folder, day)).sort_by("event_id")
+    return read_orc(lake, rows_path(folder, day)).sort_by("event_id")
 
 
 def test_a_list_of_what_was_logged_has_the_rows_of_the_training_table(two_days, module_store, tmp_path):
@@ -61,8 +61,8 @@ def test_what_a_list_does_not_say_of_an_item_is_its_latest_text_and_the_time_is_
     assert (found[1]["user_level"], found[1]["item_level"], found[1]["title_key"]) == ("zero", "zero", None)
 
 
-def features_of_entity(store: Lake) -> list[int]:
-    return read_day(store, "training", NEXT, "a test")["item_entity_keys"].to_pylist()[0]
+def features_of_entity(lake: Lake) -> list[int]:
+    return read_day(lake, "training", NEXT, "a test")["item_entity_keys"].to_pylist()[0]
 
 
 def test_a_time_that_is_none_is_named(two_days, module_store, tmp_path):

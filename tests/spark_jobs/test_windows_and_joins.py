@@ -44,10 +44,10 @@ def random_logs(seed: int, days: int = DAYS) -> recompute.Logs:
     return logs
 
 
-def load(spark, store, logs: recompute.Logs) -> None:
+def load(spark, lake, logs: recompute.Logs) -> None:
     for day, events in logs.items():
-        publish_logs(store, day, events)
-        build_only(spark, store, "features", day)
+        publish_logs(lake, day, events)
+        build_only(spark, lake, "features", day)
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -60,15 +60,15 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False, rtol=1e-13)
 
 
-def equal_a_full_recompute(spark, store, logs: recompute.Logs, day: date) -> None:
+def equal_a_full_recompute(spark, lake, logs: recompute.Logs, day: date) -> None:
     """All feature tables of `day`, and the training rows of `day` as built now or before."""
     for entity in ("user", "item"):
-        same(read(store, f"features_{entity}", day), recompute.week(logs, day, entity))
-        same(read(store, f"totals_{entity}", day), recompute.totals(logs, day, entity))
-    same(read(store, "features_scene", day), recompute.scenes(logs, day))
-    if not store.manifest("training", day):
-        build_only(spark, store, "training", day)
-    rows = read(store, "training", day)
+        same(read(lake, f"features_{entity}", day), recompute.week(logs, day, entity))
+        same(read(lake, f"totals_{entity}", day), recompute.totals(logs, day, entity))
+    same(read(lake, "features_scene", day), recompute.scenes(logs, day))
+    if not lake.manifest("training", day):
+        build_only(spark, lake, "training", day)
+    rows = read(lake, "training", day)
     rows = rows.assign(row=rows["event_id"].str.split("#").str[1].astype(int)).sort_values("row", ignore_index=True)
     expected = recompute.training(logs, day)
     assert rows["row"].tolist() == [*range(len(logs[day]))]
@@ -78,20 +78,20 @@ def equal_a_full_recompute(spark, store, logs: recompute.Logs, day: date) -> Non
 
 @given(st.integers(0, 2**32 - 1))
 @examples(1)
-def test_tables_equal_a_full_recompute(spark, store, seed):
-    clear(store)
+def test_tables_equal_a_full_recompute(spark, lake, seed):
+    clear(lake)
     logs = random_logs(seed)
-    load(spark, store, logs)
+    load(spark, lake, logs)
     last = DAY + timedelta(days=DAYS - 1)
     for day in (DAY, DAY + timedelta(days=3), last):
-        equal_a_full_recompute(spark, store, logs, day)
-    assert [stale_inputs(store, store.manifest(stage, last)) for stage in ("features", "training")] == [[], []]
-    items = read(store, "items", last).set_index("item_id")["item_title"]
+        equal_a_full_recompute(spark, lake, logs, day)
+    assert [stale_inputs(lake, lake.manifest(stage, last)) for stage in ("features", "training")] == [[], []]
+    items = read(lake, "items", last).set_index("item_id")["item_title"]
     titles = pd.concat(logs.values()).groupby("item_id")["item_title"].last()
     assert items.sort_index().to_dict() == titles.sort_index().to_dict()
 
 
-def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spark, store, monkeypatch):
+def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spark, lake, monkeypatch):
     monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
     get_settings.cache_clear()
     logs = random_logs(11)
@@ -100,81 +100,81 @@ def test_a_key_unseen_for_the_retention_is_forgotten_and_new_when_it_returns(spa
         events[events["user_id"] != "h1u1"] if n < DAYS - 1 and n else events for n, events in enumerate(logs.values())
     ]
     logs = dict(zip(logs, dense, strict=True))
-    load(spark, store, logs)
-    equal_a_full_recompute(spark, store, logs, last)
-    assert set(read(store, "totals_user", last)["user_id"]) < set(pd.concat(logs.values())["user_id"])
+    load(spark, lake, logs)
+    equal_a_full_recompute(spark, lake, logs, last)
+    assert set(read(lake, "totals_user", last)["user_id"]) < set(pd.concat(logs.values())["user_id"])
 
 
-def clear(store) -> None:
-    for folder in store.fs.ls(store.root, detail=False) if store.fs.exists(store.root) else []:
-        store.fs.rm(folder, recursive=True)
+def clear(lake) -> None:
+    for folder in lake.fs.ls(lake.root, detail=False) if lake.fs.exists(lake.root) else []:
+        lake.fs.rm(folder, recursive=True)
 
 
-def test_a_day_knows_nothing_of_its_own_labels(spark, store):
+def test_a_day_knows_nothing_of_its_own_labels(spark, lake):
     """Change every label of day d: no column of day d's training rows moves but the label; a rerun changes nothing."""
     logs = dict(list(random_logs(7).items())[:3])
     day = DAY + timedelta(days=2)
-    load(spark, store, logs)
-    build_only(spark, store, "training", day)
-    before = read(store, "training", day)
-    snapshots = {name: contents(store, name, day) for name in SPECS["features"].tables}
+    load(spark, lake, logs)
+    build_only(spark, lake, "training", day)
+    before = read(lake, "training", day)
+    snapshots = {name: contents(lake, name, day) for name in SPECS["features"].tables}
 
-    build_only(spark, store, "features", day)
-    build_only(spark, store, "training", day)
-    assert {name: contents(store, name, day) for name in SPECS["features"].tables} == snapshots
-    assert sorted(before["event_id"]) == sorted(read(store, "training", day)["event_id"])
+    build_only(spark, lake, "features", day)
+    build_only(spark, lake, "training", day)
+    assert {name: contents(lake, name, day) for name in SPECS["features"].tables} == snapshots
+    assert sorted(before["event_id"]) == sorted(read(lake, "training", day)["event_id"])
 
-    publish_logs(store, day, logs[day].assign(label=1 - logs[day]["label"]))
-    build_only(spark, store, "features", day)
-    build_only(spark, store, "training", day)
-    after = read(store, "training", day).set_index("event_id").sort_index()
+    publish_logs(lake, day, logs[day].assign(label=1 - logs[day]["label"]))
+    build_only(spark, lake, "features", day)
+    build_only(spark, lake, "training", day)
+    after = read(lake, "training", day).set_index("event_id").sort_index()
     before = before.set_index("event_id").sort_index()
     assert (after["label"] == 1 - before["label"]).all()
-    assert contents(store, "features_user", day) != snapshots["features_user"]
+    assert contents(lake, "features_user", day) != snapshots["features_user"]
     pd.testing.assert_frame_equal(after.drop(columns="label"), before.drop(columns="label"))
     assert {feature.name for feature in FEATURES} <= set(before.columns)
 
 
-def test_a_gap_in_the_logs_is_named(spark, store):
+def test_a_gap_in_the_logs_is_named(spark, lake):
     logs = random_logs(3)
     for n in (0, 2):
-        publish_logs(store, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
-    build_only(spark, store, "features", DAY)
+        publish_logs(lake, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
+    build_only(spark, lake, "features", DAY)
     with pytest.raises(MissingDataError, match=r"needs the logs of 2023-07-11, which are missing.*2023-07-10"):
-        build_only(spark, store, "features", DAY + timedelta(days=2))
+        build_only(spark, lake, "features", DAY + timedelta(days=2))
 
 
-def test_features_of_the_day_before_are_required(spark, store):
+def test_features_of_the_day_before_are_required(spark, lake):
     logs = random_logs(3)
     for n in (0, 1):
-        publish_logs(store, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
+        publish_logs(lake, DAY + timedelta(days=n), logs[DAY + timedelta(days=n)])
     for stage in ("features", "training"):
         with pytest.raises(
             MissingDataError, match=rf"{stage} 2023-07-11 needs features 2023-07-10, which is not published"
         ):
-            run_stage(spark, store, stage, DAY + timedelta(days=1))
+            run_stage(spark, lake, stage, DAY + timedelta(days=1))
 
 
-def test_training_needs_the_logs_of_its_day(spark, store):
+def test_training_needs_the_logs_of_its_day(spark, lake):
     with pytest.raises(MissingDataError, match="training 2023-07-10 needs logs 2023-07-10"):
-        run_stage(spark, store, "training")
+        run_stage(spark, lake, "training")
 
 
-def test_text_keys_are_those_of_python(spark, store):
+def test_text_keys_are_those_of_python(spark, lake):
     from include.text_key import text_key
 
     publish_logs(
-        store,
+        lake,
         DAY,
         pd.DataFrame({"user_id": ["u"], "item_id": ["i"], "scene": ["0"], "label": [1], "item_title": ["龙井茶"]}),
     )
-    build_only(spark, store, "features", DAY)
-    build_only(spark, store, "training", DAY)
-    texts = read(store, "texts").set_index("text")
+    build_only(spark, lake, "features", DAY)
+    build_only(spark, lake, "training", DAY)
+    texts = read(lake, "texts").set_index("text")
     assert texts.loc["龙井茶"].to_dict() == {"text_key": text_key("龙井茶"), "kind": "title"}
-    row = read(store, "training").iloc[0]
+    row = read(lake, "training").iloc[0]
     keys = [text_key("entity"), text_key("more")]
     assert (row["title_key"], list(row["item_entity_keys"])) == (text_key("龙井茶"), keys)
-    assert read(store, "agg_user_topic")["topic_key"].tolist() == keys[:1]
+    assert read(lake, "agg_user_topic")["topic_key"].tolist() == keys[:1]
     assert row["user_ctr_7d"] == row["scene_ctr_7d"] == 0.1
     assert get_settings().scenes == ("0", "1", "2", "3", "4")

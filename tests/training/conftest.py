@@ -47,12 +47,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The lake that tests read; one that changes it takes `world`, its own copy."""
     home = tmp_path_factory.mktemp("fabricated")
     log = fabricate.impressions(DAYS, ROWS)
-    store = Lake(f"file://{home}/lake")
+    lake = Lake(f"file://{home}/lake")
     for number in range(DAYS):
-        fabricate.publish(store, log, number)
-    fabricate.fake_vectors(store, log)
-    fabricate.fake_vectors(store, log, fabricate.LLM, dim=96, seed=2)
-    return World(home, store, log)
+        fabricate.publish(lake, log, number)
+    fabricate.fake_vectors(lake, log)
+    fabricate.fake_vectors(lake, log, fabricate.LLM, dim=96, seed=2)
+    return World(home, lake, log)
 
 
 @pytest.fixture

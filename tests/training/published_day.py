@@ -38,12 +38,12 @@ def publish(day: Day, on: date = DAY) -> Lake:
     )
     sink = io.BytesIO()
     orc.write_table(table, sink)
-    store, path = get_lake(), f"training/dt={on}/build=b"
-    store.write_bytes(f"{path}/part-0.orc", sink.getvalue())
+    lake, path = get_lake(), f"training/dt={on}/build=b"
+    lake.write_bytes(f"{path}/part-0.orc", sink.getvalue())
     version = TableVersion(path, count, len(sink.getvalue()), "schema")
     manifest = Manifest("training", str(on), "b", {"training": version}, count, {"logs/day": "l"}, "code", "settings")
-    store.write_json(f"_manifests/training/dt={on}.json", vars(manifest) | {"tables": {"training": vars(version)}})
-    return store
+    lake.write_json(f"_manifests/training/dt={on}.json", vars(manifest) | {"tables": {"training": vars(version)}})
+    return lake
 
 
 def register(home: Path, name: str, *, on: date = DAY, base: int | None = None) -> ModelVersion:

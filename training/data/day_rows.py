@@ -25,7 +25,7 @@ from training.text.text_table import TextTable
 
 
 def rows_of_day(
-    store: Lake, day: date, state: State, texts: TextTable, members: Floats, settings: Settings
+    lake: Lake, day: date, state: State, texts: TextTable, members: Floats, settings: Settings
 ) -> tuple[Rows, ItemTexts]:
     """Return the rows of a day and its distinct items, with the state at the start of the day.
 
@@ -34,11 +34,11 @@ def rows_of_day(
     """
 
     def shards(columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        return read_shards(store, "training", day, NEEDED_FOR, settings.shard_rows, columns)
+        return read_shards(lake, "training", day, NEEDED_FOR, settings.shard_rows, columns)
 
     item_texts = ItemTexts.of(shards(COLUMNS), state, texts, members)
     rows = on_disk((build_rows(shard, state, texts, item_texts, members) for shard in shards()), settings.home)
-    published = store.require("training", day, NEEDED_FOR).table("training").rows
+    published = lake.require("training", day, NEEDED_FOR).table("training").rows
     if len(rows) != published:
         raise CtrError(
             f"{NEEDED_FOR} read {len(rows):,} rows of training of {day}, but the manifest says {published:,}: rows are "

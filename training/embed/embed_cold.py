@@ -41,13 +41,13 @@ def run(day: date, settings: Settings) -> EmbedCold:
     Embeds nothing where neither the model to train nor the champion reads a language model's vectors.
     """
     started = time.monotonic()
-    store = get_lake()
-    store.require("training", day, NEEDED_FOR)
+    lake = get_lake()
+    lake.require("training", day, NEEDED_FOR)
     read = any(variant.llm for variant in variants_in_use(settings))
-    days = published_days(store, "training", day, settings.llm_lookback_days) if read else []
-    cold = cold_texts(store, days).filed_after(_last_run(store, day), day)
+    days = published_days(lake, "training", day, settings.llm_lookback_days) if read else []
+    cold = cold_texts(lake, days).filed_after(_last_run(lake, day), day)
     source = resolve_llm(settings)
-    cache = VectorCache(store, source.slug)
+    cache = VectorCache(lake, source.slug)
     needed = cold.without(cache)
     _adopt(cache, needed)
     missing = needed.among(~np.isin(needed.keys, cache.keys()))
@@ -56,7 +56,7 @@ def run(day: date, settings: Settings) -> EmbedCold:
         encoder = language_model(settings)
         for first in sorted(set(chosen.first)):
             keys = np.sort(chosen.keys[chosen.first == first])
-            encode_into(store, encoder, distinct_texts(store, days, NEEDED_FOR, among=keys), first, batch_size=BATCH)
+            encode_into(lake, encoder, distinct_texts(lake, days, NEEDED_FOR, among=keys), first, batch_size=BATCH)
     skipped = len(missing.keys) - len(chosen.keys)
     if skipped:
         log.warning(
@@ -64,7 +64,7 @@ def run(day: date, settings: Settings) -> EmbedCold:
             f"{skipped:,}",
             settings.llm_max_texts,
         )
-    everything = len(read_day(store, "texts", day, NEEDED_FOR, ["text_key"]))
+    everything = len(read_day(lake, "texts", day, NEEDED_FOR, ["text_key"]))
     record = EmbedCold(
         day=day,
         model=source.slug,
@@ -75,7 +75,7 @@ def run(day: date, settings: Settings) -> EmbedCold:
         share=round(len(chosen.keys) / max(everything, 1), 5),
         seconds=round(time.monotonic() - started, 2),
     )
-    store.write_record(record)
+    lake.write_record(record)
     return record
 
 
@@ -105,12 +105,12 @@ class ColdTexts:
         return self.among(~held)
 
 
-def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
+def cold_texts(lake: Lake, days: Sequence[date]) -> ColdTexts:
     """Return the texts of what was cold on any of the days, newest day first; within a day items come before users."""
     first: dict[int, date] = {}
     order: list[Keys] = [np.empty(0, np.int64)]
     for day in reversed(days):
-        rows = read_day(store, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_TEXTS, *USER_KEYS])
+        rows = read_day(lake, "training", day, NEEDED_FOR, ["item_level", "user_level", *ITEM_TEXTS, *USER_KEYS])
         order += [_keys_of(rows, "item_level", ITEM_TEXTS), _keys_of(rows, "user_level", USER_KEYS)]
         first |= dict.fromkeys(np.concatenate(order[-2:]).tolist(), day)
     keys = np.concatenate(order)
@@ -118,10 +118,10 @@ def cold_texts(store: Lake, days: Sequence[date]) -> ColdTexts:
     return ColdTexts(keys, np.array([first[key] for key in keys.tolist()], object))
 
 
-def _last_run(store: Lake, day: date) -> date | None:
+def _last_run(lake: Lake, day: date) -> date | None:
     """Return the newest earlier day whose run embedded anything; None where that run was of a model without such vectors."""
-    last = max((earlier for earlier in store.record_days(EmbedCold) if earlier < day), default=None)
-    record = store.record(EmbedCold, last) if last else None
+    last = max((earlier for earlier in lake.record_days(EmbedCold) if earlier < day), default=None)
+    record = lake.record(EmbedCold, last) if last else None
     return last if record and record.texts else None
 
 

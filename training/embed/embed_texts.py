@@ -30,19 +30,19 @@ def run(day: date, settings: Settings) -> EmbedTexts:
     Encodes nothing where neither the model to train nor the champion reads text.
     """
     started = time.monotonic()
-    store = get_lake()
-    store.require("features", day, "Embedding texts")
+    lake = get_lake()
+    lake.require("features", day, "Embedding texts")
     read = any(variant.text for variant in variants_in_use(settings))
-    days = published_days(store, "texts", day, settings.train_days) if read else []
-    texts = distinct_texts(store, days, "Embedding texts")
+    days = published_days(lake, "texts", day, settings.train_days) if read else []
+    texts = distinct_texts(lake, days, "Embedding texts")
     source = resolve_encoder(settings)
-    missing = without_cached(texts, VectorCache(store, source.slug))
+    missing = without_cached(texts, VectorCache(lake, source.slug))
     unknown = None  # nothing new was read
     if missing.texts:
         encoder = text_encoder(settings)
         unknown = round(encoder.unknown_share(_sample(missing.texts, settings.seed)), 5)
         warn_unknown(unknown, source.slug)
-        encode_into(store, encoder, missing, day, batch_size=BATCH)
+        encode_into(lake, encoder, missing, day, batch_size=BATCH)
     record = EmbedTexts(
         day=day,
         model=source.slug,
@@ -53,7 +53,7 @@ def run(day: date, settings: Settings) -> EmbedTexts:
         unknown_share=unknown,
         seconds=round(time.monotonic() - started, 2),
     )
-    store.write_record(record)
+    lake.write_record(record)
     return record
 
 
@@ -63,9 +63,9 @@ def without_cached(texts: Texts, cache: VectorCache) -> Texts:
     return Texts(texts.keys[rows], [texts.texts[row] for row in rows])
 
 
-def encode_into(store: Lake, encoder: Encoder, texts: Texts, day: date, *, batch_size: int) -> None:
+def encode_into(lake: Lake, encoder: Encoder, texts: Texts, day: date, *, batch_size: int) -> None:
     """Encode texts into the encoder's cache for a log day, part by part, with a progress bar."""
-    cache = VectorCache(store, encoder.slug)
+    cache = VectorCache(lake, encoder.slug)
     with progress() as bar:
         task = bar.add_task(f"Embedding texts with {encoder.slug}", total=len(texts.texts))
         for start in range(0, len(texts.texts), PART):

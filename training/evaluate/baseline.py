@@ -35,7 +35,7 @@ _PARAMETERS: dict[str, Any] = {
 """Chosen beforehand; nothing was tuned."""
 
 
-def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, dict[str, Any]]:
+def predict(lake: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, dict[str, Any]]:
     """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and a description of the fit.
 
     None where `CTR_BASELINE_ROWS` is 0 or the days before have too few clicks, which `note` says.
@@ -44,7 +44,7 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
     if not settings.baseline_rows:
         return None, {"note": "CTR_BASELINE_ROWS is 0"}
     with only_days_before(day):
-        training_rows = sample(_rows_before(store, day, settings), settings.baseline_rows, _columns())
+        training_rows = sample(_rows_before(lake, day, settings), settings.baseline_rows, _columns())
     label = training_rows["label"].to_numpy()
     about = {"rows": len(training_rows), "clicks": int(label.sum()), "parameters": _PARAMETERS}
     if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
@@ -58,9 +58,9 @@ def predict(store: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple
     return probability, {**about, "trees": model.n_iter_, "seconds": round(time.monotonic() - started, 2), "note": None}
 
 
-def _rows_before(store: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:
-    for earlier in published_days(store, "training", previous(day), WINDOW_DAYS):
-        yield from read_shards(store, "training", earlier, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
+def _rows_before(lake: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:
+    for earlier in published_days(lake, "training", previous(day), WINDOW_DAYS):
+        yield from read_shards(lake, "training", earlier, NEEDED_FOR, settings.shard_rows, [KEY, *_columns()])
 
 
 def _columns() -> list[str]:

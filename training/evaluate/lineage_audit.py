@@ -19,14 +19,14 @@ MAX_RETURNING = 0.01
 """Share of the day's first-seen users or items that a vocabulary may hold while the lake's retention has removed nothing yet."""
 
 
-def audit(store: Lake, day: date, rows: pa.Table, version: int, model: Predictor, trained_days: list[date]) -> None:
+def audit(lake: Lake, day: date, rows: pa.Table, version: int, model: Predictor, trained_days: list[date]) -> None:
     """Write the record `quality/model`; raises `LeakageError` where a check failed.
 
     `rows` are the training rows of `day` (`user_id, item_id, user_level, item_level`), `trained_days` the days in the
     version's manifests.
     """
-    checks = list(model_checks(day, rows, model, trained_days, forgets=_forgets(store, day)))
-    store.write_record(
+    checks = list(model_checks(day, rows, model, trained_days, forgets=_forgets(lake, day)))
+    lake.write_record(
         Quality(stage="model", day=day, build=str(version), rows=rows.num_rows, status=worst(checks), checks=checks)
     )
     failed = [check for check in checks if check.status == "fail"]
@@ -91,7 +91,7 @@ def _rows_in(vocabulary: Vocabulary, ids: pa.Array) -> np.ndarray:
     return rows[rows > 0]
 
 
-def _forgets(store: Lake, day: date) -> bool:
+def _forgets(lake: Lake, day: date) -> bool:
     """Return whether the lake is old enough for its retention to have removed ids from before the day."""
-    days = store.days("features")
+    days = lake.days("features")
     return bool(days) and days[0] < day - timedelta(days=get_settings().retention_days)

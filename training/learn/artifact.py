@@ -83,13 +83,13 @@ class Predictor:
     state: State
     calibration: Calibration
 
-    def predict(self, rows: pa.Table, store: Lake | None = None) -> Predictions:
+    def predict(self, rows: pa.Table, lake: Lake | None = None) -> Predictions:
         """Return click probabilities of rows with the columns of `training` (`label` and `log_ts` may be absent).
 
         Text vectors come from the lake's caches. With `log_ts`, the language model's vectors count up to the rows' last
         day only, so that a prediction does not change when later days are run.
         """
-        texts = load_texts(self.state, text_keys(rows, self.state.config.variant), store or get_lake(), _last_day(rows))
+        texts = load_texts(self.state, text_keys(rows, self.state.config.variant), lake or get_lake(), _last_day(rows))
         lookup = text_lookup(texts, self.model.device.type)
         members = self.state.topics.of(texts)
         item_texts = ItemTexts.of([rows], self.state, texts, members)
@@ -109,9 +109,9 @@ def text_keys(rows: pa.Table, variant: ModelVariant) -> Keys:
     return keys_in(rows) if variant.text else np.empty(0, np.int64)
 
 
-def load_texts(state: State, keys: Keys, store: Lake, llm_through: date | None) -> TextTable:
+def load_texts(state: State, keys: Keys, lake: Lake, llm_through: date | None) -> TextTable:
     """Return the vectors of text keys in the state's whitened spaces."""
-    caches = VectorCache(store, state.config.encoder), VectorCache(store, state.config.llm)
+    caches = VectorCache(lake, state.config.encoder), VectorCache(lake, state.config.llm)
     return TextTable.load(keys, caches, (state.whiten_text, state.whiten_llm), llm_through)
 
 

@@ -64,7 +64,7 @@ class Checkpoints:
     @classmethod
     def of(
         cls,
-        store: Lake,
+        lake: Lake,
         day: date,
         days: Sequence[date],
         config: ModelConfig,
@@ -74,9 +74,9 @@ class Checkpoints:
         """Return those of the run that trains on these days with a model of this configuration, from a base or from scratch."""
         decides = {
             "builds": {
-                str(training_day): store.require("training", training_day, NEEDED_FOR).build for training_day in days
+                str(training_day): lake.require("training", training_day, NEEDED_FOR).build for training_day in days
             },
-            "vectors": [*VectorCache(store, config.encoder).parts(), *VectorCache(store, config.llm).parts(days[-1])],
+            "vectors": [*VectorCache(lake, config.encoder).parts(), *VectorCache(lake, config.llm).parts(days[-1])],
             "base": base.content_hash if base else None,
             "settings": settings.digest(),
             "code": code_digest(),

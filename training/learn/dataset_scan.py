@@ -34,7 +34,7 @@ class DatasetScan:
 
 
 def scan_dataset(
-    store: Lake, days: Sequence[date], base: Predictor | None, variant: ModelVariant, shard_rows: int
+    lake: Lake, days: Sequence[date], base: Predictor | None, variant: ModelVariant, shard_rows: int
 ) -> DatasetScan:
     """Scan the days once, a shard at a time, for a model of the variant that continues `base` or starts from scratch."""
     users, items = (base.state.users, base.state.items) if base else (Vocabulary.empty(), Vocabulary.empty())
@@ -45,7 +45,7 @@ def scan_dataset(
     columns = (*IDS, *(TEXT_KEYS if variant.text else ()), *(columns_of() if base is None else ()))
     for day in days:
         seen = dict.fromkeys(IDS, pa.array([], pa.string()))
-        for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns):
+        for shard in read_shards(lake, "training", day, NEEDED_FOR, shard_rows, columns):
             seen = {name: _distinct(ids, shard[name]) for name, ids in seen.items()}
             keys = np.union1d(keys, text_keys(shard, variant))
             rows += len(shard)

@@ -19,10 +19,10 @@ TOLERANCE = 1e-5
 """Of a probability: another processor may round otherwise."""
 
 
-def write(folder: Path, predictor: Predictor, store: Lake, day: date) -> None:
+def write(folder: Path, predictor: Predictor, lake: Lake, day: date) -> None:
     """Write the first rows of a published day that the model was trained on, with its probabilities."""
-    rows = next(read_shards(store, "training", day, NEEDED_FOR, ROWS))
-    probability = predictor.predict(rows, store).probability
+    rows = next(read_shards(lake, "training", day, NEEDED_FOR, ROWS))
+    probability = predictor.predict(rows, lake).probability
     pq.write_table(rows.append_column("probability", pa.array(probability)), folder / PROBE)
 
 

@@ -28,14 +28,14 @@ def run(version: int) -> dict[str, Any]:
     """
     registered = registry.get(version)
     folder = registry.download(version)
-    store = get_lake()
+    lake = get_lake()
     provenance = json.loads((folder / "manifests.json").read_text())
     stored = json.loads((folder / "settings.json").read_text())
     days = [parse_day(day) for day in provenance["training"]]
-    changed = _changed(store, provenance)
+    changed = _changed(lake, provenance)
     with tempfile.TemporaryDirectory() as temporary, only_days_before(registered.log_day):
         again = Path(temporary)
-        actual = save(again, fit(store, days, Settings(**stored), _base(registered)).predictor, {})
+        actual = save(again, fit(lake, days, Settings(**stored), _base(registered)).predictor, {})
         differing = [name for name in HASHED if (again / name).read_bytes() != (folder / name).read_bytes()]
     if actual != registered.content_hash:
         files = ", ".join(differing) or "none, so the version's own files are not those that were registered"
@@ -67,12 +67,12 @@ def _base(version: registry.ModelVersion) -> Predictor | None:
     return load(folder)
 
 
-def _changed(store: Lake, provenance: dict[str, Any]) -> list[str]:
+def _changed(lake: Lake, provenance: dict[str, Any]) -> list[str]:
     """Return, in words, what has changed since the version was trained."""
     rebuilt = [
         day
         for day, manifest in provenance["training"].items()
-        if store.require("training", parse_day(day), NEEDED_FOR).build != manifest["build"]
+        if lake.require("training", parse_day(day), NEEDED_FOR).build != manifest["build"]
     ]
     changes = [f"training rows of {', '.join(rebuilt)} were built again"] if rebuilt else []
     trained_with = provenance.get("code", "unknown")

@@ -71,33 +71,33 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
     """
     started = time.monotonic()
     started_at = datetime.now(UTC)
-    store = get_lake()
+    lake = get_lake()
     with only_days_before(day):
-        start = start_of(store, day, settings, scratch=scratch)
+        start = start_of(lake, day, settings, scratch=scratch)
     base = start.version
     days = start.days
     if not days and base is None:
         raise MissingDataError(
             f"Training for {day} needs published training rows of at least one day in the {settings.train_days} days before it, "
-            f"found none in {store.url}. Next: load history (`ctr history`)."
+            f"found none in {lake.url}. Next: load history (`ctr history`)."
         )
     if not days and base is not None:
         log.info("No published day since version %d was trained: it remains the candidate of %s.", base.version, day)
-        return _record(store, day, settings.model, base, days, None, started) if is_first_process() else None
+        return _record(lake, day, settings.model, base, days, None, started) if is_first_process() else None
     config = start.model.state.config if start.model else config_of(settings)
     manifests = {
-        training_day: store.require("training", training_day, NEEDED_FOR) for training_day in days
+        training_day: lake.require("training", training_day, NEEDED_FOR) for training_day in days
     }  # of the rows that are read from here on
-    checkpoints = Checkpoints.of(store, day, days, config, base, settings)
+    checkpoints = Checkpoints.of(lake, day, days, config, base, settings)
     with only_days_before(day):
-        trained = fit(store, days, settings, start.model, checkpoints)
+        trained = fit(lake, days, settings, start.model, checkpoints)
     if not is_first_process():
         return None
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
         pyfunc.describe(Path(folder))
         write_curve(Path(folder), trained.curve)
-        probe.write(Path(folder), trained.predictor, store, days[-1])
+        probe.write(Path(folder), trained.predictor, lake, days[-1])
         version = registry.register(
             Path(folder),
             log_day=day,
@@ -117,11 +117,11 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
         )
     checkpoints.remove()
     registry.prune()
-    return _record(store, day, settings.model, version, days, trained, started)
+    return _record(lake, day, settings.model, version, days, trained, started)
 
 
 def fit(
-    store: Lake,
+    lake: Lake,
     days: Sequence[date],
     settings: Settings,
     base: Predictor | None,
@@ -140,24 +140,24 @@ def fit(
         raise InvalidInputError(
             f"A model '{config.model}' cannot be continued as '{settings.model}'. Next: start from scratch."
         )
-    scan = scan_dataset(store, days, base, config.variant, settings.shard_rows)
+    scan = scan_dataset(lake, days, base, config.variant, settings.shard_rows)
     train_state = TrainState(
-        extended_state(store, base.state, scan, days[-1])
+        extended_state(lake, base.state, scan, days[-1])
         if base
-        else fresh_state(store, scan, config, settings, days[-1])
+        else fresh_state(lake, scan, config, settings, days[-1])
     )
     model = build_model(train_state.state)
     if base:
         _copy_weights(model, base.model)
     cold = ColdSimulation(train_state.state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(model, cold, settings, fresh=base is None)
-    texts = _texts(store, train_state.state, scan, days[-1], trainer.device)
+    texts = _texts(lake, train_state.state, scan, days[-1], trainer.device)
     train_state, partial_day = checkpoints.resume(trainer, train_state) if checkpoints else (train_state, None)
     progress_text = f"{days[len(train_state.curve) :]} {partial_day and partial_day.so_far}"
     require_same("the remaining training data", lambda: trainer.checksum(progress_text), SHARE)
     with progress() as bar:
         task = bar.add_task("Training", total=scan.rows, completed=sum(point.rows for point in train_state.curve))
-        learning = Learning(store, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
+        learning = Learning(lake, settings, trainer, texts, lambda count: bar.advance(task, count), checkpoints)
         for day in days[len(train_state.curve) :]:
             train_state = learning.day(day, train_state, partial_day)
             partial_day = None
@@ -172,8 +172,8 @@ def fit(
     )
 
 
-def _texts(store: Lake, state: State, scan: DatasetScan, last: date, device_name: str) -> Texts:
-    table = load_texts(state, scan.keys, store, llm_through=last)
+def _texts(lake: Lake, state: State, scan: DatasetScan, last: date, device_name: str) -> Texts:
+    table = load_texts(state, scan.keys, lake, llm_through=last)
     if table.missing:
         log.warning(
             "%s of %s texts have no vector; they read as no text (run embed-texts).",
@@ -183,45 +183,45 @@ def _texts(store: Lake, state: State, scan: DatasetScan, last: date, device_name
     return Texts(table, state.topics.of(table), text_lookup(table, device_name))
 
 
-def fresh_state(store: Lake, scan: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
+def fresh_state(lake: Lake, scan: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
     """Return the state before the first day of a model that starts from scratch: statistics are the window's."""
-    whitening, topics = _text_space(store, config, scan, settings.seed)
+    whitening, topics = _text_space(lake, config, scan, settings.seed)
     return State(
         config=config,
         users=scan.users,
         items=scan.items,
         standardiser=scan.moments.standardiser(),
         whiten_text=whitening,
-        whiten_llm=_llm_whitening(store, config, scan.keys, last),
+        whiten_llm=_llm_whitening(lake, config, scan.keys, last),
         topics=topics,
         memory=Memory.empty(len(scan.users), len(scan.items), len(topics.centres), whitening.dim),
     )
 
 
-def _text_space(store: Lake, config: ModelConfig, scan: DatasetScan, seed: int) -> tuple[Whitening, Topics]:
+def _text_space(lake: Lake, config: ModelConfig, scan: DatasetScan, seed: int) -> tuple[Whitening, Topics]:
     """Return whitening and topics of the items' texts; of width 0 for a model without text."""
     if not config.variant.text:
         return Whitening.nothing(), Topics.none()
-    vectors, has_vector = VectorCache(store, config.encoder).lookup(scan.item_keys)
+    vectors, has_vector = VectorCache(lake, config.encoder).lookup(scan.item_keys)
     whitening = Whitening.fit(vectors[has_vector], space=config.text_space)
     return whitening, Topics.fit(whitening.directions(whitening.apply(vectors[has_vector])), seed)
 
 
-def extended_state(store: Lake, state: State, scan: DatasetScan, last: date) -> State:
+def extended_state(lake: Lake, state: State, scan: DatasetScan, last: date) -> State:
     """Return the base's state with the new days' ids; statistics and whitening stay, as the weights were trained with them.
 
     Only a base that never saw a language-model vector gets their whitening now.
     """
     if not state.whiten_llm.fitted:
-        state = replace(state, whiten_llm=_llm_whitening(store, state.config, scan.keys, last))
+        state = replace(state, whiten_llm=_llm_whitening(lake, state.config, scan.keys, last))
     return state.extended(scan.users, scan.items)
 
 
-def _llm_whitening(store: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
+def _llm_whitening(lake: Lake, config: ModelConfig, keys: Keys, last: date) -> Whitening:
     """Return the whitening of the cached cold texts; an empty one while there are fewer than two."""
     if not config.variant.llm:
         return Whitening.nothing()
-    vectors, has_vector = VectorCache(store, config.llm).lookup(keys, last)
+    vectors, has_vector = VectorCache(lake, config.llm).lookup(keys, last)
     return Whitening.fit(vectors[has_vector], LLM_DIM) if has_vector.sum() >= 2 else Whitening.nothing(LLM_DIM)
 
 
@@ -253,7 +253,7 @@ def _metrics(trained: Trained) -> dict[str, float]:
 
 
 def _record(
-    store: Lake,
+    lake: Lake,
     day: date,
     model: str,
     version: registry.ModelVersion,
@@ -274,5 +274,5 @@ def _record(
         content_hash=version.content_hash,
         learning_curve=list(trained.curve) if trained else [],
     )
-    store.write_record(record)
+    lake.write_record(record)
     return record

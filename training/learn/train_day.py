@@ -35,7 +35,7 @@ class Texts:
 class Learning:
     """What the days of a run share; `advance` is called with the number of rows trained on, step by step."""
 
-    store: Lake
+    lake: Lake
     settings: Settings
     trainer: Trainer
     texts: Texts
@@ -47,7 +47,7 @@ class Learning:
         started = time.monotonic()
         state = train_state.state
         texts = self.texts
-        rows, item_texts = rows_of_day(self.store, day, state, texts.table, texts.members, self.settings)
+        rows, item_texts = rows_of_day(self.lake, day, state, texts.table, texts.members, self.settings)
         partial_day = partial_day or PartialDay(self._predict_day(rows))
         logit = partial_day.logit
         after = state_after(state, rows, item_texts, texts.members, logit)

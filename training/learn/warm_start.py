@@ -40,17 +40,17 @@ class Start:
     model: Predictor | None = None
 
 
-def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
+def start_of(lake: Lake, day: date, settings: Settings, *, scratch: bool) -> Start:
     """Choose the newest version promoted on an earlier day that is not outdated, with the days since it was trained;
     else the training window.
 
     The reason for a start from scratch is logged.
     """
-    days = days_to_learn(store, day, settings)
+    days = days_to_learn(lake, day, settings)
     if scratch:
         return Start(days)
     versions = registry.versions()
-    base = base_for(day, versions, outdated_versions(store, versions))
+    base = base_for(day, versions, outdated_versions(lake, versions))
     version = base.version
     if base.outdated:
         instead = f"version {version.version}" if version else "scratch"
@@ -60,7 +60,7 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     new = [published for published in days if published > version.trained_through]
     try:
         model = load(registry.download(version.version))
-        reason = next(why_not_continued(store, settings, version, model, new), None)
+        reason = next(why_not_continued(lake, settings, version, model, new), None)
     except (OtherArchitectureError, registry.PrunedError) as error:
         reason = str(error)
     if reason is None:
@@ -69,10 +69,10 @@ def start_of(store: Lake, day: date, settings: Settings, *, scratch: bool) -> St
     return Start(days)
 
 
-def days_to_learn(store: Lake, day: date, settings: Settings) -> list[date]:
+def days_to_learn(lake: Lake, day: date, settings: Settings) -> list[date]:
     """Return the published days with rows that the candidate of `day` may train on: before it, in the training window."""
-    days = published_days(store, "training", previous(day), settings.train_days)
-    return [published for published in days if store.require("training", published, NEEDED_FOR).tables["training"].rows]
+    days = published_days(lake, "training", previous(day), settings.train_days)
+    return [published for published in days if lake.require("training", published, NEEDED_FOR).tables["training"].rows]
 
 
 def config_of(settings: Settings) -> ModelConfig:
@@ -100,7 +100,7 @@ def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
 
 
 def why_not_continued(
-    store: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
+    lake: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
 ) -> Iterator[str]:
     """Yield reasons why a version must not train on the `new` days: its settings, or the days that its statistics come from."""
     config = config_of(settings)
@@ -112,20 +112,20 @@ def why_not_continued(
     if not new:
         return
     fitted = _first_of_chain(version)
-    lake_from = min([fitted.trained_from, *store.days("training")[:1]])
+    lake_from = min([fitted.trained_from, *lake.days("training")[:1]])
     if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
         yield (
             f"the statistics of version {version.version} were fitted on {fitted.trained_from}..{fitted.trained_through}, "
             f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features were still almost empty."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        varying = newly_varying(store, model.state.standardiser, new, settings.shard_rows)
+        varying = newly_varying(lake, model.state.standardiser, new, settings.shard_rows)
         if varying:
             yield (
                 f"version {version.version} ignores features that were constant when it was fitted and vary now: "
                 f"{', '.join(varying)}."
             )
-    drift = text_drift(store, model, new, settings.shard_rows)
+    drift = text_drift(lake, model, new, settings.shard_rows)
     if drift and drift.refit:
         yield (
             f"the items' texts have moved away from those that the text space of version {version.version} was fitted on: "
@@ -134,24 +134,24 @@ def why_not_continued(
         )
 
 
-def text_drift(store: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
+def text_drift(lake: Lake, model: Predictor, days: Sequence[date], shard_rows: int) -> Drift | None:
     """Return the drift of these days' item texts in a model's text space; None where it reads none, or there are too few."""
     if not model.state.config.variant.text or not days:
         return None
-    shards = (read_shards(store, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
+    shards = (read_shards(lake, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS) for day in days)
     keys = np.unique(np.concatenate([keys_in(shard, ITEM_TEXTS) for shard in chain.from_iterable(shards)]))
-    vectors, has_vector = VectorCache(store, model.state.config.encoder).lookup(keys)
+    vectors, has_vector = VectorCache(lake, model.state.config.encoder).lookup(keys)
     return model.state.whiten_text.drift(vectors[has_vector]) if has_vector.sum() >= FEWEST_TEXTS else None
 
 
-def newly_varying(store: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
+def newly_varying(lake: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
     """Return the inputs that a standardiser switched off as constant and that vary in the rows of these days."""
     off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
     if not off:
         return []
     moments = Moments(len(off))
     for day in days:
-        for shard in read_shards(store, "training", day, NEEDED_FOR, shard_rows, columns_of(off)):
+        for shard in read_shards(lake, "training", day, NEEDED_FOR, shard_rows, columns_of(off)):
             moments.add(transformed(shard, off))
     return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
 

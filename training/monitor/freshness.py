@@ -8,7 +8,7 @@ from include.raw.deliveries import Raw, day_folder
 from include.stages import STAGES
 
 
-def freshness(store: Lake, day: date, trained_through: date | None, now: datetime) -> dict[str, Any]:
+def freshness(lake: Lake, day: date, trained_through: date | None, now: datetime) -> dict[str, Any]:
     """Return the part `freshness` of the record `monitor`; missing values are None.
 
     `published` maps each stage to its last published day up to `day` and how many days that is behind; `model_age_days`
@@ -17,7 +17,7 @@ def freshness(store: Lake, day: date, trained_through: date | None, now: datetim
     """
     arrived = _arrived(day)
     return {
-        "published": {stage: _last(store.days(stage), day) for stage in STAGES},
+        "published": {stage: _last(lake.days(stage), day) for stage in STAGES},
         "model_age_days": (day - trained_through).days if trained_through else None,
         "raw_arrived_at": arrived.isoformat(timespec="seconds") if arrived else None,
         "seconds_since_raw": round((now - arrived).total_seconds()) if arrived else None,

@@ -15,13 +15,13 @@ MOST_HELD = 0.1
 """Share of the nights that may be held, or rejected, without proof on the day after that the candidate was worse."""
 
 
-def watch(store: Lake, day: date) -> dict[str, Any]:
+def watch(lake: Lake, day: date) -> dict[str, Any]:
     """Return outcomes, blocking rules and their cost, of the `NIGHTS` before the day that were allowed to promote.
 
     `unproven` counts candidates that were kept back though they were not proven to be worse than the champion on the
     day after; `cost` is the log loss (nats per row, summed over nights) by which some of them were better.
     """
-    decisions = {night: store.record(Decision, night) for night in store.record_days(Decision) if night < day}
+    decisions = {night: lake.record(Decision, night) for night in lake.record_days(Decision) if night < day}
     decided = [
         (night, decision)
         for night, decision in decisions.items()
@@ -36,7 +36,7 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
         if decision.promoted:
             continue
         blocking.update(rule.name for rule in decision.rules if rule.verdict in ("hold", "reject"))
-        change = _day_after(store, night, decision.candidate)
+        change = _day_after(lake, night, decision.candidate)
         if change and change["value"] is not None and change["low"] <= 0:
             unproven = unproven + 1
             cost = cost + max(0.0, -change["value"])
@@ -49,10 +49,10 @@ def watch(store: Lake, day: date) -> dict[str, Any]:
     }
 
 
-def _day_after(store: Lake, night: date, version: int) -> dict[str, Any] | None:
+def _day_after(lake: Lake, night: date, version: int) -> dict[str, Any] | None:
     """Return the change of log loss from the champion, of a candidate that was not promoted, on the day after its night."""
-    after = next((evaluated for evaluated in store.record_days(Evaluation) if evaluated > night), None)
-    evaluation = store.record(Evaluation, after) if after else None
+    after = next((evaluated for evaluated in lake.record_days(Evaluation) if evaluated > night), None)
+    evaluation = lake.record(Evaluation, after) if after else None
     later = evaluation.not_promoted if evaluation else None
     return later.change if later and later.version == version else None
 

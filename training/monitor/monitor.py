@@ -35,28 +35,28 @@ def run(day: date, settings: Settings) -> Monitor:
     """Write and return the record `monitor` of the day; missing tables or models are recorded, and are no error."""
     started = time.monotonic()
     now = datetime.now(UTC)
-    store = Lake(settings.lake_url)
-    evaluation = store.record(Evaluation, day)
+    lake = Lake(settings.lake_url)
+    evaluation = lake.record(Evaluation, day)
     metrics, note = figures(evaluation)
     champion = _champion(evaluation)
-    change = changes(metrics, _earlier_figures(store, day)) if metrics else None
+    change = changes(metrics, _earlier_figures(lake, day)) if metrics else None
     record = Monitor(
         day=day,
-        rows=_rows(store, day),
+        rows=_rows(lake, day),
         champion=champion,
         metrics=metrics,
         metrics_note=note,
         change=change,
-        drift=_drift(store, day, settings),
-        gate=watch(store, day),
-        freshness=freshness(store, day, champion.trained_through if champion else None, now),
+        drift=_drift(lake, day, settings),
+        gate=watch(lake, day),
+        freshness=freshness(lake, day, champion.trained_through if champion else None, now),
         created_at=now.isoformat(timespec="seconds"),
         alerts=[],
         seconds=0.0,
     )
     found = [*alerts(record), *_behind_baseline(evaluation)]
     record = record.model_copy(update={"alerts": found, "seconds": round(time.monotonic() - started, 2)})
-    store.write_record(record)
+    lake.write_record(record)
     return record
 
 
@@ -115,34 +115,32 @@ def _champion(evaluation: Evaluation | None) -> MonitoredChampion | None:
     return MonitoredChampion(version=current.version, trained_through=current.trained_through, status="not evaluated")
 
 
-def _earlier_figures(store: Lake, day: date) -> list[dict[str, Any]]:
+def _earlier_figures(lake: Lake, day: date) -> list[dict[str, Any]]:
     """Return the figures of the last monitored days before that have honest ones."""
-    days = [earlier for earlier in store.record_days(Monitor) if earlier < day][-WINDOW_DAYS:]
-    records = (store.record(Monitor, earlier) for earlier in days)
+    days = [earlier for earlier in lake.record_days(Monitor) if earlier < day][-WINDOW_DAYS:]
+    records = (lake.record(Monitor, earlier) for earlier in days)
     return [record.metrics for record in records if record and record.metrics]
 
 
-def _rows(store: Lake, day: date) -> int:
-    manifest = store.manifest("training", day)
+def _rows(lake: Lake, day: date) -> int:
+    manifest = lake.manifest("training", day)
     return manifest.table("training").rows if manifest else 0
 
 
-def _drift(store: Lake, day: date, settings: Settings) -> dict[str, Any]:
+def _drift(lake: Lake, day: date, settings: Settings) -> dict[str, Any]:
     """Return the drift of the day's rows from the published days of the week before, features with the largest PSI first."""
-    before = published_days(store, "training", previous(day), WINDOW_DAYS)
-    today = [day] if store.manifest("training", day) else []
-    then, now = (
-        sample(_training_rows(store, days, settings.shard_rows), SAMPLE_ROWS, READ) for days in (before, today)
-    )
+    before = published_days(lake, "training", previous(day), WINDOW_DAYS)
+    today = [day] if lake.manifest("training", day) else []
+    then, now = (sample(_training_rows(lake, days, settings.shard_rows), SAMPLE_ROWS, READ) for days in (before, today))
     scored_then, scored_now = (
-        sample(_champion_scores(store, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
+        sample(_champion_scores(lake, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
     )
     features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
-    rows_then = sum(_rows(store, earlier) for earlier in before)
+    rows_then = sum(_rows(lake, earlier) for earlier in before)
     return {
         "reference": [str(earlier) for earlier in before],
         "rows_then": rows_then,
-        "rows_now": _rows(store, day),
+        "rows_now": _rows(lake, day),
         "note": None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),
         "moved_from": settings.psi_moved,
         "shifted_from": settings.psi_shifted,
@@ -156,12 +154,12 @@ def _too_few(then: int, now: int) -> str:
     return f"insufficient: {then:,} rows of the days before and {now:,} of the day, {MIN_ROWS:,} needed of each"
 
 
-def _training_rows(store: Lake, days: Iterable[date], rows: int) -> Iterator[pa.Table]:
+def _training_rows(lake: Lake, days: Iterable[date], rows: int) -> Iterator[pa.Table]:
     for day in days:
-        yield from read_shards(store, "training", day, NEEDED_FOR, rows, [KEY, *READ])
+        yield from read_shards(lake, "training", day, NEEDED_FOR, rows, [KEY, *READ])
 
 
-def _champion_scores(store: Lake, days: Iterable[date]) -> Iterator[pa.Table]:
+def _champion_scores(lake: Lake, days: Iterable[date]) -> Iterator[pa.Table]:
     """Yield the predictions of each day's champion of then, which may be another version, of rows that it had not seen."""
     for day in days:
-        yield from predictions.champion_parts(store, day)
+        yield from predictions.champion_parts(lake, day)

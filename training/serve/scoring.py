@@ -88,9 +88,9 @@ def run(day: date, listed: str | None = None) -> Score:
     `listed` is the folder of a list (`include/raw/score_list.py`) whose rows have their features: they are scored
     instead, in the order of the list, and the record is not kept.
     """
-    store = get_lake()
+    lake = get_lake()
     champion = load_champion()
-    table = read_orc(store, rows_path(listed, day)) if listed else read_day(store, "training", day, NEEDED_FOR)
+    table = read_orc(lake, rows_path(listed, day)) if listed else read_day(lake, "training", day, NEEDED_FOR)
     table = table.sort_by("event_id")
     probability = predict_known_scenes(champion.predictor, table)
     scores = table.select(SCHEMA.names[:-1]).append_column(
@@ -98,7 +98,7 @@ def run(day: date, listed: str | None = None) -> Score:
     )
     name = f"version={champion.version.version}.orc"
     path = f"{listed}/scores/dt={day}/{name}" if listed else f"_scores/dt={day}/{name}"
-    write_orc(store, path, scores.cast(SCHEMA))
+    write_orc(lake, path, scores.cast(SCHEMA))
     record = Score(
         day=day,
         version=champion.version.version,
@@ -106,8 +106,8 @@ def run(day: date, listed: str | None = None) -> Score:
         rows=len(scores),
         unknown_scenes=scores["probability"].null_count,
         mean=pc.mean(scores["probability"]).as_py(),
-        path=store.uri(path),
+        path=lake.uri(path),
     )
     if not listed:
-        store.write_record(record)
+        lake.write_record(record)
     return record

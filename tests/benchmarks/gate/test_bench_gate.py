@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def lake(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     shutil.copytree(made, home / "lake")
     monkeypatch.setenv("CTR_MODEL", "dnn")
     monkeypatch.setenv("CTR_BOOTSTRAP_RESAMPLES", "100")
@@ -45,39 +45,39 @@ def store(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     return get_lake()
 
 
-def rows(store: Lake, day=LAST) -> pd.DataFrame:
-    return read_day(store, "training", day, "A test").to_pandas()
+def rows(lake: Lake, day=LAST) -> pd.DataFrame:
+    return read_day(lake, "training", day, "A test").to_pandas()
 
 
 def changed(before: pd.DataFrame, after: pd.DataFrame) -> set[str]:
     return {name for name in before if not before[name].astype(str).equals(after[name].astype(str))}
 
 
-def all_rows(store: Lake) -> dict[date, pa.Table]:
-    return {day: read_day(store, "training", day, "A test") for day in store.days("training")}
+def all_rows(lake: Lake) -> dict[date, pa.Table]:
+    return {day: read_day(lake, "training", day, "A test") for day in lake.days("training")}
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_planted_in_its_days_alone_and_undone(name, store):
-    clean = all_rows(store)
-    with planted(store, [LAST], FAULTS[name]):
-        damaged = all_rows(store)
+def test_a_fault_is_planted_in_its_days_alone_and_undone(name, lake):
+    clean = all_rows(lake)
+    with planted(lake, [LAST], FAULTS[name]):
+        damaged = all_rows(lake)
     assert [day for day in clean if not damaged[day].equals(clean[day])] == [LAST]
     assert damaged[LAST].schema == clean[LAST].schema
-    assert all_rows(store) == clean
+    assert all_rows(lake) == clean
 
 
-def test_a_fault_is_undone_when_the_night_fails(store):
-    clean = all_rows(store)
-    with suppress(RuntimeError), planted(store, [*clean][:3], FAULTS["labels_flipped"]):
+def test_a_fault_is_undone_when_the_night_fails(lake):
+    clean = all_rows(lake)
+    with suppress(RuntimeError), planted(lake, [*clean][:3], FAULTS["labels_flipped"]):
         raise RuntimeError("a failed night")
-    assert all_rows(store) == clean
+    assert all_rows(lake) == clean
 
 
-def test_flipped_are_the_labels_of_one_scene(store):
-    before = rows(store)
-    with planted(store, [LAST], FAULTS["labels_flipped"]):
-        after = rows(store)
+def test_flipped_are_the_labels_of_one_scene(lake):
+    before = rows(lake)
+    with planted(lake, [LAST], FAULTS["labels_flipped"]):
+        after = rows(lake)
     assert changed(before, after) == {"label"}
     flipped = before.scene == FLIPPED_SCENE
     assert 0 < flipped.sum() < len(before)
@@ -85,20 +85,20 @@ def test_flipped_are_the_labels_of_one_scene(store):
     assert (after.label[~flipped] == before.label[~flipped]).all()
 
 
-def test_zeroed_are_the_rates_of_users_items_and_pairs_but_not_of_the_scene(store):
-    before = rows(store)
-    with planted(store, [LAST], FAULTS["ctr_zeroed"]):
-        after = rows(store)
+def test_zeroed_are_the_rates_of_users_items_and_pairs_but_not_of_the_scene(lake):
+    before = rows(lake)
+    with planted(lake, [LAST], FAULTS["ctr_zeroed"]):
+        after = rows(lake)
     zeroed = changed(before, after)
     assert {"user_ctr_7d", "item_ctr_total", "user_scene_ctr_7d", "user_topic_ctr_7d"} <= zeroed
     assert "scene_ctr_7d" not in zeroed
     assert (after[[*zeroed]] == 0).all(axis=None)
 
 
-def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(store):
-    past = pd.concat([rows(store, fabricate.day(number)) for number in range(DAYS - 7)])
-    with planted(store, [LAST], FAULTS["snapshot_stale"]):
-        after = rows(store)
+def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(lake):
+    past = pd.concat([rows(lake, fabricate.day(number)) for number in range(DAYS - 7)])
+    with planted(lake, [LAST], FAULTS["snapshot_stale"]):
+        after = rows(lake)
     assert (after.user_level == "zero").any()
     assert (after.user_level != "zero").any()
     for entity, column in (("user", "user_impressions_total"), ("item", "item_ctr_total"), ("item", "item_level")):
@@ -106,7 +106,7 @@ def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(store):
         unknown = {"user_impressions_total": 0, "item_ctr_total": after.scene_ctr_7d, "item_level": "zero"}[column]
         expected = after[f"{entity}_id"].map(newest)
         assert (after[column] == expected.where(expected.notna(), unknown)).all()
-    assert changed(rows(store), after).isdisjoint({"label", "scene", "user_id", "scene_ctr_7d", "hour_of_day"})
+    assert changed(rows(lake), after).isdisjoint({"label", "scene", "user_id", "scene_ctr_7d", "hour_of_day"})
 
 
 def test_expected_figures_are_those_of_many_draws_of_the_clicks():
@@ -122,7 +122,7 @@ def test_expected_figures_are_those_of_many_draws_of_the_clicks():
     assert expected_log_loss(truth, truth) < expected_log_loss(truth, predicted)
 
 
-def test_a_planted_night_is_judged_beside_its_undamaged_twin(store, monkeypatch):
+def test_a_planted_night_is_judged_beside_its_undamaged_twin(lake, monkeypatch):
     day = fabricate.day(8)
     monkeypatch.setattr(days, "PLANTED", {1: Plan("labels_flipped", "retrain")})
     true = {"true_auc": {"1": (0.5, 0.6)}, "true_log_loss": (0.7, 0.6), "true_pcoc": (1.0, 1.0)}

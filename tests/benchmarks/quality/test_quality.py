@@ -41,12 +41,12 @@ def log() -> pd.DataFrame:
 
 def home_in(folder: Path, log: pd.DataFrame, evaluated: int = 1) -> Home:
     """A home with two days to learn from and the days after them, of which the first ones are evaluated."""
-    store = Lake(f"file://{folder}/lake")
+    lake = Lake(f"file://{folder}/lake")
     days = [fabricate.day(number) for number in range(TRAINING_DAYS + evaluated)]
     for number in range(len(days)):
-        fabricate.publish(store, log, number)
-    fabricate.fake_vectors(store, log)
-    fabricate.fake_vectors(store, log, fabricate.LLM, dim=96, seed=2)
+        fabricate.publish(lake, log, number)
+    fabricate.fake_vectors(lake, log)
+    fabricate.fake_vectors(lake, log, fabricate.LLM, dim=96, seed=2)
     return Home("generated", folder, SCENES, (18,), 10, tuple(days), tuple(days[TRAINING_DAYS:]))
 
 
@@ -63,7 +63,7 @@ def no_settings_are_kept() -> Iterator[None]:
 
 def predicted(home: Home, model: str) -> np.ndarray:
     day = home.evaluated[0]
-    return fit_and_predict(model, home.store, home.days[:TRAINING_DAYS], day, home.settings(18)).probability
+    return fit_and_predict(model, home.lake, home.days[:TRAINING_DAYS], day, home.settings(18)).probability
 
 
 def noise(rows: EvaluatedRows, seed: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_labels_of_the_evaluation_day_change_no_prediction(model, home, log, tmp
 def test_a_fit_that_reads_the_evaluation_day_is_refused(home):
     day = home.evaluated[0]
     with pytest.raises(LeakageError, match=str(day)):
-        fit_and_predict("lightgbm", home.store, home.days, day, home.settings(18))
+        fit_and_predict("lightgbm", home.lake, home.days, day, home.settings(18))
 
 
 def test_peers_stop_on_the_last_training_day_or_on_users_of_it():

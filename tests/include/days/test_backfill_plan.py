@@ -24,7 +24,7 @@ DAYS = [FIRST + timedelta(days=n) for n in range(12)]
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def lake(tmp_path, monkeypatch):
     """Twelve raw days, all stages of each published."""
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
     get_settings.cache_clear()
@@ -43,15 +43,15 @@ def deliver(day: date, content: str = "one") -> None:
     (folder / "part-0.csv").write_text(content)
 
 
-def publish(store: Lake, stage: Stage, day: date, *, schema: str | None = None) -> None:
+def publish(lake: Lake, stage: Stage, day: date, *, schema: str | None = None) -> None:
     from include.days.backfill_plan import expected_inputs
 
     keys = expected_inputs(stage, day, FIRST)
-    inputs = {key: version for key in keys if (version := current_version(store, key))}
+    inputs = {key: version for key in keys if (version := current_version(lake, key))}
     tables = {name: TableVersion("", 1, 1, schema or schema_hash(table_ddl(name))) for name in SPECS[stage].tables}
     build = new_build()
     manifest = Manifest(stage, str(day), build, tables, 1, inputs, "", get_settings().values(*shaping(stage)))
-    store.write_json(
+    lake.write_json(
         f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {n: vars(t) for n, t in tables.items()}}
     )
 
@@ -66,47 +66,47 @@ def from_day(number: int) -> list[str]:
     return [*(f"{stage}/{DAYS[number]}" for stage in STAGES), *later]
 
 
-def test_nothing_to_do_where_nothing_changed(store):
-    assert plan(store) == []
+def test_nothing_to_do_where_nothing_changed(lake):
+    assert plan(lake) == []
     told = CliRunner().invoke(cli, ["backfill-plan"])
     assert "Nothing is stale" in told.stdout
 
 
-def test_a_corrected_day_dirties_itself_and_every_later_snapshot(store):
-    steps = plan(store, [DAYS[4]])
+def test_a_corrected_day_dirties_itself_and_every_later_snapshot(lake):
+    steps = plan(lake, [DAYS[4]])
     assert named(steps) == from_day(4)
     assert steps[0].reasons == ("its raw log is corrected",)
     assert steps[3].reasons[0] == f"features/{DAYS[4]} must be redone first"
 
 
-def test_a_replaced_raw_file_is_found_without_being_told(store):
+def test_a_replaced_raw_file_is_found_without_being_told(lake):
     deliver(DAYS[4], "another")
-    assert named(plan(store)) == from_day(4)
-    assert plan(store)[0].reasons == (f"raw/{DAYS[4]} has changed since",)
-    assert stale_inputs(store, store.manifest("logs", DAYS[4])) == [f"raw/{DAYS[4]}"]
+    assert named(plan(lake)) == from_day(4)
+    assert plan(lake)[0].reasons == (f"raw/{DAYS[4]} has changed since",)
+    assert stale_inputs(lake, lake.manifest("logs", DAYS[4])) == [f"raw/{DAYS[4]}"]
 
 
-def test_doing_the_plan_in_its_order_ends_with_nothing_stale(store):
+def test_doing_the_plan_in_its_order_ends_with_nothing_stale(lake):
     deliver(DAYS[9], "another")
-    for step in plan(store):
-        publish(store, step.stage, step.day)
-    assert plan(store) == []
+    for step in plan(lake):
+        publish(lake, step.stage, step.day)
+    assert plan(lake) == []
 
 
-def test_a_step_done_too_early_is_found_again(store):
+def test_a_step_done_too_early_is_found_again(lake):
     deliver(DAYS[9], "another")
-    steps = plan(store)
+    steps = plan(lake)
     for step in reversed(steps):
-        publish(store, step.stage, step.day)
-    assert f"features/{DAYS[10]}" in named(plan(store))
+        publish(lake, step.stage, step.day)
+    assert f"features/{DAYS[10]}" in named(plan(lake))
 
 
-def test_a_gap_is_named_with_what_depends_on_it_until_it_is_declared_empty(store, monkeypatch):
+def test_a_gap_is_named_with_what_depends_on_it_until_it_is_declared_empty(lake, monkeypatch):
     for stage in STAGES:
-        store.fs.rm(store.path(f"_manifests/{stage}/dt={DAYS[5]}.json"))
+        lake.fs.rm(lake.path(f"_manifests/{stage}/dt={DAYS[5]}.json"))
     (get_settings().home / "raw" / f"date={DAYS[5]}" / "part-0.csv").unlink()
     (get_settings().home / "raw" / f"date={DAYS[5]}").rmdir()
-    steps = plan(store)
+    steps = plan(lake)
     assert named(steps) == from_day(5)
     assert [step.possible for step in steps[:4]] == [False, False, False, True]
     assert steps[0].reasons == ("a gap: it has no raw log",)
@@ -115,90 +115,90 @@ def test_a_gap_is_named_with_what_depends_on_it_until_it_is_declared_empty(store
     assert "CTR_EMPTY_DAYS" in told
     monkeypatch.setenv("CTR_EMPTY_DAYS", str(DAYS[5]))
     get_settings.cache_clear()
-    assert plan(store)[0].reasons == ("not published",)
-    assert all(step.possible for step in plan(store))
+    assert plan(lake)[0].reasons == ("not published",)
+    assert all(step.possible for step in plan(lake))
 
 
-def test_raw_logs_that_were_cleared_away_make_nothing_stale(store):
+def test_raw_logs_that_were_cleared_away_make_nothing_stale(lake):
     (get_settings().home / "raw" / f"date={DAYS[0]}" / "part-0.csv").unlink()
-    assert plan(store) == []
+    assert plan(lake) == []
 
 
-def test_raw_days_outside_of_what_is_published_are_not_asked_for(store):
+def test_raw_days_outside_of_what_is_published_are_not_asked_for(lake):
     deliver(FIRST - timedelta(days=30))
     deliver(DAYS[-1] + timedelta(days=1))
-    assert plan(store) == []
+    assert plan(lake) == []
 
 
-def test_a_table_with_other_columns_is_stale(store):
-    publish(store, "training", DAYS[11], schema="of an older version")
-    assert [(step.stage, step.day, step.reasons) for step in plan(store)] == [
+def test_a_table_with_other_columns_is_stale(lake):
+    publish(lake, "training", DAYS[11], schema="of an older version")
+    assert [(step.stage, step.day, step.reasons) for step in plan(lake)] == [
         ("training", DAYS[11], ("training has other columns now",))
     ]
 
 
-def test_a_setting_that_shapes_a_table_makes_it_stale_and_what_depends_on_it(store, monkeypatch):
+def test_a_setting_that_shapes_a_table_makes_it_stale_and_what_depends_on_it(lake, monkeypatch):
     monkeypatch.setenv("CTR_USER_FEW_IMPRESSIONS", "9")
     get_settings.cache_clear()
-    steps = plan(store)
+    steps = plan(lake)
     assert named(steps) == [f"training/{day}" for day in DAYS]
     assert steps[0].reasons == ("CTR_USER_FEW_IMPRESSIONS has changed from 5 to 9",)
     monkeypatch.setenv("CTR_SCENES", "4,3,2,1,0")
     get_settings.cache_clear()
-    steps = plan(store)
+    steps = plan(lake)
     assert {step.stage for step in steps} == {"features", "training"}
     assert steps[0].reasons == ("CTR_SCENES has changed from 0,1,2,3,4 to 4,3,2,1,0",)
     monkeypatch.undo()
 
 
-def test_a_build_of_an_earlier_version_names_all_its_settings(store, monkeypatch):
+def test_a_build_of_an_earlier_version_names_all_its_settings(lake, monkeypatch):
     path = f"_manifests/features/dt={DAYS[11]}.json"
     hashed = get_settings().digest(*shaping("features"))
-    store.write_json(path, store.read_json(path) | {"settings": hashed})
-    assert plan(store) == []
+    lake.write_json(path, lake.read_json(path) | {"settings": hashed})
+    assert plan(lake) == []
     monkeypatch.setenv("CTR_RETENTION_DAYS", "30")
     get_settings.cache_clear()
     told = "at least one of these settings has changed: CTR_SCENES, CTR_CTR_SMOOTHING, CTR_RETENTION_DAYS"
-    assert plan(store)[-2].reasons[-1] == told
+    assert plan(lake)[-2].reasons[-1] == told
     monkeypatch.undo()
 
 
-def test_a_setting_that_shapes_a_stage_since_then_is_named(store):
+def test_a_setting_that_shapes_a_stage_since_then_is_named(lake):
     path = f"_manifests/logs/dt={DAYS[11]}.json"
-    store.write_json(path, store.read_json(path) | {"settings": get_settings().values("entity_separators")})
-    assert plan(store)[0].reasons == ("CTR_MAX_FIELD_BYTES was not yet among its settings",)
+    lake.write_json(path, lake.read_json(path) | {"settings": get_settings().values("entity_separators")})
+    assert plan(lake)[0].reasons == ("CTR_MAX_FIELD_BYTES was not yet among its settings",)
 
 
-def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_can_be_redone(store, monkeypatch):
+def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_can_be_redone(lake, monkeypatch):
     for path in (get_settings().home / "raw" / f"date={DAYS[0]}", get_settings().home / "raw" / f"date={DAYS[11]}"):
         (path / "part-0.csv").unlink()
     monkeypatch.setenv("CTR_ENTITY_SEPARATORS", "#")
     monkeypatch.setenv("CTR_RETENTION_DAYS", "30")
     get_settings.cache_clear()
-    steps = plan(store)
+    steps = plan(lake)
     assert not {("logs", DAYS[0]), ("logs", DAYS[11])} & {(step.stage, step.day) for step in steps}
     assert all(step.possible for step in steps)
     monkeypatch.undo()
 
 
-def test_a_missing_training_day_alone_is_redone_alone_but_through_airflow_to_the_last_day(store):
-    store.fs.rm(store.path(f"_manifests/training/dt={DAYS[4]}.json"))
+def test_a_missing_training_day_alone_is_redone_alone_but_through_airflow_to_the_last_day(lake):
+    lake.fs.rm(lake.path(f"_manifests/training/dt={DAYS[4]}.json"))
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--json"]).stdout)
     assert [(step["stage"], step["day"]) for step in told["steps"]] == [("training", str(DAYS[4]))]
     assert all(str(DAYS[11]) in command for command in told["commands"])
-    current = [f"{stage}/{day}" for day in DAYS for stage in STAGES if is_current(store, stage, day)]
+    current = [f"{stage}/{day}" for day in DAYS for stage in STAGES if is_current(lake, stage, day)]
     assert len(current) == 3 * len(DAYS) - 1
     assert f"training/{DAYS[4]}" not in current
 
 
-def test_a_published_day_whose_raw_log_is_gone_is_not_told_to_be_declared_empty(store):
+def test_a_published_day_whose_raw_log_is_gone_is_not_told_to_be_declared_empty(lake):
     (get_settings().home / "raw" / f"date={DAYS[4]}" / "part-0.csv").unlink()
     told = CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[4])]).stdout
     assert f"The raw log of {DAYS[4]} was cleared away" in told
     assert "CTR_EMPTY_DAYS" not in told
 
 
-def test_the_command_names_days_reasons_and_commands(store):
+def test_the_command_names_days_reasons_and_commands(lake):
     span = f"{DAYS[8]}..{DAYS[9]}"
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", span, "--json"]).stdout)
     assert [step["stage"] for step in told["steps"][:4]] == ["logs", "features", "training", "logs"]
@@ -207,9 +207,9 @@ def test_the_command_names_days_reasons_and_commands(store):
 
 
 @pytest.fixture
-def versions(store, monkeypatch):
+def versions(lake, monkeypatch):
     """Version 1 learnt the days up to 6, version 2 those up to 9; each is of the day after."""
-    builds = {day: store.manifest("training", day).build for day in DAYS}
+    builds = {day: lake.manifest("training", day).build for day in DAYS}
     known = [
         model_version(
             number,
@@ -221,10 +221,10 @@ def versions(store, monkeypatch):
         for number, first, last in ((2, 7, 9), (1, 0, 6))
     ]
     monkeypatch.setattr(registry, "versions", lambda: known)
-    store.write_record(train(DAYS[10], 2, rows=3, seconds=6.0))
+    lake.write_record(train(DAYS[10], 2, rows=3, seconds=6.0))
 
 
-def test_the_plan_names_the_versions_and_the_next_candidate(store, versions):
+def test_the_plan_names_the_versions_and_the_next_candidate(lake, versions):
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[8]), "--json"]).stdout)
     assert (told["models"], told["outdated"]) == ([2], {})
     following = {"day": str(DAYS[11] + timedelta(days=1)), "base": 1, "days": 5, "rows": 5, "seconds": 10.0}
@@ -233,10 +233,10 @@ def test_the_plan_names_the_versions_and_the_next_candidate(store, versions):
     assert "continues version 1 and trains on 5 days (5 rows, about 10 s of training)" in page
 
 
-def test_a_version_that_learnt_a_replaced_build_is_outdated(store, versions):
+def test_a_version_that_learnt_a_replaced_build_is_outdated(lake, versions):
     for day in DAYS[2:]:
         for stage in STAGES:
-            publish(store, stage, day)
+            publish(lake, stage, day)
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--json"]).stdout)
     assert told["steps"] == []
     assert set(told["outdated"]) == {"1", "2"}

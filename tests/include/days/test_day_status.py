@@ -38,7 +38,7 @@ REJECTED = [
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def lake(tmp_path, monkeypatch):
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
     get_settings.cache_clear()
     raw = tmp_path / "raw" / f"date={DAY}"
@@ -48,62 +48,62 @@ def store(tmp_path, monkeypatch):
     get_settings.cache_clear()
 
 
-def stage_logs(store: Lake, build: str, *, status: str = "pass") -> None:
-    folder = Path(store.path(store.begin_staging("logs", DAY, build)))
+def stage_logs(lake: Lake, build: str, *, status: str = "pass") -> None:
+    folder = Path(lake.path(lake.begin_staging("logs", DAY, build)))
     for table in ("logs", "quarantine"):
         (folder / table).mkdir()
     orc.write_table(pa.Table.from_pylist(REJECTED), str(folder / "quarantine" / "part.orc"))
     tables = {name: TableVersion(f"{name}/dt={DAY}/build={build}", 2, 9, "") for name in ("logs", "quarantine")}
     check = check_result("logs", "a_check", status == "pass", "x", "y", failing_rows=0)
     manifest = Manifest("logs", str(DAY), build, tables, 4, {f"raw/{DAY}": raw_digest(DAY)}, "", "")
-    store.finish_staging(manifest, quality("logs", DAY, check))
+    lake.finish_staging(manifest, quality("logs", DAY, check))
 
 
-def publish_features(store: Lake, logs_build: str) -> None:
-    store.begin_staging("features", DAY, "f")
-    store.finish_staging(
+def publish_features(lake: Lake, logs_build: str) -> None:
+    lake.begin_staging("features", DAY, "f")
+    lake.finish_staging(
         Manifest("features", str(DAY), "f", {}, 1, {f"logs/{DAY}": logs_build}, "", ""),
         quality("features", DAY),
     )
-    store.publish("features", DAY)
+    lake.publish("features", DAY)
 
 
-def test_a_verdict_is_shown_beside_its_own_version(store):
-    store.write_record(train(DAY, 1))
-    store.write_record(decision(DAY, 1))
-    assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (1, "promote")
-    store.write_record(train(DAY, 5))
-    assert (day_status(store, DAY)["model"], day_status(store, DAY)["verdict"]) == (5, None)
+def test_a_verdict_is_shown_beside_its_own_version(lake):
+    lake.write_record(train(DAY, 1))
+    lake.write_record(decision(DAY, 1))
+    assert (day_status(lake, DAY)["model"], day_status(lake, DAY)["verdict"]) == (1, "promote")
+    lake.write_record(train(DAY, 5))
+    assert (day_status(lake, DAY)["model"], day_status(lake, DAY)["verdict"]) == (5, None)
 
 
-def test_the_demo_counts_the_checks_that_status_counts(store):
-    stage_logs(store, "one")
+def test_the_demo_counts_the_checks_that_status_counts(lake):
+    stage_logs(lake, "one")
     model = check_result("model", "expect_no_day_known", False, "none", "one", severity="warning")
-    store.write_record(quality("model", DAY, model))
-    assert day_status(store, DAY)["checks"] == {"pass": 1, "warning": 1, "fail": 0}
-    assert result(store, DAY)["checks_passed"] == "1 of 2"
+    lake.write_record(quality("model", DAY, model))
+    assert day_status(lake, DAY)["checks"] == {"pass": 1, "warning": 1, "fail": 0}
+    assert result(lake, DAY)["checks_passed"] == "1 of 2"
 
 
-def test_a_raw_day_alone_is_known(store):
-    assert known_days(store) == [DAY]
-    assert day_status(store, DAY)["raw_files"] == 1
-    assert day_status(store, DAY)["logs"] is None
+def test_a_raw_day_alone_is_known(lake):
+    assert known_days(lake) == [DAY]
+    assert day_status(lake, DAY)["raw_files"] == 1
+    assert day_status(lake, DAY)["logs"] is None
 
 
-def test_a_stage_is_stale_when_what_it_was_made_from_changes(store):
-    stage_logs(store, "one")
-    store.publish("logs", DAY)
-    publish_features(store, "one")
-    assert [stale_inputs(store, store.manifest(stage, DAY)) for stage in ("logs", "features")] == [[], []]
-    stage_logs(store, "two")
-    store.publish("logs", DAY)
-    assert stale_inputs(store, store.manifest("features", DAY)) == [f"logs/{DAY}"]
+def test_a_stage_is_stale_when_what_it_was_made_from_changes(lake):
+    stage_logs(lake, "one")
+    lake.publish("logs", DAY)
+    publish_features(lake, "one")
+    assert [stale_inputs(lake, lake.manifest(stage, DAY)) for stage in ("logs", "features")] == [[], []]
+    stage_logs(lake, "two")
+    lake.publish("logs", DAY)
+    assert stale_inputs(lake, lake.manifest("features", DAY)) == [f"logs/{DAY}"]
     (Path(get_settings().home) / "raw" / f"date={DAY}" / "part-0.csv").write_text("another")
-    assert stale_inputs(store, store.manifest("logs", DAY)) == [f"raw/{DAY}"]
+    assert stale_inputs(lake, lake.manifest("logs", DAY)) == [f"raw/{DAY}"]
 
 
-def test_quarantine_counts_reasons_and_masks_users(store):
-    stage_logs(store, "one", status="fail")
+def test_quarantine_counts_reasons_and_masks_users(lake):
+    stage_logs(lake, "one", status="fail")
     told = json.loads(CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--json"]).stdout)
     assert told["reasons"] == {"unknown_scene": 1, "malformed_record": 1}
     assert "ann" not in json.dumps(told["samples"])
@@ -111,16 +111,16 @@ def test_quarantine_counts_reasons_and_masks_users(store):
     assert json.loads(one.stdout)["rows"] == 1
 
 
-def test_quality_shows_only_what_failed(store):
-    stage_logs(store, "one", status="fail")
+def test_quality_shows_only_what_failed(lake):
+    stage_logs(lake, "one", status="fail")
     told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--failed", "--json"]).stdout)
     assert [(check["name"], check["status"]) for check in told] == [("a_check", "fail")]
     assert "a_check" in CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout
 
 
-def test_a_check_of_a_whole_table_has_no_failing_rows(store):
+def test_a_check_of_a_whole_table_has_no_failing_rows(lake):
     failed = check_result("logs", "expect_usual_ctr", False, "0.1", "CTR 0.0000 (0 clicks of 7,793 rows)")
-    store.write_record(quality("logs", DAY, failed))
+    lake.write_record(quality("logs", DAY, failed))
     told = json.loads(CliRunner().invoke(cli, ["quality", "--day", str(DAY), "--json"]).stdout)
     assert told[0]["failing_rows"] is None
     words = " ".join(CliRunner().invoke(cli, ["quality", "--day", str(DAY)]).stdout.split())
@@ -128,14 +128,14 @@ def test_a_check_of_a_whole_table_has_no_failing_rows(store):
     assert "failing rows" in words
 
 
-def test_quality_of_a_day_that_has_not_run_is_a_clear_error(store):
+def test_quality_of_a_day_that_has_not_run_is_a_clear_error(lake):
     outcome = CliRunner().invoke(cli, ["quality", "--day", "2020-01-01"])
     assert isinstance(outcome.exception, MissingDataError)
 
 
-def test_days_for_scripts_and_for_people(store):
-    stage_logs(store, "one")
-    store.publish("logs", DAY)
+def test_days_for_scripts_and_for_people(lake):
+    stage_logs(lake, "one")
+    lake.publish("logs", DAY)
     (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
     assert (row["day"], row["logs"], row["quarantined"]) == (str(DAY), 2, 2)
     assert row["redo"]["features"] == "not published"
@@ -165,7 +165,7 @@ def airflow(monkeypatch):
         server.shutdown()
 
 
-@pytest.mark.usefixtures("store", "airflow")
+@pytest.mark.usefixtures("lake", "airflow")
 def test_status_tells_the_state_of_airflows_runs_and_the_way_out():
     (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
     assert row["state"]["state"] == "queued behind a cancelled backfill"
@@ -173,7 +173,7 @@ def test_status_tells_the_state_of_airflows_runs_and_the_way_out():
     assert f"`ctr backfill --from {DAY} --to {DAY}`" in " ".join(told.split())
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("lake")
 def test_status_without_airflow_tells_what_the_lake_knows(monkeypatch):
     monkeypatch.setattr(airflow_local, "connect", lambda: None)
     told = CliRunner().invoke(cli, ["status"])

@@ -18,7 +18,7 @@ from include.stages import TABLES, scene_columns, stage_of
 
 
 @pytest.fixture
-def store(tmp_path):
+def lake(tmp_path):
     return Lake(f"file://{tmp_path}/lake")
 
 
@@ -26,74 +26,74 @@ class TestPublication(PublicationContract):
     """On local files."""
 
 
-def test_a_critical_failure_publishes_nothing_and_says_all(store):
-    stage(store, "old")
-    store.publish("logs", DAY)
-    stage(store, "bad", status="fail")
+def test_a_critical_failure_publishes_nothing_and_says_all(lake):
+    stage(lake, "old")
+    lake.publish("logs", DAY)
+    stage(lake, "bad", status="fail")
     with pytest.raises(
         DataQualityError, match=r"logs of 2023-07-10.*\n- logs: a_check on label: expected 0 or 1, observed 7"
     ) as error:
-        store.publish("logs", DAY)
+        lake.publish("logs", DAY)
     assert [check.name for check in error.value.checks] == ["a_check"]
-    assert seen(store) == "old"
+    assert seen(lake) == "old"
 
 
-def test_a_warning_is_published(store):
-    stage(store, "new", status="warning")
-    store.publish("logs", DAY)
-    assert seen(store) == "new"
+def test_a_warning_is_published(lake):
+    stage(lake, "new", status="warning")
+    lake.publish("logs", DAY)
+    assert seen(lake) == "new"
 
 
-def test_what_a_killed_job_left_is_not_published_and_goes_after_a_while(store):
-    left, running = (Path(store.path(store.begin_staging("logs", DAY, build))) for build in ("left", "running"))
+def test_what_a_killed_job_left_is_not_published_and_goes_after_a_while(lake):
+    left, running = (Path(lake.path(lake.begin_staging("logs", DAY, build))) for build in ("left", "running"))
     (left / "leftover").write_text("x")
     with pytest.raises(MissingDataError, match="Nothing is staged for logs 2023-07-10"):
-        store.publish("logs", DAY)
+        lake.publish("logs", DAY)
     long_ago = time.time() - ABANDONED.total_seconds() - 60
     os.utime(left, (long_ago, long_ago))
-    store.begin_staging("logs", DAY, "next")
+    lake.begin_staging("logs", DAY, "next")
     assert not left.exists()
     assert running.exists()
 
 
-def test_two_jobs_of_a_day_at_once_publish_one_whole_build_each(store):
-    first = stage(store, "first")
-    folder = Path(store.path(store.begin_staging("logs", DAY, "second")))
-    store.publish("logs", DAY)
-    assert (seen(store), folder.exists()) == ("first", True)
-    stage(store, "second", build="second")
-    store.publish("logs", DAY)
-    assert seen(store) == "second"
-    assert store.manifest("logs", DAY).build != first.build
+def test_two_jobs_of_a_day_at_once_publish_one_whole_build_each(lake):
+    first = stage(lake, "first")
+    folder = Path(lake.path(lake.begin_staging("logs", DAY, "second")))
+    lake.publish("logs", DAY)
+    assert (seen(lake), folder.exists()) == ("first", True)
+    stage(lake, "second", build="second")
+    lake.publish("logs", DAY)
+    assert seen(lake) == "second"
+    assert lake.manifest("logs", DAY).build != first.build
 
 
-def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as_published(store, monkeypatch):
-    stage(store, "old")
-    store.publish("logs", DAY)
-    first = stage(store, "first")
-    read = store.staged("logs", DAY)
-    stage(store, "second")
+def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as_published(lake, monkeypatch):
+    stage(lake, "old")
+    lake.publish("logs", DAY)
+    first = stage(lake, "first")
+    read = lake.staged("logs", DAY)
+    stage(lake, "second")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "staged", lambda *_: read)
+        patch.setattr(lake, "staged", lambda *_: read)
         with pytest.raises(MissingDataError, match=f"Build {first.build} of logs 2023-07-10 cannot be published"):
-            store.publish("logs", DAY)
-    assert seen(store) == "old"
-    store.publish("logs", DAY)
-    assert seen(store) == "second"
+            lake.publish("logs", DAY)
+    assert seen(lake) == "old"
+    lake.publish("logs", DAY)
+    assert seen(lake) == "second"
 
 
-def test_a_failed_rename_leaves_the_old_json(store, monkeypatch):
-    store.write_record(train(DAY, 1))
+def test_a_failed_rename_leaves_the_old_json(lake, monkeypatch):
+    lake.write_record(train(DAY, 1))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        store.write_record(train(DAY, 2))
-    assert store.record(Train, DAY) == train(DAY, 1)
-    assert store.record_days(Train) == [DAY]
+        lake.write_record(train(DAY, 2))
+    assert lake.record(Train, DAY) == train(DAY, 1)
+    assert lake.record_days(Train) == [DAY]
 
 
-def test_missing_data_says_what_needed_it(store):
+def test_missing_data_says_what_needed_it(lake):
     with pytest.raises(MissingDataError, match="training 2023-07-11 needs features 2023-07-10, which is not published"):
-        store.table_uri("items", DAY, "training 2023-07-11")
+        lake.table_uri("items", DAY, "training 2023-07-11")
 
 
 def test_every_table_has_a_stage_and_a_complete_schema(monkeypatch):

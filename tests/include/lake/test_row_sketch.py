@@ -11,16 +11,16 @@ DAY = "2023-07-17"
 
 
 @pytest.fixture
-def store(home):
+def lake(home):
     return get_lake()
 
 
-def leave(store, build: str, rows: set[str], clicks: set[str]) -> None:
+def leave(lake, build: str, rows: set[str], clicks: set[str]) -> None:
     sketches = {"rows": update_theta_sketch(LG_SIZE), "clicks": update_theta_sketch(LG_SIZE)}
     for part, values in (("rows", rows), ("clicks", clicks)):
         for value in sorted(values):
             sketches[part].update(value)
-    write_sketch(store, DAY, build, {part: sketch.compact().serialize() for part, sketch in sketches.items()})
+    write_sketch(lake, DAY, build, {part: sketch.compact().serialize() for part, sketch in sketches.items()})
 
 
 def numbered(first: int, last: int) -> set[str]:
@@ -28,40 +28,40 @@ def numbered(first: int, last: int) -> set[str]:
 
 
 @pytest.mark.parametrize(("rows", "changed"), [(1000, 20), (1000, 0), (50_000, 1000), (50_000, 10_000)])
-def test_the_share_is_that_of_a_count(store, rows, changed):
-    leave(store, "a", numbered(0, rows), set())
-    leave(store, "b", numbered(changed, rows + changed), set())
+def test_the_share_is_that_of_a_count(lake, rows, changed):
+    leave(lake, "a", numbered(0, rows), set())
+    leave(lake, "b", numbered(changed, rows + changed), set())
     expected = changed / rows
     error = 0 if rows <= 2**LG_SIZE else 4 * (expected * (1 - expected) / 2**LG_SIZE) ** 0.5
-    assert differing_share(store, DAY, "a", "b") == pytest.approx(expected, abs=error)
+    assert differing_share(lake, DAY, "a", "b") == pytest.approx(expected, abs=error)
 
 
-def test_rows_that_came_later_count(store):
-    leave(store, "a", numbered(0, 500), set())
-    leave(store, "b", numbered(0, 1000), set())
-    assert differing_share(store, DAY, "a", "b") == 0.5
-    assert differing_share(store, DAY, "b", "a") == 0.5
+def test_rows_that_came_later_count(lake):
+    leave(lake, "a", numbered(0, 500), set())
+    leave(lake, "b", numbered(0, 1000), set())
+    assert differing_share(lake, DAY, "a", "b") == 0.5
+    assert differing_share(lake, DAY, "b", "a") == 0.5
 
 
-def test_lost_clicks_count_as_a_share_of_the_clicks(store):
-    leave(store, "a", numbered(0, 1000), numbered(0, 10))
-    leave(store, "b", numbered(0, 1000), numbered(0, 5))
-    assert differing_share(store, DAY, "a", "b") == 0.5
+def test_lost_clicks_count_as_a_share_of_the_clicks(lake):
+    leave(lake, "a", numbered(0, 1000), numbered(0, 10))
+    leave(lake, "b", numbered(0, 1000), numbered(0, 5))
+    assert differing_share(lake, DAY, "a", "b") == 0.5
 
 
-def test_empty_days_are_equal(store):
+def test_empty_days_are_equal(lake):
     for build in "ab":
-        leave(store, build, set(), set())
-    assert differing_share(store, DAY, "a", "b") == 0
+        leave(lake, build, set(), set())
+    assert differing_share(lake, DAY, "a", "b") == 0
 
 
-def test_other_settings_differ_in_every_row(store, monkeypatch):
-    leave(store, "a", numbered(0, 10), set())
+def test_other_settings_differ_in_every_row(lake, monkeypatch):
+    leave(lake, "a", numbered(0, 10), set())
     monkeypatch.setenv("CTR_CTR_SMOOTHING", "5")
     get_settings.cache_clear()
-    leave(store, "b", numbered(0, 10), set())
-    assert differing_share(store, DAY, "a", "b") == 1
-    assert differing_share(store, DAY, "a", "never built") == 1
+    leave(lake, "b", numbered(0, 10), set())
+    assert differing_share(lake, DAY, "a", "b") == 1
+    assert differing_share(lake, DAY, "a", "never built") == 1
 
 
 def test_only_what_was_logged_is_compared():

@@ -20,23 +20,23 @@ DAY = date(2023, 7, 10)
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def lake(tmp_path, monkeypatch):
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
     get_settings.cache_clear()
     yield get_lake()
     get_settings.cache_clear()
 
 
-def publish(store: Lake, *files: list[dict]) -> None:
-    folder = Path(store.path(store.begin_staging("logs", DAY, "b"))) / "quarantine"
+def publish(lake: Lake, *files: list[dict]) -> None:
+    folder = Path(lake.path(lake.begin_staging("logs", DAY, "b"))) / "quarantine"
     folder.mkdir(parents=True)
     for number, rows in enumerate(files):
         orc.write_table(pa.Table.from_pylist(rows), str(folder / f"part-{number}.orc"), stripe_size=1)
     tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", 1, 1, "")}
     profile = {"late": {"2023-07-09": {"rows": 12, "digest": "d"}}}
     manifest = Manifest("logs", str(DAY), "b", tables, 1, {}, "", "", profile=profile)
-    store.finish_staging(manifest, quality("logs", DAY))
-    store.publish("logs", DAY)
+    lake.finish_staging(manifest, quality("logs", DAY))
+    lake.publish("logs", DAY)
 
 
 def row(n: int, file: str, *reasons: str) -> dict:
@@ -46,9 +46,9 @@ def row(n: int, file: str, *reasons: str) -> dict:
 ROWS = [row(n, "a" if n % 3 else "b", "unknown_scene", *(["late_event"] if n % 2 else [])) for n in range(6000)]
 
 
-def test_counts_and_samples_are_the_same_for_rows_in_one_file_or_several(store):
-    publish(store, ROWS[:2500], ROWS[2500:])
-    found = rejected(store, DAY, samples=2)
+def test_counts_and_samples_are_the_same_for_rows_in_one_file_or_several(lake):
+    publish(lake, ROWS[:2500], ROWS[2500:])
+    found = rejected(lake, DAY, samples=2)
     assert (found.rows, found.reasons) == (6000, {"unknown_scene": 6000, "late_event": 3000})
     assert found.files == {"a": 4000, "b": 2000}
     assert found.reasons_of_files == {
@@ -56,19 +56,19 @@ def test_counts_and_samples_are_the_same_for_rows_in_one_file_or_several(store):
         "b": {"unknown_scene": 2000, "late_event": 1000},
     }
     assert [each["source_row"] for each in found.samples] == [1, 3, 0, 1]
-    assert sum(1 for _ in rejected_rows(store, DAY, ["source_row", "fingerprint"], "a test")) == 6000
+    assert sum(1 for _ in rejected_rows(lake, DAY, ["source_row", "fingerprint"], "a test")) == 6000
 
 
-def test_one_reason_alone(store):
-    publish(store, ROWS)
-    found = rejected(store, DAY, "late_event", samples=1)
+def test_one_reason_alone(lake):
+    publish(lake, ROWS)
+    found = rejected(lake, DAY, "late_event", samples=1)
     assert (found.rows, found.reasons, found.files) == (3000, {"late_event": 3000}, {"a": 2000, "b": 1000})
     assert len(found.samples) == 1
-    assert rejected(store, DAY, "no_such_reason", samples=1).rows == 0
+    assert rejected(lake, DAY, "no_such_reason", samples=1).rows == 0
 
 
-def test_the_table_shows_reasons_files_late_rows_and_masked_samples(store):
-    publish(store, ROWS)
+def test_the_table_shows_reasons_files_late_rows_and_masked_samples(lake):
+    publish(lake, ROWS)
     shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY)])
     assert shown.exit_code == 0, shown.output
     told = " ".join(shown.stdout.split())
@@ -77,7 +77,7 @@ def test_the_table_shows_reasons_files_late_rows_and_masked_samples(store):
     assert "ann" not in told.replace("another", "")
 
 
-def test_a_day_without_quarantine_and_a_mapping_without_replay_are_clear_errors(store):
+def test_a_day_without_quarantine_and_a_mapping_without_replay_are_clear_errors(lake):
     assert isinstance(CliRunner().invoke(cli, ["quarantine", "--day", str(DAY)]).exception, MissingDataError)
     outcome = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--mapping", "fix.yaml"])
     assert isinstance(outcome.exception, InvalidInputError)

@@ -32,8 +32,8 @@ def reject(tmp_path, monkeypatch):
     header.write_text("user_id,item_id,log_time,label,item_title,scene,deep_features_0\n")
 
     def made(*rejected):
-        store = get_lake()
-        folder = Path(store.path(store.begin_staging("logs", DAY, "b"))) / "quarantine"
+        lake = get_lake()
+        folder = Path(lake.path(lake.begin_staging("logs", DAY, "b"))) / "quarantine"
         folder.mkdir(parents=True)
         rows = [
             {
@@ -46,9 +46,9 @@ def reject(tmp_path, monkeypatch):
         ]
         orc.write_table(pa.Table.from_pylist(rows), str(folder / "part.orc"), stripe_size=1)
         tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", 1, 1, "")}
-        store.finish_staging(Manifest("logs", str(DAY), "b", tables, 1, {}, "", ""), quality("logs", DAY))
-        store.publish("logs", DAY)
-        return store
+        lake.finish_staging(Manifest("logs", str(DAY), "b", tables, 1, {}, "", ""), quality("logs", DAY))
+        lake.publish("logs", DAY)
+        return lake
 
     yield made
     get_settings.cache_clear()
@@ -60,20 +60,20 @@ def told(found):
 
 def test_each_value_at_fault_is_counted(reject):
     tricky = 'x","scene":"no","y": "{"scene":"no"}'
-    store = reject(
+    lake = reject(
         *[(["unknown_scene"], {"user_id": "a", "item_title": tricky, "scene": "home_feed_v2"})] * 3,
         (["unknown_scene"], {"scene": ' say "hi"\n新 '}),
         (["unknown_scene", "label_not_0_or_1"], {"user_id": "b", "label": "clicked"}),
         (["unknown_scene", "deep_feature_not_a_number"], "u,i,t,1,title,app,n/a"),
         (["malformed_record"], "u,i,t"),
     )
-    found = values_at_fault(store, DAY)
+    found = values_at_fault(lake, DAY)
     assert set(found) == {"unknown_scene", "label_not_0_or_1", "deep_feature_not_a_number"}
     assert told(found["unknown_scene"])[0] == ("scene", "home_feed_v2", 3)
     assert {value for _, value, _ in told(found["unknown_scene"])} == {"home_feed_v2", 'say "hi"\n新', "", "app"}
     assert told(found["label_not_0_or_1"]) == [("label", "clicked", 1)]
     assert told(found["deep_feature_not_a_number"]) == [("deep_features_0", "n/a", 1)]
-    assert set(values_at_fault(store, DAY, "label_not_0_or_1")) == {"label_not_0_or_1"}
+    assert set(values_at_fault(lake, DAY, "label_not_0_or_1")) == {"label_not_0_or_1"}
 
 
 def test_many_values_are_told_as_the_ten_of_most_rows(reject):
@@ -87,11 +87,11 @@ def test_sensitive_values_are_masked_and_long_ones_shortened(reject, monkeypatch
     monkeypatch.setenv("CTR_SENSITIVE_COLUMNS", "scene")
     monkeypatch.setenv("CTR_MAX_FIELD_BYTES", "1000")
     get_settings.cache_clear()
-    store = reject(
+    lake = reject(
         (["unknown_scene"], {"scene": "ann"}),
         (["field_too_long"], {"item_title": "é" * 600, "log_time": "t"}),
     )
-    found = values_at_fault(store, DAY)
+    found = values_at_fault(lake, DAY)
     assert "ann" not in str(found)
     assert found["unknown_scene"].most[0].value.startswith("masked ")
     (long,) = found["field_too_long"].most
@@ -101,14 +101,14 @@ def test_sensitive_values_are_masked_and_long_ones_shortened(reject, monkeypatch
 
 
 def test_the_entries_are_a_repair_once_the_capitals_are_replaced(reject):
-    store = reject(
+    lake = reject(
         (["unknown_scene"], {"scene": "home: v2, 'new'"}),
         (["unknown_scene"], {"scene": "77"}),
         (["label_not_0_or_1"], {"label": "yes"}),
         (["timestamp_unparsable"], {"log_time": "10.07.2023 12:00"}),
         (["deep_feature_not_a_number"], "u,i,t,1,title,0,n/a"),
     )
-    text = repair_entries(values_at_fault(store, DAY))
+    text = repair_entries(values_at_fault(lake, DAY))
     for capitals, meant in (("SCENE", '"0"'), ("LABEL", '"1"'), ("FORMAT", '"%d.%m.%Y %H:%M"'), ("ZONE", "UTC")):
         text = text.replace(capitals, meant)
     repair = Repair.model_validate(yaml.safe_load(text.replace("NUMBER", '""')))

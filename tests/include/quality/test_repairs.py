@@ -146,9 +146,9 @@ ISO_LOCAL = Repair.model_validate({"time": {"formats": ["%Y-%m-%d %H:%M:%S"], "z
 SWAP = Repair(values={"scene": {"5": "6", "6": "5"}})
 
 
-def reject(store: Lake, *rows: tuple[dict[str, str], str]) -> None:
+def reject(lake: Lake, *rows: tuple[dict[str, str], str]) -> None:
     """Publishes a quarantine that holds some rows, each with the reason why."""
-    folder = Path(store.path(store.begin_staging("logs", DAY, "b"))) / "quarantine"
+    folder = Path(lake.path(lake.begin_staging("logs", DAY, "b"))) / "quarantine"
     folder.mkdir(parents=True)
     found = [
         {"source_file": "f", "source_row": n, "raw": json.dumps(ROW | row), "reasons": [reason], "fingerprint": n}
@@ -156,8 +156,8 @@ def reject(store: Lake, *rows: tuple[dict[str, str], str]) -> None:
     ]
     orc.write_table(pa.Table.from_pylist(found), str(folder / "part-0.orc"))
     tables = {"quarantine": TableVersion(f"quarantine/dt={DAY}/build=b", len(rows), 1, "")}
-    store.finish_staging(Manifest("logs", str(DAY), "b", tables, len(rows), {}, "", ""), quality("logs", DAY))
-    store.publish("logs", DAY)
+    lake.finish_staging(Manifest("logs", str(DAY), "b", tables, len(rows), {}, "", ""), quality("logs", DAY))
+    lake.publish("logs", DAY)
 
 
 def kept() -> dict[int, dict[str, str]]:

@@ -42,17 +42,17 @@ def assert_runs_nothing(page: Page) -> None:
     assert not [name for name in page.attributes if name.startswith("on") or name == "src"]
 
 
-def read_page(store: Lake, stage: str) -> Page:
-    with store.fs.open(store.path(docs_path(stage, DAY))) as file:
+def read_page(lake: Lake, stage: str) -> Page:
+    with lake.fs.open(lake.path(docs_path(stage, DAY))) as file:
         return Page(file.read().decode())
 
 
 @pytest.mark.spark
-def test_a_later_audit_of_the_day_replaces_the_page(spark, store):
+def test_a_later_audit_of_the_day_replaces_the_page(spark, lake):
     good = [raw_row(n) for n in range(39)]
     write_raw(csv_text([*good, raw_row(39, item_title=f"{HOSTILE}\ufffd")]))
-    run_stage(spark, store, "logs")
-    page = read_page(store, "logs")
+    run_stage(spark, lake, "logs")
+    page = read_page(lake, "logs")
     assert_runs_nothing(page)
     assert "Great Expectations: logs of 2023-07-10" in page.text
     assert "logs: item_title" in page.text
@@ -63,8 +63,8 @@ def test_a_later_audit_of_the_day_replaces_the_page(spark, store):
     assert HOSTILE in page.text
 
     write_raw(csv_text(good))
-    run_stage(spark, store, "logs")
-    page = read_page(store, "logs")
+    run_stage(spark, lake, "logs")
+    page = read_page(lake, "logs")
     suite_of_day = SUITES["logs"](DAY, {})
     for item in suite_of_day.expectations:
         assert item.expected in page.text
@@ -76,15 +76,15 @@ def test_a_later_audit_of_the_day_replaces_the_page(spark, store):
 
 
 @pytest.mark.spark
-def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark, store, monkeypatch):
+def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark, lake, monkeypatch):
     events = pd.DataFrame([raw_row(n) for n in range(40)])[["user_id", "item_id", "scene", "label"]]
-    publish_logs(store, DAY, events.astype({"label": int}))
+    publish_logs(lake, DAY, events.astype({"label": int}))
     honest = features._week
     monkeypatch.setattr(features, "_week", lambda *a: honest(*a).withColumn("clicks_7d", F.col("impressions_7d") + 1))
     with pytest.raises(DataQualityError):
-        run_stage(spark, store, "features")
-    page = read_page(store, "features")
-    checks = store.quality("features", DAY).checks
+        run_stage(spark, lake, "features")
+    page = read_page(lake, "features")
+    checks = lake.quality("features", DAY).checks
     (check,) = [check for check in checks if check.column == "clicks_7d" and check.table == "features_user"]
     first = check.sample[0]
     assert page.text.index("features_user: clicks_7d") < page.text.index("totals_user: clicks_total")

@@ -47,9 +47,9 @@ def lake_of_days(spark, module_store):
     return module_store
 
 
-def failures(spark, store) -> dict[str, str]:
+def failures(spark, lake) -> dict[str, str]:
     """Names of the critical checks that today's training partition fails when it is staged again, with what was observed."""
-    quality = run_stage(spark, store, "training", TODAY, publish=False)
+    quality = run_stage(spark, lake, "training", TODAY, publish=False)
     return {check.name: check.observed for check in quality.checks if check.status == "fail"}
 
 
@@ -61,12 +61,12 @@ def test_honest_rows_pass(spark, lake_of_days):
     assert failures(spark, lake_of_days) == {}
 
 
-def snapshot_of_today(spark, store, tables: tuple[str, ...]) -> Callable[..., tuple[History, dict[str, str]]]:
+def snapshot_of_today(spark, lake, tables: tuple[str, ...]) -> Callable[..., tuple[History, dict[str, str]]]:
     """`history_before` that reads tables of today instead of yesterday, and records yesterday's."""
 
     def leaky(*arguments) -> tuple[History, dict[str, str]]:
         history, inputs = history_before(*arguments)
-        tomorrow, _ = history_before(spark, store, TODAY + timedelta(days=1))
+        tomorrow, _ = history_before(spark, lake, TODAY + timedelta(days=1))
         return replace(history, tables=history.tables | {name: tomorrow.tables[name] for name in tables}), inputs
 
     return leaky

@@ -231,9 +231,9 @@ def test_without_a_candidate_or_with_rows_missing_evaluation_says_what_to_do(rea
     with pytest.raises(MissingDataError, match="train --day"):
         evaluation.run(DAY, get_settings())
     trained(register(ready, "good"))
-    store = publish(POINTS)
-    manifest = store.read_json(f"_manifests/training/dt={DAY}.json")
+    lake = publish(POINTS)
+    manifest = lake.read_json(f"_manifests/training/dt={DAY}.json")
     manifest["tables"]["training"]["rows"] = ROWS + 1
-    store.write_json(f"_manifests/training/dt={DAY}.json", manifest)
+    lake.write_json(f"_manifests/training/dt={DAY}.json", manifest)
     with pytest.raises(CtrError, match=f"read {ROWS} rows"):
         evaluation.run(DAY, get_settings())

@@ -32,11 +32,11 @@ def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, 
     """`scan_dataset` fits the standardisation and the vocabularies, `fresh_state` the whitening."""
     honest = getattr(train, fitted)
 
-    def leaky(store, second, *others):
+    def leaky(lake, second, *others):
         if fitted == "scan_dataset":
-            return honest(store, [*second, LAST], *others)
-        read_day(store, "texts", LAST, "Fitting the whitening")
-        return honest(store, second, *others)
+            return honest(lake, [*second, LAST], *others)
+        read_day(lake, "texts", LAST, "Fitting the whitening")
+        return honest(lake, second, *others)
 
     monkeypatch.setattr(train, fitted, leaky)
     with pytest.raises(LeakageError, match=rf"of {LAST}, but may only know days before {LAST}"):

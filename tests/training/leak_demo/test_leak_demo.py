@@ -150,9 +150,9 @@ def test_the_random_split_evaluates_as_many_rows_of_all_days():
 
 def test_a_sample_has_whole_users_and_no_day_above_the_limit(tmp_path):
     frame = noise(4, 300)
-    store = Lake(a_home(tmp_path, frame).lake_url)
-    days = store.days("logs")
-    everything, sample = read_log(store, days, 10_000, 0), read_log(store, days, 100, 0)
+    lake = Lake(a_home(tmp_path, frame).lake_url)
+    days = lake.days("logs")
+    everything, sample = read_log(lake, days, 10_000, 0), read_log(lake, days, 100, 0)
     assert len(everything.day) == len(frame)
     per_day = np.unique(sample.day, return_counts=True)[1]
     assert len(per_day) == 4
@@ -196,12 +196,12 @@ def test_rows_before_the_training_days_are_in_the_windows_alone(tmp_path):
 
 
 def test_a_published_day_without_rows_is_passed_over(tmp_path):
-    store = Lake(a_home(tmp_path, noise(5, 50).query("number != 1")).lake_url)
+    lake = Lake(a_home(tmp_path, noise(5, 50).query("number != 1")).lake_url)
     for number in (1, 5):
         empty, day = TableVersion("logs/nowhere", 0, 0, ""), FIRST + timedelta(days=number)
         manifest = Manifest("logs", str(day), "none", {"logs": empty}, 0, {}, "", "")
-        store.write_json(f"_manifests/logs/dt={day}.json", asdict(manifest))
-    chosen = choose_days(store, None, 14)
+        lake.write_json(f"_manifests/logs/dt={day}.json", asdict(manifest))
+    chosen = choose_days(lake, None, 14)
     assert [(day - FIRST).days for day in chosen] == [0, 2, 3, 4]
 
 

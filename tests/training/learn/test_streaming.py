@@ -87,15 +87,15 @@ def test_the_size_of_a_shard_changes_no_byte(made, whole, tmp_path, shard):
 
 def test_an_item_keeps_the_text_of_its_first_row_of_the_day_whatever_the_shard(made, tmp_path):
     """Titles that change within a day: the first one tells the neighbours, in every shard."""
-    store = Lake(f"file://{tmp_path}/lake")
-    fabricate.fake_vectors(store, made.log)
-    fabricate.fake_vectors(store, made.log, fabricate.LLM, dim=96, seed=2)
+    lake = Lake(f"file://{tmp_path}/lake")
+    fabricate.fake_vectors(lake, made.log)
+    fabricate.fake_vectors(lake, made.log, fabricate.LLM, dim=96, seed=2)
     for number in range(2):
         titles = fabricate.training_frame(made.log, number).title_key.to_numpy()
-        fabricate.publish(store, made.log, number, title_key=np.random.default_rng(number).permutation(titles))
+        fabricate.publish(lake, made.log, number, title_key=np.random.default_rng(number).permutation(titles))
     hashes = {
         save(
-            tmp_path / str(shard), train.fit(store, DAYS[:2], settings_with(made, shard_rows=shard), None).predictor, {}
+            tmp_path / str(shard), train.fit(lake, DAYS[:2], settings_with(made, shard_rows=shard), None).predictor, {}
         )
         for shard in (50, 600)
     }

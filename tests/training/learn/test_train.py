@@ -131,9 +131,9 @@ def test_without_new_days_the_base_stays_the_candidate(world, promoted):
 def test_a_warm_start_surveys_ids_and_texts_alone(made, trained, monkeypatch):
     read = []
 
-    def watched(store, table, day, needed_for, rows, columns=None):
+    def watched(lake, table, day, needed_for, rows, columns=None):
         read.append(columns)
-        return read_shards(store, table, day, needed_for, rows, columns)
+        return read_shards(lake, table, day, needed_for, rows, columns)
 
     monkeypatch.setattr(dataset_scan, "read_shards", watched)
     scan = dataset_scan.scan_dataset(made.lake, [LAST], trained.predictor, trained.predictor.state.config.variant, 250)

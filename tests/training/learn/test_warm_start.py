@@ -57,12 +57,12 @@ def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_co
 
 def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home):
     """As the demo does: seven days of history, then nights that each continue the one before."""
-    log, store, settings = fabricate.impressions(9, 150), Lake(f"file://{home}/lake"), Settings(home=home)
+    log, lake, settings = fabricate.impressions(9, 150), Lake(f"file://{home}/lake"), Settings(home=home)
     for number in range(9):
         # A week compared with all days: nothing differs until the lake is older than a week.
         trend = np.linspace(-1, 1, 150) if number > 7 else 0.0
-        fabricate.publish(store, log, number, **{RISING: trend})
-    fabricate.fake_vectors(store, log)
+        fabricate.publish(lake, log, number, **{RISING: trend})
+    fabricate.fake_vectors(lake, log)
     nights = []
     for number in (7, 8, 9):
         nights.append(train.run(fabricate.day(number), settings))

@@ -20,10 +20,10 @@ TOLERANCE = 0.1
 def young(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Lake, pd.DataFrame]:
     """Settings, the lake of `DAYS` days and the one after, and the log whose `score` is the true logit."""
     home = tmp_path_factory.mktemp("young")
-    log, store = fabricate.impressions(DAYS + 1, ROWS), Lake(f"file://{home}/lake")
+    log, lake = fabricate.impressions(DAYS + 1, ROWS), Lake(f"file://{home}/lake")
     for number in range(DAYS + 1):
-        fabricate.publish(store, log, number)
-    return Settings(home=home, model="ple"), store, log
+        fabricate.publish(lake, log, number)
+    return Settings(home=home, model="ple"), lake, log
 
 
 @pytest.mark.parametrize("seed", [3, 4])
@@ -32,11 +32,11 @@ def test_each_scene_of_the_next_day_is_predicted_near_the_truth(young, seed: int
 
     Offsets of days as they were predicted left a scene of 6 % of the rows at 0.80 (seed 3) and 0.89 (seed 4) of the truth.
     """
-    settings, store, log = young
+    settings, lake, log = young
     days = [fabricate.day(number) for number in range(DAYS)]
-    predictor = fit(store, days, settings.model_copy(update={"seed": seed}), None).predictor
-    rows = read_day(store, "training", fabricate.day(DAYS), "the test")
-    predicted = predictor.predict(rows, store).probability
+    predictor = fit(lake, days, settings.model_copy(update={"seed": seed}), None).predictor
+    rows = read_day(lake, "training", fabricate.day(DAYS), "the test")
+    predicted = predictor.predict(rows, lake).probability
     today = log[log.number == DAYS]
     truth, scene = 1 / (1 + np.exp(-today.score.to_numpy())), today.scene.to_numpy()
     ratios = [predicted[scene == code].mean() / truth[scene == code].mean() for code in range(5)]

@@ -234,10 +234,8 @@ def test_the_command_line_names_the_variant(world):
 
 def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, monkeypatch):
     day_counts = []
-    monkeypatch.setattr(
-        embed_texts, "distinct_texts", lambda store, days, why: day_counts.append(len(days)) or NO_TEXTS
-    )
-    monkeypatch.setattr(embed_cold, "cold_texts", lambda store, days: day_counts.append(len(days)) or NO_COLD)
+    monkeypatch.setattr(embed_texts, "distinct_texts", lambda lake, days, why: day_counts.append(len(days)) or NO_TEXTS)
+    monkeypatch.setattr(embed_cold, "cold_texts", lambda lake, days: day_counts.append(len(days)) or NO_COLD)
     settings = settings_of(world, "dnn")
 
     def days_read() -> list[int]:

@@ -14,28 +14,28 @@ BLOCKED = [Rule("auc of scene 3", "hold", "", {}), Rule("auc", "pass", "", {})]
 
 
 @pytest.fixture
-def store(home) -> Lake:
+def lake(home) -> Lake:
     return get_lake()
 
 
-def night(store: Lake, number: int, verdict: str, *, later: tuple[float, float] | None = None, **fields) -> None:
+def night(lake: Lake, number: int, verdict: str, *, later: tuple[float, float] | None = None, **fields) -> None:
     """A night, and how its candidate did on the day after: change of log loss, and its lower bound."""
     day = FIRST + timedelta(days=number)
     known = {"champion": 1, "rules": BLOCKED, "verdict": verdict, "promoted": verdict == "promote"}
-    store.write_record(decision(day, number + 2, **known | fields))
+    lake.write_record(decision(day, number + 2, **known | fields))
     change = later and {"value": later[0], "low": later[1], "high": 1.0}
     held = NotPromoted(version=number + 2, log_day=day, verdict=verdict, change=change) if later else None
-    store.write_record(evaluation(day + timedelta(days=1), number + 3, not_promoted=held))
+    lake.write_record(evaluation(day + timedelta(days=1), number + 3, not_promoted=held))
 
 
-def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_they_cost(store):
+def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_they_cost(lake):
     for number in range(8):
-        night(store, number, "promote")
-    night(store, 8, "hold", later=(-0.002, -0.003))
-    night(store, 9, "hold", later=(0.001, -0.001))
-    night(store, 10, "reject", later=(0.02, 0.01))
-    night(store, 11, "hold", may_promote=False)
-    summary = watch(store, FIRST + timedelta(days=12))
+        night(lake, number, "promote")
+    night(lake, 8, "hold", later=(-0.002, -0.003))
+    night(lake, 9, "hold", later=(0.001, -0.001))
+    night(lake, 10, "reject", later=(0.02, 0.01))
+    night(lake, 11, "hold", may_promote=False)
+    summary = watch(lake, FIRST + timedelta(days=12))
     assert summary["outcomes"] == {"promoted": 8, "hold": 2, "reject": 1}
     assert (summary["nights"], summary["unproven"], summary["cost"]) == (11, 2, 0.002)
     assert summary["blocking"] == {"auc of scene 3": 3}
@@ -44,12 +44,12 @@ def test_candidates_that_were_no_worse_on_the_day_after_are_counted_with_what_th
     assert "auc of scene 3 (3)" in warning
 
 
-def test_few_nights_and_proven_harm_warn_of_nothing(store):
+def test_few_nights_and_proven_harm_warn_of_nothing(lake):
     for number in range(9):
-        night(store, number, "hold", later=(-0.002, -0.003))
-    assert list(warnings(watch(store, FIRST + timedelta(days=9)))) == []
+        night(lake, number, "hold", later=(-0.002, -0.003))
+    assert list(warnings(watch(lake, FIRST + timedelta(days=9)))) == []
     for number in range(40):
-        night(store, number, "reject", later=(0.02, 0.01))
-    summary = watch(store, FIRST + timedelta(days=40))
+        night(lake, number, "reject", later=(0.02, 0.01))
+    summary = watch(lake, FIRST + timedelta(days=40))
     assert summary["nights"] == 30
     assert list(warnings(summary)) == []

@@ -14,8 +14,8 @@ PLAIN = Whitening(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.ones(
 
 @pytest.fixture
 def table(tmp_path) -> TextTable:
-    store = Lake(f"file://{tmp_path}/lake")
-    caches = VectorCache(store, "text"), VectorCache(store, "llm")
+    lake = Lake(f"file://{tmp_path}/lake")
+    caches = VectorCache(lake, "text"), VectorCache(lake, "llm")
     caches[0].append(KEYS[:2], np.array([[3, 4], [0, 2]], np.float32), day(0))
     caches[1].append(KEYS[:1], np.array([[1, 1]], np.float32), day(1))
     return TextTable.load(KEYS, caches, (PLAIN, PLAIN), day(1))
