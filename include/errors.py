@@ -38,6 +38,17 @@ class InvalidInputError(CtrError):
     http_status = 400
 
 
+class DamagedFileError(CtrError):
+    """A file that this project wrote does not hold what it should: `found` names it, `next_step` says how to mend it."""
+
+    http_status = 500
+
+    def __init__(self, found: str, next_step: str) -> None:
+        super().__init__(f"{found} Next: {next_step}")
+        self.found = found
+        self.next_step = next_step
+
+
 class SettingError(InvalidInputError):
     """Settings of this process cannot be used; the message holds their values."""
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.console import JsonFlag, out, show_rows
+from include.console import JsonFlag, err, out, show_rows
 
 if TYPE_CHECKING:
     from include.records import Monitor
@@ -20,10 +20,10 @@ def monitor(
     as_json: JsonFlag = False,
 ) -> None:
     """List the monitored days: champion, its metrics on rows that it had not seen, largest drift, freshness, alerts."""
-    from include.lake.lake import get_lake
+    from include.lake.lenient_lake import get_lenient_lake
     from include.records import Monitor
 
-    lake = get_lake()
+    lake = get_lenient_lake()
     records = [record for day in lake.record_days(Monitor)[-last:] if (record := lake.record(Monitor, day))]
     rows = [_row(record) for record in records]
     if not as_json:
@@ -36,6 +36,8 @@ def monitor(
     )
     if records and not as_json:
         _say(records[-1])
+    for error in lake.damaged.values():
+        err.print(str(error), highlight=False, markup=False)
 
 
 def _row(record: "Monitor") -> dict[str, Any]:

@@ -25,10 +25,10 @@ def status(as_json: JsonFlag = False) -> None:
     from include.days.backfill_plan import plan
     from include.days.day_states import states
     from include.days.day_status import day_status, known_days
-    from include.lake.lake import get_lake
+    from include.lake.lenient_lake import get_lenient_lake
     from include.registry.outdated import outdated_champion, sentence
 
-    lake = get_lake()
+    lake = get_lenient_lake()
     log_days = known_days(lake)
     steps = plan(lake)
     runs = _runs(log_days)

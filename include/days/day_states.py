@@ -5,7 +5,7 @@ The pages, `ctr status`, notices and reports all use these words.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
@@ -14,12 +14,14 @@ from pydantic import BaseModel, computed_field
 from include.days.backfill_plan import Redo
 from include.days.runs import Hindrance, Run
 from include.days.task_advice import advice
+from include.errors import DamagedFileError
 from include.lake.lake import Lake
+from include.lake.lenient_lake import LenientLake
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw, day_folder
 from include.records import Decision, Wait
 from include.settings import get_settings
-from include.stages import CHECKED, Checked
+from include.stages import CHECKED, STAGES, Checked
 
 
 class State(StrEnum):
@@ -37,6 +39,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     OUTDATED = "outdated"
     CURRENT = "current"
+    DAMAGED = "damaged file"
 
 
 UNDER_WAY = (State.WAITING, State.QUEUED, State.RUNNING)
@@ -86,6 +89,7 @@ class DayFacts:
     failed_stage: Checked | None = None
     version: int | None = None
     decision: Decision | None = None
+    damage: DamagedFileError | None = None
 
 
 def states(
@@ -96,22 +100,25 @@ def states(
     for step in plan:
         steps.setdefault(step.day, []).append(step)
     now = now or datetime.now(UTC)
-    return {day: state_of(_facts(lake, day, runs.get(day), steps.get(day, [])), now) for day in days}
+    lenient = LenientLake(lake.url)
+    return {day: state_of(_facts(lenient, day, runs.get(day), steps.get(day, [])), now) for day in days}
 
 
-def _facts(lake: Lake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
+def _facts(lake: LenientLake, day: date, run: Run | None, redo: list[Redo]) -> DayFacts:
     records = records_of_day(lake, day)
-    return DayFacts(
+    manifests = {stage: lake.manifest(stage, day) for stage in STAGES}
+    facts = DayFacts(
         day=day,
         run=run,
         wait=lake.record(Wait, day),
         has_log=Raw().has_log(day),
-        published=lake.manifest("logs", day) is not None,
+        published=manifests["logs"] is not None,
         redo=tuple(redo),
         failed_stage=_failed_stage(lake, day),
         version=records.version,
         decision=records.decision,
     )
+    return replace(facts, damage=lake.damaged.get(day))
 
 
 def _failed_stage(lake: Lake, day: date) -> Checked | None:
@@ -123,6 +130,14 @@ def _failed_stage(lake: Lake, day: date) -> Checked | None:
 def state_of(facts: DayFacts, now: datetime) -> DayState:
     """Return the state of a day from the facts about it."""
     run = facts.run
+    if facts.damage and not (run and run.state in ("queued", "running")):
+        return DayState(
+            day=facts.day,
+            state=State.DAMAGED,
+            detail=facts.damage.found,
+            next_step=facts.damage.next_step,
+            needs_person=True,
+        )
     if run and run.state == "queued":
         return _queued(facts, run)
     if run and run.state == "running":

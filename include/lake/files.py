@@ -5,16 +5,26 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from include.errors import DamagedFileError
 from include.lake.local_files import LocalFiles
+
+MEND = "restore the file from a backup, or remove it and run that day again."
 
 
 def read_json(fs: Any, path: str) -> dict[str, Any] | None:
-    """Return the content of a JSON file of a file system, or None where there is no file."""
+    """Return the object in a JSON file of a file system, or None where there is no file; raises `DamagedFileError`."""
     try:
         with fs.open(path, "rb") as file:
-            return json.loads(file.read())
+            content = file.read()
     except FileNotFoundError:
         return None
+    try:
+        data = json.loads(content)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is not JSON: {error}.", MEND) from error
+    if not isinstance(data, dict):
+        raise DamagedFileError(f"{path} holds no JSON object.", MEND)
+    return data
 
 
 def rename(fs: AbstractFileSystem, source: str, target: str) -> None:

@@ -15,7 +15,7 @@ process killed anywhere leaves one of the two, and calling `publish` again finis
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any, TypeVar
@@ -25,8 +25,8 @@ from pydantic import ValidationError
 
 from include.calendar import parse_day
 from include.checks import refuse_failed
-from include.errors import InvalidInputError, MissingDataError, UnavailableError
-from include.lake.files import read_json, rename
+from include.errors import DamagedFileError, MissingDataError, UnavailableError
+from include.lake.files import MEND, read_json, rename
 from include.lake.manifest import Manifest, new_build
 from include.records import Quality, Record
 from include.settings import get_settings
@@ -39,6 +39,7 @@ for _protocol, _name in (
 ):
     fsspec.register_implementation(_protocol, f"include.lake.{_name}", clobber=True)
 
+P = TypeVar("P")
 R = TypeVar("R", bound=Record)
 
 ABANDONED = timedelta(days=2)
@@ -91,9 +92,10 @@ class Lake:
         """Return the manifest and quality record of what was staged last, or None where no job has finished staging."""
         path = self._staged_path(stage, day)
         data = self.read_json(path)
-        return (
-            (Manifest.from_json(data["manifest"]), self._valid(Quality, path, day, data["quality"])) if data else None
-        )
+        if data is None:
+            return None
+        manifest = self._valid(path, "a staged manifest", lambda: Manifest.from_json(data.get("manifest")))
+        return manifest, self._valid(path, "the checks of it", lambda: Quality.model_validate(data.get("quality")))
 
     def publish(self, stage: Stage, day: date) -> Manifest:
         """Publish what is staged, if its critical checks passed, and return the manifest.
@@ -146,8 +148,9 @@ class Lake:
 
     def manifest(self, stage: Stage, day: date) -> Manifest | None:
         """Return the published manifest of a stage's day, or None."""
-        data = self.read_json(self._manifest_path(stage, day))
-        return Manifest.from_json(data) if data else None
+        path = self._manifest_path(stage, day)
+        data = self.read_json(path)
+        return None if data is None else self._valid(path, "a manifest", lambda: Manifest.from_json(data))
 
     def require(self, stage: Stage, day: date, needed_for: str) -> Manifest:
         """Return the published manifest of a stage's day; raises `MissingDataError`, which names what needs it."""
@@ -184,7 +187,7 @@ class Lake:
     def record(self, kind: type[R], day: date, version: int | None = None) -> R | None:
         """Return the newest record of a kind and day, or the one about a model version; None where there is none.
 
-        Raises `InvalidInputError` where the file is not such a record.
+        Raises `DamagedFileError` where the file is not such a record.
         """
         return self._record(kind, kind.kind, day, version)
 
@@ -195,18 +198,17 @@ class Lake:
     def _record(self, kind: type[R], folder: str, day: date, version: int | None = None) -> R | None:
         path = f"_records/{folder}/dt={day}{'' if version is None else f'/version={version}'}.json"
         data = self.read_json(path)
-        return None if data is None else self._valid(kind, path, day, data)
+        if data is None:
+            return None
+        return self._valid(path, f"a record '{kind.kind}' of {day}", lambda: kind.model_validate({"day": day, **data}))
 
-    def _valid(self, kind: type[R], path: str, day: date, data: dict[str, Any]) -> R:
-        """Return the record of a file's content; raises `InvalidInputError` where it is none."""
+    def _valid(self, path: str, content: str, parse: Callable[[], P]) -> P:
+        """Return what a file holds; raises `DamagedFileError` where it does not hold that."""
         try:
-            return kind.model_validate({"day": day, **data})
+            return parse()
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise InvalidInputError(
-                f"{self.uri(path)} does not hold a record '{kind.kind}' of {day}: {faults}. "
-                "Next: restore the file, or remove it and run that day's task again."
-            ) from error
+            raise DamagedFileError(f"{self.uri(path)} does not hold {content}: {faults}.", MEND) from error
 
     def record_days(self, kind: type[Record]) -> list[date]:
         """Return the days that have a record of this kind, ascending."""

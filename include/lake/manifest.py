@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from include.errors import MissingDataError
 from include.stages import Stage
 
@@ -51,9 +53,9 @@ class Manifest:
         return self.tables[name]
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Manifest":
-        """Return a manifest from the JSON that `asdict` gives."""
-        return cls(**{**data, "tables": {name: TableVersion(**table) for name, table in data["tables"].items()}})
+    def from_json(cls, data: Any) -> "Manifest":
+        """Return a manifest from the JSON that `asdict` gives; raises pydantic's `ValidationError`."""
+        return TypeAdapter(cls).validate_python(data)
 
 
 def new_build() -> str:

@@ -25,6 +25,7 @@ from include.days.runs import DAG_ID, Run
 from include.errors import CtrError, MissingDataError, SettingError, UnavailableError
 from include.lake.fail_fast import fail_fast
 from include.lake.lake import docs_path, get_lake, report_path
+from include.lake.lenient_lake import get_lenient_lake
 from include.orchestration.links import RUN_PAGE
 from include.stages import Checked
 from plugins.pages import days, findings, models, quality, runs
@@ -62,13 +63,13 @@ Until = Annotated[
 @cache
 def records() -> QualityRecords:
     """Return the quality records, one object a process."""
-    return QualityRecords(get_lake())
+    return QualityRecords(get_lenient_lake())
 
 
 @cache
 def planner() -> Planner:
     """Return the planner of what to redo, one object a process."""
-    return Planner(get_lake())
+    return Planner(get_lenient_lake())
 
 
 def filters(
@@ -114,7 +115,7 @@ def quality_grid(chosen: Annotated[quality.Filters, Depends(filters)]) -> qualit
 @api.get("/quality/day")
 def quality_day(day: Day, session: SessionDep) -> findings.DayQuality:
     """Return the failed checks of a day with sample rows, and what they block."""
-    return findings.day_quality(get_lake(), records().history(), session, day, planner().plan().steps)
+    return findings.day_quality(get_lenient_lake(), records().history(), session, day, planner().plan().steps)
 
 
 @api.get("/quality/check")
@@ -143,7 +144,7 @@ def model_versions(
     span: Annotated[int, Query(alias="days", ge=1, le=quality.MOST_DAYS)] = 60,
 ) -> models.Models:
     """Return model versions, and the champion's figures over days."""
-    return models.models_of(get_lake(), planner().plan(), number, span)
+    return models.models_of(get_lenient_lake(), planner().plan(), number, span)
 
 
 @api.get("/models/day")
@@ -157,7 +158,7 @@ def lake_days(
     session: SessionDep, until: Until = None, number: Annotated[int, Query(alias="days", ge=1, le=100)] = 14
 ) -> days.Days:
     """Return the state and counts of each day, and what has to be redone."""
-    return days.days_of(get_lake(), planner(), session, until, number)
+    return days.days_of(get_lenient_lake(), planner(), session, until, number)
 
 
 @api.get("/runs")

@@ -15,6 +15,7 @@ from include.days.day_status import log_days
 from include.days.runs import DAG_ID, Run
 from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, Manifest, docs_path
+from include.lake.lenient_lake import LenientLake
 from include.quality.quarantine import rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected
@@ -81,7 +82,9 @@ class DayQuality(BaseModel):
     more_blocked: int
 
 
-def day_quality(lake: Lake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()) -> DayQuality:
+def day_quality(
+    lake: LenientLake, history: History, session: Session, day: date, plan: Iterable[Redo] = ()
+) -> DayQuality:
     """Return the day's state and findings, those that stop a run first; `plan` is what has to be redone in the whole lake.
 
     Raises `MissingDataError` where nothing was checked, nothing ran and no run has waited for the log.
@@ -98,7 +101,7 @@ def day_quality(lake: Lake, history: History, session: Session, day: date, plan:
     findings.sort(key=lambda finding: (-RANK[finding.status], CHECKED.index(finding.stage)))
     stopped = next((finding.stage for finding in findings if finding.status == "fail"), None)
     run = latest_runs(session, [day]).get(day)
-    if not records and run is None and lake.record(Wait, day) is None:
+    if not records and run is None and lake.record(Wait, day) is None and not lake.damaged:
         raise MissingDataError(f"There is no data of {day}: no check has run, and {DAG_ID} has no run of it.")
     blocked = _blocked(lake, stopped, day) if stopped else []
     return DayQuality(

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from include.errors import MissingDataError
 from include.lake.lake import Lake, report_path
+from include.lake.lenient_lake import LenientLake
 from include.lake.model_records import records_of_day, records_of_version
 from include.records import Decision, Monitor, Train
 from include.registry import registry
@@ -59,7 +60,7 @@ class VersionLine(BaseModel):
 class Models(BaseModel):
     """The newest versions, and the champion's figures on the monitored days, oldest first.
 
-    `replacement` says what replaces the champion if it is outdated.
+    `replacement` says what replaces the champion if it is outdated; `damaged` names the records that cannot be read.
     """
 
     champion: int | None
@@ -70,9 +71,10 @@ class Models(BaseModel):
     alerts_of: date | None
     alerts: list[str]
     replacement: str | None
+    damaged: list[str]
 
 
-def models_of(lake: Lake, plan: Plan, count: int, days: int) -> Models:
+def models_of(lake: LenientLake, plan: Plan, count: int, days: int) -> Models:
     """Return the `count` newest versions and the last `days` monitored days."""
     versions = registry.versions()
     champion = registry.holder(versions, registry.CHAMPION)
@@ -88,6 +90,7 @@ def models_of(lake: Lake, plan: Plan, count: int, days: int) -> Models:
         alerts_of=max(records, default=None),
         alerts=records[max(records)].alerts if records else [],
         replacement=str(plan.replacement) if plan.replacement else None,
+        damaged=[error.found for error in lake.damaged.values()],
     )
 
 

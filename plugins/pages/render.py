@@ -33,6 +33,7 @@ TONES = {
     State.CANCELLED: "warning",
     State.OUTDATED: "warning",
     State.CURRENT: "pass",
+    State.DAMAGED: "fail",
 }
 """The style of each state's badge (page.css)."""
 

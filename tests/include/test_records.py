@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from include.checks import Check, Measure, check_result, worst
 from include.cli.app import cli
 from include.cli.records import records_markdown
-from include.errors import InvalidInputError
+from include.errors import DamagedFileError
 from include.lake.lake import get_lake
 from include.records import Decision, Train
 from include.settings import PROJECT
@@ -48,7 +48,7 @@ def test_a_field_that_was_not_set_is_not_written():
 
 def test_a_file_that_is_no_record_is_named_with_its_faults(home):
     get_lake().write_json(f"_records/train/dt={DAY}.json", {"version": "three", "rows": 7})
-    with pytest.raises(InvalidInputError, match=rf"_records/train/dt={DAY}.json.*version: .*integer.*Next: restore"):
+    with pytest.raises(DamagedFileError, match=rf"_records/train/dt={DAY}.json.*version: .*integer.*Next: restore"):
         get_lake().record(Train, DAY)
 
 

@@ -13,13 +13,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from include.lake.lake import get_lake
+from include.lake.lenient_lake import get_lenient_lake
 from plugins.pages import app as pages
 
 
 @pytest.fixture
 def lake(home):
-    yield get_lake()
+    yield get_lenient_lake()
     pages.records.cache_clear()
     pages.planner.cache_clear()
 

@@ -233,3 +233,21 @@ def test_a_chart_places_days_by_their_date():
 def test_a_chart_of_equal_numbers_is_drawn_too():
     drawn = chart(points((0, None, None), (0, None, None)))
     assert drawn.dots[0].y == drawn.dots[1].y
+
+
+def test_a_damaged_record_costs_the_pages_its_own_line_only(lake, client, monkeypatch):
+    known = [model_version(2, log_day=DAY), model_version(1, log_day=date(2023, 7, 16))]
+    monkeypatch.setattr(registry, "versions", lambda: known)
+    for version in known:
+        lake.write_record(decided(version.log_day, version.version))
+        lake.write_record(monitor(version.log_day))
+    for kind in ("decision", "monitor", "quality/logs"):
+        lake.write_bytes(f"_records/{kind}/dt={DAY}.json", b"{")
+    for page in ("/models", "/days", "/quality", f"/quality/day?day={DAY}"):
+        answer = client.get(page)
+        assert answer.status_code == 200, page
+        if page != "/quality":
+            assert f"dt={DAY}.json is not JSON" in answer.text, page
+    assert [version["reasons"] for version in client.get("/api/models").json()["versions"]] == [["because"]] * 2
+    refused = client.get(f"/api/models/day?day={DAY}")
+    assert (refused.status_code, "is not JSON" in refused.json()["detail"]) == (500, True)
