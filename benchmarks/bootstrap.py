@@ -6,19 +6,19 @@ The rows are made up: five scenes of AntM2C's shares, three user and three item 
 sorts and groups the rows of both models; *resample* is the rest. Compare processor seconds where the machine is busy.
 """
 
-import argparse
 import json
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import typer
 from rich.table import Table
 
 from benchmarks.machine import console, machine, result_file
+from benchmarks.options import Out, run_benchmark
 from include.schemas import LEVELS
 from include.settings import get_settings
 from training.evaluate.bootstrap import GroupMetrics, Scored, resample
@@ -100,22 +100,21 @@ def show(result: dict[str, Any]) -> None:
     out.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description="Speed of the bootstrap of evaluation.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=620_000)
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/bootstrap-….json")
-    args = parser.parse_args(argv)
-    options = {name: getattr(args, name) for name in ("rows", "users", "resamples", "threads")}
-    out = result_file("bootstrap", args.out)
+def main(
+    rows: int = 1_000_000,
+    users: int = 620_000,
+    resamples: int = 1000,
+    threads: Annotated[int | None, typer.Option(help="default the cores")] = None,
+    out: Out = None,
+) -> None:
+    """Measure the speed of evaluation's bootstrap, print a table, write JSON."""
+    options = {"rows": rows, "users": users, "resamples": resamples, "threads": threads or os.cpu_count() or 1}
+    file = result_file("bootstrap", out)
     result = {"machine": machine(), "options": options, "measured": measure(**options, seed=get_settings().seed)}
-    out.write_text(json.dumps(result, indent=1))
+    file.write_text(json.dumps(result, indent=1))
     show(result)
-    print(out)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

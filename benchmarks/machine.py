@@ -15,7 +15,8 @@ from typing import Any
 
 from rich.console import Console
 
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 from include.version import code_version
 
 _EVERY_SECONDS = 0.25

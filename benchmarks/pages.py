@@ -7,7 +7,6 @@ in this process, with Airflow's tables in SQLite and without its login, which co
 that has just started and has no record cached.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -16,9 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
+import typer
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.models import import_all_models
 from airflow.models.base import Base
@@ -31,10 +30,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from benchmarks.machine import console, machine, result_file
+from benchmarks.options import Out, run_benchmark
 from include.checks import Measure, check_result
 from include.days.runs import DAG_ID
 from include.lake.lake import get_lake
 from include.lake.manifest import Manifest, TableVersion
+from include.metrics_records import ColumnDrift, Drift, Estimate, Figures, Freshness
 from include.records import Monitor, Quality
 from include.settings import get_settings
 from include.stages import CHECKED, STAGES
@@ -47,7 +48,16 @@ EXPECTED = "0.5 to 2 times the trailing 0.1134"
 def fill(days: Sequence[date], checks: int) -> None:
     """Write quality records of `checks` checks a day (one in 50 does not pass, two never do), manifests and figures."""
     lake = get_lake()
-    estimate = {"value": 0.75, "low": 0.74, "high": 0.76}
+    estimate = Estimate(value=0.75, low=0.74, high=0.76)
+    names = ("auc", "scene_mean_gauc", "log_loss", "pcoc", "ece")
+    figures = Figures(all=dict.fromkeys(names, estimate), scenes={})
+    means = dict.fromkeys(("null_then", "null_now", "mean_then", "mean_now"))
+    column = ColumnDrift(name="", psi=None, band="insufficient", **means)
+    bounds = {"moved_from": 0.1, "shifted_from": 0.25}
+    drift = Drift(
+        reference=[], rows_then=0, rows_now=1, note=None, **bounds, features=[], label=column, predictions=column
+    )
+    fresh = Freshness(published={}, model_age_days=None, raw_arrived_at=None, seconds_since_raw=None)
     for number, day in enumerate(days):
         for offset, stage in enumerate(CHECKED):
             records = [
@@ -68,17 +78,16 @@ def fill(days: Sequence[date], checks: int) -> None:
             lake.write_json(
                 f"_manifests/{stage}/dt={day}.json", vars(manifest) | {"tables": {"t": vars(manifest.tables["t"])}}
             )
-        figures = dict.fromkeys(("auc", "scene_mean_gauc", "log_loss", "pcoc", "ece"), estimate)
         lake.write_record(
             Monitor(
                 day=day,
                 rows=1,
                 champion=None,
-                metrics={"all": figures},
+                metrics=figures,
                 metrics_note=None,
                 change=None,
-                drift={},
-                freshness={},
+                drift=drift,
+                freshness=fresh,
                 created_at="",
                 alerts=[],
                 seconds=0,
@@ -130,24 +139,23 @@ def measure(client: TestClient, path: str, runs: int) -> dict[str, Any]:
     return {"path": path, "first_ms": taken[0], "median_ms": statistics.median(taken[1:]), "kib": size / 1024}
 
 
-def main() -> None:
-    """Measure, print a table and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--days", type=int, default=400)
-    parser.add_argument("--checks", type=int, default=60)
-    parser.add_argument("--runs", type=int, default=20, help="requests of each page after the first")
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
-    args = parser.parse_args()
-    days = [LAST - timedelta(days=n) for n in range(args.days)][::-1]
+def main(
+    days: int = 400,
+    checks: int = 60,
+    runs: Annotated[int, typer.Option(help="requests of each page after the first")] = 20,
+    out: Out = None,
+) -> None:
+    """Measure the speed of the pages in Airflow's UI over a made-up history, print a table and write JSON."""
+    history = [LAST - timedelta(days=n) for n in range(days)][::-1]
     with tempfile.TemporaryDirectory() as home:
         os.environ["CTR_HOME"] = home
         get_settings.cache_clear()
-        fill(days, args.checks)
-        grid = f"/quality?days={args.days}"
-        with server(days) as client:
+        fill(history, checks)
+        grid = f"/quality?days={days}"
+        with server(history) as client:
             client.get("/openapi.json")  # imports and templates are the server's start
             results = [
-                measure(client, path, args.runs)
+                measure(client, path, runs)
                 for path in (
                     f"{grid}&every=true",
                     grid,
@@ -157,17 +165,17 @@ def main() -> None:
                     "/days",
                 )
             ]
-    table = Table(title=f"{args.days} days × {args.checks} checks, in-process, local files")
+    table = Table(title=f"{days} days × {checks} checks, in-process, local files")
     for name in ("page", "first, ms", "median, ms", "KiB"):
         table.add_column(name, justify="left" if name == "page" else "right")
     for row in results:
         table.add_row(row["path"], f"{row['first_ms']:.0f}", f"{row['median_ms']:.0f}", f"{row['kib']:,.0f}")
     console().print(table)
-    out = result_file("pages", args.out)
-    options = {"days": args.days, "checks": args.checks, "runs": args.runs}
-    out.write_text(json.dumps({"machine": machine(), **options, "pages": results}, indent=1))
-    console().print(f"Written to {out}")
+    file = result_file("pages", out)
+    options = {"days": days, "checks": checks, "runs": runs}
+    file.write_text(json.dumps({"machine": machine(), **options, "pages": results}, indent=1))
+    console().print(f"Written to {file}")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

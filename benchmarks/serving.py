@@ -1,12 +1,11 @@
 """Speed of `ctr serve`: milliseconds a request and rows a second, for several request sizes and numbers of clients.
 
-    python -m benchmarks.serving [--home FOLDER] [--rows 1 10 100] [--clients 1 4] [--requests 300]
+    python -m benchmarks.serving [--home FOLDER] [--rows 1 --rows 10 …] [--clients 1 --clients 4] [--requests 300]
 
 A real service on a free port scores rows of the last published day. Without `--home`, a small champion is trained first
 (generated logs, some minutes). The clients are threads of this process, which take a part of the machine's cores.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -21,14 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import numpy as np
+import typer
 from rich.table import Table
 
 from benchmarks.features.speed import FIRST, home_of
 from benchmarks.machine import console, machine, result_file
+from benchmarks.options import Out, run_benchmark
 from include.airflow_control.demo import ctr
 from include.errors import CtrError
 from include.lake.lake import get_lake
@@ -43,6 +44,8 @@ WARM_UP = 30
 BATCHES = 50
 DAYS = 3
 DAY_ROWS = "2000"
+REQUEST_ROWS = [1, 10, 100]
+CLIENTS = [1, 4]
 
 
 @contextmanager
@@ -134,28 +137,29 @@ def show(result: Result) -> None:
     out.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Start the service, measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description="Speed of the scoring service.")
-    parser.add_argument("--home", type=Path, help="CTR_HOME with a champion; default a temporary one, trained first")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 10, 100], help="rows of a request")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="clients at once")
-    parser.add_argument("--requests", type=int, default=300, help="requests of each client")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/serving-….json")
-    args = parser.parse_args(argv)
-    out = result_file("serving", args.out)
-    with home_with_champion(args.home):
+def main(
+    home: Annotated[
+        Path | None, typer.Option(help="CTR_HOME with a champion; default a temporary one, trained first")
+    ] = None,
+    rows: Annotated[list[int], typer.Option(help="rows of a request")] = REQUEST_ROWS,
+    clients: Annotated[list[int], typer.Option(help="clients at once")] = CLIENTS,
+    requests: Annotated[int, typer.Option(help="requests of each client")] = 300,
+    out: Out = None,
+) -> None:
+    """Start the scoring service, measure its speed, print a table, write JSON."""
+    file = result_file("serving", out)
+    with home_with_champion(home):
         model = load_champion().predictor.state.config.model
         result: Result = {"machine": machine(), "load": os.getloadavg()[0], "model": model, "measured": []}
         with service() as connection:
-            for rows, clients in itertools.product(args.rows, args.clients):
-                bodies = request_bodies(rows)
-                measure(connection, bodies, rows, clients, WARM_UP)
-                result["measured"].append(measure(connection, bodies, rows, clients, args.requests))
-    out.write_text(json.dumps(result, indent=1))
+            for size, count in itertools.product(rows, clients):
+                bodies = request_bodies(size)
+                measure(connection, bodies, size, count, WARM_UP)
+                result["measured"].append(measure(connection, bodies, size, count, requests))
+    file.write_text(json.dumps(result, indent=1))
     show(result)
-    print(out)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -1,6 +1,6 @@
 """Speed of training, beside torch-rechub's PLE of the same architecture on the same rows, and beside bare matrix products.
 
-    python -m benchmarks.training [--rows 200000] [--days 3] [--batch 4096] [--threads 1 2] [--repeats 3]
+    python -m benchmarks.training [--rows 200000] [--days 3] [--batch 4096] [--threads 1 --threads 2] [--repeats 3]
 
 - *step*: rows a second of training steps on rows that lie in memory (torch-rechub's steps are cut out of whole tensors).
 - *end to end*: from the published ORC tables of all days to a trained model. Ours is `training.learn.train.fit`, which also
@@ -9,40 +9,44 @@
 Every measurement is a separate process; engines take turns; medians are printed. Both use the GPU where there is one.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from rich.table import Table
 
 from benchmarks.features.speed import FIRST, home_of
 from benchmarks.machine import Watch, console, machine, result_file
+from benchmarks.options import Out, run_benchmark
 from benchmarks.raw_days import RawDays, days_from
 from benchmarks.training_speed import SIZES
 from include.orchestration.spark_submit import submit
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 
+THREADS = [1, 2]
 Result = dict[str, Any]
 
 
-def measure(args: argparse.Namespace, days: Sequence[str]) -> list[Result]:
+def measure(days: Sequence[date], batch: int, all_threads: Sequence[int], repeats: int, seconds: float) -> list[Result]:
     """Return all measurements; the engines take turns."""
     measurements: list[Result] = []
-    for repeat in range(args.repeats):
-        for threads in args.threads:
+    for repeat in range(repeats):
+        for threads in all_threads:
             for what, engine in (("step", "matmul"), *((w, e) for w in ("step", "whole") for e in ("ours", "rechub"))):
                 print(f"{repeat + 1}: {engine} {what}, {threads} threads", file=sys.stderr, flush=True)
-                command = ["-m", "benchmarks.training_speed", "--engine", engine, "--what", what, "--days", *days]
-                options = {"threads": threads, "batch": args.batch, "seconds": args.seconds}
-                command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
+                command = ["-m", "benchmarks.training_speed", "--engine", engine, "--what", what]
+                options = {"threads": threads, "batch": batch, "seconds": seconds}
+                command += [f"--{name}={value}" for name, value in options.items()] + [f"--days={day}" for day in days]
                 with Watch() as watch:
                     done = subprocess.run(
                         [sys.executable, *command], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True
@@ -109,42 +113,39 @@ def show(result: Result) -> None:
     out.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Make the days, measure, print a table, write JSON."""
-    args = _arguments(argv)
-    out = result_file("training", args.out)
+def main(
+    rows: Annotated[int, typer.Option(help="rows a day")] = 200_000,
+    days: int = 3,
+    batch: Annotated[int, typer.Option(help="rows of a step")] = 4096,
+    threads: list[int] = THREADS,
+    repeats: int = 3,
+    seconds: Annotated[float, typer.Option(help="how long steps are measured")] = 10.0,
+    home: Annotated[
+        Path | None, typer.Option(help="folder of the days, kept and used again; default a temporary one")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Measure the speed of training beside torch-rechub on days that it makes, print a table, write JSON."""
+    file = result_file("training", out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
-        home_of(args.home or Path(temporary), "8g", "local[2]", keep=args.home is not None) as home,
+        home_of(home or Path(temporary), "8g", "local[2]", keep=home is not None) as folder,
     ):
-        days = days_from(FIRST, args.days)
-        if not (home / "lake").exists():
-            print(f"{args.days} days of {args.rows:,} rows through Spark", file=sys.stderr, flush=True)
-            RawDays(args.rows, get_settings().seed, bad_rows=False).write(home / "raw", days)
-            list(submit("history", days[0], days[-1]))
-        measurements = measure(args, [str(day) for day in days])
+        all_days = days_from(FIRST, days)
+        if not (folder / "lake").exists():
+            print(f"{days} days of {rows:,} rows through Spark", file=sys.stderr, flush=True)
+            RawDays(rows, get_settings().seed, bad_rows=False).write(folder / "raw", all_days)
+            list(submit("history", all_days[0], all_days[-1]))
+        measurements = measure(all_days, batch, threads, repeats, seconds)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     about = machine() | {name: version(name) for name in ("torch", "torch-rechub")} | {"device": gpu}
-    options = {name: getattr(args, name) for name in ("rows", "days", "batch", "threads", "repeats", "seconds")}
+    options = {"rows": rows, "days": days, "batch": batch, "threads": threads, "repeats": repeats, "seconds": seconds}
     result: Result = {"machine": about, "options": options, "sizes": SIZES}
     result |= {"summary": summary(measurements), "measurements": measurements}
-    out.write_text(json.dumps(result, indent=1))
+    file.write_text(json.dumps(result, indent=1))
     show(result)
-    print(out)
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Speed of training, beside torch-rechub.")
-    parser.add_argument("--rows", type=int, default=200_000, help="rows a day")
-    parser.add_argument("--days", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=4096, help="rows of a step")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long steps are measured")
-    parser.add_argument("--home", type=Path, help="folder of the days, kept and used again; default a temporary one")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/training-….json")
-    return parser.parse_args(argv)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

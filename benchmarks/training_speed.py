@@ -1,28 +1,29 @@
 """One measurement of `benchmarks.training`, in a separate process, so that time, threads and memory are its own.
 
-    python -m benchmarks.training_speed --engine ours --what step --threads 2 --batch 4096 --days 2023-07-11 2023-07-12
+    python -m benchmarks.training_speed --engine ours --what step --threads 2 --batch 4096 \
+        --days 2023-07-11 --days 2023-07-12
 
 Works in the home of the settings and prints JSON. Both engines have the architecture of `SIZES`, the same rows, ids and dense
 inputs; torch-rechub computes every scene's logit of every row but trains only one, as its tasks are made for rows that
 have them all.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
+import typer
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.options import Days, run_benchmark
 from benchmarks.quality.rechub import IDS, Batches, Encoding, quiet, scene_index, trainer_of
 from benchmarks.quality.rows import training_rows
-from include.calendar import parse_day
 from include.lake.lake import get_lake
 from include.settings import Settings, get_settings
 from training.data.cold_simulation import ColdSimulation
@@ -32,6 +33,7 @@ from training.data.rows import build_rows
 from training.device import device, steady_threads
 from training.learn import train
 from training.learn.artifact import build_model, load_texts, text_lookup
+from training.learn.dataset_scan import scan_dataset
 from training.learn.trainer import Trainer
 from training.learn.warm_start import config_of
 from training.tables import read_day
@@ -53,7 +55,7 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
     steady_threads(threads)
     torch.manual_seed(settings.seed)
     config = config_of(settings)
-    scan = train.scan_dataset(lake, days, None, config.variant, settings.shard_rows)
+    scan = scan_dataset(lake, days, None, config.variant, settings.shard_rows)
     state = train.fresh_state(lake, scan, config, settings, days[-1])
     texts = load_texts(state, scan.keys, lake, days[-1])
     table = read_day(lake, "training", days[-1], "A benchmark")
@@ -170,26 +172,23 @@ def _speed(rows: int, seconds: float) -> Result:
     return {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": rows / seconds}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one measurement and print it as JSON."""
-    parser = argparse.ArgumentParser(description="One measurement of the training benchmark.")
-    parser.add_argument("--engine", choices=("ours", "rechub", "matmul"), required=True)
-    parser.add_argument("--what", choices=("step", "whole"), default="step")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--days", type=parse_day, nargs="+", required=True)
-    args = parser.parse_args(argv)
-    if args.engine == "matmul":
-        print(json.dumps(matmul(args.batch, args.threads, args.seconds)))
-        return
-    whole = {"ours": ours_whole, "rechub": rechub_whole}[args.engine]
-    step = {"ours": ours_step, "rechub": rechub_step}[args.engine]
-    if args.what == "whole":
-        print(json.dumps(whole(args.days, args.batch, args.threads)))
+def main(
+    engine: Annotated[Literal["ours", "rechub", "matmul"], typer.Option()],
+    threads: Annotated[int, typer.Option()],
+    batch: Annotated[int, typer.Option()],
+    days: Days,
+    what: Literal["step", "whole"] = "step",
+    seconds: float = 10.0,
+) -> None:
+    """Run one measurement of the training benchmark and print it as JSON."""
+    if engine == "matmul":
+        result = matmul(batch, threads, seconds)
+    elif what == "whole":
+        result = {"ours": ours_whole, "rechub": rechub_whole}[engine](days, batch, threads)
     else:
-        print(json.dumps(step(args.days, args.batch, args.threads, args.seconds)))
+        result = {"ours": ours_step, "rechub": rechub_step}[engine](days, batch, threads, seconds)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

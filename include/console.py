@@ -40,7 +40,9 @@ def set_up_logging(verbose: bool = False) -> None:
     """Write the project's log to standard error, beside progress bars; `verbose`: also what libraries log as information."""
     handler: logging.Handler = logging.StreamHandler()  # one line for each message, however long
     if err.is_terminal:
-        handler = RichHandler(console=err, show_time=False, show_path=verbose, highlighter=NullHighlighter())
+        handler = RichHandler(
+            console=err, show_time=False, show_level=verbose, show_path=verbose, highlighter=NullHighlighter()
+        )
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -13,11 +13,23 @@ from pydantic import Field
 
 from include.checks import Check, Status
 from include.json_model import JsonModel
+from include.metrics_records import (
+    BaselineFit,
+    DayMetrics,
+    Drift,
+    Estimate,
+    FigureChanges,
+    Figures,
+    Freshness,
+    GateOutcomes,
+    OracleAuc,
+)
 from include.stages import Checked
 
 Verdict = Literal["promote", "hold", "reject"]
 RuleVerdict = Literal["pass", "note", "hold", "reject"]
 ChampionStatus = Literal["unseen", "same", "seen"]
+Family = Literal["overall", "scenes", "cold"]
 
 
 class Record(JsonModel):
@@ -161,28 +173,7 @@ class NotPromoted(JsonModel):
     version: int
     log_day: date
     verdict: Verdict
-    change: dict[str, float | None]
-
-
-class DayMetrics(JsonModel):
-    """The metrics of a day's predictions, by model (`candidate`, `champion`, `anchor`, `baseline`) and of changes between two.
-
-    An estimate is `{value, low, high}` with its 95 % interval, or `{value: null, note}` where there are too few rows.
-    """
-
-    rows: int
-    clicks: int
-    users: int
-    resamples: int
-    unusable: dict[str, int]
-    """By model, predictions that are not numbers in [0, 1]."""
-    headline: dict[str, dict[str, Any] | None]
-    """By model or change, the estimate of each metric of all rows."""
-    groups: list[dict[str, Any]]
-    """`by, scene, user_level, item_level, n, clicks`, and by model or change the estimate of each metric."""
-    small_scenes: list[str] = Field(default_factory=list)
-    alpha: dict[str, Any]
-    calibration: dict[str, Any]
+    change: Estimate
 
 
 class Evaluation(Record, DayMetrics):
@@ -192,10 +183,9 @@ class Evaluation(Record, DayMetrics):
     candidate: EvaluatedVersion
     champion: EvaluatedChampion | None
     anchor: EvaluatedVersion | None = None
-    baseline: dict[str, Any] | None = None
+    baseline: BaselineFit | None = None
     not_promoted: NotPromoted | None = None
-    oracle: dict[str, Any] | None = None
-    """Metrics of the true click probabilities, of generated logs."""
+    oracle: OracleAuc | None = None
     created_at: str
     seconds: float
 
@@ -207,7 +197,7 @@ class Evaluation(Record, DayMetrics):
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule's outcome; a `note` does not block promotion."""
+    """One rule's outcome; a `note` does not block promotion. `evidence` is of a form of its own for each rule."""
 
     name: str
     verdict: RuleVerdict
@@ -230,6 +220,45 @@ class SinceAnchor(JsonModel):
     nights: int
 
 
+class Comparison(JsonModel):
+    """The change of a metric in a group of rows, candidate - other on the same rows; higher is better.
+
+    `candidate`, `other`, `change`, `low`, `high` (95 % interval of the change) and `se` are None where the group has
+    too few rows, as `lacks` says. The change of log loss is a share of the other's.
+    """
+
+    name: str
+    what: str
+    family: Family
+    clicks: int
+    matters: float
+    """The smallest loss that matters."""
+    candidate: float | None
+    other: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    se: float | None
+    lacks: str | None
+    verdict: RuleVerdict | None = None
+    """Of a comparison with the champion, as `sees`."""
+    sees: float | None = None
+    """The smallest loss that the night detects."""
+
+
+class TrialService(JsonModel):
+    """Measurements of the trial service of a version: it answered `rows` rows of its probe, 0 of a version without one."""
+
+    version: int
+    rows: int
+    largest_difference: float | None
+    """Of a probability from the model's."""
+    p50_ms: float | None = None
+    """Of a request, as `p99_ms`."""
+    p99_ms: float | None = None
+    memory_mib: int
+
+
 class Decision(Record):
     """The gate's verdict on a candidate, and what became of it."""
 
@@ -241,8 +270,9 @@ class Decision(Record):
     champion: int | None
     may_promote: bool
     policy: dict[str, Any]
-    comparisons: list[dict[str, Any]] = Field(default_factory=list)
-    """`training.gate.comparisons.Comparison`, with the verdict and the smallest loss that the night detects (`sees`)."""
+    """The content of the policy's file, which differs between versions of the code."""
+    comparisons: list[Comparison] = Field(default_factory=list)
+    """With the champion."""
     anchor: Anchor | None = None
     since_anchor: dict[str, SinceAnchor] = Field(default_factory=dict)
     pcoc: dict[str, float] = Field(default_factory=dict)
@@ -253,8 +283,8 @@ class Decision(Record):
     decided_by: str | None = None
     decided_at: str | None = None
     refusal: str | None = None
-    served: dict[str, Any] | None = None
-    """Measurements of the trial service before promotion."""
+    served: TrialService | None = None
+    """Before promotion."""
 
     @property
     def about(self) -> int:
@@ -276,14 +306,13 @@ class Monitor(Record):
     kind = "monitor"
     rows: int
     champion: MonitoredChampion | None
-    metrics: dict[str, Any] | None
+    metrics: Figures | None
     metrics_note: str | None
     """Why there are no metrics."""
-    change: dict[str, Any] | None
-    drift: dict[str, Any]
-    """PSI of features, clicks and predictions."""
-    gate: dict[str, Any] = Field(default_factory=dict)
-    freshness: dict[str, Any]
+    change: FigureChanges | None
+    drift: Drift
+    gate: GateOutcomes | None = None
+    freshness: Freshness
     created_at: str
     alerts: list[str]
     seconds: float

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 
 @lru_cache

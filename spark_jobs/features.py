@@ -25,7 +25,7 @@ from include.settings import get_settings
 from include.stages import scene_columns
 from spark_jobs.columns import topic_key
 from spark_jobs.session import few_rows, read_uri, together, write_table
-from spark_jobs.stage import Staged, exit_clearly, run_job
+from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
 _COUNTS = ("impressions", "clicks")
 
@@ -260,9 +260,9 @@ def _texts(log: DataFrame) -> DataFrame:
     return texts.select(F.xxhash64("text").alias("text_key"), "text", "kind")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
-    run_job("features", build, argv)
+def main(first: FirstDay, last: LastDay, publish: Publish = False) -> None:
+    """Stage and audit 'features' of each day."""
+    run_job("features", build, first, last, publish=publish)
 
 
 if __name__ == "__main__":

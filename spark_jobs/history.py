@@ -11,13 +11,16 @@ import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date, timedelta
+from typing import Annotated
+
+import typer
 
 from include.calendar import days_between, previous
 from include.days.backfill_plan import is_current
 from include.lake.lake import get_lake
 from include.stages import SPECS, STAGES, Stage
 from spark_jobs.session import get_session
-from spark_jobs.stage import Build, arguments, emit, exit_clearly, prepare_audit, stage_day
+from spark_jobs.stage import Build, FirstDay, LastDay, emit, exit_clearly, prepare_audit, stage_day
 
 Step = tuple[Stage, date]
 
@@ -63,18 +66,19 @@ def run(days: Sequence[date], work: Callable[[Stage, date], object], workers: in
         raise failed[min(failed, key=lambda step: step[1])]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Stage, audit and publish what is missing or stale of `--from D --to D`, in order; with `--again`, all of it."""
-    parser = arguments("Loads a history: logs, features and training rows of each day.")
-    parser.add_argument("--again", action="store_true", help="also rebuild days that are published and not stale")
-    args = parser.parse_args(argv)
-    days = list(days_between(args.first, args.last))
+def main(
+    first: FirstDay,
+    last: LastDay,
+    again: Annotated[bool, typer.Option("--again", help="also rebuild days that are published and not stale")] = False,
+) -> None:
+    """Load a history: logs, features and training rows of each day, in order, where they are missing or stale."""
+    days = list(days_between(first, last))
     prepare_audit()
     spark = get_session(f"history {days[0]}..{days[-1]}")
     lake = get_lake()
 
     def work(stage: Stage, day: date) -> None:
-        if args.again or not is_current(lake, stage, day):
+        if again or not is_current(lake, stage, day):
             stage_day(spark, lake, stage, day, builder(stage), publish=True)
         else:
             emit(stage, day, "current")

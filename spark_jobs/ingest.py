@@ -27,7 +27,7 @@ from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 from include.settings import get_settings
 from spark_jobs.columns import parsed_time
 from spark_jobs.session import one_file_a_task, read_uri, write_table
-from spark_jobs.stage import Staged, exit_clearly, run_job
+from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
 _CORRUPT = "_corrupt_record"
 _FEW = 100_000
@@ -329,9 +329,9 @@ def as_quarantine(rows: DataFrame) -> DataFrame:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
-    run_job("logs", build, argv)
+def main(first: FirstDay, last: LastDay, publish: Publish = False) -> None:
+    """Stage and audit 'logs' of each day."""
+    run_job("logs", build, first, last, publish=publish)
 
 
 if __name__ == "__main__":

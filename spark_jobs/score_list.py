@@ -6,8 +6,9 @@ The code that types raw logs types the columns, and the code that makes training
 features, whether it was logged or comes from a list.
 """
 
-from collections.abc import Sequence
+from typing import Annotated
 
+import typer
 from pyspark.sql import functions as F
 
 from include.calendar import previous
@@ -17,24 +18,24 @@ from include.raw.score_list import PLACE, rows_path
 from spark_jobs.columns import parsed_time
 from spark_jobs.ingest import typed
 from spark_jobs.session import get_session, own_session, read_table, write_table
-from spark_jobs.stage import arguments, emit, exit_clearly
+from spark_jobs.stage import FirstDay, LastDay, emit, exit_clearly
 from spark_jobs.training_table import history_before, join_features
 
 TEXTS = ("item_title", "item_entities")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the rows beside the list.
+def main(
+    day: FirstDay,
+    last: LastDay,  # noqa: ARG001, every job has it
+    folder: Annotated[str, typer.Option("--list", help="folder of the list in the lake")],
+) -> None:
+    """Join a list of impressions to the features of a day, and write the rows beside it.
 
     Raises `MissingDataError` where the features of the day before are not published, `InvalidInputError` for an invalid time.
     """
-    parser = arguments("Joins a list of impressions to the features of a day.")
-    parser.add_argument("--list", required=True, help="folder of the list in the lake")
-    args = parser.parse_args(argv)
-    day = args.first
     lake = get_lake()
-    spark = own_session(get_session(f"list {day}"), lake.size(args.list))
-    raw = spark.read.parquet(lake.uri(f"{args.list}/list.parquet")).select(
+    spark = own_session(get_session(f"list {day}"), lake.size(folder))
+    raw = spark.read.parquet(lake.uri(f"{folder}/list.parquet")).select(
         "*",
         F.lit("list").alias("source_file"),
         F.lpad(F.col(PLACE).cast("string"), 12, "0").alias("source_row"),
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 .alias("item_entities"),
             )
         )
-    path = rows_path(args.list, day)
+    path = rows_path(folder, day)
     if lake.fs.exists(lake.path(path)):
         lake.fs.rm(lake.path(path), recursive=True)
     write_table(join_features(listed, history, day), "training", lake.uri(path), raw.count())

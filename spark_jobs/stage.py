@@ -5,18 +5,18 @@ Progress is one JSON line an event on standard output:
 start, staged, published, or current (left as it is).
 """
 
-import argparse
 import importlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pyspark.sql import SparkSession
 
 from include.calendar import days_between, parse_day, previous, window
@@ -48,6 +48,9 @@ class Staged:
 
 Build = Callable[[SparkSession, Lake, date, str], Staged]
 """Writes the tables of a stage's day below a staging folder (path under the lake)."""
+FirstDay = Annotated[date, typer.Option("--from", parser=parse_day, metavar="DAY", help="first log day, YYYY-MM-DD")]
+LastDay = Annotated[date, typer.Option("--to", parser=parse_day, metavar="DAY", help="last log day, included")]
+Publish = Annotated[bool, typer.Option("--publish", help="publish each day as soon as it is staged and checked")]
 
 
 def stage_day(spark: SparkSession, lake: Lake, stage: Stage, day: date, build: Build, *, publish: bool) -> Quality:
@@ -124,37 +127,26 @@ def emit(stage: str, day: date, state: str, **details: Any) -> None:
     print(json.dumps({"event": "stage", "stage": stage, "day": str(day), "state": state, **details}), flush=True)
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-    """Return the parser of a job's command line: the days `--from D --to D`, as `first` and `last`."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--from", dest="first", type=parse_day, required=True, help="first log day, YYYY-MM-DD")
-    parser.add_argument("--to", dest="last", type=parse_day, required=True, help="last log day, included")
-    return parser
+def day_range(first: date, last: date, *, publish: bool) -> list[date]:
+    """Return the days of a job.
 
-
-def day_range(argv: Sequence[str] | None, description: str) -> tuple[list[date], bool]:
-    """Return the days and whether to publish, from `--from D --to D [--publish]`.
-
-    Raises `InvalidInputError` for a range of several days without `--publish`, in which day d could not read day d-1.
+    Raises `InvalidInputError` for a range of several days without `publish`, in which day d could not read day d-1.
     """
-    parser = arguments(description)
-    parser.add_argument("--publish", action="store_true", help="publish each day as soon as it is staged and checked")
-    args = parser.parse_args(argv)
-    days = list(days_between(args.first, args.last))
-    if len(days) > 1 and not args.publish:
+    days = list(days_between(first, last))
+    if len(days) > 1 and not publish:
         raise InvalidInputError(
             f"{days[0]}..{days[-1]} are {len(days)} days, and a day may need the day before it published: "
             "add --publish, or give one day (`--from D --to D`)."
         )
-    return days, args.publish
+    return days
 
 
-def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
-    """Run the job of a stage for the days of its command line, `--from D --to D [--publish]`, ascending.
+def run_job(stage: Stage, build: Build, first: date, last: date, *, publish: bool) -> None:
+    """Run the job of a stage for the days of a range, ascending.
 
-    Without `--publish` a failed critical check leaves exit status 0: the task that publishes reports it.
+    Without `publish` a failed critical check leaves exit status 0: the task that publishes reports it.
     """
-    days, publish = day_range(argv, f"Stages and audits '{stage}' of each day.")
+    days = day_range(first, last, publish=publish)
     prepare_audit()
     spark = get_session(f"{stage} {days[0]}..{days[-1]}")
     lake = get_lake()
@@ -162,13 +154,15 @@ def run_job(stage: Stage, build: Build, argv: Sequence[str] | None) -> None:
         stage_day(spark, lake, stage, day, build, publish=publish)
 
 
-def exit_clearly(main: Callable[[], None]) -> None:
-    """Run a job's `main`; print an error that a person can act on without a traceback.
+def exit_clearly(main: Callable[..., None]) -> None:
+    """Run a job's `main` with the options of its command line; print an error that a person can act on without a traceback.
 
     The exit status is then 2, or 1 where a service was unavailable and the same job may succeed later.
     """
+    cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    cli.command()(main)
     try:
-        main()
+        cli()
     except Exception as error:
         reported = error if isinstance(error, CtrError | UnavailableError) else _storage_failure(error)
         if reported is None:

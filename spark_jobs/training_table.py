@@ -21,7 +21,7 @@ from spark_jobs.columns import topic_key
 from spark_jobs.features import published_before
 from spark_jobs.priors import every_scene
 from spark_jobs.session import days_read, few_rows, read_uri, write_table
-from spark_jobs.stage import Staged, exit_clearly, run_job
+from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
 _PAIRS = {"user_item": ("agg_user_item", "item_id"), "user_topic": ("agg_user_topic", "topic_key")}
 _ROWS_OF_A_SMALL_TABLE = 200_000
@@ -144,9 +144,9 @@ def _level(entity: str) -> Column:
     return F.expr(level_of(f"{entity}_impressions_total", few))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the job from its command line (`spark_jobs.stage.run_job`)."""
-    run_job("training", build, argv)
+def main(first: FirstDay, last: LastDay, publish: Publish = False) -> None:
+    """Stage and audit 'training' of each day."""
+    run_job("training", build, first, last, publish=publish)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from include.metrics_records import CalibrationBin
+from include.records import CurvePoint
+
 if TYPE_CHECKING:  # matplotlib is loaded when the first chart is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,7 +32,7 @@ _STYLE: Any = {
 CANDIDATE = "#3b82f6"
 CHAMPION = "#f59e0b"
 
-Curve = Sequence[Mapping[str, Any]]
+Curve = Sequence[CalibrationBin]
 
 
 def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
@@ -53,15 +56,13 @@ def calibration(curves: Mapping[str, Mapping[str, Curve]]) -> str:
 def _calibration_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    top = 1.05 * max(
-        (max(point["predicted"], point["ctr"]) for curve in curves.values() for point in curve), default=1.0
-    )
+    top = 1.05 * max((max(point.predicted, point.ctr) for curve in curves.values() for point in curve), default=1.0)
     axes.plot([0, top], [0, top], color="#888888", linewidth=1, linestyle=":")
     for model, curve in curves.items():
         colour = CANDIDATE if model == "candidate" else CHAMPION
         axes.plot(
-            [point["predicted"] for point in curve],
-            [point["ctr"] for point in curve],
+            [point.predicted for point in curve],
+            [point.ctr for point in curve],
             "o-",
             ms=3.5,
             color=colour,
@@ -72,18 +73,14 @@ def _calibration_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def learning_curve(points: Curve) -> str:
+def learning_curve(points: Sequence[CurvePoint]) -> str:
     """Return an SVG with the metrics of each training day as it was predicted before the model learned from it."""
     with _figure(2, 1, (10, 2.9)) as (figure, panels):
-        days = [point["day"][5:] for point in points]
-        panels[0].plot(days, [_number(point["auc"]) for point in points], "o-", ms=4, color=CANDIDATE)
+        days = [point.day[5:] for point in points]
+        panels[0].plot(days, [_number(point.auc) for point in points], "o-", ms=4, color=CANDIDATE)
         panels[0].set_title("AUC of each day before learning from it")
-        panels[1].plot(
-            days, [_number(point["log_loss"]) for point in points], "o-", ms=4, color=CANDIDATE, label="before"
-        )
-        panels[1].plot(
-            days, [_number(point["train_loss"]) for point in points], "--", color="#888888", label="while learning"
-        )
+        panels[1].plot(days, [point.log_loss for point in points], "o-", ms=4, color=CANDIDATE, label="before")
+        panels[1].plot(days, [point.train_loss for point in points], "--", color="#888888", label="while learning")
         panels[1].set_title("Log loss")
         panels[1].legend()
         for axes in panels:

@@ -69,7 +69,7 @@ def share_of(rows: int) -> slice:
 
 def total(values: Tensor) -> Tensor:
     """Return the sum over all processes, of the same shape; gradients go through it."""
-    return _Total.apply(values) if dist.is_initialized() else values
+    return _Total.apply(values) if dist.is_initialized() else values  # type: ignore[no-untyped-call]
 
 
 def sum_gradients(weights: Sequence[Tensor], tables: Sequence[Tensor], most: int) -> None:
@@ -115,7 +115,7 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        return _Total.apply(gradient)
+        return _Total.apply(gradient)  # type: ignore[no-untyped-call]
 
 
 def _rank() -> int:

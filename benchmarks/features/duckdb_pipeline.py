@@ -1,7 +1,7 @@
 """The feature pipeline in DuckDB on one machine: the reference for speed and results of the Spark jobs.
 
     python -m benchmarks.features.duckdb_pipeline --raw RAW --root OUT --from D --to D
-        [--steps ingest features training | recompute]
+        [--steps ingest --steps features --steps training | --steps recompute]
 
 It does the work of the Spark jobs with the same inputs, tables, columns and values, but writes Parquet (DuckDB writes no ORC)
 and has no audits. It reads the files of `benchmarks.raw_days`, not every form that ingest accepts: they have the declared
@@ -10,18 +10,20 @@ are DuckDB's own 64-bit hash. Nothing is shared with `spark_jobs`, so that `reco
 logs, is an independent reference for the incremental tables.
 """
 
-import argparse
 import json
 import shutil
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import duckdb
+import typer
 
 from benchmarks.features import duckdb_sql as sql
 from benchmarks.features import duckdb_training_sql as training_sql
+from benchmarks.options import run_benchmark
 from include.calendar import days_between, parse_day, previous, window
 from include.features import NEUTRAL_CTR, prior_strength
 from include.settings import get_settings
@@ -96,11 +98,6 @@ class Pipeline:
 
     def recompute(self, day: date) -> None:
         """Write the feature tables of a day, and its training rows, from all logs so far and nothing else."""
-        if (day - self._days("logs")[0]).days >= get_settings().retention_days:
-            raise ValueError(
-                f"A full recompute of {day} cannot forget keys: expected fewer days of logs than the retention "
-                f"({get_settings().retention_days})."
-            )
         self._recompute_features(day)
         with self._connect() as base:
             before = previous(day)
@@ -139,8 +136,13 @@ class Pipeline:
 
     def _recomputed(self, base: duckdb.DuckDBPyConnection, day: date) -> None:
         """Create views of the logs so far, and of users and items as of a day, from them alone."""
-        self._view(base, "logs_so_far", "logs", [past for past in self._days("logs") if past <= day])
+        days = [past for past in self._days("logs") if past <= day]
+        self._view(base, "logs_so_far", "logs", days)
+        # A shorter log has nothing to forget, and the benchmark of one no need to look for it.
+        forgets = bool(days) and (day - days[0]).days >= get_settings().retention_days
         for entity in ("user", "item"):
+            remembered = sql.remembered(entity, day) if forgets else "FROM logs_so_far"
+            base.execute(f"CREATE VIEW remembered_{entity} AS {remembered}")
             base.execute(f"CREATE VIEW recomputed_features_{entity} AS " + sql.week_of_logs(entity, day))
             base.execute(f"CREATE VIEW recomputed_totals_{entity} AS " + sql.totals_of_logs(entity))
 
@@ -209,21 +211,23 @@ def _first_row(base: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     return row
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the steps of each day in order and print a JSON line for each: `{"step", "day", "seconds"}`."""
-    parser = argparse.ArgumentParser(description="The feature pipeline in DuckDB.")
-    parser.add_argument("--raw", type=Path, required=True, help="folder of the raw days")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--from", dest="first", type=parse_day, required=True)
-    parser.add_argument("--to", dest="last", type=parse_day, required=True)
-    parser.add_argument("--steps", nargs="+", default=["ingest", "features", "training"])
-    parser.add_argument("--memory", default=get_settings().spark_driver_memory)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args(argv)
-    args.root.mkdir(parents=True, exist_ok=True)
-    pipeline = Pipeline(args.root, args.raw, memory=args.memory, threads=args.threads)
-    for day in days_between(args.first, args.last):
-        for step in args.steps:
+STEPS = ["ingest", "features", "training"]
+
+
+def main(
+    raw: Annotated[Path, typer.Option(help="folder of the raw days")],
+    root: Annotated[Path, typer.Option(help="folder of the tables")],
+    first: Annotated[date, typer.Option("--from", parser=parse_day, metavar="DAY")],
+    last: Annotated[date, typer.Option("--to", parser=parse_day, metavar="DAY")],
+    steps: list[str] = STEPS,
+    memory: Annotated[str | None, typer.Option(help="default CTR_SPARK_DRIVER_MEMORY")] = None,
+    threads: int = 2,
+) -> None:
+    """Run steps of the feature pipeline in DuckDB day by day and print a JSON line for each: `{"step", "day", "seconds"}`."""
+    root.mkdir(parents=True, exist_ok=True)
+    pipeline = Pipeline(root, raw, memory=memory or get_settings().spark_driver_memory, threads=threads)
+    for day in days_between(first, last):
+        for step in steps:
             started = time.monotonic()
             getattr(pipeline, step)(day)
             seconds = round(time.monotonic() - started, 2)
@@ -231,4 +235,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

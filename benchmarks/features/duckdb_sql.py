@@ -183,12 +183,30 @@ def totals_of_yesterday(entity: str, day: date) -> str:
         FROM parts GROUP BY {entity}_id HAVING max(last_seen) > DATE '{day - timedelta(days=get_settings().retention_days)}'"""
 
 
+def remembered(entity: str, day: date) -> str:
+    """Return a query of the logs so far without the events that the retention has made a day forget.
+
+    A key unseen for `retention_days` whole days is forgotten: only events since its last such absence count, and none while
+    it is absent.
+    """
+    length = get_settings().retention_days
+    key = f"{entity}_id"
+    return f"""
+        WITH seen AS (SELECT DISTINCT {key}, dt FROM logs_so_far),
+        absences AS (SELECT {key}, dt, dt - lag(dt) OVER (PARTITION BY {key} ORDER BY dt) AS days FROM seen),
+        known AS (
+            SELECT {key}, coalesce(max(dt) FILTER (days > {length}), min(dt)) AS since
+            FROM absences GROUP BY {key} HAVING DATE '{day}' - max(dt) < {length}
+        )
+        SELECT logs_so_far.* FROM logs_so_far JOIN known USING ({key}) WHERE dt >= since"""
+
+
 def totals_of_logs(entity: str) -> str:
-    """Return a query of counts so far from all logs."""
+    """Return a query of counts so far from all logs that are remembered."""
     return f"""
         SELECT {entity}_id, count(*) AS impressions_total, sum(label)::BIGINT AS clicks_total, min(dt) AS first_seen,
             max(dt) AS last_seen, max(dt) FILTER (label = 1) AS last_clicked
-        FROM logs_so_far GROUP BY {entity}_id"""
+        FROM remembered_{entity} GROUP BY {entity}_id"""
 
 
 def scene_sums(entity: str) -> str:
@@ -234,4 +252,4 @@ def _latest(at: str, first: str, last: str) -> str:
         FROM parts GROUP BY item_id"""
 
 
-ITEMS_OF_LOGS = f"WITH parts AS (FROM logs_so_far) {_latest('log_ts::VARCHAR || event_id', 'min(dt)', 'max(dt)')}"
+ITEMS_OF_LOGS = f"WITH parts AS (FROM remembered_item) {_latest('log_ts::VARCHAR || event_id', 'min(dt)', 'max(dt)')}"

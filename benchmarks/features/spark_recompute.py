@@ -5,12 +5,13 @@
 Prints `{"seconds", "differences"}`: the rows in which users' and items' counts differ from the published ones, expected 0.
 """
 
-import argparse
 import json
 import time
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pyspark.sql import SparkSession
 
 from include.calendar import parse_day, window
@@ -20,6 +21,7 @@ from include.lake.table_ddl import table_ddl
 from include.orchestration.spark_submit import SMALL_DAY_BYTES
 from include.settings import get_settings
 from spark_jobs.session import get_session, own_session, read_table
+from spark_jobs.stage import exit_clearly
 
 _OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
 _ITEMS = """
@@ -122,21 +124,17 @@ def differences(spark: SparkSession, lake: Lake, day: date, out: str) -> int:
     return count
 
 
-def main() -> None:
-    """Recompute a day and compare it with the published tables."""
-    parser = argparse.ArgumentParser(description="Feature tables of a day from all logs.")
-    parser.add_argument("--day", type=parse_day, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    spark = own_session(get_session(f"recompute {args.day}"), SMALL_DAY_BYTES + 1)
+def main(day: Annotated[date, typer.Option(parser=parse_day)], out: Annotated[Path, typer.Option()]) -> None:
+    """Recompute the feature tables of a day from all logs and compare them with the published ones."""
+    spark = own_session(get_session(f"recompute {day}"), SMALL_DAY_BYTES + 1)
     lake = get_lake()
-    out = args.out.resolve().as_uri()
+    uri = out.resolve().as_uri()
     started = time.monotonic()
-    recompute(spark, lake, args.day, out)
+    recompute(spark, lake, day, uri)
     seconds = time.monotonic() - started
-    result = {"seconds": round(seconds, 2), "differences": differences(spark, lake, args.day, out)}
+    result = {"seconds": round(seconds, 2), "differences": differences(spark, lake, day, uri)}
     print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    exit_clearly(main)

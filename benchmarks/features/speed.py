@@ -1,6 +1,7 @@
 """How fast the Spark jobs are, with DuckDB on the same machine in the same run as the single-node yardstick.
 
-    python -m benchmarks.features.speed [--part jobs days recompute] [--rows 1000000 …] [--day-rows 100000] [--days 30]
+    python -m benchmarks.features.speed [--part jobs --part days …] [--rows 1000000 --rows …]
+        [--day-rows 100000] [--days 30]
 
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
 - `days`: seconds of day 30 against day 3 at equal rows, all loaded by one `spark_jobs/history.py`, and the checks that failed.
@@ -11,7 +12,6 @@
 DuckDB writes Parquet, not ORC, and has no audits: Spark's audit is measured apart from its build, and the ratio is of builds.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -24,14 +24,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from benchmarks.features.report import show
 from benchmarks.machine import Watch, machine, result_file
+from benchmarks.options import Out, one_of, run_benchmark
 from benchmarks.raw_days import RawDays, days_from
 from include.lake.lake import get_lake
 from include.orchestration.spark_submit import PUBLISH, driver_java_options, raw_bytes, submit
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 from include.stages import STAGES, Stage
 
 FIRST = date(2023, 7, 10)
@@ -41,7 +45,8 @@ JOBS: dict[Stage, tuple[str, str]] = {
     "training": ("training_table", "training"),
 }
 """By stage: the Spark job, and DuckDB's step."""
-PARTS = ("jobs", "days", "recompute")
+PARTS = ["jobs", "days", "recompute"]
+JOB_ROWS = [1_000_000]
 EARLY_NIGHTS = (3, 8)
 REPEATS = 3
 Result = dict[str, Any]
@@ -89,17 +94,9 @@ def spark_job(stage: Stage, day: date, *, publish: bool = True) -> Result:
 
 def duckdb_steps(home: Path, first: date, last: date, *steps: str, threads: int) -> tuple[list[Result], Result]:
     """Run DuckDB's steps for days in a separate process; return each step's seconds, and the cost of the process."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.features.duckdb_pipeline",
-        "--raw",
-        str(home / "raw"),
-        "--root",
-        str(home / "duckdb"),
-    ]
-    command += ["--from", str(first), "--to", str(last), "--memory", get_settings().spark_driver_memory]
-    command += ["--threads", str(threads), "--steps", *steps]
+    command = [sys.executable, "-m", "benchmarks.features.duckdb_pipeline", f"--raw={home / 'raw'}"]
+    command += [f"--root={home / 'duckdb'}", f"--from={first}", f"--to={last}", f"--threads={threads}"]
+    command += [f"--memory={get_settings().spark_driver_memory}", *(f"--steps={step}" for step in steps)]
     with Watch() as watch:
         done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()], watch.taken
@@ -265,52 +262,45 @@ def _spark_recompute(home: Path, day: date) -> Result:
     return {**watch.taken, **json.loads(done.stdout.splitlines()[-1])}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure the selected parts, print tables and write JSON."""
-    args = _arguments(argv)
-    out = result_file("features", args.out)
+def main(
+    part: Annotated[list[str], one_of(PARTS)] = PARTS,
+    rows: Annotated[list[int], typer.Option(help="rows a day of the jobs, one size or several")] = JOB_ROWS,
+    day_rows: Annotated[int, typer.Option(help="rows a day of the long history")] = 100_000,
+    days: Annotated[int, typer.Option(help="days of the long history, at least 8")] = 30,
+    seed: int = 17,
+    memory: Annotated[str, typer.Option(help="Spark's driver memory, and DuckDB's limit")] = "8g",
+    master: Annotated[str, typer.Option(help="Spark's master; DuckDB has as many threads")] = "local[2]",
+    home: Annotated[Path | None, typer.Option(help="folder for lakes and raw days; default a temporary one")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="with --home: leave the long history there")] = False,
+    out: Out = None,
+) -> None:
+    """Measure the speed of the Spark jobs beside DuckDB in the selected parts, print tables and write JSON."""
+    file = result_file("features", out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
-        home_of(args.home or Path(temporary), args.memory, args.master, keep=args.keep) as home,
+        home_of(home or Path(temporary), memory, master, keep=keep) as folder,
     ):
-        result: Result = {"machine": machine(), "seed": args.seed, "parts": {}}
+        result: Result = {"machine": machine(), "seed": seed, "parts": {}}
         tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
 
-        def save(part: str, measured: Result | list[Result]) -> None:
-            result["parts"][part] = measured
-            out.write_text(json.dumps(result, indent=1))
+        def save(name: str, measured: Result | list[Result]) -> None:
+            result["parts"][name] = measured
+            file.write_text(json.dumps(result, indent=1))
 
-        if "jobs" in args.part:
+        if "jobs" in part:
             sizes = []
-            for rows in args.rows:
-                sizes.append(measure_jobs(home, rows, args.seed, tell))
+            for size in rows:
+                sizes.append(measure_jobs(folder, size, seed, tell))
                 save("jobs", sizes)
-        if "days" in args.part:
-            save("days", measure_days(home, args.day_rows, args.days, args.seed, tell))
-        elif "recompute" in args.part:
-            load_features(home, args.day_rows, args.days, args.seed, tell)
-        if "recompute" in args.part:
-            save("recompute", measure_recompute(home, tell))
+        if "days" in part:
+            save("days", measure_days(folder, day_rows, days, seed, tell))
+        elif "recompute" in part:
+            load_features(folder, day_rows, days, seed, tell)
+        if "recompute" in part:
+            save("recompute", measure_recompute(folder, tell))
     show(result)
-    print(out)
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Speed of the Spark jobs, beside DuckDB.")
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument(
-        "--rows", nargs="+", type=int, default=[1_000_000], help="rows a day of the jobs, one size or several"
-    )
-    parser.add_argument("--day-rows", type=int, default=100_000, help="rows a day of the long history")
-    parser.add_argument("--days", type=int, default=30, help="days of the long history, at least 8")
-    parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--memory", default="8g", help="Spark's driver memory, and DuckDB's limit")
-    parser.add_argument("--master", default="local[2]", help="Spark's master; DuckDB has as many threads")
-    parser.add_argument("--home", type=Path, help="folder for lakes and raw days; default a temporary one")
-    parser.add_argument("--keep", action="store_true", help="with --home: leave the long history there")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/features-….json")
-    return parser.parse_args(argv)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.gate.outcomes import expected_log_loss
 from benchmarks.gate.verdicts import Result, judged, share
 from benchmarks.gate.worlds import Model, World, night, noise_that_loses
-from include.records import DayMetrics
+from include.metrics_records import DayMetrics, Estimates, Interval
 from include.registry.model_version import ModelVersion
 from include.registry.registry import anchor
 from training.gate.gate import Past
@@ -148,20 +148,22 @@ def _loss(scenes: int, number: int, drift: float, entry: tuple[int, Model]) -> f
     return true_loss(scenes, replace(aged(entry[1], number - entry[0], drift), seed=0, level=0.0))
 
 
-def _change(metrics: DayMetrics) -> Result:
-    return metrics.headline["change"] or {}
+def _interval(estimates: Estimates | None, metric: str) -> Interval:
+    interval = (estimates or {})[metric].interval
+    assert interval is not None, "a simulated night has clicks enough"
+    return interval
 
 
 def _not_lower(metrics: DayMetrics, _: Result) -> bool:
-    return bool(_change(metrics)["auc"]["value"] >= 0)
+    return _interval(metrics.headline.change, "auc").value >= 0
 
 
 def _fixed_margins(metrics: DayMetrics, _: Result) -> bool:
     """Mean GAUC over scenes proven not lower by 0.001, PCOC within 0.95 to 1.05: the two rules that held most nights."""
-    change = _change(metrics)["scene_mean_gauc"]
-    pcoc = (metrics.headline["candidate"] or {})["pcoc"]["value"]
-    lower_bound = change["value"] - (change["high"] - change["low"]) / 3.92 * 1.645
-    return bool(lower_bound >= -0.001 and 0.95 <= pcoc <= 1.05)
+    change = _interval(metrics.headline.change, "scene_mean_gauc")
+    pcoc = _interval(metrics.headline.candidate, "pcoc").value
+    lower_bound = change.value - (change.high - change.low) / 3.92 * 1.645
+    return lower_bound >= -0.001 and 0.95 <= pcoc <= 1.05
 
 
 POLICIES: dict[str, Callable[[DayMetrics, Result], bool]] = {

@@ -15,23 +15,26 @@ The rows and the models' predictions are made (`benchmarks.gate.worlds`): no mod
 Figures come with their simulation error. Prints tables, writes JSON.
 """
 
-import argparse
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from rich.table import Table
 
 from benchmarks.gate.chains import CHAIN, run_chains
 from benchmarks.gate.verdicts import Result, judged, share
 from benchmarks.gate.worlds import Model, World, noise_that_loses
 from benchmarks.machine import console, machine, result_file
+from benchmarks.options import Out, one_of, run_benchmark
 from training.gate.gate import Past
 
 KNOWN_NIGHTS = 28
+PARTS = ("healthy", "harm", "chains")
 
 
 def one_night(world: World, seed: int, candidate: Model) -> Result:
@@ -142,29 +145,28 @@ def show(result: Result) -> None:
         out.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the parts, print their tables, write JSON."""
-    parser = argparse.ArgumentParser(description="The promotion gate on worlds whose truth is known.")
-    parser.add_argument("--seed", type=int, default=18)
-    parser.add_argument("--nights", type=int, default=200, help="nights of each case of healthy and harm")
-    parser.add_argument("--chains", type=int, default=3, help="chains of each world and policy")
-    parser.add_argument("--part", choices=("healthy", "harm", "chains"), action="append")
-    parser.add_argument("--workers", type=int, help="processes; default the cores")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/gate-curves-….json")
-    args = parser.parse_args(argv)
-    out = result_file("gate-curves", args.out)
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+def main(
+    seed: int = 18,
+    nights: Annotated[int, typer.Option(help="nights of each case of healthy and harm")] = 200,
+    chains: Annotated[int, typer.Option(help="chains of each world and policy")] = 3,
+    part: Annotated[list[str] | None, one_of(PARTS)] = None,
+    workers: Annotated[int | None, typer.Option(help="processes; default the cores")] = None,
+    out: Out = None,
+) -> None:
+    """Run the promotion gate on worlds whose truth is known, print the tables of the parts, write JSON."""
+    options = dict(locals())
+    file = result_file("gate-curves", out)
     result: Result = {"machine": machine(), "options": options}
-    with ProcessPoolExecutor(args.workers) as pool:
-        for part in args.part or ("healthy", "harm", "chains"):
-            if part == "chains":
-                result[part] = run_chains(args.seed, args.chains, pool)
+    with ProcessPoolExecutor(workers) as pool:
+        for name in part or PARTS:
+            if name == "chains":
+                result[name] = run_chains(seed, chains, pool)
             else:
-                result[part] = run_cases(part, args.seed, args.nights, pool)
-            out.write_text(json.dumps(result, indent=1))
+                result[name] = run_cases(name, seed, nights, pool)
+            file.write_text(json.dumps(result, indent=1, default=os.fspath))
     show(result)
-    print(out)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -19,7 +19,6 @@ may be promoted; the tables say so. Ends with status 1 if one that is truly wors
 or a good one rejected. Prints tables, writes JSON. With `--home`, generated data is used again.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -30,21 +29,26 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow.compute as pc
+import typer
 
 from benchmarks.gate.faults import FAULTS, planted
 from benchmarks.gate.outcomes import Kind, Outcome, Plan, Result, counts, expected_auc, expected_log_loss, failed, show
 from benchmarks.machine import machine, result_file
+from benchmarks.options import Out, one_of, run_benchmark
 from benchmarks.quality.homes import Home, Tell, generated
 from include.errors import MissingDataError
 from include.lake.lake import get_lake
 from include.orchestration.decision import apply_decision, next_step, record_refusal, why_kept
 from include.registry import registry
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 from training.evaluate import evaluation, oracle, predictions
 from training.gate import gate
+from training.gate.policy import load_policy
 from training.learn import train
 from training.learn.warm_start import days_to_learn
 from training.model_variants import MODEL_VARIANTS, model_variant
@@ -87,10 +91,11 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
     with damage:
         trained = train.run(day, settings, scratch=plan is not None and plan.extent == "retrain")
     assert trained is not None, "the first of several processes has the record"
-    evaluated = evaluation.run(day, settings)
+    evaluation.run(day, settings)
     decision = gate.run(day, kind != "undamaged", settings)
-    comparison = next(entry for entry in decision.comparisons if entry["name"] == "auc")
-    candidate, champion = ((evaluated.headline[model] or {})["auc"]["value"] for model in ("candidate", "champion"))
+    comparison = next(entry for entry in decision.comparisons if entry.name == "auc")
+    figures = (comparison.candidate, comparison.other, comparison.change, comparison.sees)
+    candidate, champion, change, sees = (figure for figure in figures if figure is not None)
     return Outcome(
         night=night,
         day=str(day),
@@ -106,8 +111,8 @@ def judged(night: int, day: date, plan: Plan | None, kind: Kind) -> Outcome:
         notes=[rule.sentence for rule in decision.rules if rule.verdict == "note"],
         promoted=False,
         auc=(candidate, champion),
-        change=comparison["change"],
-        sees=comparison["sees"],
+        change=change,
+        sees=sees,
         **_true_figures(day),
     )
 
@@ -166,51 +171,39 @@ def first_champion(day: date) -> None:
     registry.promote(trained.version, reason="the first champion", by="benchmark")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the nights, print tables, write JSON; exit with status 1 where the gate failed."""
-    args = _arguments(argv)
-    out = result_file("gate-days", args.out)
+def main(
+    seed: Annotated[int, typer.Option(help="of the world and of its models")] = 18,
+    rows: Annotated[int, typer.Option(help="rows a day")] = 5000,
+    days: Annotated[int, typer.Option(help="nights that are judged")] = DAYS,
+    model: Annotated[str, one_of(MODEL_VARIANTS)] = "ple",
+    llm_texts: Annotated[int, typer.Option(help="texts a day for the language model, 8 a second")] = 300,
+    policy: Path = PROJECT / "include/policies/gate.yaml",
+    home: Annotated[Path | None, typer.Option(help="folder for generated data; default a temporary one")] = None,
+    out: Out = None,
+) -> None:
+    """Run the gate on nights in a row, some with damaged rows, print tables, write JSON; end with status 1 where it failed."""
+    options = dict(locals())
+    file = result_file("gate-days", out)
     tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
-    llm = model_variant(args.model).llm
+    llm = model_variant(model).llm
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="ctr-gate-data-") as temporary:
-        root = args.home or Path(temporary)
-        home = generated(root, args.seed, args.rows, HISTORY, args.days, args.llm_texts, llm=llm, tell=tell)
-        with copy_of(home, args.seed, args.model, args.policy):
-            result: Result = {
-                "machine": machine(),
-                "options": {
-                    name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
-                },
-                "policy": gate.load_policy(get_settings().gate_policy).name,
-            }
-            first_champion(home.days[HISTORY - 1])
-            for outcome in nights(home.evaluated, tell):
+        world = generated(home or Path(temporary), seed, rows, HISTORY, days, llm_texts, llm=llm, tell=tell)
+        with copy_of(world, seed, model, policy):
+            policy_name = load_policy(get_settings().gate_policy).name
+            result: Result = {"machine": machine(), "options": options, "policy": policy_name}
+            first_champion(world.days[HISTORY - 1])
+            for outcome in nights(world.evaluated, tell):
                 outcomes.append(outcome)
                 result["candidates"] = [candidate.record() for candidate in outcomes]
-                out.write_text(json.dumps(result, indent=1))
+                file.write_text(json.dumps(result, indent=1, default=os.fspath))
     result["verdicts"] = counts(outcomes)
-    out.write_text(json.dumps(result, indent=1))
+    file.write_text(json.dumps(result, indent=1, default=os.fspath))
     show(result, outcomes)
-    print(out)
+    print(file)
     if failed(outcomes):
         sys.exit(1)
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="The promotion gate on nights in a row, some with damaged training rows."
-    )
-    parser.add_argument("--seed", type=int, default=18, help="of the world and of its models")
-    parser.add_argument("--rows", type=int, default=5000, help="rows a day")
-    parser.add_argument("--days", type=int, default=DAYS, help="nights that are judged")
-    parser.add_argument("--model", choices=MODEL_VARIANTS, default="ple")
-    parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
-    parser.add_argument("--policy", type=Path, default=PROJECT / "include/policies/gate.yaml")
-    parser.add_argument("--home", type=Path, help="folder for generated data; default a temporary one")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/gate-days-….json")
-    return parser.parse_args(argv)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -5,8 +5,9 @@ from math import sqrt
 from typing import Any
 
 from benchmarks.gate.worlds import Model, World, night
-from include.records import DayMetrics, EvaluatedVersion
-from include.settings import PROJECT
+from include.metrics_records import DayMetrics
+from include.records import EvaluatedVersion
+from include.setting_groups import PROJECT
 from training.evaluate.day_metrics import evaluate
 from training.gate.gate import Past, judge, verdict_of
 from training.gate.policy import load_policy

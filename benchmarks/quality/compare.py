@@ -1,7 +1,7 @@
 """Quality of the models, beside each other and beside LightGBM and torch-rechub, on the next day's clicks.
 
-    python -m benchmarks.quality.compare [--data generated mind] [--seeds 17 18 19] [--rows 20000]
-        [--history 7 --days 3] [--models …]
+    python -m benchmarks.quality.compare [--data generated --data mind] [--seeds 17 --seeds 18 …]
+        [--rows 20000] [--history 7 --days 3] [--models ple --models …]
     CTR_HOME=… python -m benchmarks.quality.compare --data lake     # the newest days of that home's lake, or of any CTR_LAKE
 
 Every model is fitted on the same rows of all days before an evaluation day, from nothing, and predicts that day; then the day
@@ -11,21 +11,23 @@ the last training day. Prints tables, writes JSON. With `--home`, data and predi
 The protocol that flatters (random split, features with the row's own day) is `python -m training leak-demo`.
 """
 
-import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
+import typer
 
 from benchmarks.machine import machine, result_file
+from benchmarks.options import Out, one_of, run_benchmark
 from benchmarks.quality.fit import fitted
-from benchmarks.quality.homes import DEVELOPED_ON, DEVELOPMENT_SEED, Home, Tell, about, generated, mind, own_lake
+from benchmarks.quality.homes import DEVELOPED_ON, DEVELOPMENT_SEED, Data, Home, Tell, about, generated, mind, own_lake
 from benchmarks.quality.models import LLM, MODELS, PEERS, VARIANTS
 from benchmarks.quality.plot import draw
 from benchmarks.quality.report import show, title
@@ -33,6 +35,10 @@ from benchmarks.quality.score import ORACLE, EvaluatedRows, MeasuredHome, best_p
 from training.evaluate.metrics import Floats
 
 Result = dict[str, Any]
+DATA = ["generated", "mind"]
+SEEDS = [17, 18, 19]
+MODEL_SEEDS = [17]
+DEFAULT_MODELS = [*PEERS, *VARIANTS]
 PACKAGES = ("torch", "lightgbm", "torch-rechub", "scikit-learn", "numpy", "pyarrow", "faiss-cpu")
 
 
@@ -71,11 +77,24 @@ def of_data(homes: Sequence[Home], models: Sequence[str], resamples: int, tell: 
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure the selected data and models, print tables and write JSON."""
-    args = _arguments(argv)
-    out = result_file("quality", args.out)
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+def main(
+    data: Annotated[list[str], one_of(get_args(Data))] = DATA,
+    seeds: Annotated[list[int], typer.Option(help="worlds, and seeds of their models")] = SEEDS,
+    rows: Annotated[int, typer.Option(help="rows a generated day")] = 20_000,
+    history: Annotated[int, typer.Option(min=2, help="days before the first that is predicted")] = 7,
+    days: Annotated[int, typer.Option(min=1, help="days that are predicted")] = 3,
+    model_seeds: Annotated[list[int], typer.Option(help="seeds of the models on MIND and on a lake")] = MODEL_SEEDS,
+    mind_behaviors: Annotated[Path | None, typer.Option(help="MIND's behaviors.tsv[.gz]")] = None,
+    mind_news: Annotated[Path | None, typer.Option(help="MIND's news.tsv[.gz]")] = None,
+    models: Annotated[list[str], one_of(MODELS)] = DEFAULT_MODELS,
+    llm_texts: Annotated[int, typer.Option(help="texts a day for the language model, 8 a second")] = 300,
+    resamples: int = 1000,
+    home: Annotated[Path | None, typer.Option(help="folder for data and predictions; default a temporary one")] = None,
+    out: Out = None,
+) -> None:
+    """Measure the quality of models beside LightGBM and torch-rechub, print tables and write JSON."""
+    options = dict(locals())
+    file = result_file("quality", out)
     result: Result = {
         "machine": machine() | {name: version(name) for name in PACKAGES},
         "options": options,
@@ -83,59 +102,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data": {},
     }
     tell: Tell = lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: E731
-    with tempfile.TemporaryDirectory(prefix="ctr-quality-") as temporary:
-        root = args.home or Path(temporary)
-        for data in args.data:
-            homes = _homes(data, root, args, tell)
-            if homes:
-                result["data"][data] = of_data(homes, args.models, args.resamples, tell)
-                out.write_text(json.dumps(result, indent=1))
-    show(result)
-    for data, figures in result["data"].items():
-        picture = out.with_name(f"{out.stem}-{data}.png")
-        if draw(figures, title(data, figures), picture):
-            print(picture)
-    print(out)
+    llm = LLM in models
 
-
-def _homes(data: str, root: Path, args: argparse.Namespace, tell: Tell) -> list[Home]:
-    llm = LLM in args.models
-    if data == "generated":
-        return [
-            generated(root, seed, args.rows, args.history, args.days, args.llm_texts, llm=llm, tell=tell)
-            for seed in args.seeds
-        ]
-    if data == "lake":
-        return [own_lake(root, args.model_seeds, args.history, args.days)]
-    if not (args.mind_behaviors and args.mind_news):
+    def homes(name: str, root: Path) -> list[Home]:
+        if name == "generated":
+            return [generated(root, seed, rows, history, days, llm_texts, llm=llm, tell=tell) for seed in seeds]
+        if name == "lake":
+            return [own_lake(root, model_seeds, history, days)]
+        if mind_behaviors and mind_news:
+            return [mind(root, mind_behaviors, mind_news, model_seeds, llm_texts, llm=llm, tell=tell)]
         tell("mind: skipped, as --mind-behaviors and --mind-news are not given")
         return []
-    files = (args.mind_behaviors, args.mind_news)
-    return [mind(root, *files, args.model_seeds, args.llm_texts, llm=llm, tell=tell)]
 
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Quality of the models beside LightGBM and torch-rechub.")
-    parser.add_argument("--data", nargs="+", choices=("generated", "mind", "lake"), default=["generated", "mind"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[17, 18, 19], help="worlds, and seeds of their models")
-    parser.add_argument("--rows", type=int, default=20_000, help="rows a generated day")
-    parser.add_argument("--history", type=int, default=7, help="days before the first that is predicted")
-    parser.add_argument("--days", type=int, default=3, help="days that are predicted")
-    parser.add_argument(
-        "--model-seeds", nargs="+", type=int, default=[17], help="seeds of the models on MIND and on a lake"
-    )
-    parser.add_argument("--mind-behaviors", type=Path, help="MIND's behaviors.tsv[.gz]")
-    parser.add_argument("--mind-news", type=Path, help="MIND's news.tsv[.gz]")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*PEERS, *VARIANTS])
-    parser.add_argument("--llm-texts", type=int, default=300, help="texts a day for the language model, 8 a second")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--home", type=Path, help="folder for data and predictions; default a temporary one")
-    parser.add_argument("--out", type=Path, help="JSON file; default .ctr/bench/quality-….json")
-    args = parser.parse_args(argv)
-    if min(args.history, args.days + 1) < 2:
-        parser.error("expected --history of at least 2 (peers stop early on one day) and --days of at least 1")
-    return args
+    with tempfile.TemporaryDirectory(prefix="ctr-quality-") as temporary:
+        for name in data:
+            if of_name := homes(name, home or Path(temporary)):
+                result["data"][name] = of_data(of_name, models, resamples, tell)
+                file.write_text(json.dumps(result, indent=1, default=os.fspath))
+    show(result)
+    for name, figures in result["data"].items():
+        picture = file.with_name(f"{file.stem}-{name}.png")
+        if draw(figures, title(name, figures), picture):
+            print(picture)
+    print(file)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

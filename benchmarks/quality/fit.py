@@ -1,26 +1,26 @@
 """The fits of one model in `benchmarks.quality.compare`, in a process of their own, so that time and memory are their own.
 
-    python -m benchmarks.quality.fit --model ple --days 2023-07-10 … --evaluate 2023-07-17 … --out FOLDER
+    python -m benchmarks.quality.fit --model ple --days 2023-07-10 --days … --evaluate 2023-07-17 --evaluate … --out FOLDER
 
 Works in the home of the settings. Predictions of each day go to `{out}/{day}.npz`, the rest to `{out}/{day}.json`.
 """
 
-import argparse
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from benchmarks.machine import Watch
+from benchmarks.options import Days, run_benchmark
 from benchmarks.quality.homes import Home, run
 from benchmarks.quality.models import fit_and_predict
 from benchmarks.quality.rows import NEEDED_FOR
-from include.calendar import parse_day
 from include.lake.lake import get_lake
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 from include.version import digest_of
 from training.evaluate.metrics import Floats
 from training.text.encoders import resolve_encoder, resolve_llm
@@ -35,10 +35,9 @@ def fitted(home: Home, model: str, seed: int) -> list[tuple[Floats, dict[str, An
     cost_file = folder / "cost.json"
     if not cost_file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        days, evaluated = (list(map(str, span)) for span in (home.days, home.evaluated))
-        arguments = ["--model", model, "--days", *days, "--evaluate", *evaluated, "--out", str(folder)]
+        days = [*(f"--days={day}" for day in home.days), *(f"--evaluate={day}" for day in home.evaluated)]
         with Watch() as watch:
-            run(home, seed, "-m", "benchmarks.quality.fit", *arguments)
+            run(home, seed, "-m", "benchmarks.quality.fit", f"--model={model}", *days, f"--out={folder}")
         cost = {"peak_mib": watch.taken["python_peak_mib"], "load_before": watch.taken["load"], "code": code_digest()}
         cost_file.write_text(json.dumps(cost))
     about = {"home": home.name, "model": model, "seed": seed} | json.loads(cost_file.read_text())
@@ -66,17 +65,13 @@ def _key(home: Home, seed: int) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Fit and predict, day by day."""
-    parser = argparse.ArgumentParser(description="The fits of one model in the quality benchmark.")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--days", type=parse_day, nargs="+", required=True)
-    parser.add_argument("--evaluate", type=parse_day, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    for day in args.evaluate:
-        trained_days = [past for past in args.days if past < day]
-        result = fit_and_predict(args.model, get_lake(), trained_days, day, get_settings())
+def main(
+    model: Annotated[str, typer.Option()], days: Days, evaluate: Days, out: Annotated[Path, typer.Option()]
+) -> None:
+    """Fit one model of the quality benchmark and predict, day by day."""
+    for day in evaluate:
+        trained_days = [past for past in days if past < day]
+        result = fit_and_predict(model, get_lake(), trained_days, day, get_settings())
         record = {
             "day": str(day),
             "days_learnt": len(trained_days),
@@ -86,9 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "predict_seconds": round(result.predict_seconds, 2),
             "about": result.about,
         }
-        np.savez(args.out / f"{day}.npz", probability=result.probability)
-        (args.out / f"{day}.json").write_text(json.dumps(record))
+        np.savez(out / f"{day}.npz", probability=result.probability)
+        (out / f"{day}.json").write_text(json.dumps(record))
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -22,7 +22,8 @@ from include.lake.lake import Lake
 from include.raw.deliveries import day_folder
 from include.raw.mind import MIND_SCENES
 from include.records import EmbedCold, EmbedTexts
-from include.settings import PROJECT, Settings, get_settings
+from include.setting_groups import PROJECT
+from include.settings import Settings, get_settings
 
 Data = Literal["generated", "mind", "lake"]
 Tell = Callable[[str], None]

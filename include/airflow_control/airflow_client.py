@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from include.calendar import days_between, log_day
 from include.days.runs import DAG_ID, Run
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 TEARDOWN = "report"
 _PARSE_SECONDS = 180

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.airflow_control.postgres_local import Postgres
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 
 
 class Instance(BaseModel):

@@ -6,6 +6,7 @@ processes use it through `connect` or `connected`.
 """
 
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -22,7 +23,6 @@ from typing import IO
 import httpx
 import psutil
 from pydantic import ValidationError
-from rich.text import Text
 
 from include.airflow_control.airflow_client import AirflowClient
 from include.airflow_control.airflow_environment import (
@@ -36,9 +36,11 @@ from include.airflow_control.airflow_environment import (
 )
 from include.airflow_control.postgres_local import Postgres
 from include.airflow_control.supervisor import Component, Supervisor, end_with_parent
-from include.console import err
 from include.errors import CtrError, InvalidInputError
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
+
+log = logging.getLogger(__name__)
 
 # The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
 _COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
@@ -81,7 +83,7 @@ def connect() -> AirflowClient | None:
                 return client
         elif not announced:
             announced = True
-            _print_line(f"Waiting for Airflow at {embedded.url}, which is being started ({embedded.holder})")
+            log.info(f"Waiting for Airflow at {embedded.url}, which is being started ({embedded.holder})")
         if time.monotonic() > deadline:
             raise CtrError(
                 f"Airflow at {embedded.url} ({embedded.holder}) did not answer within {_START_SECONDS} s. "
@@ -101,7 +103,7 @@ def connected() -> Iterator[AirflowClient]:
         return
     embedded = None if get_settings().airflow_url else instance()
     if embedded:
-        _print_line(f"Using the Airflow that runs at {embedded.url} ({embedded.holder})")
+        log.info(f"Using the Airflow that runs at {embedded.url} ({embedded.holder})")
     try:
         yield client
     except CtrError as error:
@@ -151,7 +153,7 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
         _refuse_port_in_use(own.port)
         main = threading.main_thread()
         supervisor = Supervisor(
-            airflow_home() / "processes.json", _print_line, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
+            airflow_home() / "processes.json", log.info, lambda: signal.pthread_kill(main.ident or 0, signal.SIGTERM)
         )
 
         def end(number: int, _frame: object) -> None:
@@ -171,8 +173,8 @@ def running(port: int | None = None) -> Iterator[AirflowClient]:
 def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClient:
     began = time.monotonic()
     client = AirflowClient(own.url, password())
-    _print_line(f"Starting Airflow at {own.url}, {login()}")
-    _print_line("Database, api-server, scheduler and dag-processor take about half a minute …")
+    log.info(f"Starting Airflow at {own.url}, {login()}")
+    log.info("Database, api-server, scheduler and dag-processor take about half a minute …")
     supervisor.end_earlier()
     if not get_settings().airflow_database.get_secret_value():
         _start_postgres(postgres(own), supervisor)
@@ -187,21 +189,15 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
     client.create_pools()
     client.wait_for_dag()
     _write(file, own.model_copy(update={"ready": True}))
-    _print_line(f"Airflow is ready after {time.monotonic() - began:.0f} s")
+    log.info(f"Airflow is ready after {time.monotonic() - began:.0f} s")
     return client
 
 
 def _start_postgres(database: Postgres, supervisor: Supervisor) -> None:
     earlier = airflow_home() / "airflow.db"
     if earlier.exists() and not database.exists:
-        _print_line(
-            f"Airflow's database is PostgreSQL now; the history of its earlier runs stays in {earlier} (SQLite)"
-        )
+        log.info(f"Airflow's database is PostgreSQL now; the history of its earlier runs stays in {earlier} (SQLite)")
     database.start(supervisor)
-
-
-def _print_line(line: str) -> None:
-    err.print(Text(line), soft_wrap=True)
 
 
 def _lock_file() -> Path:

@@ -1,22 +1,24 @@
 """The demo: real logs, a history load, and the last days run by a real Airflow, with visible progress."""
 
+import logging
 import os
 import subprocess
 import sys
 from datetime import date, timedelta
 from typing import Any
 
-from rich.text import Text
-
 from include.airflow_control import airflow_local
-from include.airflow_control.nightly_runs import Outcome, run_days
-from include.console import out
+from include.airflow_control.nightly_runs import OnProgress, Outcome, run_days
 from include.days.day_status import check_counts
 from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.lake.model_records import records_of_day
+from include.metrics_records import value_of
 from include.records import Evaluation, Run
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
+
+log = logging.getLogger(__name__)
 
 FIRST_DAY = date(2023, 7, 10)
 DAYS = 10
@@ -37,7 +39,7 @@ def use_small_log_settings(extra: dict[str, str]) -> None:
 
 def ctr(*arguments: str) -> None:
     """Run another `ctr` command as a person would; raises `CtrError` if it fails."""
-    out.print(Text("$ ctr " + " ".join(arguments), style="bold"))
+    log.info("$ ctr %s", " ".join(arguments))
     command = [sys.executable, "-c", "from include.cli.app import app; app()", *arguments]
     if subprocess.run(command, env={**os.environ, "CTR_HOME": str(get_settings().home)}).returncode:
         raise CtrError(f"`ctr {' '.join(arguments)}` failed: its message is above.")
@@ -50,15 +52,17 @@ def load_history(days: list[date]) -> None:
         ctr("history", "--from", str(missing[0]), "--to", str(missing[-1]))
 
 
-def nightly(days: list[date], promote: str = "yes") -> dict[date, Outcome]:
+def nightly(
+    days: list[date], promote: str = "yes", on_progress: OnProgress = lambda _days, _runs: None
+) -> dict[date, Outcome]:
     """Run days through a real Airflow, again where they have run before, and return how each ended.
 
     Runs that an earlier call has left are finished first, and are not started again.
     """
-    out.print(Text(f"Nightly runs of {days[0]} to {days[-1]}, as a backfill in Airflow", style="bold"))
+    log.info("Nightly runs of %s to %s, as a backfill in Airflow", days[0], days[-1])
     with airflow_local.connected() as airflow:
         airflow.unpause()
-        return run_days(airflow, days, {"promote": promote})
+        return run_days(airflow, days, {"promote": promote}, on_progress=on_progress)
 
 
 def finished(lake: Lake, day: date) -> bool:
@@ -74,18 +78,18 @@ def result(lake: Lake, day: date) -> dict[str, Any]:
     rows = {name: table.rows for name, table in logs.tables.items()} if logs else {}
     records = records_of_day(lake, day)
     evaluation = records.evaluation
-    metrics = (evaluation and evaluation.headline["candidate"]) or {}
-    best = (evaluation and evaluation.oracle) or {}
+    candidate = evaluation.headline.candidate if evaluation else None
+    best = evaluation.oracle if evaluation else None
     run = lake.record(Run, day)
     return {
         "log_day": str(day),
         "rows": rows.get("logs"),
         "quarantined": rows.get("quarantine"),
         "checks_passed": f"{checks['pass']} of {sum(checks.values())}",
-        "auc": _value(metrics, "auc"),
-        "best_possible_auc": best.get("auc"),
-        "scene_mean_auc": _value(metrics, "scene_mean_auc"),
-        "best_possible_scene_mean_auc": best.get("scene_mean_auc"),
+        "auc": value_of(candidate, "auc"),
+        "best_possible_auc": best and best.auc,
+        "scene_mean_auc": value_of(candidate, "scene_mean_auc"),
+        "best_possible_scene_mean_auc": best and best.scene_mean_auc,
         "new_item_auc": _new_item_auc(evaluation),
         "cold_cells_with_auc": _cold_cells(evaluation),
         "verdict": records.decision and records.decision.verdict,
@@ -94,25 +98,22 @@ def result(lake: Lake, day: date) -> dict[str, Any]:
     }
 
 
-def _value(metrics: dict[str, Any], name: str) -> float | None:
-    return (metrics.get(name) or {}).get("value")
-
-
 def _new_item_auc(evaluation: Evaluation | None) -> float | None:
     for group in evaluation.groups if evaluation else []:
-        if group["by"] == "item_level" and group["item_level"] == "zero" and group["candidate"]:
-            return _value(group["candidate"], "auc")
+        if group.by == "item_level" and group.item_level == "zero":
+            return value_of(group.candidate, "auc")
     return None
 
 
 def _cold_cells(evaluation: Evaluation | None) -> str:
     """Return how many cells of user level x item level x scene with a cold side had enough clicks for an AUC."""
     cold = [
-        group
-        for group in (evaluation.groups if evaluation else [])
-        if group["by"] == "cell" and (group["user_level"], group["item_level"]) != ("warm", "warm")
+        cell
+        for cells in (evaluation.cells.values() if evaluation else ())
+        for levels, cell in cells.items()
+        if levels != ("warm", "warm")
     ]
-    evaluated = [group for group in cold if group["candidate"] and _value(group["candidate"], "auc") is not None]
+    evaluated = [cell for cell in cold if value_of(cell.candidate, "auc") is not None]
     return f"{len(evaluated)} of {len(cold)}"
 
 

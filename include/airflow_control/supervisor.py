@@ -15,7 +15,7 @@ from threading import Event, Thread
 import psutil
 
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 RESTARTS = 5
 """How often within `_WINDOW_SECONDS` a component is started again."""

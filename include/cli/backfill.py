@@ -181,6 +181,7 @@ def _announce(request: "Request", steps: "list[Redo]") -> None:
 def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
     """Run the days of the request; repeat those that were under way on tables which are stale by now."""
     from include.airflow_control.nightly_runs import run_days, usual_seconds
+    from include.cli.nightly_progress import nightly_progress
     from include.days.backfill_plan import plan
     from include.lake.lake import get_lake
 
@@ -193,10 +194,12 @@ def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
     if earlier:
         minutes = counted(max(1, round(earlier * len(days) / 60)), "minute")
         err.print(f"About {minutes}: {earlier:.0f} s a day, the median of recent runs.", highlight=False)
-    outcomes = run_days(airflow, days, request.conf, request.began, request.keep)
+    with nightly_progress() as show:
+        outcomes = run_days(airflow, days, request.conf, request.began, request.keep, show)
     stale = sorted({step.day for step in plan(get_lake()) if step.possible and step.day in outcomes})
     if again := [day for day in stale if outcomes[day].state == "success"]:
-        outcomes |= run_days(airflow, list(days_between(again[0], again[-1])), request.conf)
+        with nightly_progress() as show:
+            outcomes |= run_days(airflow, list(days_between(again[0], again[-1])), request.conf, on_progress=show)
     return outcomes
 
 

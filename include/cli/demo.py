@@ -130,6 +130,7 @@ def run_nightly(days: list[date]) -> str:
     """Run the days that are not finished; return what failed, or an empty text."""
     from include.airflow_control import demo as demo_module
     from include.airflow_control.nightly_runs import failure_text
+    from include.cli.nightly_progress import nightly_progress
     from include.lake.lake import get_lake
     from include.records import Run
 
@@ -137,7 +138,8 @@ def run_nightly(days: list[date]) -> str:
     if not open_days:
         out.print("Every nightly run is finished already.")
         return ""
-    outcomes = demo_module.nightly(open_days)
+    with nightly_progress() as show:
+        outcomes = demo_module.nightly(open_days, on_progress=show)
     for day, outcome in outcomes.items():
         get_lake().write_record(Run(day=day, state=outcome.state, seconds=round(outcome.seconds)))
     return failure_text(outcomes)
@@ -165,6 +167,7 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
 def run_bad_day(data: Data, as_json: bool) -> None:
     """Run one more day, damaged as by a real upstream fault, and check: a check fails, nothing is published, same champion."""
     from include.airflow_control import demo as demo_module
+    from include.cli.nightly_progress import nightly_progress
     from include.lake.lake import get_lake
     from include.registry import registry
 
@@ -177,7 +180,8 @@ def run_bad_day(data: Data, as_json: bool) -> None:
     before = registry.champion()
     rows = str(demo_module.ROWS_PER_DAY)
     demo_module.ctr("sample", "--from", str(day), "--days", "1", "--rows-per-day", rows, "--bad-day")
-    outcome = demo_module.nightly([day])[day]
+    with nightly_progress() as show:
+        outcome = demo_module.nightly([day], on_progress=show)[day]
     after = registry.champion()
     published = get_lake().manifest("logs", day) is not None
     unchanged = (before.version if before else None) == (after.version if after else None)

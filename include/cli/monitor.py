@@ -41,20 +41,22 @@ def monitor(
 
 
 def _row(record: "Monitor") -> dict[str, Any]:
+    from include.metrics_records import value_of
+
     fresh = record.freshness
-    of_all = (record.metrics or {}).get("all", {})
-    value = {name: (of_all.get(name) or {}).get("value") for name in ("auc", "scene_mean_auc", "gauc", "pcoc")}
-    largest: dict[str, Any] = next((entry for entry in record.drift["features"] if entry["psi"] is not None), {})
+    figures = record.metrics.all if record.metrics else None
+    largest = next((column for column in record.drift.features if column.psi is not None), None)
+    last = fresh.published["training"].last
     return {
         "day": str(record.day),
         "champion": record.champion and record.champion.version,
-        **value,
-        "most_drifted": largest.get("name"),
-        "psi": largest.get("psi"),
-        "predictions_psi": record.drift["predictions"]["psi"],
-        "training_until": fresh["published"]["training"]["last"],
-        "model_age_days": fresh["model_age_days"],
-        "seconds_since_raw": fresh["seconds_since_raw"],
+        **{name: value_of(figures, name) for name in ("auc", "scene_mean_auc", "gauc", "pcoc")},
+        "most_drifted": largest and largest.name,
+        "psi": largest and largest.psi,
+        "predictions_psi": record.drift.predictions.psi,
+        "training_until": last and str(last),
+        "model_age_days": fresh.model_age_days,
+        "seconds_since_raw": fresh.seconds_since_raw,
         "metrics_note": record.metrics_note,
         "alerts": record.alerts,
     }

@@ -1,45 +1,19 @@
 """`ctr records`: the kinds of JSON records in the lake, a record of a day, and the reference that is generated from them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 from pydantic.fields import FieldInfo
 
 from include.calendar import parse_day
-from include.checks import Check, Measure
 from include.console import JsonFlag, show_json, show_rows
 from include.errors import InvalidInputError, MissingDataError
 from include.json_model import JsonModel
-from include.records import (
-    KINDS,
-    Anchor,
-    CurvePoint,
-    EvaluatedChampion,
-    EvaluatedVersion,
-    MonitoredChampion,
-    NotPromoted,
-    Quality,
-    Record,
-    Rule,
-    SinceAnchor,
-)
+from include.records import KINDS, Quality, Record
 from include.stages import CHECKED
-
-_PARTS = (
-    Check,
-    Measure,
-    CurvePoint,
-    EvaluatedVersion,
-    EvaluatedChampion,
-    NotPromoted,
-    Rule,
-    Anchor,
-    SinceAnchor,
-    MonitoredChampion,
-)
 
 
 def register(cli: typer.Typer) -> None:
@@ -94,17 +68,28 @@ def records_markdown() -> str:
     lines = [
         "# Records",
         "",
-        "Made by `ctr records --markdown` from `include/records.py`. The lake keeps them as JSON in",
-        "`_records/{kind}/dt={day}.json`; those about a model version also in `_records/{kind}/dt={day}/version={version}.json`,",
-        "so that running a day again does not replace them. `ctr records --kind KIND --day DAY` prints one. A field that is not",
-        "*always* there may be missing in records of earlier versions. Moments are ISO 8601 in UTC, durations are seconds.",
+        "Made by `ctr records --markdown` from `include/records.py` and `include/metrics_records.py`. The lake keeps them as",
+        "JSON in `_records/{kind}/dt={day}.json`; those about a model version also in",
+        "`_records/{kind}/dt={day}/version={version}.json`, so that running a day again does not replace them.",
+        "`ctr records --kind KIND --day DAY` prints one. A field that is not *always* there may be missing in records of earlier",
+        "versions. Moments are ISO 8601 in UTC, durations are seconds.",
     ]
     for name, of_kind in KINDS.items():
         lines += _section(f"`{name}`" if of_kind is not Quality else f"`{name}/{{stage}}`", of_kind)
     lines += ["", "# Parts of records"]
-    for part in _PARTS:
+    for part in dict.fromkeys(part for of_kind in KINDS.values() for part in _parts_of(of_kind)):
         lines += _section(part.__name__, part)
     return "\n".join(lines) + "\n"
+
+
+def _parts_of(model: type[Any]) -> Iterator[type[Any]]:
+    """Yield the models and dataclasses of which the fields consist, each before its own parts."""
+    pending: list[Any] = [field.annotation for _, field in _fields_of(model)]
+    for annotation in pending:
+        pending += get_args(annotation)
+        if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, JsonModel)):
+            yield annotation
+            yield from _parts_of(annotation)
 
 
 def _section(title: str, model: type[Any]) -> list[str]:

@@ -21,7 +21,7 @@ def _translating_errors(*, makes_folder: bool = False) -> Iterator[None]:
         raise
 
 
-class LocalFiles(LocalFileSystem):
+class LocalFiles(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
     """`file://`"""
 
     def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:

@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowException, AirflowSkipException
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
@@ -26,6 +25,7 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
 )
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from include.calendar import parse_day
 from include.errors import CtrError, NothingToDoError
@@ -34,7 +34,8 @@ from include.orchestration.links import model_page, quality_page
 from include.orchestration.pods import executor_config
 from include.orchestration.spark_connection import SparkConnection
 from include.orchestration.spark_submit import driver_java_options, raw_bytes
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

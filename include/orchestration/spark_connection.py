@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from include.errors import SettingError
 from include.orchestration.spark_submit import driver_address_options
-from include.settings import PROJECT, Settings, python_path
+from include.setting_groups import PROJECT
+from include.settings import Settings, python_path
 
 _DRIVER_JAVA = "spark.driver.extraJavaOptions"
 _DOCS = "docs/operations.md, 'Where things run', has an example for each place."

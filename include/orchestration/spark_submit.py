@@ -14,7 +14,8 @@ from include import errors
 from include.calendar import days_between
 from include.errors import CtrError
 from include.raw.deliveries import Raw, day_folder
-from include.settings import PROJECT, get_settings, python_path
+from include.setting_groups import PROJECT
+from include.settings import get_settings, python_path
 
 SMALL_DAY_BYTES = 200 << 20
 PUBLISH = ("--publish",)

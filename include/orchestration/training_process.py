@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 from datetime import date
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from include.errors import CtrError
+from include.records import TrialService
 from include.settings import python_path
 
 
@@ -29,7 +30,7 @@ def write_report(day: date) -> None:
         raise CtrError(f"The report of {day} could not be written again: {done.stderr[-2000:]}")
 
 
-def verify(version: int) -> dict[str, Any]:
+def verify(version: int) -> TrialService:
     """Serve a version on a free port, request its probe (`training/serve/trial.py`) and return the result.
 
     Raises `CtrError` with what is wrong with it.
@@ -42,7 +43,7 @@ def verify(version: int) -> dict[str, Any]:
         except (ValueError, KeyError):
             message = done.stderr[-2000:]
         raise CtrError(f"Version {version} cannot serve, so the champion stays: {message}")
-    return dict(json.loads(done.stdout))
+    return TrialService.model_validate_json(done.stdout)
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

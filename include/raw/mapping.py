@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from include.errors import InvalidInputError, MissingDataError
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 BUNDLED = PROJECT / "include/raw/mappings"
 _ISO = "%Y-%m-%d %H:%M:%S"

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 Array = NDArray[Any]
 Cohort = TypeVar("Cohort", bound="Users | Items")

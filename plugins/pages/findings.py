@@ -14,8 +14,9 @@ from include.days.day_states import DayState, states
 from include.days.day_status import log_days
 from include.days.runs import DAG_ID, Run
 from include.errors import CtrError, MissingDataError
-from include.lake.lake import Lake, Manifest, docs_path
+from include.lake.lake import Lake, docs_path
 from include.lake.lenient_lake import LenientLake
+from include.lake.manifest import Manifest
 from include.quality.quarantine import rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected

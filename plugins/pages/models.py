@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from include.errors import MissingDataError
 from include.lake.lake import Lake, report_path
 from include.lake.lenient_lake import LenientLake
 from include.lake.model_records import records_of_day, records_of_version
+from include.metrics_records import Estimate, GroupEstimates
 from include.records import Decision, Monitor, Train
 from include.registry import registry
 from include.registry.model_version import ModelVersion
@@ -27,7 +29,7 @@ FIGURES = {
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DayEstimate:
     """A figure of a day with its 95 % interval; None where the day has too little data."""
 
     day: date
@@ -67,7 +69,7 @@ class Models(BaseModel):
     rollback_to: int | None
     versions: list[VersionLine]
     older: bool
-    figures: dict[str, list[Estimate]]
+    figures: dict[str, list[DayEstimate]]
     alerts_of: date | None
     alerts: list[str]
     replacement: str | None
@@ -121,9 +123,10 @@ def _state(version: ModelVersion, decision: Decision | None) -> str:
     return f"not promoted, decided by {decision.decided_by}"
 
 
-def _estimate(day: date, record: Monitor, name: str) -> Estimate:
-    estimate = ((record.metrics or {}).get("all") or {}).get(name) or {}
-    return Estimate(day, estimate.get("value"), estimate.get("low"), estimate.get("high"))
+def _estimate(day: date, record: Monitor, name: str) -> DayEstimate:
+    figures = record.metrics.all if record.metrics else {}
+    estimate = figures.get(name, Estimate(value=None))
+    return DayEstimate(day, estimate.value, estimate.low, estimate.high)
 
 
 class Cell(BaseModel):
@@ -183,27 +186,25 @@ def model_of_day(lake: Lake, day: date, version: int | None = None) -> ModelOfDa
             {"name": rule.name, "verdict": rule.verdict, "sentence": rule.sentence}
             for rule in (decision.rules if decision else [])
         ],
-        headline=evaluation.headline if evaluation else {},
-        scenes=_cells(evaluation.groups if evaluation else []),
+        headline=evaluation.headline.as_json() if evaluation else {},
+        scenes={
+            scene: [_cell(*levels, cells[levels]) for levels in product(LEVELS, LEVELS) if levels in cells]
+            for scene, cells in (sorted(evaluation.cells.items()) if evaluation else ())
+        },
         has_report=lake.exists(report_path(day, trained)),
     )
 
 
-def _cells(groups: list[dict[str, Any]]) -> dict[str, list[Cell]]:
-    """Return the cells of each scene, in the order of the levels."""
-    by_scene: dict[str, dict[tuple[str, str], Cell]] = {}
-    for group in groups:
-        if group["by"] == "cell":
-            auc = (group["candidate"] or {}).get("auc") or {"value": None, "note": "its predictions are not usable"}
-            by_scene.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = Cell(
-                user_level=group["user_level"],
-                item_level=group["item_level"],
-                rows=group["n"],
-                clicks=group["clicks"],
-                auc=auc["value"],
-                low=auc.get("low"),
-                high=auc.get("high"),
-                note=auc.get("note"),
-            )
-    order = [(user, item) for user in LEVELS for item in LEVELS]
-    return {scene: [cells[pair] for pair in order if pair in cells] for scene, cells in sorted(by_scene.items())}
+def _cell(user_level: str, item_level: str, group: GroupEstimates) -> Cell:
+    unusable = Estimate(value=None, note="its predictions are not usable")
+    auc = group.candidate["auc"] if group.candidate else unusable
+    return Cell(
+        user_level=user_level,
+        item_level=item_level,
+        rows=group.n,
+        clicks=group.clicks,
+        auc=auc.value,
+        low=auc.low,
+        high=auc.high,
+        note=auc.note,
+    )

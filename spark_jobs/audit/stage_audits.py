@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 
 from include.calendar import parse_day, previous, window
 from include.checks import Check, check_result
-from include.lake.lake import Lake, Manifest
+from include.lake.lake import Lake
+from include.lake.manifest import Manifest
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.quality.suites import LEAK_SAMPLE_ROWS, RECOMPUTED_KEYS
 from include.raw.row_rules import LATE

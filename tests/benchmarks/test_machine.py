@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 WATCHED = """
 import json, subprocess, sys

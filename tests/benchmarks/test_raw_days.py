@@ -43,7 +43,7 @@ def test_files_have_the_form_that_ingest_checks(raw):
     assert [file.records for file in check_raw_day(DAYS[0])] == [15_000, 15_000, 10_000]
 
 
-def test_users_and_items_come_and_go_and_one_row_in_ten_is_clicked(raw):
+def test_users_and_items_change_and_one_row_in_ten_is_clicked(raw):
     rows = (
         f"read_csv('{raw}/*/*.csv', all_varchar = true, header = true, ignore_errors = true, hive_partitioning = true)"
     )

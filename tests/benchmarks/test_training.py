@@ -34,7 +34,8 @@ def test_steps_are_whole_passes_over_the_last_day(step, days):
     assert result["rows"] > 0
 
 
-def test_engines_have_as_many_weights_but_for_normalisation_and_what_only_ours_reads(days):
+def test_both_engines_have_equally_many_matrix_weights(days):
+    """Embeddings, normalisation and what only our engine reads are not counted."""
     from torch_rechub.basic.features import DenseFeature, SparseFeature
 
     from training.learn.artifact import build_model

@@ -16,7 +16,7 @@ from waiting import wait_for
 
 from include.airflow_control.airflow_client import AirflowClient
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 FIRST = date(2023, 7, 10)
 _PAUSE = 3.0  # each look logs in

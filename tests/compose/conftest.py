@@ -13,7 +13,7 @@ import pytest
 from compose_stack import DAYS, FIRST, HISTORY, Stack
 
 from include.airflow_control.airflow_environment import free_port
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 ENGINE = PROJECT / "tests/compose/engine.sh"
 BRIDGE = "172.17.0.1"

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from compose_stack import Stack
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.file_order, pytest.mark.timeout(3600)]
 NOBODY = 65534
@@ -120,7 +120,7 @@ def said(host, port, sent):
         return connection.recv(400)
 
 
-def test_every_http_port_asks_for_a_login_or_tells_nothing_that_may_not_be_known(addresses, stack, first_night):
+def test_http_ports_require_a_login_or_reveal_nothing_secret(addresses, stack, first_night):
     api, mlflow, proxy = (address(addresses, name) for name in ("api-server", "mlflow", "proxy"))
     for url in (
         *(
@@ -170,7 +170,7 @@ def test_nobody_signs_a_login_with_a_key_that_workers_have(stack):
     assert not let_in("airflow_secret_key")
 
 
-def test_whoever_runs_tasks_has_neither_the_database_nor_the_key_of_tokens(stack):
+def test_task_services_hold_no_database_or_token_secret(stack):
     for service in ("worker", "trainer"):
         assert set(stack.compose("exec", "-T", service, "ls", "/run/secrets").split()) == {
             "airflow_secret_key",
@@ -229,8 +229,8 @@ def test_no_service_can_write_where_another_reads(stack):
         assert done == "", service
 
 
-def test_what_a_task_leaves_runs_in_no_other_service_and_shows_nobody_a_secret(stack):
-    """A task writes an operator's start-up file, settings, and a log that is a link to a secret of the api-server."""
+def test_files_left_by_a_task_do_no_harm_in_other_services(stack):
+    """Nothing of it runs or shows a secret: an operator's start-up file, settings, and a log that links to a secret."""
     log = "/var/log/airflow/dag_id=ctr_daily/run_id=stolen/task_id=train"
     stack.compose(
         *("exec", "-T", "worker", "bash", "-c"),
@@ -258,7 +258,7 @@ def test_an_operator_reads_a_tasks_log_which_only_its_worker_has(stack, first_ni
         assert len(airflow.log_tail(run["dag_run_id"], task, 1, lines=1000).splitlines()) > 10, task
 
 
-def test_with_tls_nothing_is_said_in_the_clear_and_no_cookie_goes_elsewhere(stack):
+def test_tls_refuses_plain_http_and_marks_every_cookie_secure(stack):
     own = Stack({**stack.environment, "PROXY": "tls"})
     own.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "proxy")
     try:

@@ -8,7 +8,8 @@ from collections import defaultdict
 import pytest
 import yaml
 
-from include.settings import PROJECT, Settings
+from include.setting_groups import PROJECT
+from include.settings import Settings
 
 STACK = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
 SERVICES = STACK["services"]
@@ -49,7 +50,7 @@ def test_a_service_comes_back_and_tells_whether_it_is_healthy(name):
     assert name == "mlflow" or service["healthcheck"]["test"][:2] == ["CMD", "alive.sh"]
 
 
-def test_only_the_proxy_can_be_reached_and_by_default_from_this_host_alone():
+def test_only_the_proxy_is_published_and_by_default_on_localhost():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {"proxy"}
     assert all(port.startswith("${CTR_BIND:-127.0.0.1}:") for ports in published.values() for port in ports)
@@ -83,7 +84,7 @@ def test_what_one_service_writes_no_other_reads():
     } == {"/run/airflow"}
 
 
-def test_only_those_who_read_or_write_the_lake_are_in_its_network():
+def test_only_services_that_use_the_lake_are_in_its_network():
     lake = {name for name in SERVICES if name.startswith(("spark-", "namenode", "datanode-", "hdfs-"))}
     assert members("data") == lake | {"api-server", "worker", "trainer", "trainer-gpu", "demo"}
 
@@ -160,14 +161,14 @@ def test_images_of_others_have_a_version():
         assert re.search(r":(\d+\.\d+\.\d+|trixie)\b", image), image
 
 
-def test_the_two_trainers_take_the_same_queue_and_only_one_of_them_has_a_gpu():
+def test_both_trainers_take_one_queue_and_only_one_has_a_gpu():
     assert SERVICES["trainer"]["command"] == SERVICES["trainer-gpu"]["command"]
     reservations = {name for name, service in SERVICES.items() if "reservations" in service["deploy"]["resources"]}
     assert reservations == {"trainer-gpu"}
     assert SERVICES["trainer-gpu"]["profiles"] == ["gpu"]
 
 
-def test_make_up_builds_every_image_and_of_the_trainers_the_one_that_runs():
+def test_make_up_builds_every_image_and_only_the_trainer_in_use():
     (listed,) = re.findall(r"^IMAGES = ([\w -]+) \$", (PROJECT / "Makefile").read_text(), re.M)
     assert {*listed.split(), "trainer", "trainer-gpu"} == {
         name for name, service in SERVICES.items() if "build" in service
@@ -197,7 +198,7 @@ def test_the_entrypoint_tells_a_secret_that_is_not_there(tmp_path):
     assert "make secrets" in done.stderr
 
 
-def test_secrets_are_generated_once_and_can_be_entered_by_the_owner_only(tmp_path):
+def test_secrets_are_generated_once_and_private_to_the_owner(tmp_path):
     (tmp_path / "tools").mkdir()
     script = tmp_path / "tools/secrets.sh"
     script.write_text((PROJECT / "tools/secrets.sh").read_text())

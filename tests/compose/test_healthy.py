@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 OWN = "worker-2-7078"
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from waiting import wait_for
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.file_order, pytest.mark.timeout(3600)]
 
@@ -23,7 +23,8 @@ def test_a_night_runs_green_through_hdfs_spark_and_celery(stack, first_night):
     assert (len(stack.models()), stack.champion_of()) == (1, str(stack.nights[0]))
 
 
-def test_a_night_outlives_two_minutes_without_each_part_of_the_control_plane_and_loses_no_try(stack):
+def test_a_night_survives_two_minute_control_plane_outages(stack):
+    """Each part of the control plane is away in turn, and no task uses up a try."""
     day = stack.begin()
     for task, service in (("ingest_logs", "api-server"), ("build_features", "postgres"), ("train", "redis")):
         stack.wait_for_task(day, task)
@@ -33,7 +34,7 @@ def test_a_night_outlives_two_minutes_without_each_part_of_the_control_plane_and
     stack.wait_until_healthy()
 
 
-def test_killed_parts_come_back_by_themselves_and_a_night_that_they_meet_ends_well(stack):
+def test_killed_services_restart_and_the_night_still_succeeds(stack):
     day = stack.begin()
     stack.wait_for_task(day, "ingest_logs")
     stack.crash("datanode-1", "spark-worker-2", "scheduler", "proxy")
@@ -46,7 +47,8 @@ def test_killed_parts_come_back_by_themselves_and_a_night_that_they_meet_ends_we
     assert sorted(model["log_day"] for model in stack.models()) == [str(night) for night in stack.nights]
 
 
-def test_a_night_outlives_two_minutes_without_the_namenode_and_a_restart_of_the_engine(stack, engine):
+def test_a_night_survives_a_namenode_outage_and_engine_restart(stack, engine):
+    """The namenode is away for two minutes."""
     if not engine:
         pytest.skip("this machine's own engine is not restarted")
     day = stack.begin()
@@ -75,7 +77,7 @@ def test_a_night_outlives_thirty_crashes_of_random_parts(stack):
     assert counts["logs"] == counts["log events"] == counts["training rows"] == counts["training events"]
 
 
-def test_a_damaged_day_sends_one_notice_and_a_backfill_from_the_stack_mends_it(stack):
+def test_a_damaged_day_sends_one_notice_and_backfill_repairs_it(stack):
     day = stack.next_day()
     stack.damage(day)
     with pytest.raises(AssertionError):
@@ -106,7 +108,8 @@ def test_a_champion_is_taken_back_from_the_worker(stack):
     assert stack.champion_of() == before[1]
 
 
-def test_what_was_lost_comes_back_from_a_backup_as_another_project_and_goes_on(stack, tmp_path):
+def test_a_lost_stack_is_restored_from_a_backup_and_goes_on(stack, tmp_path):
+    """It comes back as another Compose project, and a backup that cannot be read changes nothing."""
     before = [stack.ctr("models", "--json"), stack.ctr("status", "--json")]
     existing = {*PROJECT.glob("secrets*"), *PROJECT.glob("settings*")}
     stack.run("tools/backup.sh", "nightly", str(tmp_path), "1")

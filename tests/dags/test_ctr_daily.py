@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from include.orchestration.alerts import notify_failure, notify_killed
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 HEAVY = ("torch", "pyspark", "pandas", "great_expectations", "mlflow", "transformers", "faiss")
 
@@ -30,14 +30,15 @@ def test_parsing_imports_nothing_heavy(name):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_task_has_an_owner_documentation_and_a_policy_that_spares_data_errors(dag):
+def test_every_task_has_an_owner_documentation_and_retry_policy(dag):
+    """The policy spares data errors, which no retry repairs."""
     for task in dag.tasks:
         assert task.owner == "ctr"
         assert task.doc_md or task.doc, task.task_id
         assert task.retry_policy is not None, task.task_id
 
 
-def test_every_failure_is_noticed_once_and_a_try_that_is_followed_by_another_is_not(dag):
+def test_only_a_final_failure_sends_a_notice_and_only_one(dag):
     for task in dag.tasks:
         assert task.on_failure_callback == [notify_failure], task.task_id
         assert not task.on_retry_callback, task.task_id

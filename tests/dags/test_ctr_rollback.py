@@ -1,10 +1,10 @@
 """The rollback DAG is there for a person to trigger."""
 
 from include.orchestration.alerts import notify_failure, notify_killed
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 
-def test_rollback_waits_for_a_person_and_changes_nothing_by_a_schedule():
+def test_rollback_runs_only_when_a_person_triggers_it():
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(dag_folder=str(PROJECT / "dags" / "ctr_rollback.py"))

@@ -5,7 +5,8 @@ import yaml
 
 from include.errors import SettingError
 from include.orchestration.pods import executor_config
-from include.settings import PROJECT, Settings, get_settings
+from include.setting_groups import PROJECT
+from include.settings import Settings, get_settings
 
 CLUSTER = PROJECT / "include/kubernetes"
 FOLDER = CLUSTER / "pods"
@@ -81,7 +82,8 @@ def test_an_ordinary_task_runs_anywhere(pods):
     assert "tolerations" not in spec
 
 
-def test_every_pod_has_the_command_of_the_executor_and_its_image_or_the_trainers(pods):
+def test_every_pod_has_the_executor_command_and_the_right_image(pods):
+    """Tasks of the model side have the image of the trainer."""
     for name, pod in pods.items():
         trains = name in ("embed_texts", "embed_cold", "train", "evaluate", "gate", "monitor", "promote", "report")
         assert base(pod)["image"] == ("ctr-trainer-cuda" if trains else IMAGE)
@@ -110,7 +112,8 @@ def test_secrets_come_by_reference_only(pods):
             assert not any(word in entry["name"] for word in ("SECRET", "PASSWORD", "TOKEN", "KEY", "CONN")), entry
 
 
-def test_only_a_spark_driver_may_speak_to_kubernetes_and_tells_executors_its_address(pods):
+def test_only_spark_drivers_may_call_the_kubernetes_api(pods):
+    """A driver tells its executors the address of its pod."""
     drivers = {name for name, pod in pods.items() if pod["spec"]["automountServiceAccountToken"]}
     assert drivers == {"ingest_logs", "build_features", "build_training_table"}
     address = [entry for entry in base(pods["ingest_logs"])["env"] if entry["name"] == "SPARK_LOCAL_HOSTNAME"]

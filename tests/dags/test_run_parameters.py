@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 
 from include.errors import InvalidInputError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 TOMORROW = str(datetime.now(UTC).date() + timedelta(days=1))
 

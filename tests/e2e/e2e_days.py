@@ -17,7 +17,7 @@ import pytest
 from include.airflow_control.airflow_client import DAG_ID, AirflowClient
 from include.raw.deliveries import Raw, day_folder
 from include.schemas import RAW_COLUMNS
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 FIRST = date(2023, 7, 10)
 HISTORY = 2

@@ -11,7 +11,7 @@ from e2e_days import BAD, GOOD, HOSTILE, run_of
 from playwright.sync_api import expect, sync_playwright
 from starlette.routing import Route
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 from plugins.pages.app import app
 
 CHROMIUM = shutil.which("chromium")
@@ -77,7 +77,7 @@ def shot(page, name):
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def test_from_a_red_run_two_clicks_lead_to_the_rows_and_the_reason(page, bad_run):
+def test_two_clicks_lead_from_a_red_run_to_the_rows_and_reason(page, bad_run):
     page.goto("/dags/ctr_daily")
     page.locator(f"a[href*='{bad_run.split('T')[0]}']").first.click()
     page.locator("a[href$='/plugin/run-quality']").click()

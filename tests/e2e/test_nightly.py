@@ -25,7 +25,7 @@ def test_rows_are_conserved_from_raw_to_training(nights):
     assert get_lake().manifest("training", GOOD).tables["training"].rows == logs.tables["logs"].rows
 
 
-def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(nights):
+def test_first_model_is_evaluated_on_an_unseen_day_and_promoted(nights):
     champion = registry.champion()
     assert champion.log_day == GOOD
     assert champion.trained_through == GOOD - timedelta(days=1)
@@ -33,10 +33,10 @@ def test_the_first_model_is_evaluated_on_the_day_it_has_not_seen_and_promoted(ni
     assert (decision.verdict, decision.promoted) == ("promote", True)
 
 
-def test_the_first_night_is_monitored_and_has_no_champion_to_judge(nights):
+def test_first_night_is_monitored_without_a_champion_to_judge(nights):
     record = get_lake().record(Monitor, GOOD)
     assert record.metrics_note == "there was no champion yet when the day was evaluated"
-    assert record.freshness["published"]["training"]["days_behind"] == 0
+    assert record.freshness.published["training"].days_behind == 0
 
 
 def test_the_bad_night_stops_at_its_check_and_says_why(nights):
@@ -46,7 +46,7 @@ def test_the_bad_night_stops_at_its_check_and_says_why(nights):
     assert str(BAD) in nights.bad.failures["check_logs"]
 
 
-def test_the_bad_night_sends_one_notice_with_its_failed_checks_and_where_to_look(nights):
+def test_bad_night_sends_one_notice_with_failed_checks_and_link(nights):
     (notice,) = nights.notices
     failed = [check for check in get_lake().quality("logs", BAD).checks if check.status == "fail"]
     header, _, *others = notice["blocks"]
@@ -70,7 +70,8 @@ def test_both_nights_have_a_report(nights):
         assert "<html" in get_lake().fs.cat_file(f"{get_lake().root}/_reports/dt={day}.html").decode()
 
 
-def test_a_corrected_day_is_found_stale_and_a_backfill_repairs_it_without_promoting(repaired):
+def test_backfill_repairs_a_corrected_day_without_promoting(repaired):
+    """The plan finds the corrected day stale."""
     assert [(step.stage, step.day) for step in repaired.steps] == [(stage, GOOD) for stage in STAGES]
     assert repaired.steps[0].reasons == (f"raw/{GOOD} has changed since",)
     days = [(row["day"], row["run"], row["published"], row["promoted"]) for row in repaired.report["days"]]
@@ -82,7 +83,8 @@ def test_a_corrected_day_is_found_stale_and_a_backfill_repairs_it_without_promot
     assert repaired.decision.may_promote is False
 
 
-def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recorded(approved):
+def test_a_held_candidate_waits_for_a_recorded_human_decision(approved):
+    """The question shows the evidence, and the decision names who took it."""
     assert str(BAD) in approved.question["subject"]
     assert HOLD_REASON in approved.question["body"]
     assert approved.question["defaults"] == ["keep_champion"]
@@ -90,7 +92,8 @@ def test_a_held_candidate_waits_for_a_person_who_reads_the_evidence_and_is_recor
     assert approved.champion.version == approved.decision.candidate
 
 
-def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_asked(approved, rolled_back):
+def test_rollback_through_airflow_restores_the_previous_champion(approved, rolled_back):
+    """The version that was rolled back records who asked and why."""
     assert rolled_back.state == "success"
     assert rolled_back.champion.version < approved.champion.version
     taken_back = rolled_back.taken_back
@@ -99,7 +102,7 @@ def test_a_rollback_through_airflow_returns_to_the_champion_before_and_says_who_
     assert registry.promoted_before(BAD + timedelta(days=1), registry.versions())[0] == registry.champion()
 
 
-def test_a_killed_task_that_could_not_send_its_notice_is_reported_once_by_its_run(killed):
+def test_a_run_reports_once_a_killed_task_that_sent_no_notice(killed):
     assert killed.state == "failed"
     (notice,) = killed.notices
     assert notice["blocks"][0]["text"]["text"] == "ctr_rollback, no log day: rollback failed"
@@ -107,7 +110,7 @@ def test_a_killed_task_that_could_not_send_its_notice_is_reported_once_by_its_ru
     assert "/dags/ctr_rollback/runs/" in notice["text"]
 
 
-def test_the_health_of_this_airflow_can_be_asked_for_from_a_shell(killed):
+def test_a_shell_command_reports_the_health_of_this_airflow(killed):
     assert killed.health["healthy"] is True
     (scheduler,) = [fact for fact in killed.health["facts"] if fact["metric"] == "scheduler_heartbeat_seconds"]
     assert scheduler["value"] < 60

@@ -1,7 +1,7 @@
 """The declaration of features is whole, and the documentation is made from it."""
 
 from include.features import ENOUGH_KEYS, FEATURES, STRENGTH_RANGE, features_markdown, prior_strength
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 
 def test_the_documentation_is_the_declaration():
@@ -27,7 +27,7 @@ def sums(counts: list[tuple[int, int]]) -> dict[str, float]:
     }
 
 
-def test_the_strength_of_a_prior_is_that_of_the_beta_the_keys_are_drawn_from():
+def test_prior_strength_is_that_of_the_beta_keys_are_drawn_from():
     import numpy as np
 
     random = np.random.default_rng(1)
@@ -38,7 +38,7 @@ def test_the_strength_of_a_prior_is_that_of_the_beta_the_keys_are_drawn_from():
         assert abs(found / strength - 1) < 0.15
 
 
-def test_keys_that_do_not_differ_get_the_strongest_prior_and_few_keys_the_setting():
+def test_equal_keys_get_the_strongest_prior_and_few_the_setting():
     import numpy as np
 
     random = np.random.default_rng(2)

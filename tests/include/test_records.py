@@ -12,8 +12,8 @@ from include.cli.app import cli
 from include.cli.records import records_markdown
 from include.errors import DamagedFileError
 from include.lake.lake import get_lake
-from include.records import Decision, Train
-from include.settings import PROJECT
+from include.records import Decision, Evaluation, Train
+from include.setting_groups import PROJECT
 
 DAY = date(2023, 7, 17)
 
@@ -40,6 +40,15 @@ def test_fields_of_another_version_of_the_code_are_kept(home):
     get_lake().write_record(read.model_copy(update={"promoted": False}))
     kept = get_lake().read_json(f"_records/decision/dt={DAY}.json")
     assert kept == written | {"day": str(DAY), "promoted": False}
+
+
+def test_the_parts_of_a_record_keep_unknown_fields_too():
+    written = sample_records.evaluation(DAY, groups=[sample_records.group("all")]).as_json()
+    written["groups"][0] |= {"from the future": 1, "candidate": {"auc": {"value": 0.7, "median": 0.71}}}
+    written["headline"]["of the future"] = {"auc": {"value": None, "note": "too few rows"}}
+    read = Evaluation.model_validate(written)
+    assert read.groups[0].candidate["auc"].value == 0.7
+    assert read.as_json() == written
 
 
 def test_a_field_that_was_not_set_is_not_written():

@@ -2,7 +2,8 @@ import pytest
 
 from include.cli.settings import env_example, settings_markdown
 from include.errors import InvalidInputError
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ from datetime import date
 import pytest
 from model_versions import model_version
 from page_records import HOSTILE
-from sample_records import decision, evaluated_champion, evaluation, monitor, train
+from sample_records import decision, estimate, evaluated_champion, evaluation, group, monitor, train
 
 from include.errors import MissingDataError
 from include.lake.lake import report_path
 from include.lake.manifest import Manifest, TableVersion
+from include.metrics_records import Estimate, Figures
 from include.records import Rule
 from include.registry import registry
 from plugins.pages import planner as planner_module
 from plugins.pages.chart import HEIGHT, LEFT, chart
 from plugins.pages.days import days_of
-from plugins.pages.models import Estimate, model_of_day, models_of
+from plugins.pages.models import DayEstimate, model_of_day, models_of
 from plugins.pages.planner import Plan, Planner
 
 DAY = date(2023, 7, 17)
@@ -61,33 +62,25 @@ def test_a_pruned_predecessor_is_not_offered(lake, monkeypatch):
     assert models_of(lake, Plan.of(lake), 20, 60).rollback_to is None
 
 
-def test_the_champions_figures_have_a_gap_where_there_was_no_champion(lake, monkeypatch):
+def test_figures_have_a_gap_on_days_without_a_champion(lake, monkeypatch):
     monkeypatch.setattr(registry, "versions", list)
     lake.write_record(monitor(DAY))
-    auc = {"auc": {"value": 0.79, "low": 0.78, "high": 0.8}}
-    lake.write_record(monitor(DAY.replace(day=18), metrics={"all": auc}, metrics_note=None, alerts=["drifted"]))
+    figures = Figures(all={"auc": Estimate(value=0.79, low=0.78, high=0.8)}, scenes={})
+    lake.write_record(monitor(DAY.replace(day=18), metrics=figures, metrics_note=None, alerts=["drifted"]))
     found = models_of(lake, Plan.of(lake), 20, 60)
     assert found.figures["auc"] == [
-        Estimate(DAY, None, None, None),
-        Estimate(DAY.replace(day=18), 0.79, 0.78, 0.8),
+        DayEstimate(DAY, None, None, None),
+        DayEstimate(DAY.replace(day=18), 0.79, 0.78, 0.8),
     ]
     assert (found.alerts_of, found.alerts) == (DAY.replace(day=18), ["drifted"])
 
 
-def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(lake, client):
+def test_a_model_day_shows_every_rule_and_every_cell_in_order(lake, client):
     cells = [
-        {
-            "by": "cell",
-            "scene": "0",
-            "user_level": user,
-            "item_level": item,
-            "n": 10,
-            "clicks": 1,
-            "candidate": {"auc": auc},
-        }
+        group("cell", scene="0", user_level=user, item_level=item, candidate={"auc": auc})
         for user, item, auc in (
-            ("warm", "zero", {"value": 0.7, "low": 0.6, "high": 0.8}),
-            ("zero", "warm", {"value": None, "note": "too few clicks"}),
+            ("warm", "zero", estimate(0.7, 0.1)),
+            ("zero", "warm", Estimate(value=None, note="too few clicks")),
         )
     ]
     lake.write_record(train(DAY, 3))
@@ -107,15 +100,7 @@ def test_a_day_of_a_model_shows_every_rule_and_every_cell_in_order(lake, client)
 
 
 def test_a_candidate_without_usable_predictions_has_a_page_too(lake, client):
-    unusable = {
-        "by": "cell",
-        "scene": "0",
-        "user_level": "zero",
-        "item_level": "zero",
-        "n": 9,
-        "clicks": 1,
-        "candidate": None,
-    }
+    unusable = group("cell", scene="0", user_level="zero", item_level="zero")
     lake.write_record(train(DAY, 3))
     lake.write_record(decided(DAY, 3, verdict="reject", promoted=False))
     lake.write_record(evaluation(DAY, 3, groups=[unusable]))
@@ -123,7 +108,7 @@ def test_a_candidate_without_usable_predictions_has_a_page_too(lake, client):
     assert (page.status_code, "its predictions are not usable" in page.text) == (200, True)
 
 
-def test_a_version_trained_again_is_not_shown_with_the_verdict_on_the_one_before(lake):
+def test_a_retrained_version_does_not_show_the_previous_verdict(lake):
     lake.write_record(train(DAY, 5))
     lake.write_record(decided(DAY, 4))
     lake.write_record(evaluation(DAY, 4, champion=evaluated_champion(2)))
@@ -194,7 +179,7 @@ def test_days_tell_what_is_published_and_what_is_missing(lake, session, run, cli
     assert "until=2023-07-17" in page
 
 
-def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes(lake, monkeypatch):
+def test_the_plan_is_kept_longer_the_longer_it_takes_to_make(lake, monkeypatch):
     clock, made = [0.0], []
 
     def slow_plan(_):
@@ -212,10 +197,10 @@ def test_the_plan_is_made_again_only_after_a_while_that_grows_with_what_it_takes
 
 
 def points(*values):
-    return [Estimate(DAY.replace(day=10 + n), *bounds) for n, bounds in enumerate(values)]
+    return [DayEstimate(DAY.replace(day=10 + n), *bounds) for n, bounds in enumerate(values)]
 
 
-def test_a_chart_draws_what_has_a_number_and_breaks_where_nothing_has():
+def test_a_chart_draws_only_numbers_and_breaks_at_gaps():
     drawn = chart(points((1, 0, 2), (None, None, None), (3, 2, 4), (2, 1, 3)))
     assert len(drawn.dots) == 3
     assert [len(line.split()) for line in drawn.line] == [2]
@@ -225,7 +210,7 @@ def test_a_chart_draws_what_has_a_number_and_breaks_where_nothing_has():
 
 
 def test_a_chart_places_days_by_their_date():
-    days = [Estimate(DAY.replace(day=n), 1, None, None) for n in (1, 2, 21)]
+    days = [DayEstimate(DAY.replace(day=n), 1, None, None) for n in (1, 2, 21)]
     first, second, last = (dot.x for dot in chart(days).dots)
     assert (second - first) * 19 == pytest.approx(last - second, rel=0.01)
 

@@ -5,10 +5,10 @@ import sys
 
 from airflow.sdk._shared.plugins_manager import _load_plugins_from_plugin_directory
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 
-def test_the_folder_holds_one_plugin_and_nothing_that_airflow_stumbles_over():
+def test_the_folder_holds_one_plugin_that_loads_without_errors():
     folder = str(PROJECT / "plugins")
     found, errors = _load_plugins_from_plugin_directory(folder, load_examples=False, ignore_file_syntax="glob")
     assert ([plugin.name for plugin in found], errors) == (["ctr"], {})

@@ -44,7 +44,8 @@ def rows(found):
     return {(stage.stage, row.name): row.statuses for stage in found.stages for row in stage.checks}
 
 
-def test_the_grid_lists_what_did_not_always_pass_newest_day_first_and_worst_first(records):
+def test_the_grid_lists_only_checks_that_did_not_always_pass(records):
+    """The newest day and the worst check come first."""
     found = grid(records.history(), Filters())
     assert found.days == [day(2), day(1), day(0)]
     assert rows(found) == {
@@ -89,7 +90,7 @@ def test_a_replaced_record_is_seen_at_once(records, write):
     assert grid(records.history(), Filters()).stages[0].statuses[0] == "pass"
 
 
-def test_a_day_tells_its_failures_before_its_warnings_and_since_when(lake, records, session):
+def test_a_day_lists_failures_before_warnings_and_since_when(lake, records, session):
     found = day_quality(lake, records.history(), session, day(2))
     assert [(finding.name, finding.status, finding.failing_since) for finding in found.findings] == [
         ("expect_usual_volume", "fail", day(1)),
@@ -100,7 +101,7 @@ def test_a_day_tells_its_failures_before_its_warnings_and_since_when(lake, recor
     assert [(stage.stage, stage.status) for stage in found.stages][:2] == [("logs", "fail"), ("features", None)]
 
 
-def test_a_day_names_its_latest_run_what_it_blocked_and_the_command_that_runs_it_again(lake, records, session, run):
+def test_a_day_names_and_links_to_its_latest_run(lake, records, session, run):
     again = run(day(2))
     run(day(1))
     run(
@@ -163,7 +164,7 @@ def test_what_a_status_filter_hides_is_not_said_to_have_passed(records):
     assert ([row.name for row in logs.checks], logs.passed) == (["expect_usual_volume"], 1)
 
 
-def test_a_chronic_warning_is_followed_back_with_one_look_at_the_folders(lake, write, session, monkeypatch):
+def test_tracing_back_a_chronic_warning_lists_each_folder_once(lake, write, session, monkeypatch):
     for number in range(20):
         write("logs", day(number), check("expect_readable_text", False, severity="warning"))
     looks = []

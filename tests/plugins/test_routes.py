@@ -41,7 +41,7 @@ def test_every_route_refuses_an_anonymous_request(route):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_every_route_asks_for_airflows_permissions_and_only_reads(route):
+def test_every_route_needs_airflows_permissions_and_only_reads(route):
     dependencies = [dependency.call for dependency in route.dependant.dependencies]
     assert all(lock.dependency in dependencies for lock in pages.LOCKED)
     assert {lock.dependency.__qualname__.split(".")[0] for lock in pages.LOCKED} == {
@@ -150,7 +150,7 @@ def test_an_unexpected_error_is_reported_without_its_message(client, monkeypatch
         "day=2023-07-10&stage=records",
     ],
 )
-def test_documents_are_named_by_day_and_stage_and_by_nothing_else(client, query):
+def test_documents_are_named_only_by_day_and_stage(client, query):
     assert client.get(f"/quality/docs?{query}").status_code == 422
 
 
@@ -208,7 +208,7 @@ def test_a_passing_grid_is_reached_by_keyboard(client, write):
     assert [attributes.get("tabindex") for attributes in cells] == [None, "-1", None, "-1"]
 
 
-def test_settings_that_cannot_be_used_are_told_without_their_values(client, monkeypatch):
+def test_unusable_settings_are_reported_without_their_values(client, monkeypatch):
     monkeypatch.setenv("CTR_SEED", "my secret")
     get_settings.cache_clear()
     response = client.get("/quality")

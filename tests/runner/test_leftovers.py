@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 CONFTEST = """
 from leftovers import Leftovers, use_own_environment
@@ -90,7 +90,7 @@ def test_a_process_left_behind_fails_the_run_is_named_and_ended(run):
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_temporary_folder_left_behind_fails_the_run_and_is_kept(run, tmp_path):
+def test_a_leftover_temporary_folder_fails_the_run_and_is_kept(run, tmp_path):
     done = run(TEMPORARY)
     assert done.returncode == 1, done.stdout
     (folder,) = folders(tmp_path)

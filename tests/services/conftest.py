@@ -14,7 +14,7 @@ from include.airflow_control import demo
 from include.lake.lake import Lake, get_lake
 from include.lake.manifest import new_build
 from include.orchestration.spark_submit import submit
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 ROWS = "1500"
 HISTORY = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyarrow import orc
 
 from include.lake.lake import Lake
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 from include.stages import SPECS, STAGES
 
 USER = "ctr"

@@ -19,7 +19,7 @@ def test_three_days_on_the_cluster_have_the_rows_of_one_computer(local_days, clu
     assert differing_tables(local_days, cluster_days, DAYS) == []
 
 
-def test_a_job_whose_files_exceed_a_quota_says_so_and_publishes_nothing(hdfs, cluster, cluster_days, root):
+def test_a_job_over_its_quota_says_so_and_publishes_nothing(hdfs, cluster, cluster_days, root):
     with cluster.using(CTR_LAKE=f"{root}/lake", CTR_SPARK_MASTER="local[2]"):
         lake = Lake(get_settings().lake_url)
         lake.fs.makedirs(lake.root)
@@ -29,9 +29,7 @@ def test_a_job_whose_files_exceed_a_quota_says_so_and_publishes_nothing(hdfs, cl
         assert lake.days("logs") == []
 
 
-def test_days_survive_a_worker_and_a_datanode_that_are_killed_meanwhile(
-    hdfs, spark_cluster, cluster, local_days, cluster_days, root
-):
+def test_days_survive_the_kill_of_a_worker_and_a_datanode(hdfs, spark_cluster, cluster, local_days, cluster_days, root):
     with cluster.using(CTR_LAKE=f"{root}/lake"):
         events = submit("history", DAYS[0], DAYS[-1])
         for event in events:

@@ -39,7 +39,7 @@ def first_night(cluster, cluster_days):
         yield demo.nightly([DAY])[DAY]
 
 
-def test_a_night_on_the_cluster_is_green_and_promotes_the_first_model(cluster, cluster_days, first_night, local_nights):
+def test_a_cluster_night_succeeds_and_promotes_the_first_model(cluster, cluster_days, first_night, local_nights):
     assert (first_night.failures, first_night.state) == ({}, "success")
     assert differing_tables(local_nights, cluster_days, [DAY]) == []
     with cluster.using():
@@ -55,9 +55,8 @@ def kill(name: str) -> None:
                 process.kill()
 
 
-def test_a_night_goes_on_after_restarts_of_the_namenode_the_database_and_the_scheduler(
-    cluster, cluster_days, first_night, local_nights, hdfs
-):
+def test_a_night_survives_restarts_of_its_services(cluster, cluster_days, first_night, local_nights, hdfs):
+    """The namenode, the database and the scheduler restart while it runs."""
     with cluster.using(), airflow_local.running() as airflow:
         lake = get_lake()
 

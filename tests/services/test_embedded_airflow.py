@@ -19,7 +19,7 @@ from waiting import wait_for
 from include.airflow_control import airflow_client, airflow_environment, airflow_local
 from include.airflow_control.airflow_client import DAG_ID, AirflowClient
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.file_order, pytest.mark.timeout(600)]
 

@@ -40,7 +40,7 @@ class TestPublication(PublicationContract):
     """On HDFS."""
 
 
-def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced(lake):
+def test_another_process_reads_whole_records_during_replacement(lake):
     lake.write_record(Note(day=DAY, number=0, text="x" * 20_000))
     reader = (
         "import sys, json\n"
@@ -65,7 +65,7 @@ def test_a_reader_in_another_process_sees_each_record_whole_while_it_is_replaced
     assert found == sorted(found)
 
 
-def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(lake):
+def test_a_replaced_record_has_a_new_stamp_and_a_fresh_listing(lake):
     assert lake.record_stamps("note") == {}
     lake.write_record(Note(day=DAY, number=1))
     before = lake.record_stamps("note")
@@ -76,7 +76,8 @@ def test_a_replaced_record_has_another_stamp_and_no_listing_is_kept_from_before(
     assert lake.record(Note, DAY) == Note(day=DAY, number=2)
 
 
-def test_raw_files_come_together_and_a_killed_delivery_is_finished_by_the_next(root, monkeypatch):
+def test_raw_files_arrive_together_even_after_a_killed_delivery(root, monkeypatch):
+    """The next delivery finishes the one that was killed."""
     raw = Raw(f"{root}/raw")
     paths = [f"{day_folder(DAY)}/part-{n}.csv.gz" for n in range(3)]
 
@@ -116,7 +117,7 @@ def published(lake):
     return lake
 
 
-def test_a_missing_permission_names_the_user_the_folder_and_what_is_wanted(hdfs, published):
+def test_a_missing_permission_names_the_user_folder_and_access(hdfs, published):
     stage(published, "new")
     folder = published.path("_manifests/logs")
     hdfs.fs("-chmod", "500", folder)

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import orc
 from sample_records import quality
 
@@ -95,34 +96,39 @@ def publish_staged(lake: Lake, stage: Stage, day: date, build: str, inputs: dict
     lake.publish(stage, day)
 
 
+def log_table(day: date, events: pd.DataFrame) -> pa.Table:
+    """Rows of `logs` from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
+    start = datetime(day.year, day.month, day.day)
+    second = events["second"] if "second" in events else np.arange(len(events)) % 86_400
+    columns = {"event_id": pa.array([f"date={day}/part-0.csv#{n}" for n in range(len(events))], pa.string())}
+    columns |= {name: pa.array(events[name], pa.string()) for name in ("user_id", "item_id")}
+    columns["log_ts"] = pa.array([start + timedelta(seconds=int(value)) for value in second], pa.timestamp("ns"))
+    columns["label"] = pa.array(events["label"], pa.int8())
+    columns["scene"] = pa.array(events["scene"], pa.string())
+    lists = pa.list_(pa.string())
+    for name in ("bill", "service", "query"):
+        columns[f"{name}_entities"] = pa.array([[]] * len(events), lists)
+    if "query" in events:
+        columns["query_entities"] = pa.array([[query] for query in events["query"]], lists)
+    topics = events["topic"] if "topic" in events else ["entity"] * len(events)
+    columns["item_entities"] = pa.array([[topic, "more"] if topic else [] for topic in topics], lists)
+    titles = events["item_title"] if "item_title" in events else "title of " + events["item_id"]
+    columns["item_title"] = pa.array(titles, pa.string())
+    columns |= {name: pa.array([0.5] * len(events), pa.float64()) for name in DEEP_FEATURES}
+    return pa.table(columns)
+
+
 def publish_logs(lake: Lake, day: date, events: pd.DataFrame) -> None:
-    """Publishes the logs of a day from `user_id, item_id, scene, label` and, where given, `item_title, topic, query, second`."""
+    """Publishes the logs of a day, of the columns of `log_table`."""
     build = new_build()
     staging = Path(lake.path(lake.begin_staging("logs", day, build)))
     for table in ("logs", "late", "quarantine"):
         (staging / table).mkdir()
-    start = datetime(day.year, day.month, day.day)
-    second = events["second"] if "second" in events else np.arange(len(events)) % 86_400
-    frame = events.assign(
-        event_id=[f"date={day}/part-0.csv#{n}" for n in range(len(events))],
-        log_ts=[start + timedelta(seconds=int(value)) for value in second],
-        item_title=events["item_title"] if "item_title" in events else "title of " + events["item_id"],
-    )
-    lists = pa.list_(pa.string())
-    for scene, rows in frame.groupby("scene"):
-        columns = {name: pa.array(rows[name], pa.string()) for name in ("event_id", "user_id", "item_id")}
-        columns["log_ts"] = pa.array(rows["log_ts"], pa.timestamp("ns"))
-        columns["label"] = pa.array(rows["label"], pa.int8())
-        for name in ("bill", "service", "query"):
-            columns[f"{name}_entities"] = pa.array([[]] * len(rows), lists)
-        if "query" in rows:
-            columns["query_entities"] = pa.array([[query] for query in rows["query"]], lists)
-        topics = rows["topic"] if "topic" in rows else ["entity"] * len(rows)
-        columns["item_entities"] = pa.array([[topic, "more"] if topic else [] for topic in topics], lists)
-        columns["item_title"] = pa.array(rows["item_title"], pa.string())
-        columns |= {name: pa.array([0.5] * len(rows), pa.float64()) for name in DEEP_FEATURES}
-        (staging / "logs" / f"scene={scene}").mkdir()
-        orc.write_table(pa.table(columns), str(staging / "logs" / f"scene={scene}" / "part-0.orc"))
+    rows = log_table(day, events)
+    for scene in rows["scene"].unique():
+        folder = staging / "logs" / f"scene={scene}"
+        folder.mkdir()
+        orc.write_table(rows.filter(pc.field("scene") == scene).drop_columns("scene"), str(folder / "part-0.orc"))
     publish_staged(lake, "logs", day, build, {})
 
 

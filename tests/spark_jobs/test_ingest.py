@@ -131,7 +131,7 @@ def test_an_unreadable_gzip_stages_nothing(spark, lake):
     assert lake.staged("logs", DAY) is None
 
 
-def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_build(spark, lake, monkeypatch):
+def test_a_wrongly_typed_column_fails_and_keeps_the_old_build(spark, lake, monkeypatch):
     write_raw(csv_text(GOOD))
     run_stage(spark, lake, "logs")
     build, rows = lake.manifest("logs", DAY).build, contents(lake, "logs")
@@ -146,7 +146,8 @@ def test_a_column_of_the_wrong_type_is_a_critical_failure_and_keeps_the_old_buil
     assert lake.quality("logs", DAY).status == "fail"
 
 
-def test_a_stray_quote_that_swallows_the_rest_of_a_file_loses_nothing(spark, lake):
+def test_a_stray_quote_that_swallows_a_file_loses_nothing(spark, lake):
+    """The swallowed rest of the file is kept in quarantine."""
     lines = csv_text([row | {"item_title": "cup"} for row in GOOD[:6]]).splitlines()
     write_raw("\n".join([*lines[:4], 'u9,"open quote ' + lines[4], *lines[5:]]) + "\n")
     run_stage(spark, lake, "logs")
@@ -169,18 +170,18 @@ def test_many_days_need_publish():
     from spark_jobs.ingest import main
 
     with pytest.raises(InvalidInputError, match="add --publish"):
-        main(["--from", "2023-07-10", "--to", "2023-07-11"])
+        main(date(2023, 7, 10), date(2023, 7, 11))
 
 
 def test_a_range_that_ends_before_it_starts_is_refused():
     from spark_jobs.stage import day_range
 
     with pytest.raises(InvalidInputError, match="ends before it starts"):
-        day_range(["--from", "2023-07-10", "--to", "2023-07-09"], "")
-    assert day_range(["--from", "2023-07-10", "--to", "2023-07-10"], "") == ([date(2023, 7, 10)], False)
+        day_range(date(2023, 7, 10), date(2023, 7, 9), publish=False)
+    assert day_range(date(2023, 7, 10), date(2023, 7, 10), publish=False) == [date(2023, 7, 10)]
 
 
-def test_a_file_that_comes_while_a_day_is_ingested_makes_it_stale(spark, lake, monkeypatch):
+def test_a_file_that_comes_during_ingestion_makes_the_day_stale(spark, lake, monkeypatch):
     def checked(day):
         files = check_raw_day(day)
         write_raw(csv_text([raw_row(900)]), "late.csv")

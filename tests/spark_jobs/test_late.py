@@ -46,7 +46,7 @@ def check(quality, name):
     return next(each for each in quality.checks if each.name == name)
 
 
-def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, lake, use):
+def test_late_rows_reach_their_day_exactly_once_on_its_rerun(spark, lake, use):
     use(late_events="route")
     write_raw(csv_text([at(n, DAY) for n in range(30)]))
     run_stage(spark, lake, "logs")
@@ -76,7 +76,7 @@ def test_late_rows_reach_their_day_exactly_once_when_it_is_run_again(spark, lake
     assert lake.manifest("logs", DAY).rows_in == 30
 
 
-def test_the_same_late_rows_again_leave_their_day_as_it_is_and_others_make_it_stale(spark, lake, use):
+def test_only_changed_late_rows_make_their_day_stale(spark, lake, use):
     use(late_events="route")
     write_raw(csv_text([at(n, DAY) for n in range(30)]))
     run_stage(spark, lake, "logs")
@@ -97,7 +97,8 @@ def test_the_same_late_rows_again_leave_their_day_as_it_is_and_others_make_it_st
     assert (stale(lake), len(before) - len(contents(lake, "logs"))) == ([], 2)
 
 
-def test_late_rows_of_two_arrival_days_add_up_and_a_manifest_without_the_key_is_stale(spark, lake, use):
+def test_late_rows_of_two_arrival_days_add_up(spark, lake, use):
+    """A manifest that does not know of late rows becomes stale."""
     use(late_events="route")
     write_raw(csv_text([at(n, DAY) for n in range(10)]))
     run_stage(spark, lake, "logs")
@@ -113,7 +114,8 @@ def test_late_rows_of_two_arrival_days_add_up_and_a_manifest_without_the_key_is_
     assert len(read(lake, "logs")) == 12
 
 
-def test_the_policy_quarantine_rejects_late_rows_and_says_of_how_many_days(spark, lake):
+def test_the_quarantine_policy_rejects_late_rows(spark, lake):
+    """The check says how many rows of how many days there are."""
     arrive([at(100, DAY), at(101, DAY), at(102, NEXT, scene="9")])
     quality = run_stage(spark, lake, "logs", ARRIVAL)
     reasons = read(lake, "quarantine", ARRIVAL)["reasons"].map(list).tolist()
@@ -124,7 +126,8 @@ def test_the_policy_quarantine_rejects_late_rows_and_says_of_how_many_days(spark
     assert late_version(lake, DAY) is None
 
 
-def test_a_row_too_old_or_of_a_later_day_is_of_another_day_under_both_policies(spark, lake, use):
+def test_both_policies_reject_rows_too_old_or_of_a_later_day(spark, lake, use):
+    """Such a row is of another day, not late."""
     use(empty_days=str(DAY))
     run_stage(spark, lake, "logs")
     for policy in ("quarantine", "route"):
@@ -138,7 +141,8 @@ def test_a_row_too_old_or_of_a_later_day_is_of_another_day_under_both_policies(s
         assert (22 in rejected, lake.manifest("logs", ARRIVAL).tables["late"].rows) == (not routed, int(routed))
 
 
-def test_late_rows_of_days_before_the_first_published_one_are_rejected_as_nothing_would_take_them_in(spark, lake, use):
+def test_late_rows_before_the_first_published_day_are_rejected(spark, lake, use):
+    """Nothing would ever take them in."""
     use(late_events="route")
     arrive([at(100, DAY)])
     quality = run_stage(spark, lake, "logs", ARRIVAL)
@@ -152,7 +156,7 @@ def test_late_rows_of_days_before_the_first_published_one_are_rejected_as_nothin
     assert set(lake.manifest("logs", ARRIVAL).profile["late"]) == {str(NEXT)}
 
 
-def test_late_rows_that_were_taken_in_stay_when_late_days_is_lowered(spark, lake, use):
+def test_accepted_late_rows_stay_when_late_days_is_lowered(spark, lake, use):
     use(late_events="route", empty_days=str(DAY), late_days="31")
     run_stage(spark, lake, "logs")
     arrival = DAY + timedelta(days=31)
@@ -167,7 +171,8 @@ def test_late_rows_that_were_taken_in_stay_when_late_days_is_lowered(spark, lake
         Settings(late_days=REACH.days + 1)
 
 
-def test_a_day_with_rows_is_not_replaced_by_an_empty_one_when_its_raw_files_are_gone(spark, lake, use):
+def test_a_day_with_rows_is_not_replaced_by_an_empty_one(spark, lake, use):
+    """Its raw files are gone, and it is declared empty."""
     use(empty_days=str(DAY))
     path = write_raw(csv_text([at(n, DAY) for n in range(3)]))
     run_stage(spark, lake, "logs")
@@ -179,7 +184,8 @@ def test_a_day_with_rows_is_not_replaced_by_an_empty_one_when_its_raw_files_are_
     assert len(read(lake, "logs")) == 3
 
 
-def test_a_day_declared_empty_is_published_without_rows_and_not_compared_with(spark, lake, use):
+def test_a_day_declared_empty_is_published_without_rows(spark, lake, use):
+    """Other days are not compared with it."""
     with pytest.raises(MissingDataError, match=f"CTR_EMPTY_DAYS={DAY}"):
         run_stage(spark, lake, "logs")
     use(empty_days=f"2023-01-01, {DAY}")

@@ -118,7 +118,8 @@ def test_a_later_repair_is_laid_over_the_earlier_one(spark, rejected):
     assert {22, 23} <= {key[1] for key in read_entries(Raw(), DAY)}
 
 
-def test_a_delivered_row_that_differs_ignores_its_repair_and_the_record_says_so(spark, rejected):
+def test_a_row_delivered_differently_ignores_its_repair(spark, rejected):
+    """The quality record says how many repairs were ignored."""
     repair_day(rejected, DAY, REPAIR, "fix.yaml")
     deliver([BAD[0] | {"label": "0"}, *BAD[1:]])
     quality = run_stage(spark, rejected, "logs")
@@ -162,9 +163,8 @@ def test_a_replay_that_was_killed_is_finished_by_the_next(spark, lake, tmp_path,
     assert "nothing to replay" in CliRunner().invoke(cli, command).stdout
 
 
-def test_a_replay_whose_publication_was_refused_is_tried_again_and_refused_with_the_reason(
-    rejected, tmp_path, monkeypatch, in_this_session
-):
+def test_a_replay_refused_at_publication_is_refused_again(rejected, tmp_path, monkeypatch, in_this_session):
+    """Repeating the command tries to publish again and reports the reason."""
     monkeypatch.setenv("CTR_MAX_QUARANTINE_RATE", "0")
     get_settings.cache_clear()
     fix = tmp_path / "fix.yaml"

@@ -31,11 +31,11 @@ def two_days(spark, module_store: Lake) -> list[dict[str, str]]:
 
 def features(lake: Lake, path, day) -> pa.Table:
     folder = put_list(lake, read_list(path, day))
-    score_list.main(["--from", str(day), "--to", str(day), "--list", folder])
+    score_list.main(day, day, folder)
     return read_orc(lake, rows_path(folder, day)).sort_by("event_id")
 
 
-def test_a_list_of_what_was_logged_has_the_rows_of_the_training_table(two_days, module_store, tmp_path):
+def test_a_list_of_logged_rows_equals_the_training_table(two_days, module_store, tmp_path):
     unlabelled = [{name: row[name] for name in COLUMNS} for row in two_days]
     (tmp_path / "list.csv").write_text(csv_text(unlabelled, COLUMNS))
     found = features(module_store, tmp_path / "list.csv", NEXT)
@@ -51,7 +51,7 @@ def test_a_list_of_what_was_logged_has_the_rows_of_the_training_table(two_days, 
     assert found["label"].null_count == len(found)
 
 
-def test_what_a_list_does_not_say_of_an_item_is_its_latest_text_and_the_time_is_noon(two_days, module_store, tmp_path):
+def test_a_list_defaults_to_the_items_latest_text_and_noon(two_days, module_store, tmp_path):
     (tmp_path / "list.csv").write_text("user_id,item_id,scene\nu1,i2,0\nnobody,nothing,1\n")
     found = features(module_store, tmp_path / "list.csv", NEXT).to_pylist()
     assert [row["user_id"] for row in found] == ["u1", "nobody"]

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 
 def canonical(name: str) -> str:
@@ -26,7 +26,7 @@ def bill(tmp_path_factory):
     return path.read_text()
 
 
-def test_every_package_of_the_lock_that_is_installed_is_there_at_its_version(bill):
+def test_every_installed_locked_package_is_listed_at_its_version(bill):
     told = {canonical(part["name"]): part["version"].split("+")[0] for part in json.loads(bill)["components"]}
     pins = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
     lock = {canonical(name): version for name, version in pins}

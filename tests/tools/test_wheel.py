@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 PACKAGES = ("dags", "include", "plugins", "spark_jobs", "training")
 NOT_IN_IT = ("include/containers/", "plugins/.airflowignore")

@@ -12,7 +12,7 @@ import pytest
 
 from include.records import Train
 from include.registry import registry
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 from training.learn import train
 from training.learn.artifact import load
 from training.tables import read_day
@@ -38,7 +38,7 @@ def run(*command: str, **values: object) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("model", ["ple-alpha-llm", "star"])
-def test_two_processes_register_one_version_like_that_of_one_process(world, model):
+def test_two_processes_register_one_version_as_one_process_does(world, model):
     alone = train.run(LAST, world.settings.model_copy(update={**ODD, "model": model}))
     done = run(IN_PROCESSES, "succeeds", **ODD, model=model)
     assert done.returncode == 0, done.stderr
@@ -58,7 +58,7 @@ def test_two_processes_register_one_version_like_that_of_one_process(world, mode
     assert not list((world.home / "checkpoints").glob("*"))
 
 
-def test_two_processes_have_the_same_weights_and_go_on_together_when_one_failed(world):
+def test_two_processes_share_weights_and_resume_after_a_failure(world):
     failed = run(IN_PROCESSES, "fails", **LEFT_OVER)
     assert failed.returncode != 0
     assert "the second process fails" in failed.stderr

@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from include.calendar import WINDOW_DAYS, previous
 from include.lake.lake import Lake
+from include.metrics_records import BaselineFit
 from include.settings import Settings
 from training.data.dense import columns_of
 from training.data.row_sample import KEY, sample
@@ -35,27 +36,29 @@ _PARAMETERS: dict[str, Any] = {
 """Chosen beforehand; nothing was tuned."""
 
 
-def predict(lake: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, dict[str, Any]]:
+def predict(lake: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, BaselineFit]:
     """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and a description of the fit.
 
     None where `CTR_BASELINE_ROWS` is 0 or the days before have too few clicks, which `note` says.
     """
     started = time.monotonic()
     if not settings.baseline_rows:
-        return None, {"note": "CTR_BASELINE_ROWS is 0"}
+        return None, BaselineFit(note="CTR_BASELINE_ROWS is 0")
     with only_days_before(day):
         training_rows = sample(_rows_before(lake, day, settings), settings.baseline_rows, _columns())
     label = training_rows["label"].to_numpy()
-    about = {"rows": len(training_rows), "clicks": int(label.sum()), "parameters": _PARAMETERS}
-    if min(label.sum(), len(label) - label.sum()) < FEWEST_CLICKS:
-        return None, {**about, "note": f"the week before has {about['clicks']} clicks of {about['rows']} rows"}
+    clicks = int(label.sum())
+    about: dict[str, Any] = {"rows": len(label), "clicks": clicks, "parameters": _PARAMETERS}
+    if min(clicks, len(label) - clicks) < FEWEST_CLICKS:
+        return None, BaselineFit(**about, note=f"the week before has {clicks} clicks of {len(label)} rows")
     inputs = _inputs(training_rows, settings)
     used = np.flatnonzero(np.isfinite(inputs).any(axis=0))  # scikit-learn has no bins for a column without a value
     scene = [len(used) - 1]
     model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
     model.fit(inputs[:, used], label)
     probability = model.predict_proba(_inputs(rows, settings)[:, used])[:, 1]
-    return probability, {**about, "trees": model.n_iter_, "seconds": round(time.monotonic() - started, 2), "note": None}
+    seconds = round(time.monotonic() - started, 2)
+    return probability, BaselineFit(**about, trees=model.n_iter_, seconds=seconds, note=None)
 
 
 def _rows_before(lake: Lake, day: date, settings: Settings) -> Iterator[pa.Table]:

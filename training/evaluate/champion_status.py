@@ -4,7 +4,7 @@ from datetime import date
 from typing import Literal
 
 from include.records import ChampionStatus
-from include.registry.registry import ModelVersion
+from include.registry.model_version import ModelVersion
 
 NOTES = {
     "unseen": "has not seen this day",

@@ -1,7 +1,6 @@
 """Metrics of a day's predictions: of every reported group, for each model, with intervals, and the changes between models.
 
-An *estimate* is `{value, low, high}` (95 % interval, bootstrap clustered by user; of a change also its standard error
-`se`), or `{value: null, note}` where the group has too few rows.
+The intervals are of a bootstrap clustered by user.
 """
 
 from statistics import NormalDist
@@ -9,15 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from include.records import DayMetrics
+from include.metrics_records import (
+    CalibrationBin,
+    DayMetrics,
+    Estimate,
+    Estimates,
+    GroupEstimates,
+    MeanAlpha,
+    ModelEstimates,
+)
 from include.schemas import LEVELS
 from training.evaluate import metrics
 from training.evaluate.bootstrap import GroupMetrics, Scored, interval, point, reflected, resample
 from training.evaluate.groups import Group, reported_groups
 from training.evaluate.metric_names import CHANGES, METRICS, RANKING
 from training.evaluate.predictions import EvaluationRows, usable
-
-Estimate = dict[str, Any]
 
 MIN_CLASS = 10
 """AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
@@ -108,28 +113,32 @@ class _Sample:
         draws = resample(models, resamples, seed) if models else []
         self.draws = dict(zip(scored, draws, strict=True))
 
-    def entry(self, group: Group) -> dict[str, Any]:
+    def entry(self, group: Group) -> GroupEstimates:
         """Return a group's entry of the record."""
-        clicks = int(self.rows.label[group.members].sum())
-        entry: dict[str, Any] = {
-            "by": group.by,
-            "scene": group.scene,
-            "user_level": group.user_level,
-            "item_level": group.item_level,
-            "n": len(group.members),
-            "clicks": clicks,
-            "ctr": self.estimate(group, self.models[0], "ctr") if self.models else _unknown("no usable predictions"),
-            "alpha": _rounded(self.rows.alpha[group.members].mean()) if len(group.members) else None,
+        models: dict[str, Estimates | None] = {
+            name: {metric: self.estimate(group, name, metric) for metric in METRICS[1:]}
+            if name in self.models
+            else None
+            for name in WHOLE
         }
-        for name in WHOLE:
-            used = name in self.models
-            entry[name] = {metric: self.estimate(group, name, metric) for metric in METRICS[1:]} if used else None
-        for name, (model, other) in PAIRS.items():
-            measured = CHANGES if name == "change" else ("auc",)
-            entry[name] = self.changes(group, model, other, measured)
-        return entry
+        changes = {
+            name: self.changes(group, model, other, CHANGES if name == "change" else ("auc",))
+            for name, (model, other) in PAIRS.items()
+        }
+        return GroupEstimates(
+            by=group.by,
+            scene=group.scene,
+            user_level=group.user_level,
+            item_level=group.item_level,
+            n=len(group.members),
+            clicks=int(self.rows.label[group.members].sum()),
+            ctr=self.estimate(group, self.models[0], "ctr") if self.models else _unknown("no usable predictions"),
+            alpha=_rounded(self.rows.alpha[group.members].mean()) if len(group.members) else None,
+            **models,
+            **changes,
+        )
 
-    def changes(self, group: Group, model: str, other: str, measured: tuple[str, ...]) -> dict[str, Estimate] | None:
+    def changes(self, group: Group, model: str, other: str, measured: tuple[str, ...]) -> Estimates | None:
         """Return model - other of some metrics in a group; None where one of them has no predictions of it."""
         if not {model, other} <= set(self.models) or (group.by == "cell" and other not in WHOLE):
             return None
@@ -151,7 +160,7 @@ class _Sample:
         n = self.present[id(group)]
         value = self.points[model][metric][n] - self.points[other][metric][n]
         draws = self.draws[model][metric][n] - self.draws[other][metric][n]
-        return _estimate(value, draws, "change") | {"se": _rounded(np.nanstd(draws))}
+        return _estimate(value, draws, "change", se=_rounded(np.nanstd(draws)))
 
     def lacks(self, group: Group, metric: str) -> str | None:
         """Return why a group has too few rows for a metric, or None."""
@@ -170,10 +179,10 @@ class _Sample:
         counted = f"{clicks} clicks, {rows - clicks} non-clicks"
         return f"insufficient: {counted}" + (f", {pairs} users with both" if metric == "gauc" else "")
 
-    def headline(self) -> dict[str, Any]:
+    def headline(self) -> ModelEstimates:
         """Return the figures to look at first: each model's overall metrics and means over scenes, and their changes."""
         whole = self.groups[0]
-        headline: dict[str, Any] = dict.fromkeys(("candidate", "champion", "baseline"))
+        headline: dict[str, Estimates | None] = dict.fromkeys(("candidate", "champion", "baseline"))
         scaled = self.scaled_log_loss()
         for model in headline:
             if model in self.models:
@@ -183,11 +192,11 @@ class _Sample:
         for name, (model, other) in PAIRS.items():
             changes = self.changes(whole, model, other, CHANGES)
             headline[name] = changes and changes | {"scaled_log_loss": scaled[name]}
-        if headline["change"]:
-            headline["change"] |= {f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING}
-        return headline
+        if change := headline["change"]:
+            change |= {f"scene_mean_{m}": self.scene_mean(("candidate", "champion"), m) for m in RANKING}
+        return ModelEstimates(**headline)
 
-    def scaled_log_loss(self) -> dict[str, Estimate]:
+    def scaled_log_loss(self) -> Estimates:
         """Return the log loss of each model after `metrics.at_ctr`, by model, and its changes by their names in the record."""
         label = self.rows.label
         user = self.rows.user
@@ -218,55 +227,57 @@ class _Sample:
         draws = sum(
             sign * self.draws[model][metric][indices].mean(axis=0) for sign, model in zip(signs, models, strict=False)
         )
-        return _estimate(value, draws, metric) | {"scenes": [group.scene for group in scenes]}
+        return _estimate(value, draws, metric, scenes=[group.scene for group in scenes])
 
 
-def _alpha(rows: EvaluationRows) -> dict[str, Any]:
+def _alpha(rows: EvaluationRows) -> MeanAlpha:
     """Return the mean trust in text by user level and item level, None where there is no row."""
-    levels: dict[str, Any] = {"all": _mean(rows.alpha)}
-    levels["user_level"] = {level: _mean(rows.alpha[rows.user_level == level]) for level in LEVELS}
-    levels["item_level"] = {level: _mean(rows.alpha[rows.item_level == level]) for level in LEVELS}
-    levels["cell"] = {
-        f"{of_user}/{of_item}": _mean(rows.alpha[(rows.user_level == of_user) & (rows.item_level == of_item)])
-        for of_user in LEVELS
-        for of_item in LEVELS
-    }
-    return levels
+    return MeanAlpha(
+        all=_mean(rows.alpha),
+        user_level={level: _mean(rows.alpha[rows.user_level == level]) for level in LEVELS},
+        item_level={level: _mean(rows.alpha[rows.item_level == level]) for level in LEVELS},
+        cell={
+            f"{of_user}/{of_item}": _mean(rows.alpha[(rows.user_level == of_user) & (rows.item_level == of_item)])
+            for of_user in LEVELS
+            for of_item in LEVELS
+        },
+    )
 
 
-def _calibration(rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]) -> dict[str, Any]:
+def _calibration(
+    rows: EvaluationRows, scored: dict[str, Scored], scenes: tuple[str, ...]
+) -> dict[str, dict[str, list[CalibrationBin]]]:
     """Return calibration curves of candidate and champion: `all` and by scene."""
-    curves: dict[str, Any] = {}
-    for name in ("candidate", "champion"):
-        if name not in scored:
-            continue
-        scored_rows = scored[name]
-        chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
-        curves[name] = {
-            key: metrics.calibration_curve(scored_rows.label[mask], scored_rows.probability[mask])
+    chosen = {"all": np.ones(len(rows.label), bool)} | {scene: rows.scene == scene for scene in scenes}
+    return {
+        name: {
+            key: metrics.calibration_curve(scored[name].label[mask], scored[name].probability[mask])
             for key, mask in chosen.items()
             if mask.any()
         }
-    return curves
+        for name in WHOLE
+        if name in scored
+    }
 
 
-def _estimate(value: float, draws: metrics.Floats, metric: str) -> Estimate:
+def _estimate(value: float, draws: metrics.Floats, metric: str, **more: Any) -> Estimate:
+    """Return a metric with its interval from the resamples, and fields `more`."""
     bounds = interval(draws)
     if bounds is None or not np.isfinite(value):
-        return _unknown("insufficient: too many resamples without a click")
+        return Estimate(value=None, note="insufficient: too many resamples without a click", **more)
     low, high = reflected(value, bounds) if metric == "ece" else bounds
-    return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
+    return Estimate(value=_rounded(value), low=_rounded(low), high=_rounded(high), **more)
 
 
 def mean_of_rows(values: metrics.Floats, user: metrics.Integers) -> Estimate:
     """Return the mean of `[n]` values with its interval and standard error, where a user's rows depend on each other."""
     mean, se = metrics.mean_of_rows(values, user)
-    bounds = {name: _rounded(mean + sign * NORMAL_95 * se) for name, sign in (("low", -1), ("high", 1))}
-    return {"value": _rounded(mean), **bounds, "se": _rounded(se)}
+    margin = NORMAL_95 * se
+    return Estimate(value=_rounded(mean), low=_rounded(mean - margin), high=_rounded(mean + margin), se=_rounded(se))
 
 
 def _unknown(note: str) -> Estimate:
-    return {"value": None, "note": note}
+    return Estimate(value=None, note=note)
 
 
 def _mean(values: metrics.Floats) -> float | None:

@@ -1,6 +1,6 @@
 """Evaluates candidate, champion and anchor on the day's rows, which none has seen, and records every metric.
 
-`training/evaluate/day_metrics.py` describes the metrics, and what an estimate is.
+`include/metrics_records.py` describes the metrics, and what an estimate is.
 """
 
 import time
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from include.errors import CtrError, MissingDataError, NothingToDoError
 from include.lake.lake import Lake
+from include.metrics_records import BaselineFit, OracleAuc
 from include.records import Decision, EvaluatedChampion, EvaluatedVersion, Evaluation, NotPromoted, Train
 from include.registry import registry
 from include.registry.model_version import ModelVersion
@@ -49,7 +50,8 @@ def run(day: date, settings: Settings) -> Evaluation:
     before = lake.record(Decision, last) if last else None
     anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
     of_day = rows_of(lake, day)
-    table, notes = _predicted(lake, day, of_day, candidate, champion if status == "unseen" else None, anchor, settings)
+    unseen = champion if status == "unseen" else None
+    table, anchor_note, baseline_fit = _predicted(lake, day, of_day, candidate, unseen, anchor, settings)
     predictions.write(lake, day, table)
     rows = EvaluationRows.of(table)
     metrics_of_day = evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal()))
@@ -59,8 +61,8 @@ def run(day: date, settings: Settings) -> Evaluation:
         champion=EvaluatedChampion(**_describe(champion), status=status, note=NOTES[status])
         if champion and status != "none"
         else None,
-        anchor=EvaluatedVersion(**_describe(anchor), note=notes["anchor"]) if anchor else None,
-        baseline=notes["baseline"],
+        anchor=EvaluatedVersion(**_describe(anchor), note=anchor_note) if anchor else None,
+        baseline=baseline_fit,
         **dict(metrics_of_day),
         not_promoted=_not_promoted(of_day, before, rows),
         oracle=_oracle(rows, day, settings),
@@ -151,9 +153,9 @@ def _predicted(
     champion: ModelVersion | None,
     anchor: ModelVersion | None,
     settings: Settings,
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the day's training rows `table` with the models' predictions, and notes: why the anchor has none, how the
-    baseline was fitted."""
+) -> tuple[pa.Table, str | None, BaselineFit]:
+    """Return the day's training rows `table` with the models' predictions, why the anchor has none, and how the baseline
+    was fitted."""
     from training.evaluate import baseline
     from training.learn import artifact
 
@@ -166,13 +168,13 @@ def _predicted(
         return predict_known_scenes(artifact.load(registry.download(other.version)), table)
 
     predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
-    notes: dict[str, Any] = {"anchor": None}
+    anchor_note = None
     try:
         predicted["anchor"] = of_version(anchor) if anchor else None
     except CtrError as error:  # an old version whose encoder or features no longer exist: evaluate without it
-        notes["anchor"] = str(error)
-    predicted["baseline"], notes["baseline"] = baseline.predict(lake, day, table, settings)
-    return with_predictions(table, predicted, of_candidate.alpha), notes
+        anchor_note = str(error)
+    predicted["baseline"], baseline_fit = baseline.predict(lake, day, table, settings)
+    return with_predictions(table, predicted, of_candidate.alpha), anchor_note, baseline_fit
 
 
 def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
@@ -195,6 +197,6 @@ def _describe(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> dict[str, Any] | None:
+def _oracle(rows: EvaluationRows, day: date, settings: Settings) -> OracleAuc | None:
     truth = oracle.truth(day, settings)
     return oracle.best_auc(rows, truth) if truth is not None else None

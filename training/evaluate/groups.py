@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from include.metrics_records import By
 from include.schemas import LEVELS
 from training.evaluate.metrics import Integers
 
-By = Literal["all", "scene", "small_scenes", "user_level", "item_level", "cell"]
 Names = NDArray[np.str_]
 
 

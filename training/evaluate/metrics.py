@@ -7,6 +7,8 @@ no click, no row) the result is NaN; records say "insufficient" instead (`traini
 import numpy as np
 from numpy.typing import NDArray
 
+from include.metrics_records import CalibrationBin
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -119,14 +121,14 @@ def calibration_bins(probability: Floats, bins: int = CALIBRATION_BINS) -> Integ
     return result
 
 
-def calibration_curve(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
-    """Return mean prediction, CTR and rows of each bin of `ece`, ascending."""
+def calibration_curve(label: Integers, probability: Floats, bins: int = CALIBRATION_BINS) -> list[CalibrationBin]:
+    """Return the bins of `ece` that have rows, ascending."""
     of_row = calibration_bins(probability, bins=bins)
     rows = np.bincount(of_row, minlength=bins)
     predicted = np.bincount(of_row, weights=probability, minlength=bins)
     clicks = np.bincount(of_row, weights=label, minlength=bins)
     return [
-        {"predicted": float(predicted[b] / rows[b]), "ctr": float(clicks[b] / rows[b]), "rows": int(rows[b])}
+        CalibrationBin(predicted=float(predicted[b] / rows[b]), ctr=float(clicks[b] / rows[b]), rows=int(rows[b]))
         for b in range(bins)
         if rows[b]
     ]

@@ -1,12 +1,12 @@
 """The best possible AUC of a generated day: that of the true click probabilities, which no other stage reads."""
 
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from include.metrics_records import OracleAuc
 from include.settings import Settings
 from training.evaluate import metrics
 from training.evaluate.predictions import EvaluationRows
@@ -25,9 +25,8 @@ def truth(day: date, settings: Settings) -> pa.Table | None:
     return pa.table({"event_id": event_id, "probability": table["probability"]})
 
 
-def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> dict[str, Any] | None:
-    """Return the AUC of the true probability: `auc`, `scenes`, `scene_mean_auc`, `zero_items`; None without a true
-    probability."""
+def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> OracleAuc | None:
+    """Return the AUC of the true probability; None without one."""
     index = pa.compute.index_in(rows.event_id, value_set=true_probabilities["event_id"].combine_chunks())
     has_truth = np.asarray(index.is_valid())
     if not has_truth.any():
@@ -38,13 +37,13 @@ def best_auc(rows: EvaluationRows, true_probabilities: pa.Table) -> dict[str, An
     cold = rows.item_level[has_truth] == "zero"
     scenes = {str(name): _auc(label, probability, scene == name) for name in np.unique(scene)}
     defined = [value for value in scenes.values() if value is not None]
-    return {
-        "rows": int(has_truth.sum()),
-        "auc": _auc(label, probability, np.ones(len(label), bool)),
-        "scenes": scenes,
-        "scene_mean_auc": float(np.mean(defined)) if defined else None,
-        "zero_items": _auc(label, probability, cold),
-    }
+    return OracleAuc(
+        rows=int(has_truth.sum()),
+        auc=_auc(label, probability, np.ones(len(label), bool)),
+        scenes=scenes,
+        scene_mean_auc=float(np.mean(defined)) if defined else None,
+        zero_items=_auc(label, probability, cold),
+    )
 
 
 def _auc(label: metrics.Integers, probability: metrics.Floats, chosen: np.ndarray) -> float | None:

@@ -4,16 +4,16 @@ It decides from the day's record `evaluation`, and records; what promotes is `in
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from math import log
-from typing import Any
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
+from include.metrics_records import DayMetrics, value_of
 from include.records import (
     Anchor,
-    DayMetrics,
+    Comparison,
     Decision,
     EvaluatedVersion,
     Evaluation,
@@ -28,7 +28,7 @@ from include.registry.model_version import ModelVersion
 from include.registry.outdated import ReplacedDays, outdated_versions, sentence
 from include.settings import Settings
 from training.evaluate.champion_status import champion_status
-from training.gate.comparisons import Comparison, with_anchor, with_champion
+from training.gate.comparisons import with_anchor, with_champion
 from training.gate.policy import Policy, load_policy
 from training.gate.rules import (
     Levels,
@@ -67,7 +67,7 @@ class Judgement:
     """Rules and comparisons of a night, and what later nights need: sums of evidence, and logarithms of the champion's PCOC."""
 
     rules: list[Rule]
-    comparisons: list[dict[str, Any]]
+    comparisons: list[Comparison]
     sums: dict[str, Sum]
     pcoc: dict[str, float]
 
@@ -227,7 +227,7 @@ def judge(metrics: DayMetrics, anchor: EvaluatedVersion | None, policy: Policy, 
         return Judgement([finite], [], {}, {})
     pcoc = list(_pcoc(metrics, past))
     levels = Levels.of(policy.risks, len(pcoc))
-    candidate = metrics.headline["candidate"] or {}
+    candidate = metrics.headline.candidate or {}
     rules = [finite, *auc_is_sane(candidate["auc"], policy.sanity)]
     rules += [calibrated(group, levels, policy.calibration) for group in pcoc]
     pcoc_of_champion = {group.group: round(log(group.champion), 6) for group in pcoc if group.champion}
@@ -237,31 +237,24 @@ def judge(metrics: DayMetrics, anchor: EvaluatedVersion | None, policy: Policy, 
             "trained for. Next: check the champion before promoting anything."
         )
         return Judgement([*rules, Rule("champion", "hold", sentence, {})], [], {}, {})
-    if metrics.headline["change"] is None:
+    if metrics.headline.change is None:
         return Judgement(rules, [], {}, pcoc_of_champion)
-    tonight, seen, better = _beside_champion(metrics, policy)
+    tonight, comparisons = _beside_champion(metrics, policy)
+    better = {comparison.name for comparison in comparisons if comparison.low is not None and comparison.low > 0}
     since, sums = _beside_anchor(metrics, anchor, policy, past, better)
-    return Judgement([*rules, *tonight, *since], seen, sums, pcoc_of_champion)
+    return Judgement([*rules, *tonight, *since], comparisons, sums, pcoc_of_champion)
 
 
-def _beside_champion(metrics: DayMetrics, policy: Policy) -> tuple[list[Rule], list[dict[str, Any]], set[str]]:
-    """Return rules, the comparisons for the record, and the names of those in which the candidate is better."""
+def _beside_champion(metrics: DayMetrics, policy: Policy) -> tuple[list[Rule], list[Comparison]]:
+    """Return rules, and the comparisons with their verdicts for the record."""
     comparisons = with_champion(metrics, policy.losses)
     levels = _levels(comparisons, policy)
     rules = [beside_champion(comparison, levels[comparison.family]) for comparison in comparisons]
-    entries = [
-        {
-            **asdict(comparison),
-            "verdict": rule.verdict,
-            "sees": None if comparison.se is None else round(levels[comparison.family].sees(comparison.se), 6),
-        }
-        for comparison, rule in zip(comparisons, rules, strict=True)
-    ]
-    return (
-        rules,
-        entries,
-        {comparison.name for comparison in comparisons if comparison.low is not None and comparison.low > 0},
-    )
+    judged = []
+    for comparison, rule in zip(comparisons, rules, strict=True):
+        sees = None if comparison.se is None else round(levels[comparison.family].sees(comparison.se), 6)
+        judged.append(comparison.model_copy(update={"verdict": rule.verdict, "sees": sees}))
+    return rules, judged
 
 
 def _beside_anchor(
@@ -297,19 +290,15 @@ def _pcoc(metrics: DayMetrics, past: Past) -> Sequence[Pcoc]:
     """Return the PCOC of all rows, and of each scene with enough clicks."""
     result = []
     for group in metrics.groups:
-        if group["by"] not in ("all", "scene") or not group["candidate"]:
+        if group.by not in ("all", "scene") or not group.candidate:
             continue
-        estimate = group["candidate"]["pcoc"]
-        if estimate["value"] is None or estimate["low"] <= 0 or group["clicks"] < PCOC_CLICKS:
+        interval = group.candidate["pcoc"].interval
+        if interval is None or interval.low <= 0 or group.clicks < PCOC_CLICKS:
             continue
-        key = group["scene"] or "all"
+        key = group.scene or "all"
         name, title = ("pcoc", "PCOC") if key == "all" else (f"pcoc of scene {key}", f"PCOC of scene {key}")
-        champion = (group["champion"] or {}).get("pcoc", {}).get("value")
-        result.append(
-            Pcoc(
-                key, name, title, estimate["value"], estimate["low"], estimate["high"], champion, past.pcoc.get(key, ())
-            )
-        )
+        champion = value_of(group.champion, "pcoc")
+        result.append(Pcoc(key, name, title, *interval, champion, past.pcoc.get(key, ())))
     return result
 
 

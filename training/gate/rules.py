@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
-from include.records import EvaluatedVersion, Rule, RuleVerdict
-from training.gate.comparisons import Comparison
+from include.metrics_records import Estimate
+from include.records import Comparison, EvaluatedVersion, Rule, RuleVerdict
 from training.gate.policy import Calibration, Risks, Sanity
 
 FAMILIES = 5
@@ -62,7 +61,7 @@ def beside_champion(comparison: Comparison, levels: Levels) -> Rule:
             f"{comparison.what} cannot be compared: {comparison.lacks}.",
             {"insufficient": comparison.lacks},
         )
-    digits = comparison.digits
+    digits = ".2%" if comparison.name == "log loss" else ".4f"
     sees = levels.sees(comparison.se)
     upper, surely = (comparison.change + _quantile(1 - risk) * comparison.se for risk in (levels.hold, levels.reject))
     ruled_out = comparison.change - _quantile(1 - levels.promote) * comparison.se >= -comparison.matters
@@ -220,15 +219,13 @@ def calibrated(pcoc: Pcoc, levels: Levels, rule: Calibration) -> Rule:
     return Rule(pcoc.name, verdict, f"{figures} {says}", {**evidence, "champion": pcoc.champion})
 
 
-def auc_is_sane(auc: Mapping[str, Any], rule: Sanity) -> list[Rule]:
-    """Judge whether the AUC, an estimate, is above chance and below what only a leak can reach."""
-    if auc["value"] is None:
-        sentence = f"The day has too few clicks or non-clicks for an AUC ({auc['note']}). A person decides."
+def auc_is_sane(auc: Estimate, rule: Sanity) -> list[Rule]:
+    """Judge whether the AUC is above chance and below what only a leak can reach."""
+    if auc.interval is None:
+        sentence = f"The day has too few clicks or non-clicks for an AUC ({auc.note}). A person decides."
         return [Rule("auc above chance", "hold", sentence, {})]
-    value = auc["value"]
-    low = auc["low"]
-    high = auc["high"]
-    evidence = _rounded({"value": value, "low": low, "high": high})
+    value, low, high = auc.interval
+    evidence = _rounded(auc.interval._asdict())
     figures = f"Overall AUC is {value:.4f} ({low:.4f} to {high:.4f})"
     floor = rule.auc_lower_bound_above
     ceiling = rule.auc_below

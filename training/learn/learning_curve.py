@@ -15,4 +15,4 @@ def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(CurvePoint)])
         writer.writeheader()
         writer.writerows(asdict(point) for point in curve)
-    (folder / "learning_curve.svg").write_text(learning_curve([asdict(point) for point in curve]))
+    (folder / "learning_curve.svg").write_text(learning_curve(curve))

@@ -13,6 +13,7 @@ from include.calendar import parse_day
 from include.errors import CtrError
 from include.lake.lake import Lake, get_lake
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.settings import Settings
 from include.version import code_version
 from training.learn.artifact import HASHED, Predictor, content_hash, load, save
@@ -54,7 +55,7 @@ def run(version: int) -> dict[str, Any]:
     }
 
 
-def _base(version: registry.ModelVersion) -> Predictor | None:
+def _base(version: ModelVersion) -> Predictor | None:
     if version.base_version is None:
         return None
     folder = registry.download(version.base_version)

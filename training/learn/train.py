@@ -20,6 +20,7 @@ from include.lake.lake import Lake, get_lake
 from include.lake.manifest import Manifest
 from include.records import CurvePoint, Train
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.settings import Settings
 from include.version import code_version
 from training import pyfunc
@@ -233,9 +234,7 @@ def _copy_weights(model: Network, base: Network) -> None:
         weight[: len(old[name])].copy_(old[name]) if weight.dim() else weight.copy_(old[name])
 
 
-def _provenance(
-    manifests: dict[date, Manifest], settings: Settings, base: registry.ModelVersion | None
-) -> dict[str, Any]:
+def _provenance(manifests: dict[date, Manifest], settings: Settings, base: ModelVersion | None) -> dict[str, Any]:
     return {
         "manifests": {
             "base_version": base.version if base else None,
@@ -256,7 +255,7 @@ def _record(
     lake: Lake,
     day: date,
     model: str,
-    version: registry.ModelVersion,
+    version: ModelVersion,
     days: Sequence[date],
     trained: Trained | None,
     started: float,

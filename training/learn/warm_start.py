@@ -11,6 +11,7 @@ import numpy as np
 from include.calendar import WINDOW_DAYS, previous
 from include.lake.lake import Lake
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.registry.outdated import base_for, outdated_versions
 from include.settings import Settings
 from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed
@@ -36,7 +37,7 @@ class Start:
     """The days to train on, ascending, and the version to continue with its model; None to start from scratch."""
 
     days: list[date]
-    version: registry.ModelVersion | None = None
+    version: ModelVersion | None = None
     model: Predictor | None = None
 
 
@@ -100,7 +101,7 @@ def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
 
 
 def why_not_continued(
-    lake: Lake, settings: Settings, version: registry.ModelVersion, model: Predictor, new: Sequence[date]
+    lake: Lake, settings: Settings, version: ModelVersion, model: Predictor, new: Sequence[date]
 ) -> Iterator[str]:
     """Yield reasons why a version must not train on the `new` days: its settings, or the days that its statistics come from."""
     config = config_of(settings)
@@ -156,7 +157,7 @@ def newly_varying(lake: Lake, standardiser: Standardiser, days: Sequence[date], 
     return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
 
 
-def _first_of_chain(version: registry.ModelVersion) -> registry.ModelVersion:
+def _first_of_chain(version: ModelVersion) -> ModelVersion:
     """Return the version at the start of the warm-start chain: its days are those of the statistics."""
     versions = {registered.version: registered for registered in registry.versions()}
     while version.base_version in versions:

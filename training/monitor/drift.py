@@ -6,16 +6,13 @@ about (bins − 1) · (1/n + 1/m) (Yurdakul and Naranjo, "Statistical Properties
 Risk Model Validation 2020), 0.05 for two lots of `MIN_ROWS` in 12 bins: fewer rows are not judged.
 """
 
-from typing import Any, Literal
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.metrics_records import Band, ColumnDrift
 from include.settings import Settings
 from training.evaluate.metrics import Floats, Integers
-
-Band = Literal["stable", "moved", "shifted", "insufficient"]
 
 MIN_ROWS = 500
 """Rows that each side must have for a PSI."""
@@ -38,25 +35,21 @@ def band(value: float, settings: Settings) -> Band:
     return "moved" if value >= settings.psi_moved else "stable"
 
 
-def compare(name: str, then: pa.ChunkedArray, now: pa.ChunkedArray, settings: Settings) -> dict[str, Any]:
-    """Return the drift of a column of numbers or of names, as in the record `monitor`.
-
-    `psi` (None where either side has fewer than `MIN_ROWS` rows) and its `band`, then shares of missing values and, of
-    numbers, means in the reference (`_then`) and now (`_now`); None without rows.
-    """
+def compare(name: str, then: pa.ChunkedArray, now: pa.ChunkedArray, settings: Settings) -> ColumnDrift:
+    """Return the drift of a column of numbers or of names; no PSI where either side has fewer than `MIN_ROWS` rows."""
     numbers = _is_number(then.type) or _is_number(now.type)
     before, today = (_numbers(column) if numbers else column for column in (then, now))
     enough = min(len(then), len(now)) >= MIN_ROWS
     value = psi(*(_rows_by_range(before, today) if numbers else _rows_by_name(before, today))) if enough else None
-    return {
-        "name": name,
-        "psi": None if value is None else round(value, 6),
-        "band": "insufficient" if value is None else band(value, settings),
-        "null_then": _missing(before),
-        "null_now": _missing(today),
-        "mean_then": _mean(before) if numbers else None,
-        "mean_now": _mean(today) if numbers else None,
-    }
+    return ColumnDrift(
+        name=name,
+        psi=None if value is None else round(value, 6),
+        band="insufficient" if value is None else band(value, settings),
+        null_then=_missing(before),
+        null_now=_missing(today),
+        mean_then=_mean(before) if numbers else None,
+        mean_now=_mean(today) if numbers else None,
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -6,12 +6,12 @@ It decides and stops nothing: it writes the record `monitor`, whose `alerts` nam
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
-from typing import Any
 
 import pyarrow as pa
 
 from include.calendar import WINDOW_DAYS, previous
 from include.lake.lake import Lake
+from include.metrics_records import Drift, FigureChanges, Figures, value_of
 from include.records import Evaluation, Monitor, MonitoredChampion
 from include.registry import registry
 from include.settings import Settings
@@ -62,40 +62,43 @@ def run(day: date, settings: Settings) -> Monitor:
 
 def alerts(record: Monitor) -> Iterator[str]:
     """Yield what a person should check, in sentences: late tables, worse metrics, and shifted columns."""
-    for stage, of_stage in record.freshness["published"].items():
-        if of_stage["days_behind"] != 0:
-            yield f"{stage}: the day is not published, the last one is {of_stage['last'] or 'none'}."
-    yield from warnings(record.gate)
-    for scene, metric, entry in worse(record.change) if record.change else ():
-        metrics = record.metrics or {}
-        value = (metrics["scenes"][scene] if scene else metrics["all"])[metric]["value"]
-        scope = f"in scene {scene}" if scene else "of all rows"
-        covered = f"the intervals of {entry['days']} earlier days covered {entry['low']:.4f} to {entry['high']:.4f}"
-        yield f"{metric} {scope} is {value:.4f}; {covered}."
+    for stage, until in record.freshness.published.items():
+        if until.days_behind != 0:
+            yield f"{stage}: the day is not published, the last one is {until.last or 'none'}."
+    yield from warnings(record.gate) if record.gate else ()
+    yield from _worse_figures(record.metrics, record.change) if record.metrics and record.change else ()
     drift = record.drift
-    shifted = [entry for entry in drift["features"] if entry["band"] == "shifted"]
+    shifted = [column for column in drift.features if column.band == "shifted"]
     if shifted:
-        named = ", ".join(f"{entry['name']} {entry['psi']:.2f}" for entry in shifted[:_NAMED])
-        yield f"{len(shifted)} of {len(drift['features'])} features have shifted (PSI): {named}."
-    for subject, entry in (("predictions of the champion", drift["predictions"]), ("the click rate", drift["label"])):
-        if entry["band"] == "shifted":
-            means = (
-                f"{entry[f'mean_{period}']:.4f} {period}"
-                for period in ("then", "now")
-                if entry[f"mean_{period}"] is not None
+        named = ", ".join(f"{column.name} {column.psi:.2f}" for column in shifted[:_NAMED])
+        yield f"{len(shifted)} of {len(drift.features)} features have shifted (PSI): {named}."
+    for subject, column in (("predictions of the champion", drift.predictions), ("the click rate", drift.label)):
+        if column.band == "shifted":
+            means = ", ".join(
+                f"{mean:.4f} {period}"
+                for mean, period in ((column.mean_then, "then"), (column.mean_now, "now"))
+                if mean is not None
             )
-            missing = f"missing {entry['null_then']:.1%} then, {entry['null_now']:.1%} now"
-            yield f"{subject} shifted: PSI {entry['psi']:.2f}, mean {', '.join(means)}, {missing}."
+            missing = f"missing {column.null_then:.1%} then, {column.null_now:.1%} now"
+            yield f"{subject} shifted: PSI {column.psi:.2f}, mean {means}, {missing}."
+
+
+def _worse_figures(metrics: Figures, changes: FigureChanges) -> Iterator[str]:
+    for scene, metric, change in worse(changes):
+        value = value_of(metrics.scenes[scene] if scene else metrics.all, metric)
+        scope = f"in scene {scene}" if scene else "of all rows"
+        covered = f"the intervals of {change.days} earlier days covered {change.low:.4f} to {change.high:.4f}"
+        yield f"{metric} {scope} is {value:.4f}; {covered}."
 
 
 def _behind_baseline(evaluation: Evaluation | None) -> Iterator[str]:
     """Yield a sentence where the champion ranks the day no better than the night's baseline does."""
-    change = evaluation.headline.get("champion_from_baseline") if evaluation else None
-    if change and change["auc"]["value"] is not None and change["auc"]["value"] <= 0:
-        auc = change["auc"]
+    change = evaluation.headline.champion_from_baseline if evaluation else None
+    auc = change["auc"].interval if change else None
+    if auc and auc.value <= 0:
         yield (
-            f"The champion is not ahead of the baseline, trees on the counts alone: its AUC differs by {auc['value']:+.4f} "
-            f"({auc['low']:+.4f} to {auc['high']:+.4f})."
+            f"The champion is not ahead of the baseline, trees on the counts alone: its AUC differs by {auc.value:+.4f} "
+            f"({auc.low:+.4f} to {auc.high:+.4f})."
         )
 
 
@@ -115,7 +118,7 @@ def _champion(evaluation: Evaluation | None) -> MonitoredChampion | None:
     return MonitoredChampion(version=current.version, trained_through=current.trained_through, status="not evaluated")
 
 
-def _earlier_figures(lake: Lake, day: date) -> list[dict[str, Any]]:
+def _earlier_figures(lake: Lake, day: date) -> list[Figures]:
     """Return the figures of the last monitored days before that have honest ones."""
     days = [earlier for earlier in lake.record_days(Monitor) if earlier < day][-WINDOW_DAYS:]
     records = (lake.record(Monitor, earlier) for earlier in days)
@@ -127,7 +130,7 @@ def _rows(lake: Lake, day: date) -> int:
     return manifest.table("training").rows if manifest else 0
 
 
-def _drift(lake: Lake, day: date, settings: Settings) -> dict[str, Any]:
+def _drift(lake: Lake, day: date, settings: Settings) -> Drift:
     """Return the drift of the day's rows from the published days of the week before, features with the largest PSI first."""
     before = published_days(lake, "training", previous(day), WINDOW_DAYS)
     today = [day] if lake.manifest("training", day) else []
@@ -136,18 +139,17 @@ def _drift(lake: Lake, day: date, settings: Settings) -> dict[str, Any]:
         sample(_champion_scores(lake, days), SAMPLE_ROWS, ["champion"])["champion"] for days in (before, [day])
     )
     features = [compare(name, watched(then, name), watched(now, name), settings) for name in WATCHED]
-    rows_then = sum(_rows(lake, earlier) for earlier in before)
-    return {
-        "reference": [str(earlier) for earlier in before],
-        "rows_then": rows_then,
-        "rows_now": _rows(lake, day),
-        "note": None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),
-        "moved_from": settings.psi_moved,
-        "shifted_from": settings.psi_shifted,
-        "features": sorted(features, key=lambda entry: (-(entry["psi"] or 0), entry["name"])),
-        "label": compare("label", then["label"], now["label"], settings),
-        "predictions": compare("champion", scored_then, scored_now, settings),
-    }
+    return Drift(
+        reference=before,
+        rows_then=sum(_rows(lake, earlier) for earlier in before),
+        rows_now=_rows(lake, day),
+        note=None if min(len(then), len(now)) >= MIN_ROWS else _too_few(len(then), len(now)),
+        moved_from=settings.psi_moved,
+        shifted_from=settings.psi_shifted,
+        features=sorted(features, key=lambda column: (-(column.psi or 0), column.name)),
+        label=compare("label", then["label"], now["label"], settings),
+        predictions=compare("champion", scored_then, scored_now, settings),
+    )
 
 
 def _too_few(then: int, now: int) -> str:

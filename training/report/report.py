@@ -97,7 +97,7 @@ def render(data: dict[str, Any]) -> str:
     evaluation: Evaluation | None = data["records"]["evaluation"]
     train: Train | None = data["records"]["train"]
     curves = evaluation.calibration if evaluation else {}
-    learning = [asdict(point) for point in train.learning_curve] if train else []
+    learning = train.learning_curve if train else []
     return environment.get_template("report.html.j2").render(
         **data,
         **data["records"],
@@ -105,7 +105,7 @@ def render(data: dict[str, Any]) -> str:
         next_step=next_step(data["records"]["decision"], data["promoted_by"]),
         figures=FIGURES,
         levels=LEVELS,
-        cells=_cells(evaluation),
+        cells=evaluation.cells if evaluation else {},
         most_drifted=MOST_DRIFTED,
         times=times(data),
         calibration_svg=Markup(charts.calibration(curves)) if curves else None,  # noqa: S704, our own drawing
@@ -184,15 +184,6 @@ def _texts(record: EmbedTexts | EmbedCold) -> str:
     if isinstance(record, EmbedTexts) and record.unknown_share is not None:
         parts.append(f"{record.unknown_share:.1%} of tokens unknown")
     return ", ".join(parts)
-
-
-def _cells(evaluation: Evaluation | None) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
-    """Return the cells of each scene by user level and item level."""
-    cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for group in evaluation.groups if evaluation else []:
-        if group["by"] == "cell":
-            cells.setdefault(group["scene"], {})[group["user_level"], group["item_level"]] = group
-    return cells
 
 
 def _fixed(value: float | None, digits: int = 4) -> str:

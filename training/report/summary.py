@@ -1,9 +1,7 @@
 """The results of evaluation and gate, in a few lines for a terminal."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from include.console import out, show_rows
+from include.metrics_records import Estimates, value_of
 from include.records import Decision, Evaluation
 
 _FIGURES = {
@@ -23,10 +21,10 @@ def show_evaluation(record: Evaluation) -> None:
     lines = [
         {
             "all rows": title,
-            "candidate": _estimate((headline["candidate"] or {}).get(name)),
-            "champion": _estimate((headline["champion"] or {}).get(name)),
-            "change": _estimate((headline["change"] or {}).get(name), signed=True),
-            "baseline": _value((headline["baseline"] or {}).get(name)),
+            "candidate": _estimate(headline.candidate, name),
+            "champion": _estimate(headline.champion, name),
+            "change": _estimate(headline.change, name, signed=True),
+            "baseline": value_of(headline.baseline, name),
         }
         for name, title in _FIGURES.items()
     ]
@@ -51,12 +49,10 @@ def show_decision(record: Decision, next_step: str | None) -> None:
         out.print(f"Next: {next_step}", highlight=False, markup=False)
 
 
-def _value(estimate: Mapping[str, Any] | None) -> float | None:
-    return estimate["value"] if estimate else None
-
-
-def _estimate(estimate: Mapping[str, Any] | None, *, signed: bool = False) -> str | None:
-    if not estimate or estimate["value"] is None:
+def _estimate(estimates: Estimates | None, metric: str, *, signed: bool = False) -> str | None:
+    estimate = estimates.get(metric) if estimates else None
+    if not estimate or not estimate.interval:
         return None
     form = "+.4f" if signed else ".4f"
-    return f"{estimate['value']:{form}} ({estimate['low']:{form}} to {estimate['high']:{form}})"
+    value, low, high = (format(figure, form) for figure in estimate.interval)
+    return f"{value} ({low} to {high})"

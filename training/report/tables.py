@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from include.metrics_records import value_of
 from include.records import Evaluation
 from include.schemas import LEVELS
 from training.evaluate.logged_metrics import logged_metrics
@@ -30,24 +31,25 @@ def long_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return one row for each group, metric and model; `change` is candidate - champion."""
     rows = []
     for group in evaluation.groups:
-        group_columns = {**{key: group[key] or "all" for key in KEYS}, "n": group["n"], "clicks": group["clicks"]}
-        for model, names in (("candidate", METRICS[1:]), ("champion", METRICS[1:]), ("change", CHANGES)):
-            for metric in names if group[model] else ():
-                estimate = group[model][metric]
-                rows.append(
-                    {**group_columns, "model": model, "metric": metric, **{part: estimate.get(part) for part in _PARTS}}
-                )
+        group_columns = {**{key: getattr(group, key) or "all" for key in KEYS}, "n": group.n, "clicks": group.clicks}
+        for model, estimates, names in (
+            ("candidate", group.candidate, METRICS[1:]),
+            ("champion", group.champion, METRICS[1:]),
+            ("change", group.change, CHANGES),
+        ):
+            for metric, estimate in ((name, estimates[name]) for name in names if estimates):
+                parts = {part: getattr(estimate, part) for part in _PARTS}
+                rows.append({**group_columns, "model": model, "metric": metric, **parts})
     return rows or [dict.fromkeys((*KEYS, "n", "clicks", "model", "metric", *_PARTS))]
 
 
 def pivot(evaluation: Evaluation) -> list[list[Any]]:
     """Return the candidate's AUC: a line for each scene and user level, a column for each item level; empty if insufficient."""
-    cells = {
-        (group["scene"], group["user_level"], group["item_level"]): group["candidate"]["auc"]["value"]
-        for group in evaluation.groups
-        if group["by"] == "cell" and group["candidate"]
-    }
-    scenes = list(dict.fromkeys(scene for scene, _, _ in cells))
     header = ["scene", "user_level", *(f"item_{level}" for level in LEVELS)]
-    lines = [[scene, user, *(cells[scene, user, item] for item in LEVELS)] for scene in scenes for user in LEVELS]
+    lines = [
+        [scene, user, *(value_of(cells[user, item].candidate, "auc") for item in LEVELS)]
+        for scene, cells in evaluation.cells.items()
+        for user in LEVELS
+        if evaluation.headline.candidate  # else no prediction is usable
+    ]
     return [header, *lines]

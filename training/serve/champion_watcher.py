@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from training.learn.artifact import Predictions
 from training.learn.probe import load_verified
 from training.serve.scoring import Champion
@@ -91,7 +92,7 @@ class ChampionWatcher:
         elif version.version != self._failed or time.monotonic() >= self._retry_at:
             self._load(version)
 
-    def _load(self, version: registry.ModelVersion) -> None:
+    def _load(self, version: ModelVersion) -> None:
         number = version.version
         self._error_message = f"Version {number} is being loaded."
         try:

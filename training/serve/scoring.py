@@ -17,6 +17,7 @@ from include.lake.lake import get_lake
 from include.raw.score_list import rows_path
 from include.records import Score
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from training.data.dense import columns_of
 from training.evaluate.evaluation import predict_known_scenes
 from training.learn import artifact
@@ -41,7 +42,7 @@ SCHEMA = pa.schema(
 class Champion:
     """The version that serves, and its model."""
 
-    version: registry.ModelVersion
+    version: ModelVersion
     predictor: artifact.Predictor
 
     def columns(self) -> list[str]:

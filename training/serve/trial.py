@@ -22,6 +22,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from include.errors import CtrError
+from include.records import TrialService
 from include.registry import registry
 from include.settings import python_path
 from training.learn.artifact import load
@@ -31,17 +32,17 @@ START_SECONDS = 300
 ROWS_PER_REQUEST = 4
 
 
-def verify(version: int) -> dict[str, Any]:
-    """Start the service of a version on a free port, request predictions of its probe, and stop it.
+def verify(version: int) -> TrialService:
+    """Start the service of a version on a free port, request predictions of its probe, `ROWS_PER_REQUEST` rows at a time,
+    and stop it.
 
-    Returns `rows`, `largest_difference` (of a probability), `p50_ms` and `p99_ms` of requests of `ROWS_PER_REQUEST`
-    rows, and `memory_mib` of the service. Raises `CtrError` where the service does not start or predicts otherwise.
+    Raises `CtrError` where the service does not start or predicts otherwise.
     """
     path = registry.download(version) / PROBE
     probe = pq.read_table(path) if path.is_file() else None
     if probe is None:  # a version from before probes existed
         with _service(version) as (_, process):
-            return {"version": version, "rows": 0, "largest_difference": None, "memory_mib": _memory(process)}
+            return TrialService(version=version, rows=0, largest_difference=None, memory_mib=_memory(process))
     with _service(version) as (client, process):
         probe_rows = probe.select(list(client.get("/version").json()["columns"]))
         rows = probe_rows.to_pylist()
@@ -63,8 +64,9 @@ def verify(version: int) -> dict[str, Any]:
             f"differ by up to {largest:.2g}, expected at most {TOLERANCE:g}."
         )
     p50, p99 = np.percentile(milliseconds, (50, 99)).round(2).tolist()
-    result = {"version": version, "rows": len(rows), "largest_difference": largest}
-    return result | {"p50_ms": p50, "p99_ms": p99, "memory_mib": memory}
+    return TrialService(
+        version=version, rows=len(rows), largest_difference=largest, p50_ms=p50, p99_ms=p99, memory_mib=memory
+    )
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def test_flipped_are_the_labels_of_one_scene(lake):
     assert (after.label[~flipped] == before.label[~flipped]).all()
 
 
-def test_zeroed_are_the_rates_of_users_items_and_pairs_but_not_of_the_scene(lake):
+def test_ctr_zeroed_fault_leaves_the_scene_ctr_unchanged(lake):
+    """The rates of users, items and user pairs become 0."""
     before = rows(lake)
     with planted(lake, [LAST], FAULTS["ctr_zeroed"]):
         after = rows(lake)
@@ -95,7 +96,8 @@ def test_zeroed_are_the_rates_of_users_items_and_pairs_but_not_of_the_scene(lake
     assert (after[[*zeroed]] == 0).all(axis=None)
 
 
-def test_stale_rows_see_what_their_newest_row_of_a_week_before_saw(lake):
+def test_stale_rows_have_the_newest_values_of_a_week_earlier(lake):
+    """A key without a row that old looks as if it was never seen."""
     past = pd.concat([rows(lake, fabricate.day(number)) for number in range(DAYS - 7)])
     with planted(lake, [LAST], FAULTS["snapshot_stale"]):
         after = rows(lake)
@@ -169,7 +171,7 @@ TWIN = outcome(kind="undamaged", plan=PLAN, promoted=False, true_auc={"0": (0.72
 BAD = outcome(kind="bad", plan=PLAN, verdict="reject", promoted=False)
 
 
-def test_the_true_change_is_the_mean_of_the_scenes_and_damage_is_against_the_twin():
+def test_true_change_is_scene_mean_and_damage_is_against_a_twin():
     assert BAD.auc_change == pytest.approx(-0.01)
     assert BAD.worst_scene == pytest.approx(-0.03)
     assert BAD.damage(TWIN) == pytest.approx(-0.04)
@@ -186,7 +188,8 @@ def test_the_true_change_is_the_mean_of_the_scenes_and_damage_is_against_the_twi
         ([outcome(), replace(TWIN, verdict="reject"), BAD], True),
     ],
 )
-def test_the_gate_fails_by_a_bad_candidate_that_is_promoted_and_truly_worse_or_a_rejected_good_one(outcomes, wrong):
+def test_gate_fails_on_a_promoted_bad_or_rejected_good_candidate(outcomes, wrong):
+    """A promoted bad candidate counts only if it is truly worse."""
     assert failed(outcomes) is wrong
 
 

@@ -148,7 +148,7 @@ def test_a_model_does_not_differ_from_itself(home):
         assert (change["value"], change["low"], change["high"], change["above_0"]) == (nothing, nothing, nothing, 0)
 
 
-def test_a_paired_difference_has_a_narrower_interval_than_the_models(home):
+def test_paired_difference_has_a_narrower_interval_than_a_model(home):
     rows = EvaluatedRows.of(home)
     better = np.clip(noise(rows, 1) + 0.03 * rows.label, 0, 1)
     found = summary([scored(home, dnn=noise(rows, 1), mmoe=better)], ["dnn", "mmoe"])

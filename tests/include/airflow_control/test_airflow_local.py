@@ -18,7 +18,8 @@ from include.airflow_control.airflow_environment import Instance
 from include.airflow_control.supervisor import Component
 from include.cli.app import cli
 from include.errors import CtrError, InvalidInputError
-from include.settings import PROJECT, get_settings
+from include.setting_groups import PROJECT
+from include.settings import get_settings
 
 HOLD = """
 from datetime import UTC, datetime
@@ -120,7 +121,8 @@ def started(home, monkeypatch):
     return start
 
 
-def test_a_process_that_keeps_ending_ends_the_command_with_its_log(started):
+def test_a_process_that_keeps_exiting_ends_the_command(started):
+    """The error shows the log of the process, and nothing is left running."""
     pids = started("echo why it ends; exit 3")
     ended = pytest.raises(CtrError, match=r"scheduler ended with status 3, after 5 restarts(.|\n)*why it ends\nNext: ")
     with ended, airflow_local.running():

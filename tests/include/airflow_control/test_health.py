@@ -75,7 +75,7 @@ def test_a_pipeline_that_did_its_night_is_healthy(nights):
     assert "ctr_healthy 1" in list(metrics(list(found.values())))
 
 
-def test_what_stops_is_told_on_the_day_after_with_what_is_allowed(nights):
+def test_a_lag_beyond_its_limit_is_unhealthy_and_names_the_limit(nights):
     found = by_metric(NOW + timedelta(days=2))
     assert not found["log_lag_days"].healthy
     assert found["log_lag_days"].text == "newest log 2023-07-18, 2 days behind yesterday (at most 1)"
@@ -90,7 +90,7 @@ def test_a_scheduler_that_is_not_healthy_is_told(nights, airflow):
     assert (found.healthy, found.text) == (False, "scheduler's heartbeat 4 s ago; not healthy: scheduler")
 
 
-def test_what_cannot_be_reached_is_not_healthy_and_hides_nothing_else(nights, monkeypatch):
+def test_an_unreachable_part_is_unhealthy_and_hides_nothing_else(nights, monkeypatch):
     monkeypatch.setenv("CTR_AIRFLOW_URL", "http://127.0.0.1:9")
     get_settings.cache_clear()
     monkeypatch.setattr(health.shutil, "disk_usage", lambda _: (_ for _ in ()).throw(PermissionError(13, "denied")))

@@ -164,7 +164,7 @@ def test_days_that_were_not_among_those_left_are_run_after_them(airflow):
     assert len(airflow.posts) == 2  # the first comes before the scheduler has closed the earlier backfill
 
 
-def test_a_backfill_that_the_scheduler_has_yet_to_close_is_waited_for(airflow):
+def test_a_backfill_not_yet_closed_by_the_scheduler_is_awaited(airflow):
     airflow.leave("success", "failed")
     assert run(airflow, DAYS[1:]) == dict.fromkeys(DAYS[1:], "success")
     assert len(airflow.posts) == 2

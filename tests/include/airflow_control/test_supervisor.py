@@ -15,7 +15,7 @@ import pytest
 from include.airflow_control import supervisor as supervisor_module
 from include.airflow_control.supervisor import RESTARTS, Component, Supervisor, end_with_parent
 from include.errors import CtrError
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 SLEEP = "exec sleep 60"
 

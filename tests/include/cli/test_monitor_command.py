@@ -9,30 +9,21 @@ from typer.testing import CliRunner
 
 from include.cli.app import cli
 from include.lake.lake import get_lake
+from include.metrics_records import Figures
 from include.records import MonitoredChampion
 
 
 def monitored(day: date, *, honest: bool = True) -> None:
-    drift = {
-        "features": [
-            {"name": "user_ctr_7d", "psi": 0.31, "band": "shifted"},
-            {"name": "scene", "psi": 0.01, "band": "stable"},
-        ],
-        "predictions": {"psi": None, "band": "insufficient"},
-    }
-    figures = {name: {"value": 0.71} for name in ("auc", "scene_mean_auc", "gauc")} | {"pcoc": {"value": None}}
+    columns = (("user_ctr_7d", 0.31, "shifted"), ("scene", 0.01, "stable"))
+    figures = dict.fromkeys(("auc", "scene_mean_auc", "gauc"), sample_records.estimate(0.71))
     champion = MonitoredChampion(version=3, trained_through=day, status="unseen")
     record = sample_records.monitor(
         day,
         champion=champion if honest else None,
-        metrics={"all": figures} if honest else None,
+        metrics=Figures(all=figures, scenes={}) if honest else None,
         metrics_note=None if honest else "the day was not evaluated",
-        drift=drift,
-        freshness={
-            "published": {"training": {"last": str(day), "days_behind": 0}},
-            "model_age_days": 1,
-            "seconds_since_raw": 60,
-        },
+        drift=sample_records.drift(features=[sample_records.column_drift(*column) for column in columns]),
+        freshness=sample_records.freshness(day, 0, model_age_days=1, seconds_since_raw=60),
         alerts=["1 of 2 features have shifted (PSI): user_ctr_7d 0.31."],
     )
     get_lake().write_record(record)
@@ -50,6 +41,7 @@ def test_json_has_a_row_for_each_of_the_newest_days(home: Path) -> None:
     rows = json.loads(run("--last", "2", "--json"))
     assert [row["day"] for row in rows] == ["2023-07-12", "2023-07-13"]
     assert [row["auc"] for row in rows] == [None, 0.71]
+    assert [row["training_until"] for row in rows] == ["2023-07-12", "2023-07-13"]
     assert rows[0]["metrics_note"] == "the day was not evaluated"
     assert (rows[1]["champion"], rows[1]["most_drifted"], rows[1]["psi"]) == (3, "user_ctr_7d", 0.31)
 

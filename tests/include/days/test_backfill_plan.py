@@ -101,7 +101,7 @@ def test_a_step_done_too_early_is_found_again(lake):
     assert f"features/{DAYS[10]}" in named(plan(lake))
 
 
-def test_a_gap_is_named_with_what_depends_on_it_until_it_is_declared_empty(lake, monkeypatch):
+def test_a_gap_and_its_dependents_are_named_until_declared_empty(lake, monkeypatch):
     for stage in STAGES:
         lake.fs.rm(lake.path(f"_manifests/{stage}/dt={DAYS[5]}.json"))
     (get_settings().home / "raw" / f"date={DAYS[5]}" / "part-0.csv").unlink()
@@ -137,7 +137,7 @@ def test_a_table_with_other_columns_is_stale(lake):
     ]
 
 
-def test_a_setting_that_shapes_a_table_makes_it_stale_and_what_depends_on_it(lake, monkeypatch):
+def test_a_changed_setting_makes_its_table_and_dependents_stale(lake, monkeypatch):
     monkeypatch.setenv("CTR_USER_FEW_IMPRESSIONS", "9")
     get_settings.cache_clear()
     steps = plan(lake)
@@ -169,7 +169,8 @@ def test_a_setting_that_shapes_a_stage_since_then_is_named(lake):
     assert plan(lake)[0].reasons == ("CTR_MAX_FIELD_BYTES was not yet among its settings",)
 
 
-def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_can_be_redone(lake, monkeypatch):
+def test_tables_can_be_redone_from_logs_without_raw_files(lake, monkeypatch):
+    """Logs whose raw files were cleared away stay as they are."""
     for path in (get_settings().home / "raw" / f"date={DAYS[0]}", get_settings().home / "raw" / f"date={DAYS[11]}"):
         (path / "part-0.csv").unlink()
     monkeypatch.setenv("CTR_ENTITY_SEPARATORS", "#")
@@ -181,7 +182,8 @@ def test_logs_whose_raw_files_were_cleared_away_stay_and_what_is_made_of_them_ca
     monkeypatch.undo()
 
 
-def test_a_missing_training_day_alone_is_redone_alone_but_through_airflow_to_the_last_day(lake):
+def test_a_missing_training_day_is_planned_without_other_days(lake):
+    """The commands, which go through Airflow, run to the last day nevertheless."""
     lake.fs.rm(lake.path(f"_manifests/training/dt={DAYS[4]}.json"))
     told = json.loads(CliRunner().invoke(cli, ["backfill-plan", "--json"]).stdout)
     assert [(step["stage"], step["day"]) for step in told["steps"]] == [("training", str(DAYS[4]))]
@@ -191,7 +193,8 @@ def test_a_missing_training_day_alone_is_redone_alone_but_through_airflow_to_the
     assert f"training/{DAYS[4]}" not in current
 
 
-def test_a_published_day_whose_raw_log_is_gone_is_not_told_to_be_declared_empty(lake):
+def test_plan_never_suggests_declaring_a_published_day_empty(lake):
+    """The raw log of the day was cleared away."""
     (get_settings().home / "raw" / f"date={DAYS[4]}" / "part-0.csv").unlink()
     told = CliRunner().invoke(cli, ["backfill-plan", "--changed", str(DAYS[4])]).stdout
     assert f"The raw log of {DAYS[4]} was cleared away" in told

@@ -44,7 +44,8 @@ def test_a_warning_is_published(lake):
     assert seen(lake) == "new"
 
 
-def test_what_a_killed_job_left_is_not_published_and_goes_after_a_while(lake):
+def test_files_of_a_killed_job_are_not_published_and_are_removed(lake):
+    """They go only after a while, so that a running job keeps its own."""
     left, running = (Path(lake.path(lake.begin_staging("logs", DAY, build))) for build in ("left", "running"))
     (left / "leftover").write_text("x")
     with pytest.raises(MissingDataError, match="Nothing is staged for logs 2023-07-10"):
@@ -67,7 +68,8 @@ def test_two_jobs_of_a_day_at_once_publish_one_whole_build_each(lake):
     assert lake.manifest("logs", DAY).build != first.build
 
 
-def test_a_build_that_another_job_replaced_while_it_was_published_is_not_told_as_published(lake, monkeypatch):
+def test_publishing_fails_when_another_job_replaced_the_build(lake, monkeypatch):
+    """The published build stays, and the other job's build can be published next."""
     stage(lake, "old")
     lake.publish("logs", DAY)
     first = stage(lake, "first")

@@ -51,7 +51,7 @@ def test_other_days_keep_their_state(lake, path, content):
     assert found[DAYS[1]].needs_person
 
 
-def test_a_damaged_record_or_manifest_is_refused_where_it_is_needed(lake):
+def test_a_damaged_record_or_manifest_is_refused_where_needed(lake):
     damage(lake, f"_records/train/dt={DAYS[1]}.json", "{")
     damage(lake, f"_manifests/logs/dt={DAYS[1]}.json", '{"stage": "logs", "tables": {"logs": {}}}')
     with pytest.raises(DamagedFileError, match=r"train/dt=2023-07-11.json is not JSON") as error:

@@ -84,7 +84,8 @@ def texts(body):
     return found
 
 
-def test_a_failed_check_is_told_with_table_day_check_observed_and_link(home):
+def test_notice_of_a_failed_check_has_its_details_and_a_link(home):
+    """Name the table, the day, the check, and what was expected and observed."""
     notice = notice_of(context(checks=[failed_check()]))
     (check,) = notice.checks
     assert (notice.dag, notice.run, notice.day, notice.task) == ("ctr_daily", "r1", DAY, "check_logs")
@@ -103,7 +104,7 @@ def test_a_failed_check_is_told_with_table_day_check_observed_and_link(home):
         ("train", TimeoutError(), "TimeoutError()"),
     ],
 )
-def test_any_other_failure_is_told_with_its_error_and_leads_to_the_log(home, task, error, told):
+def test_notice_of_another_failure_has_its_error_and_a_log_link(home, task, error, told):
     notice = notice_of(context(task, error))
     assert told in notice.text
     assert (notice.checks, notice.link) == ((), LOG)
@@ -168,7 +169,7 @@ def test_a_check_of_a_whole_table_has_no_failing_rows(hook):
     assert "*Failing rows*\nnone by itself" in texts(got.bodies[0])
 
 
-def test_many_failed_checks_are_one_message_that_says_how_many_more(hook):
+def test_many_failed_checks_are_one_message_that_counts_the_rest(hook):
     got = hook()
     notify_failure(context(checks=[failed_check(f"check_{n}") for n in range(60)]))
     (body,) = got.bodies
@@ -177,7 +178,7 @@ def test_many_failed_checks_are_one_message_that_says_how_many_more(hook):
     assert len(body["blocks"]) <= 50
 
 
-def test_hostile_values_are_escaped_and_cut_to_the_limits_of_slack(hook):
+def test_hostile_values_are_escaped_and_cut_to_slack_limits(hook):
     got = hook()
     checks = [failed_check(HOSTILE, HOSTILE, HOSTILE).model_copy(update={"expected": HOSTILE})] * 20
     notify_failure(context(error=DataQualityError(HOSTILE, checks)))
@@ -203,7 +204,7 @@ def test_a_webhook_that_is_busy_is_tried_again(hook, caplog, answers):
 
 
 @pytest.mark.parametrize(("answers", "tries"), [((503,) * 5, 3), ((404, 200), 1), ((302, 200), 1), ((307, 200), 1)])
-def test_a_webhook_that_refuses_is_logged_and_a_redirect_is_not_followed(hook, caplog, answers, tries):
+def test_a_refusing_webhook_is_logged_and_no_redirect_followed(hook, caplog, answers, tries):
     got = hook(*answers)
     notify_failure(context(checks=[failed_check()]))
     assert len(got.bodies) == tries
@@ -236,7 +237,7 @@ def test_the_url_of_the_webhook_is_in_no_record_of_the_settings(monkeypatch):
 @pytest.mark.parametrize(
     "url", ["http://hooks.example/the-secret", "ftp://127.0.0.1/the-secret", "the-secret", "https:///x"]
 )
-def test_a_webhook_that_others_could_overhear_is_refused_without_telling_it(setting, url):
+def test_an_insecure_webhook_is_refused_without_printing_it(setting, url):
     setting("CTR_NOTICE_WEBHOOK", url)
     with pytest.raises(InvalidInputError, match=r"CTR_NOTICE_WEBHOOK: .*expected an https:// URL") as error:
         get_settings()
@@ -244,7 +245,7 @@ def test_a_webhook_that_others_could_overhear_is_refused_without_telling_it(sett
     assert error.value.__context__ is None
 
 
-def test_a_function_of_the_team_gets_the_notice_whatever_the_webhook_does(hook, setting, monkeypatch, caplog):
+def test_the_callback_gets_the_notice_even_if_the_webhook_fails(hook, setting, monkeypatch, caplog):
     notices = []
     monkeypatch.setitem(sys.modules, "pager", ModuleType("pager"))
     monkeypatch.setattr("pager.call", notices.append, raising=False)
@@ -326,7 +327,8 @@ def ended(monkeypatch, **tasks):
     }
 
 
-def test_a_task_that_was_killed_is_told_of_by_its_run_and_not_by_whoever_found_it_dead(home, monkeypatch, caplog):
+def test_a_killed_task_is_reported_only_by_its_run(home, monkeypatch, caplog):
+    """The process that finds the task dead sends no notice."""
     notify_failure(context("train"))
     assert (caplog.messages, PUSHED) == ([], [])
     notify_killed(ended(monkeypatch, train=False))

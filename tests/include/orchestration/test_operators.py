@@ -82,7 +82,7 @@ def test_the_training_command_gets_the_interpreter_of_the_worker(monkeypatch):
     assert seen[0][-1] == "--may-promote"
 
 
-def test_the_retry_policy_fails_data_errors_at_once_and_leaves_the_rest_to_retries():
+def test_retry_policy_fails_data_errors_at_once_and_no_others():
     assert RETRY_POLICY.evaluate(DataQualityError("bad"), 1, 2).action is RetryAction.FAIL
     assert RETRY_POLICY.evaluate(ConnectionError("gone"), 1, 2).action is RetryAction.DEFAULT
 
@@ -106,7 +106,7 @@ def training_ends_well(monkeypatch):
 
 
 @pytest.mark.usefixtures("home")
-def test_a_trained_model_is_kept_where_the_registry_does_not_answer(monkeypatch, notices):
+def test_a_trained_model_is_kept_if_the_registry_is_unreachable(monkeypatch, notices):
     asked = []
 
     def away():

@@ -13,7 +13,7 @@ import pytest
 from include.errors import SettingError
 from include.orchestration.operators import SparkDayOperator, UnretryableError
 from include.orchestration.spark_submit import driver_java_options
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 K8S = "k8s://https://kubernetes.example:6443"
 JOB = str(PROJECT / "spark_jobs/ingest.py")
@@ -95,9 +95,7 @@ def resource_manager():
 
 @pytest.mark.parametrize("host", ["local[2]", "spark://spark.example:7077", "yarn", K8S])
 @pytest.mark.parametrize("mode", [{"deploy-mode": "client"}, {}])
-def test_in_client_mode_the_driver_is_this_interpreter_with_this_code_and_these_settings(
-    submit, monkeypatch, host, mode
-):
+def test_client_mode_driver_uses_this_python_code_and_settings(submit, monkeypatch, host, mode):
     monkeypatch.setenv("CTR_LAKE", "hdfs://lake.example/ctr")
     called = submit(host, **mode)
     assert (called.option("--master"), called.option("--deploy-mode")) == (host, mode.get("deploy-mode"))
@@ -108,7 +106,7 @@ def test_in_client_mode_the_driver_is_this_interpreter_with_this_code_and_these_
     assert sys.executable not in called.argv, "executors run no Python, and need not have this one's path"
 
 
-def test_only_a_driver_that_computes_on_a_small_day_gets_the_simple_compiler(submit):
+def test_only_local_jobs_on_small_days_use_the_simple_compiler(submit):
     simple = "TieredStopAtLevel=1"
     assert simple in submit("local[2]").conf["spark.driver.extraJavaOptions"]
     for host in ("spark://spark.example:7077", "yarn", K8S):
@@ -124,7 +122,8 @@ def test_a_driver_listens_on_loopback_unless_a_cluster_calls_it(submit):
         assert set(addresses).isdisjoint(submit(host).conf), host
 
 
-def test_the_connection_carries_what_its_cluster_needs_of_spark_submit(submit):
+def test_connection_settings_reach_spark_submit(submit):
+    """The connection wins over the project's own settings, and the Java options of both are kept."""
     conf = {
         "spark.kubernetes.container.image": "images.example/ctr:1",
         "spark.log.level": "WARN",
@@ -146,7 +145,8 @@ def test_each_connection_in_the_documentation_works_as_it_stands(submit):
     assert [place.split(":")[0].split("[")[0] for place in places] == ["local", "spark", "yarn", "k8s"]
 
 
-def test_a_driver_on_kubernetes_gets_code_of_its_image_and_settings_but_no_secret(submit, monkeypatch):
+def test_driver_on_kubernetes_gets_settings_but_no_secret(submit, monkeypatch):
+    """The code is that of its image."""
     monkeypatch.setenv("CTR_LAKE", "hdfs://lake.example/ctr")
     monkeypatch.setenv("CTR_NOTICE_WEBHOOK", "https://hooks.example/T0/the-secret")
     monkeypatch.setenv("CTR_MLFLOW_URI", "https://ctr:the-secret@mlflow.example")
@@ -158,7 +158,8 @@ def test_a_driver_on_kubernetes_gets_code_of_its_image_and_settings_but_no_secre
     assert "spark.log.level" not in called.conf, "the provider reads the exit status from messages of level INFO"
 
 
-def test_a_driver_on_yarn_gets_settings_and_one_attempt_and_is_followed(submit, monkeypatch, resource_manager):
+def test_driver_on_yarn_gets_settings_and_a_single_attempt(submit, monkeypatch, resource_manager):
+    """The application is followed at the resource manager, as spark-submit does not wait for it."""
     monkeypatch.setenv("CTR_LAKE", "hdfs://lake.example/ctr")
     address = {"yarn_resourcemanager_webapp_address": resource_manager("")}
     called = submit("yarn", says="Submitted application_1700000000000_0001", **{"deploy-mode": "cluster"}, **address)

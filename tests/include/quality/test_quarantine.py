@@ -46,7 +46,7 @@ def row(n: int, file: str, *reasons: str) -> dict:
 ROWS = [row(n, "a" if n % 3 else "b", "unknown_scene", *(["late_event"] if n % 2 else [])) for n in range(6000)]
 
 
-def test_counts_and_samples_are_the_same_for_rows_in_one_file_or_several(lake):
+def test_counts_and_samples_are_equal_for_one_or_several_files(lake):
     publish(lake, ROWS[:2500], ROWS[2500:])
     found = rejected(lake, DAY, samples=2)
     assert (found.rows, found.reasons) == (6000, {"unknown_scene": 6000, "late_event": 3000})
@@ -67,7 +67,7 @@ def test_one_reason_alone(lake):
     assert rejected(lake, DAY, "no_such_reason", samples=1).rows == 0
 
 
-def test_the_table_shows_reasons_files_late_rows_and_masked_samples(lake):
+def test_table_shows_reasons_files_late_rows_and_masked_samples(lake):
     publish(lake, ROWS)
     shown = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY)])
     assert shown.exit_code == 0, shown.output
@@ -77,7 +77,7 @@ def test_the_table_shows_reasons_files_late_rows_and_masked_samples(lake):
     assert "ann" not in told.replace("another", "")
 
 
-def test_a_day_without_quarantine_and_a_mapping_without_replay_are_clear_errors(lake):
+def test_no_quarantine_or_a_mapping_without_replay_is_an_error(lake):
     assert isinstance(CliRunner().invoke(cli, ["quarantine", "--day", str(DAY)]).exception, MissingDataError)
     outcome = CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--mapping", "fix.yaml"])
     assert isinstance(outcome.exception, InvalidInputError)

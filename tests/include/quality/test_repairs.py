@@ -45,7 +45,7 @@ def changes(repair, reasons, **row):
     return Repairer(Repair.model_validate(repair)).changes(ROW | row, reasons)
 
 
-def test_scenes_and_labels_are_changed_only_where_they_were_rejected():
+def test_only_rejected_scenes_and_labels_are_changed():
     repair = {"scenes": {"feed": "0"}, "labels": {"clicked": "1"}}
     assert changes(repair, ["unknown_scene"]) == {"scene": "0"}
     assert changes(repair, ["label_not_0_or_1"]) == {"label": "1"}
@@ -68,7 +68,7 @@ def test_values_blanks_and_invisible_characters():
     assert changes(both, ["unknown_scene"], scene="feed\xa0") == {"scene": "0"}
 
 
-def test_a_deep_feature_is_never_changed_to_something_else_than_a_number():
+def test_a_deep_feature_is_changed_only_to_a_number():
     assert changes({"trim": ["deep_features_0"]}, [], deep_features_0=" high ") == {}
     assert changes({"trim": ["deep_features_0"]}, [], deep_features_0="\xa00.5") == {"deep_features_0": "0.5"}
 
@@ -108,7 +108,7 @@ def test_a_missing_repair_is_a_clear_error(tmp_path):
         read_repair(str(tmp_path / "none.yaml"))
 
 
-def test_a_quarantined_row_is_read_back_from_json_and_from_its_record(home):
+def test_a_quarantined_row_is_read_back_from_json_and_its_record(home):
     row = raw_columns("f", json.dumps({"user_id": 'a"b\n', "deep_features_1": 0.10, "label": "1"}))
     assert row is not None
     assert (row["user_id"], row["deep_features_1"], row["label"], row["scene"]) == ('a"b\n', "0.1", "1", "")
@@ -129,7 +129,7 @@ def test_damaged_repairs_are_a_clear_error(home):
             read_entries(Raw(), DAY)
 
 
-def test_repairs_move_the_digest_of_the_raw_day_and_are_no_raw_file(home):
+def test_repairs_change_the_raw_digest_and_are_not_raw_files(home):
     before = raw_digest(DAY)
     folder = home / "raw" / "_repairs"
     folder.mkdir()
@@ -185,7 +185,7 @@ def test_a_repair_repeated_changes_nothing_whatever_it_says(home, repair, row, r
     assert kept() == {0: columns}
 
 
-def test_a_later_repair_is_laid_over_an_earlier_one_and_may_take_it_back(home):
+def test_a_later_repair_adds_to_an_earlier_one_or_undoes_it(home):
     reject(get_lake(), ({"log_time": "2023-07-10 07:00:00", "scene": " 5"}, "timestamp_of_another_day"))
     repair_day(get_lake(), DAY, ISO_LOCAL, "wrong.yaml")
     repair_day(get_lake(), DAY, Repair(trim=["scene"], fill={"item_id": "none"}), "second.yaml")
@@ -196,7 +196,8 @@ def test_a_later_repair_is_laid_over_an_earlier_one_and_may_take_it_back(home):
     assert kept() == {0: {"scene": "5", "item_id": "none"}}
 
 
-def test_of_two_replays_at_once_one_is_told_to_repeat_and_no_repair_is_lost(home, monkeypatch):
+def test_concurrent_replays_lose_no_repair(home, monkeypatch):
+    """One of the two is told to repeat the command."""
     reject(get_lake(), ({}, "unknown_scene"), ({}, "label_not_0_or_1"))
     scenes, labels, read = Repair(scenes={"feed": "0"}), Repair(labels={"clicked": "1"}), repairs.rejected_rows
 
@@ -214,7 +215,7 @@ def test_of_two_replays_at_once_one_is_told_to_repeat_and_no_repair_is_lost(home
     assert Raw().names("_incoming") == []
 
 
-def test_repairs_that_a_killed_process_had_begun_to_move_are_kept(home):
+def test_repairs_that_a_killed_process_was_moving_are_kept(home):
     reject(get_lake(), ({}, "unknown_scene"), ({}, "label_not_0_or_1"))
     repair_day(get_lake(), DAY, Repair(labels={"clicked": "1"}), "first.yaml")
     killed = home / "raw" / "_incoming" / "20230710T000000-abc"

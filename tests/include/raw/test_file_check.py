@@ -123,7 +123,7 @@ def remote(monkeypatch):
     time.tzset()
 
 
-def test_the_digest_moves_with_a_file_of_equal_size_on_a_remote_file_system(remote):
+def test_digest_changes_with_a_remote_file_of_the_same_size(remote):
     seen = set()
     for moment in (1_689_000_000_123, 1_689_000_000_124, 1_689_000_001_123):
         remote.setattr(NaiveTimes, "changed_ms", moment)

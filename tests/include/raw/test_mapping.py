@@ -141,7 +141,8 @@ def test_every_row_is_written_to_its_day_or_rejected(
     assert report.imported.rejects == len(records) - len(good)
 
 
-def test_importing_again_replaces_and_forgets_days_and_rejects_that_are_gone(home: Path):
+def test_importing_again_replaces_and_removes_days_and_rejects(home: Path):
+    """Remove those that the input no longer has."""
     path = home / "log.csv"
     path.write_bytes(as_csv([antm2c_record("a", "2023-07-10 00:00:00"), antm2c_record("b", "never")]))
     import_csv([str(path)], read_mapping("antm2c"))
@@ -158,7 +159,7 @@ def test_several_inputs_share_days(home: Path):
     assert sorted(row["user_id"] for row in raw_rows()["2023-07-10"]) == ["0", "1"]
 
 
-def test_another_input_of_the_same_name_is_not_replaced_by_accident(home: Path):
+def test_another_input_of_the_same_name_needs_the_replace_option(home: Path):
     for place in ("a", "b"):
         (home / place / "logs").mkdir(parents=True)
         (home / place / "logs" / "log.csv").write_bytes(as_csv([antm2c_record(place, "2023-07-10 00:00:00")]))
@@ -173,7 +174,7 @@ def test_another_input_of_the_same_name_is_not_replaced_by_accident(home: Path):
     assert [row["user_id"] for row in raw_rows()["2023-07-10"]] == ["b"]
 
 
-def test_a_failure_in_the_second_input_leaves_the_days_as_they_were(home: Path):
+def test_a_failure_in_the_second_input_leaves_days_unchanged(home: Path):
     (home / "one").write_bytes(as_csv([antm2c_record("old", "2023-07-10 00:00:00")]))
     import_csv([str(home / "one")], read_mapping("antm2c"))
     (home / "one").write_bytes(as_csv([antm2c_record("new", "2023-07-10 00:00:00")]))
@@ -222,7 +223,8 @@ def test_scenes_are_mapped_and_others_counted_but_kept(home: Path):
         (SHOP_HEADER + "u\tp\tsoon\ttrue\tA\t\t?\n", "found none of 1: 1 × time of no known format"),
     ],
 )
-def test_a_file_that_the_mapping_does_not_fit_is_told_what_was_expected(home: Path, content: str, message: str):
+def test_a_file_that_does_not_fit_the_mapping_is_a_clear_error(home: Path, content: str, message: str):
+    """The error says what was expected, and nothing is imported."""
     (home / "log.tsv").write_text(content)
     with pytest.raises(InvalidInputError, match=message):
         import_csv([str(home / "log.tsv")], mapping(home))
@@ -259,7 +261,7 @@ def test_a_missing_mapping_names_the_bundled_ones():
         read_mapping("nowhere")
 
 
-def test_time_formats_are_tried_in_order_and_times_with_a_zone_keep_it():
+def test_time_formats_are_tried_in_order_and_zones_are_kept():
     parse = time_parser(
         Times(formats=["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "epoch_milliseconds"], zone="Asia/Shanghai")
     )
@@ -272,7 +274,7 @@ def test_time_formats_are_tried_in_order_and_times_with_a_zone_keep_it():
 @pytest.mark.parametrize(
     ("zone", "text"), [("Asia/Shanghai", "01.01.0001 00:00"), ("America/New_York", "31.12.9999 23:00")]
 )
-def test_a_time_that_does_not_exist_in_utc_is_rejected_and_stops_nothing(home: Path, zone: str, text: str):
+def test_a_time_outside_the_range_of_utc_rejects_only_its_row(home: Path, zone: str, text: str):
     row = "u\tp\t{}\ttrue\tA\t\t?\n"
     (home / "shop.tsv").write_text(SHOP_HEADER + row.format(text) + row.format("18.07.2023 12:00"))
     [report] = import_csv([str(home / "shop.tsv")], mapping(home, SHOP.replace("Asia/Shanghai", zone)))

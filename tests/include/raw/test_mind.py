@@ -24,7 +24,7 @@ from include.raw.mind import (
     topic_words,
 )
 from include.schemas import RAW_COLUMNS
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -97,7 +97,8 @@ def test_entities_hold_no_separator_and_end_with_the_category(home: Path):
     assert row["item_entity_names"] == "New York Giants|Prince Philip Duke of Edinburgh|sports football nfl"
 
 
-def test_intent_is_the_history_latest_first_and_clicks_of_earlier_days_only(home: Path):
+def test_intent_is_history_and_earlier_clicks_latest_first(home: Path):
+    """Clicks of the same day are left out."""
     import_mind(*small_log(home))
     found = raw_rows()
     # N2 has no entities: its title stands in. The click on N3 of the 9th shows on the 10th only.
@@ -150,7 +151,7 @@ def test_no_intent_ever_holds_a_click_of_the_same_day_or_later(
         assert set(row[6].split("|")) - {""} == allowed
 
 
-def test_ids_that_are_not_among_the_news_are_counted_and_kept_as_rows(home: Path):
+def test_ids_missing_from_the_news_are_counted_and_kept_as_rows(home: Path):
     behaviors = write_behaviors(home / "behaviors.tsv", [("U1", datetime(2019, 11, 9), "N1 N77", "N88-1 N4-0")])
     report = import_mind(behaviors, write_news(home / "news.tsv", NEWS))
     assert (report.unknown_items, report.unknown_history, report.unknown_categories) == (1, 1, 1)

@@ -45,7 +45,7 @@ def promote(version: ModelVersion) -> ModelVersion:
     return registry.promote(version.version, reason="better", by="gate")
 
 
-def test_an_empty_registry_has_no_versions_and_creates_no_database(
+def test_an_empty_registry_has_no_versions_and_makes_no_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
@@ -56,7 +56,7 @@ def test_an_empty_registry_has_no_versions_and_creates_no_database(
     get_settings.cache_clear()
 
 
-def test_a_home_that_was_copied_reads_and_writes_its_own_artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copied_home_reads_and_writes_its_own_artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = register(home)
     copy = home.parent / "copy"
     shutil.copytree(home, copy)
@@ -70,7 +70,7 @@ def test_a_home_that_was_copied_reads_and_writes_its_own_artifacts(home: Path, m
     assert second.version == first.version + 1
 
 
-def test_a_registered_version_is_described_by_its_tags_and_its_files_can_be_read(home: Path) -> None:
+def test_a_registered_version_has_its_tags_and_readable_files(home: Path) -> None:
     version = register(home, base=None)
     assert version.aliases == ("candidate",)
     assert (version.log_day, version.trained_through, version.content_hash) == (DAY, date(2023, 7, 16), "a")
@@ -78,7 +78,7 @@ def test_a_registered_version_is_described_by_its_tags_and_its_files_can_be_read
     assert registry.metrics(version.version) == {"train.loss": 0.25}
 
 
-def test_registering_the_same_day_and_content_again_returns_the_same_version(home: Path) -> None:
+def test_registering_the_same_day_and_content_reuses_the_version(home: Path) -> None:
     first = register(home)
     register(home, day=18)
     again = register(home)
@@ -87,7 +87,8 @@ def test_registering_the_same_day_and_content_again_returns_the_same_version(hom
     assert len(registry.versions()) == 2
 
 
-def test_promotion_moves_the_champion_and_repeating_it_changes_nothing(home: Path) -> None:
+def test_promotion_moves_the_champion_and_can_be_repeated(home: Path) -> None:
+    """Repeating it changes nothing, not even who promoted the version and why."""
     first = promote(register(home))
     second = promote(register(home, day=18, base=first.version))
     assert registry.champion() == second
@@ -104,7 +105,7 @@ def test_a_decision_against_an_older_champion_is_out_of_date(home: Path) -> None
     assert registry.champion().version == second.version
 
 
-def test_a_run_starts_from_what_was_promoted_on_an_earlier_log_day(home: Path) -> None:
+def test_a_run_starts_from_a_promotion_of_an_earlier_log_day(home: Path) -> None:
     for day in (17, 18, 19):
         promote(register(home, day=day))
     register(home, day=20)
@@ -113,7 +114,8 @@ def test_a_run_starts_from_what_was_promoted_on_an_earlier_log_day(home: Path) -
     assert registry.promoted_before(date(2023, 7, 21), registry.versions())[0].log_day == date(2023, 7, 19)
 
 
-def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_taken_back(home: Path) -> None:
+def test_rollback_restores_the_previous_champion(home: Path) -> None:
+    """Later runs skip the version that was rolled back."""
     first, second = promote(register(home)), promote(register(home, day=18))
     assert registry.rollback(reason="wrong scores", by="ann").version == first.version
     assert registry.champion().version == first.version
@@ -123,7 +125,7 @@ def test_rollback_returns_to_the_champion_before_and_later_runs_skip_the_one_tak
         registry.rollback()
 
 
-def test_rollback_to_a_version_takes_back_everything_promoted_after_it(home: Path) -> None:
+def test_rollback_to_a_version_takes_back_all_later_promotions(home: Path) -> None:
     promoted = [promote(register(home, day=day)) for day in (17, 18, 19)]
     registry.rollback(promoted[0].version)
     assert registry.promoted_before(date(2023, 7, 30), registry.versions())[0].version == promoted[0].version
@@ -167,7 +169,7 @@ def decide(candidate: ModelVersion, verdict: str = "promote", *, may_promote: bo
 
 
 def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.orchestration.decision.verify", lambda version: {})  # these versions are no models
+    monkeypatch.setattr("include.orchestration.decision.verify", lambda version: None)  # these versions are no models
     first = promote(register(home, day=16))
     candidate = register(home)
     decide(candidate, "hold")
@@ -180,9 +182,7 @@ def test_applying_a_decision_promotes_once_and_says_who_decided(home: Path, monk
 
 
 @pytest.mark.parametrize(("verdict", "may_promote"), [("reject", True), ("promote", False)])
-def test_a_rejected_candidate_or_one_of_a_backfill_is_never_applied(
-    home: Path, verdict: str, may_promote: bool
-) -> None:
+def test_a_rejected_or_backfilled_candidate_is_never_applied(home: Path, verdict: str, may_promote: bool) -> None:
     decide(register(home), verdict, may_promote=may_promote)
     with pytest.raises(InvalidInputError):
         apply_decision(DAY, "gate")
@@ -200,9 +200,10 @@ def register_and_promote(home: Path, number: int) -> None:
     promote(register(home, day=2 + number, content=str(number)))
 
 
-def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_history(
+def test_many_processes_leave_one_champion_and_the_whole_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They register and promote at once on a fresh database."""
     monkeypatch.setenv("CTR_HOME", str(tmp_path))
     get_settings.cache_clear()
     forks = multiprocessing.get_context("fork")
@@ -221,9 +222,8 @@ def test_many_processes_on_a_fresh_database_leave_one_champion_and_the_whole_his
     get_settings.cache_clear()
 
 
-def test_old_versions_lose_their_files_but_never_what_serves_or_what_a_rollback_needs(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pruning_keeps_what_serves_or_a_rollback_needs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other old versions lose their files and stay listed."""
     monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
     get_settings.cache_clear()
     made = [register(home, day=day, content=str(day), base=1 if day == 14 else None) for day in range(11, 18)]
@@ -240,9 +240,8 @@ def test_old_versions_lose_their_files_but_never_what_serves_or_what_a_rollback_
     assert [version.version for version in registry.versions()] == [version.version for version in reversed(made)]
 
 
-def test_a_pruned_version_cannot_be_rolled_back_to_and_its_day_can_be_trained_again(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rollback_to_a_pruned_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its day can be trained again, as a new version."""
     monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
     get_settings.cache_clear()
     made = [promote(register(home, day=day, content=str(day))) for day in range(11, 16)]
@@ -253,7 +252,8 @@ def test_a_pruned_version_cannot_be_rolled_back_to_and_its_day_can_be_trained_ag
     assert register(home, day=12, content="12").version == 6
 
 
-def test_the_anchor_is_the_champion_of_14_to_27_nights_before_and_the_same_for_14_nights() -> None:
+def test_the_anchor_is_an_old_champion_kept_for_14_nights() -> None:
+    """It is the champion of 14 to 27 nights before, or the first one where none is that old."""
     known = [model_version(number) for number in range(1, 61)]
     anchors = {day: registry.anchor(day, known) for day in (FIRST_LOG_DAY + timedelta(days=n) for n in range(60))}
     ages = {(day - version.log_day).days for day, version in anchors.items() if version and version.version > 1}
@@ -270,9 +270,7 @@ def test_a_version_that_was_taken_back_or_pruned_is_no_anchor() -> None:
     assert registry.anchor(day, known).version == 3
 
 
-def test_a_second_rollback_does_not_return_to_a_version_without_files(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_rollback_to_a_version_without_files_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTR_KEEP_VERSIONS", "2")
     get_settings.cache_clear()
     made = [promote(register(home, day=day, content=str(day))) for day in range(11, 15)]
@@ -286,7 +284,7 @@ def test_a_second_rollback_does_not_return_to_a_version_without_files(
 
 def test_a_person_who_overrules_the_gate_is_told_what_it_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[date] = []
-    monkeypatch.setattr("include.orchestration.training_process.verify", lambda version: {})
+    monkeypatch.setattr("include.orchestration.training_process.verify", lambda version: None)
     monkeypatch.setattr("include.orchestration.training_process.write_report", written.append)
     version = register(home)
     get_lake().write_record(decision(DAY, version.version, verdict="reject", reasons=["AUC of scene 3 is worse."]))
@@ -297,7 +295,7 @@ def test_a_person_who_overrules_the_gate_is_told_what_it_said(home: Path, monkey
     assert written == [DAY]
 
 
-def test_a_version_promoted_again_is_no_longer_told_as_taken_back(home: Path) -> None:
+def test_promoting_a_version_again_clears_its_rollback(home: Path) -> None:
     first, second = (promote(register(home, day=day, content=str(day))) for day in (16, 17))
     registry.rollback(reason="complaints", by="someone")
     taken_back = registry.get(second.version)

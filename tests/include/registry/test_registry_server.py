@@ -13,6 +13,7 @@ import pytest
 
 from include.airflow_control.airflow_environment import free_port
 from include.registry import registry
+from include.registry.model_version import ModelVersion
 from include.settings import get_settings
 
 pytestmark = pytest.mark.long
@@ -57,7 +58,7 @@ def home(server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     get_settings.cache_clear()
 
 
-def register(home: Path, day: int) -> registry.ModelVersion:
+def register(home: Path, day: int) -> ModelVersion:
     folder = home / f"made-{day}"
     folder.mkdir()
     (folder / "model.json").write_text(f"model of {day}")
@@ -74,9 +75,7 @@ def register(home: Path, day: int) -> registry.ModelVersion:
     )
 
 
-def test_versions_are_kept_read_back_promoted_rolled_back_and_pruned_by_the_server(
-    home: Path, server: tuple[str, Path]
-) -> None:
+def test_a_server_stores_promotes_rolls_back_and_prunes_versions(home: Path, server: tuple[str, Path]) -> None:
     made = [register(home, day) for day in range(11, 16)]
     for version in made:
         registry.promote(version.version, reason="better", by="gate")

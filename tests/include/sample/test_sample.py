@@ -57,14 +57,14 @@ def moment(text: str) -> pd.Timestamp:
     return pd.to_datetime(text, format="%Y-%m-%d %H:%M:%S" if "-" in text else "%Y/%m/%d %H:%M")
 
 
-def test_files_have_exactly_the_columns_of_antm2c_and_every_row_has_all_of_them():
+def test_files_and_rows_have_exactly_the_columns_of_antm2c():
     write_day(World(1, 600, SCENES), FIRST, Raw())
     for records in read_day(FIRST).values():
         assert tuple(records[0]) == RAW_COLUMNS
         assert {len(record) for record in records} == {len(RAW_COLUMNS)}
 
 
-def test_a_later_day_is_the_same_whether_or_not_earlier_days_were_asked_for(home: Path):
+def test_a_day_is_the_same_with_or_without_the_days_before_it(home: Path):
     world = World(5, 400, SCENES)
     for n in range(3):
         write_day(world, FIRST + timedelta(days=n), Raw())
@@ -87,9 +87,7 @@ def test_another_seed_is_another_world():
     day=st.dates(date(1999, 1, 1), date(2040, 1, 1)),
     scenes=st.integers(1, 7),
 )
-def test_any_world_has_all_its_rows_inside_the_day_and_sound_probabilities(
-    seed: int, rows: int, day: date, scenes: int
-):
+def test_any_world_keeps_to_its_day_with_valid_probabilities(seed: int, rows: int, day: date, scenes: int):
     log = generate_day(World(seed, rows, tuple(map(str, range(scenes)))), day)
     assert list(log.columns) == list(RAW_COLUMNS)
     assert {len(values) for values in log.columns.values()} == {rows}
@@ -171,7 +169,8 @@ def test_oracle_names_every_raw_row_once():
         assert (record["user_id"], record["item_id"], record["log_time"]) == (row.user_id, row.item_id, row.log_time)
 
 
-def test_files_vary_in_number_and_compression_and_rerunning_leaves_no_old_ones():
+def test_files_vary_and_a_rerun_leaves_no_old_ones():
+    """They vary in number and compression from day to day."""
     world, raw = World(3, 200, SCENES), Raw()
     kinds = {}
     for n in range(15):
@@ -202,7 +201,7 @@ def test_summary_counts_what_was_written():
     assert [scene["rows"] for scene in report["scenes"]] == [120, 520, 960, 240, 160]
 
 
-def test_a_bad_day_breaks_many_rows_and_the_ctr_but_not_the_truth():
+def test_a_bad_day_damages_rows_and_the_ctr_but_not_the_truth():
     world = World(3, 2000, SCENES)
     clean = write_day(world, FIRST, Raw())
     truth = pd.read_csv(oracle_path(FIRST))

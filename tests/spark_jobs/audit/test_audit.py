@@ -44,7 +44,7 @@ def two_days(spark, lake):
     return lake, run_stage(spark, lake, "training", NEXT)
 
 
-def test_a_scene_that_is_new_to_the_settings_leans_on_the_ctr_of_all(spark, two_days, monkeypatch):
+def test_a_scene_new_to_the_settings_uses_the_overall_ctr(spark, two_days, monkeypatch):
     lake, _ = two_days
     monkeypatch.setenv("CTR_SCENES", "0,1,2,3,4,new")
     get_settings.cache_clear()

@@ -76,7 +76,7 @@ def test_a_later_audit_of_the_day_replaces_the_page(spark, lake):
 
 
 @pytest.mark.spark
-def test_the_page_of_a_refused_day_names_table_expectation_and_masked_rows(spark, lake, monkeypatch):
+def test_a_refused_day_shows_table_expectation_and_masked_rows(spark, lake, monkeypatch):
     events = pd.DataFrame([raw_row(n) for n in range(40)])[["user_id", "item_id", "scene", "label"]]
     publish_logs(lake, DAY, events.astype({"label": int}))
     honest = features._week

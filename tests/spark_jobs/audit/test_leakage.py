@@ -47,7 +47,7 @@ def test_a_copied_label_fails_in_its_scene_only():
     assert found["scene 2"].measure is None
 
 
-def test_words_and_whole_entities_tell_their_outcome_in_any_script():
+def test_words_and_entities_reveal_the_outcome_in_any_script():
     frame = sample()
     frame["item_title"] = np.where(frame["label"] == 1, "茶杯 已点击", "茶杯 未点击")
     frame["query_entities"] = [["tea", "seen - clicked" if label else "seen"] for label in frame["label"]]

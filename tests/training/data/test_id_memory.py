@@ -30,7 +30,7 @@ def after(memory: Memory, users, items, labels, parts=1) -> Memory:
     return memory.after(cut, seen, unit(np.arange(len(seen) * DIM, dtype=np.float32).reshape(-1, DIM) + 1))
 
 
-def test_counts_add_up_over_days_and_nothing_is_kept_of_unknown_ids():
+def test_counts_add_up_over_days_and_skip_unknown_ids():
     first = after(Memory.empty(3, 4, TOPICS, DIM), [1, 1, 0], [2, 3, 0], [1, 0, 1])
     memory = after(first, [1], [2], [1])
     assert memory.user_counts[1].tolist() == [3, 2, 1.5]
@@ -45,7 +45,7 @@ def test_taste_points_to_what_was_clicked_more_than_predicted():
     assert memory.tastes[1].tolist() == [0, 0.5, -0.5]
 
 
-def test_a_days_intents_count_once_however_often_the_user_was_shown_something():
+def test_a_users_intents_count_once_a_day_however_many_rows():
     once = after(Memory.empty(2, 4, TOPICS, DIM), [1], [1], [0])
     often = after(Memory.empty(2, 4, TOPICS, DIM), [1, 1, 1], [1, 2, 3], [0, 0, 0])
     assert np.allclose(once.intents[1], often.intents[1])
@@ -66,7 +66,8 @@ def test_room_for_new_ids_leaves_the_old_in_place():
     assert not larger.item_counts[2:].any()
 
 
-def test_lift_is_zero_for_the_unknown_and_grows_with_clicks_beyond_the_expected():
+def test_lift_is_zero_for_the_unknown_and_grows_with_clicks():
+    """Only clicks beyond the expected ones raise it."""
     counts = np.array([[0, 0, 0], [100, 20, 10], [100, 10, 10], [10, 2, 1]], np.float32)
     lifts = lift(counts, smoothing=20)
     assert lifts[0] == 0
@@ -81,7 +82,7 @@ def warm_memory(vectors) -> Memory:
     return Memory(empty.user_counts, counts, empty.tastes, empty.intents, empty.habits, np.asarray(vectors, np.float32))
 
 
-def test_neighbours_are_the_nearest_warm_items_and_never_the_item_itself():
+def test_neighbours_are_the_nearest_other_warm_items():
     vectors = unit(np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0.9, 0.1, 0, 0], [0, 0, 1, 0]], np.float32))
     index = WarmIndex(warm_memory(vectors), np.zeros(4, np.float32), threshold=20)
     hits = index.search(vectors[1:2], np.array([1]))
@@ -110,7 +111,7 @@ def test_without_warm_items_nothing_stands_in():
 
 
 @pytest.mark.parametrize("factory", ["HNSW32", "IVF64,Flat"])
-def test_an_approximate_index_finds_most_of_the_nearest_and_the_same_ones_again(monkeypatch, factory):
+def test_an_approximate_index_finds_most_neighbours_repeatably(monkeypatch, factory):
     monkeypatch.setattr("training.data.id_memory.EXACT_ITEMS", 100)
     rng = np.random.default_rng(0)
     vectors = unit(rng.normal(size=(3000, 32)).astype(np.float32))

@@ -118,13 +118,13 @@ def test_the_language_model_reads_only_texts_of_what_is_cold(empty, llm):
     assert embed_cold.run(LAST, empty.settings).encoded == 0
 
 
-def test_a_vector_is_filed_under_the_first_day_on_which_its_text_was_cold(empty, llm):
+def test_a_vector_is_filed_under_the_first_day_its_text_was_cold(empty, llm):
     embed_cold.run(LAST, empty.settings)
     through = VectorCache(empty.lake, fabricate.LLM).keys(through=fabricate.day(2))
     assert set(through.tolist()) == {text_key(text) for text in cold_texts_of(empty, 2)}
 
 
-def test_what_is_beyond_the_limit_is_counted_and_the_newest_day_comes_first(empty, llm):
+def test_the_limit_takes_newest_days_first_and_counts_the_rest(empty, llm):
     settings = empty.settings.model_copy(update={"llm_max_texts": 5})
     record = embed_cold.run(LAST, settings)
     assert (record.encoded, len(llm.read)) == (5, 5)
@@ -132,7 +132,7 @@ def test_what_is_beyond_the_limit_is_counted_and_the_newest_day_comes_first(empt
     assert set(llm.read) <= cold_texts_of(empty, 4)
 
 
-def test_what_an_earlier_run_left_out_is_filed_under_the_day_that_made_up_for_it(empty, llm):
+def test_texts_left_out_earlier_are_filed_under_the_later_day(empty, llm):
     few = empty.settings.model_copy(update={"llm_max_texts": 5})
     before = fabricate.day(3)
     embed_cold.run(before, few)
@@ -165,7 +165,7 @@ def test_the_bundled_encoder_knows_what_is_alike():
     assert np.allclose(vectors[2], encoder.encode(texts[2:3], 1, lambda rows: None)[0], atol=0.02)
 
 
-def test_the_bundled_language_model_is_unpacked_once_and_tells_texts_apart(tmp_path, monkeypatch):
+def test_bundled_language_model_unpacks_once_and_separates_texts(tmp_path, monkeypatch):
     settings = Settings(home=tmp_path)
     vectors = encoders.language_model(settings).encode(
         ["running shoes", "trail shoes", "tax advice"], 2, lambda rows: None

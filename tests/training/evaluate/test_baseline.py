@@ -3,6 +3,7 @@
 import fabricate
 import numpy as np
 
+from include.metrics_records import BaselineFit
 from training.evaluate import baseline, metrics
 from training.tables import read_day
 
@@ -14,7 +15,7 @@ def test_it_ranks_the_day_by_what_was_known_before_it(world):
     probability, about = baseline.predict(world.lake, LAST, rows, world.settings)
     assert metrics.auc(rows["label"].to_numpy().astype(np.int64), probability) > 0.55
     before = sum(world.lake.require("training", fabricate.day(n), "A test").table("training").rows for n in range(4))
-    assert (about["rows"], about["note"]) == (before, None)
+    assert (about.rows, about.note) == (before, None)
     again, _ = baseline.predict(world.lake, LAST, rows, world.settings)
     assert (again == probability).all()
 
@@ -22,13 +23,13 @@ def test_it_ranks_the_day_by_what_was_known_before_it(world):
 def test_it_reads_no_more_rows_than_the_settings_say(world):
     rows = read_day(world.lake, "training", LAST, "A test")
     few = world.settings.model_copy(update={"baseline_rows": 500})
-    assert baseline.predict(world.lake, LAST, rows, few)[1]["rows"] == 500
+    assert baseline.predict(world.lake, LAST, rows, few)[1].rows == 500
     none = world.settings.model_copy(update={"baseline_rows": 0})
-    assert baseline.predict(world.lake, LAST, rows, none) == (None, {"note": "CTR_BASELINE_ROWS is 0"})
+    assert baseline.predict(world.lake, LAST, rows, none) == (None, BaselineFit(note="CTR_BASELINE_ROWS is 0"))
 
 
 def test_a_week_without_clicks_enough_has_no_baseline(world):
     rows = read_day(world.lake, "training", fabricate.day(0), "A test")
     probability, about = baseline.predict(world.lake, fabricate.day(0), rows, world.settings)
     assert probability is None
-    assert about["note"] == "the week before has 0 clicks of 0 rows"
+    assert about.note == "the week before has 0 clicks of 0 rows"

@@ -38,7 +38,7 @@ def direct(rows: Scored, chosen: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_the_sample_itself_gives_the_plain_metrics_in_every_group() -> None:
+def test_the_sample_itself_gives_plain_metrics_in_every_group() -> None:
     rows = small()
     groups = [np.arange(600), np.arange(0, 600, 3), np.arange(50, 250)]
     points = point(GroupMetrics(rows, groups))
@@ -81,7 +81,7 @@ def test_a_million_tied_rows_are_added_up_exactly() -> None:
         assert points[name][0] == pytest.approx(expected, rel=1e-6), name
 
 
-def test_binning_moves_a_resample_by_far_less_than_resamples_differ() -> None:
+def test_binning_error_is_far_below_the_spread_of_resamples() -> None:
     rows, resamples = 20_000, 8
     day = make_day(rows, 4)
     scored = Scored(day.label, model(day, 1), day.user)
@@ -95,7 +95,8 @@ def test_binning_moves_a_resample_by_far_less_than_resamples_differ() -> None:
         assert np.abs(binned[name][0] - exact).max() < 0.01 * np.std(exact), name
 
 
-def test_overlapping_nested_equal_and_single_groups_are_what_each_gives_alone() -> None:
+def test_groups_in_any_relation_give_what_each_gives_alone() -> None:
+    """Groups may overlap, be nested, be equal or have a single row."""
     rows = small(900, 6)
     random = np.random.default_rng(0)
     groups = [
@@ -116,7 +117,7 @@ def test_overlapping_nested_equal_and_single_groups_are_what_each_gives_alone() 
             np.testing.assert_allclose(draws[name][n], values[0], rtol=2e-5, err_msg=name)
 
 
-def test_rows_of_one_atom_are_in_the_same_bins_and_bins_are_unions_of_atoms() -> None:
+def test_rows_of_an_atom_share_bins_and_bins_are_unions_of_atoms() -> None:
     random = np.random.default_rng(1)
     members = [np.arange(200), random.permutation(200)[:90], np.arange(50, 60)]
     index, size = np.concatenate(members), np.array([len(each) for each in members])
@@ -137,7 +138,7 @@ def test_draws_do_not_depend_on_the_number_of_threads() -> None:
         assert np.array_equal(single[name], three[name]), name
 
 
-def test_the_standard_error_of_auc_is_delongs_where_each_user_has_one_row() -> None:
+def test_standard_error_of_auc_is_delongs_with_one_row_per_user() -> None:
     rows = 6_000
     day = make_day(rows, 9)
     scored = Scored(day.label, model(day, 1), np.arange(rows))
@@ -186,7 +187,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 88 <= covered <= 100
 
 
-def test_users_are_the_clusters_so_that_repeated_rows_add_no_certainty() -> None:
+def test_repeated_rows_of_a_user_add_no_certainty() -> None:
+    """Users are the clusters of the bootstrap."""
     day = make_day(800, 2)
     rows = Scored(day.label, model(day, 1), day.user)
     tripled = Scored(*(np.tile(values, 3) for values in (rows.label, rows.probability, rows.user)))
@@ -198,7 +200,7 @@ def test_users_are_the_clusters_so_that_repeated_rows_add_no_certainty() -> None
     assert width[1] == pytest.approx(width[0], rel=0.05)
 
 
-def test_the_reflected_interval_takes_back_what_resampling_adds_to_ece() -> None:
+def test_reflected_interval_removes_the_resampling_bias_of_ece() -> None:
     day = make_day(3_000, 5)
     perfect = Scored(day.label, 1 / (1 + np.exp(-day.logit)), day.user)
     groups = GroupMetrics(perfect, [np.arange(3_000)])

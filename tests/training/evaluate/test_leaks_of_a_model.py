@@ -28,7 +28,7 @@ def replaced(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
 
 
 @pytest.mark.parametrize("fitted", ["scan_dataset", "fresh_state"])
-def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, monkeypatch, fitted):
+def test_fitting_on_the_evaluation_day_is_refused(world, monkeypatch, fitted):
     """`scan_dataset` fits the standardisation and the vocabularies, `fresh_state` the whitening."""
     honest = getattr(train, fitted)
 
@@ -43,7 +43,7 @@ def test_statistics_vocabulary_or_whitening_fitted_on_the_evaluation_day(world, 
         train.run(LAST, world.settings)
 
 
-def test_a_fit_that_goes_around_the_guard_changes_the_model_with_the_day(world, candidate, monkeypatch):
+def test_a_fit_that_evades_the_guard_changes_the_model(world, candidate, monkeypatch):
     """What `test_nothing_of_the_evaluation_day_is_used` looks at would move."""
     honest, day = train.scan_dataset, read_day(world.lake, "training", LAST, "a leak")
 
@@ -82,7 +82,7 @@ def test_a_model_trained_on_the_evaluation_day(world, candidate):
     assert [check.measure for check in (honest[0], leak)] == [Measure(age, low=1, unit="days") for age in (1, 0)]
 
 
-def test_one_id_that_was_not_learned_from_is_a_leak_whatever_its_level(made, trained):
+def test_one_id_of_no_training_day_is_a_leak_whatever_its_level(made, trained):
     rows = read_day(made.lake, "training", LAST, "a test").slice(0, 200)
     rows = replaced(rows, "user_id", ["stranger", *rows["user_id"].to_pylist()[1:]])
     rows = replaced(rows, "user_level", ["warm"] * len(rows))
@@ -97,7 +97,7 @@ def test_one_id_that_was_not_learned_from_is_a_leak_whatever_its_level(made, tra
     ]
 
 
-def test_users_whom_the_retention_forgot_and_who_return_are_no_leak(world, trained, monkeypatch):
+def test_returning_users_that_the_retention_forgot_are_no_leak(world, trained, monkeypatch):
     monkeypatch.setenv("CTR_RETENTION_DAYS", "7")
     get_settings.cache_clear()
     rows = read_day(world.lake, "training", LAST, "a test")

@@ -61,7 +61,8 @@ def test_row_log_loss_averages_to_scikit_learns(rows: list) -> None:
     assert metrics.row_log_loss(label, probability).mean() == pytest.approx(log_loss(label, clipped, labels=[0, 1]))
 
 
-def test_ece_is_the_mean_distance_of_prediction_and_ctr_over_bins_of_equal_size() -> None:
+def test_ece_is_the_mean_error_over_bins_of_equal_size() -> None:
+    """The error of a bin is the distance of its mean prediction from its click rate."""
     random = np.random.default_rng(0)
     probability = np.sort(random.random(1000))
     label = (random.random(1000) < probability**2).astype(int)
@@ -84,5 +85,5 @@ def test_the_calibration_curve_counts_every_row_once() -> None:
     random = np.random.default_rng(1)
     label, probability = random.integers(0, 2, 137), random.random(137)
     curve = metrics.calibration_curve(label, probability)
-    assert sum(bin_["rows"] for bin_ in curve) == 137
-    assert sum(bin_["rows"] * bin_["ctr"] for bin_ in curve) == pytest.approx(label.sum())
+    assert sum(bin_.rows for bin_ in curve) == 137
+    assert sum(bin_.rows * bin_.ctr for bin_ in curve) == pytest.approx(label.sum())

@@ -12,12 +12,12 @@ from model_versions import model_version
 from scored_days import SCENES, Day, make_day, model, sigmoid
 
 from include.errors import InvalidInputError
+from include.records import Comparison
 from include.registry.model_version import ModelVersion
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 from training.evaluate.day_metrics import evaluate
 from training.evaluate.predictions import EvaluationRows
 from training.gate import gate
-from training.gate.comparisons import Comparison
 from training.gate.gate import Judgement, Past, judge, lineage_rules, outdated_rules, reasons_of, verdict_of
 from training.gate.policy import load_policy
 from training.gate.rules import Levels, Pcoc, Rule, Sum, beside_anchor, beside_champion, calibrated
@@ -55,7 +55,7 @@ def test_a_worse_candidate_is_rejected(day: Day) -> None:
     assert rules["auc"].verdict == rules["log loss"].verdict == "reject"
 
 
-def test_equal_candidates_are_promoted_though_the_night_cannot_tell() -> None:
+def test_equal_candidates_are_promoted_even_without_certainty() -> None:
     verdicts, doubtful = Counter(), 0
     for seed in range(30):
         equal = make_day(5_000, 100 + seed)
@@ -69,7 +69,7 @@ def test_equal_candidates_are_promoted_though_the_night_cannot_tell() -> None:
     assert verdicts["reject"] == 0
 
 
-def test_a_candidate_that_is_better_overall_but_broken_on_one_scene_is_rejected(day: Day) -> None:
+def test_a_better_candidate_broken_on_one_scene_is_rejected(day: Day) -> None:
     broken = model(day, 1, noise=0.4, where=day.scene == "4")
     verdict, rules = judged(day.rows(broken, model(day, 2, noise=0.9)))
     assert verdict == "reject"
@@ -84,7 +84,7 @@ def test_a_candidate_that_is_broken_on_cold_items_is_rejected(day: Day) -> None:
     assert rules["cold items"].verdict == "reject"
 
 
-def test_too_few_cold_rows_are_called_insufficient_and_do_not_block(day: Day) -> None:
+def test_too_few_cold_rows_are_insufficient_and_do_not_block(day: Day) -> None:
     few = replace(day, item_level=np.where(np.arange(len(day.label)) < 50, "zero", "warm"))
     broken = model(few, 1, noise=0.4, where=few.item_level == "zero")
     _, rules = judged(few.rows(broken, model(few, 2, noise=0.9)))
@@ -100,20 +100,21 @@ def test_scenes_of_a_handful_of_rows_are_compared_together(day: Day) -> None:
     metrics = evaluate(small.rows(model(day, 1), model(day, 2)), SCENES, 300, (0,), cells=False)
     assert metrics.small_scenes == ["0", "1", "2"]
     record = judge(metrics, None, POLICY, Past())
-    names = [comparison["name"] for comparison in record.comparisons]
+    names = [comparison.name for comparison in record.comparisons]
     assert names == ["auc", "log loss", "auc of scene 3", "cold users", "cold items", "auc of small scenes"]
     rule = next(rule for rule in record.rules if rule.name == "auc of small scenes")
     assert "small scenes together (0, 1, 2)" in rule.sentence
 
 
-def test_a_jump_of_the_base_rate_that_moves_both_models_holds_nothing(day: Day) -> None:
+def test_a_base_rate_jump_that_moves_both_models_holds_nothing(day: Day) -> None:
     verdict, rules = judged(day.rows(*(np.clip(0.75 * model(day, seed), 0, 1) for seed in (1, 2))))
     assert verdict == "promote"
     assert rules["pcoc"].evidence["value"] < 0.8
     assert rules["pcoc"].evidence["champion"] == pytest.approx(rules["pcoc"].evidence["value"], abs=0.02)
 
 
-def test_a_candidate_that_is_farther_from_1_than_usual_and_than_the_champion_is_held(day: Day) -> None:
+def test_a_candidate_with_unusually_bad_calibration_is_held(day: Day) -> None:
+    """Its PCOC is farther from 1 than on the nights before, and than the champion's."""
     rows = day.rows(np.clip(1.4 * model(day, 1), 0, 1), model(day, 2))
     calm = Past(pcoc={"all": [0.03, -0.04, 0.02, 0.05, -0.03, 0.01]})
     assert judged(rows, calm)[1]["pcoc"].verdict == "hold"
@@ -121,21 +122,23 @@ def test_a_candidate_that_is_farther_from_1_than_usual_and_than_the_champion_is_
     assert judged(rows, jumping)[1]["pcoc"].verdict == "pass"
 
 
-def test_probabilities_that_no_jump_explains_are_rejected_unless_the_champions_are_as_far_off(day: Day) -> None:
+def test_probabilities_that_no_jump_explains_are_rejected(day: Day) -> None:
+    """They are only noted where the champion's are as far off."""
     tripled = np.clip(3 * model(day, 1), 0, 1)
     assert judged(day.rows(tripled, model(day, 2)))[1]["pcoc"].verdict == "reject"
     assert judged(day.rows(tripled))[1]["pcoc"].verdict == "reject"
     assert judged(day.rows(tripled, np.clip(4 * model(day, 2), 0, 1)))[1]["pcoc"].verdict == "note"
 
 
-def test_bent_probabilities_lose_log_loss_though_their_sum_is_right(day: Day) -> None:
+def test_distorted_probabilities_with_the_right_sum_are_rejected(day: Day) -> None:
+    """The log loss shows what PCOC cannot."""
     bent = model(day, 1) ** 2
     scaled = np.clip(bent * model(day, 1).sum() / bent.sum(), 0, 1)
     verdict, rules = judged(day.rows(scaled, model(day, 2)))
     assert (verdict, rules["log loss"].verdict, rules["pcoc"].verdict) == ("reject", "reject", "pass")
 
 
-def test_a_prediction_that_is_no_number_rejects_and_nothing_else_is_judged(day: Day) -> None:
+def test_a_prediction_of_nan_rejects_and_nothing_else_is_judged(day: Day) -> None:
     candidate = model(day, 1)
     candidate[7] = np.nan
     verdict, rules = judged(day.rows(candidate, model(day, 2)))
@@ -158,7 +161,7 @@ def test_an_auc_that_is_too_good_is_rejected_as_a_leak(day: Day) -> None:
     assert "leak" in rules["auc plausible"].sentence
 
 
-def test_a_candidate_no_better_than_chance_is_rejected_even_without_a_champion(day: Day) -> None:
+def test_a_candidate_at_chance_is_rejected_even_without_champion(day: Day) -> None:
     chance = np.full(len(day.label), day.label.mean())
     verdict, rules = judged(day.rows(chance))
     assert verdict == "reject"
@@ -181,7 +184,20 @@ def test_outdated_models_are_named_with_their_days() -> None:
 
 def comparison(change: float, se: float) -> Comparison:
     low, high = change - 1.96 * se, change + 1.96 * se
-    return Comparison("auc", "AUC", "overall", 999, 0.01, 0.7 + change, 0.7, change, low, high, se)
+    return Comparison(
+        name="auc",
+        what="AUC",
+        family="overall",
+        clicks=999,
+        matters=0.01,
+        candidate=0.7 + change,
+        other=0.7,
+        change=change,
+        low=low,
+        high=high,
+        se=se,
+        lacks=None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +213,7 @@ def comparison(change: float, se: float) -> Comparison:
         (0.0, 0.02, "note", "cannot tell"),
     ],
 )
-def test_a_loss_is_ruled_out_or_proven_or_suspected_or_the_night_cannot_tell(
+def test_a_loss_is_ruled_out_proven_suspected_or_undecidable(
     change: float, se: float, expected: str, says: str
 ) -> None:
     rule = beside_champion(comparison(change, se), Levels.of(POLICY.risks, 2))
@@ -205,7 +221,7 @@ def test_a_loss_is_ruled_out_or_proven_or_suspected_or_the_night_cannot_tell(
     assert says in rule.sentence
 
 
-def test_the_loss_that_a_night_sees_is_held_on_all_but_the_accepted_share_of_nights() -> None:
+def test_a_detectable_loss_passes_only_at_the_accepted_rate() -> None:
     random, levels = np.random.default_rng(1), Levels.of(POLICY.risks, 2)
     verdicts = Counter(
         beside_champion(comparison(-levels.sees(0.01) + 0.01 * random.normal(), 0.01), levels).verdict
@@ -221,7 +237,7 @@ def since(losses: list[float], se: float) -> tuple[Sum, Rule]:
     return total, beside_anchor(comparison(-losses[-1], se), total, levels, ANCHOR, better=False)
 
 
-def test_small_losses_of_many_nights_are_stopped_where_they_sum_to_one_that_matters() -> None:
+def test_small_nightly_losses_are_stopped_once_their_sum_matters() -> None:
     assert since([0.0, 0.002, 0.004, 0.006, 0.008], 0.004)[1].verdict == "note"
     _, rule = since([0.01, 0.014, 0.018, 0.02, 0.022], 0.004)
     assert rule.verdict == "hold"
@@ -246,7 +262,7 @@ def test_lines_that_are_as_good_as_the_anchor_are_rarely_held() -> None:
     assert held / (200 * 14) <= levels.hold
 
 
-def test_a_broken_scene_is_shown_against_the_anchor_when_the_champion_has_it_too(day: Day) -> None:
+def test_the_anchor_shows_a_scene_broken_in_the_champion_too(day: Day) -> None:
     broken = [model(day, seed, where=day.scene == "0") for seed in (1, 2)]
     first = judgement(day.rows(*broken, model(day, 3)))
     past = Past(ANCHOR.version, first.sums)
@@ -258,7 +274,7 @@ def test_a_broken_scene_is_shown_against_the_anchor_when_the_champion_has_it_too
     assert judgement(day.rows(*broken, model(day, 3)), Past(7, first.sums)).sums["auc of scene 0"].nights == 1
 
 
-def test_a_candidate_that_mends_what_the_champion_has_broken_is_not_held(day: Day) -> None:
+def test_a_candidate_that_mends_a_broken_champion_is_not_held(day: Day) -> None:
     lost = model(day, 2, where=day.scene == "2")
     better = np.where(day.scene == "2", 0.5 * lost + 0.5 * model(day, 1), model(day, 1))
     rows = day.rows(better, lost, model(day, 3))
@@ -269,7 +285,8 @@ def test_a_candidate_that_mends_what_the_champion_has_broken_is_not_held(day: Da
     assert verdict == "promote"
 
 
-def test_how_far_from_1_a_pcoc_usually_is_follows_from_the_nights_before() -> None:
+def test_the_usual_error_of_pcoc_comes_from_earlier_nights() -> None:
+    """Nothing is unusual where there are no earlier nights."""
     levels = Levels.of(POLICY.risks, 1)
     far = Pcoc("all", "pcoc", "PCOC", 1.45, 1.43, 1.47, 1.02, [])
     assert calibrated(far, levels, POLICY.calibration).verdict == "pass", "nothing is known of this log yet"
@@ -297,7 +314,8 @@ def test_a_candidate_whose_line_has_seen_the_day_is_rejected(monkeypatch: pytest
     assert lineage(version(4, day=17, through=17), None, versions, monkeypatch) == "reject"
 
 
-def test_a_champion_that_has_seen_the_day_rejects_unless_it_is_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_champion_that_has_seen_the_day_rejects_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate that is the champion itself is promoted."""
     candidate, later = version(1, day=17, through=16), version(2, day=18, through=17)
     assert lineage(candidate, later, [candidate, later], monkeypatch) == "reject"
     assert lineage(candidate, candidate, [candidate, later], monkeypatch) == "promote"
@@ -309,7 +327,7 @@ def test_a_candidate_that_was_rolled_back_is_for_a_person(monkeypatch: pytest.Mo
     assert lineage(taken_back, champion, [taken_back, champion], monkeypatch) == "hold"
 
 
-def test_a_policy_that_rejects_more_readily_than_it_holds_is_refused(tmp_path: Path) -> None:
+def test_a_policy_that_rejects_sooner_than_it_holds_is_refused(tmp_path: Path) -> None:
     text = (PROJECT / "include/policies/gate.yaml").read_text()
     path = tmp_path / "policy.yaml"
     path.write_text(text.replace("reject: 0.001", "reject: 0.1"))

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 from scored_days import SCENES, Day, calibrated, make_day, model, sigmoid
 
-from include.settings import PROJECT
+from include.setting_groups import PROJECT
 from training.evaluate.day_metrics import evaluate
 from training.evaluate.predictions import EvaluationRows
 from training.gate.gate import Past, judge, verdict_of
@@ -29,8 +29,8 @@ def rejected_by_a_change(rules: list[Rule]) -> bool:
     return any(rule.verdict == "reject" and "change" in rule.evidence for rule in rules)
 
 
-def test_an_equal_candidate_is_held_and_rejected_at_most_at_the_nominal_rates() -> None:
-    """Candidate and champion are the truth and a noise of the same size, of its own."""
+def test_equal_candidates_are_blocked_at_most_at_nominal_rates() -> None:
+    """Holds and rejections each keep to their rate; both models are the truth with a noise of the same size."""
     days = 60
     held = rejected = 0
     for number in range(days):
@@ -43,7 +43,7 @@ def test_an_equal_candidate_is_held_and_rejected_at_most_at_the_nominal_rates() 
     assert rejected <= binom.ppf(0.99, days, POLICY.risks.reject)
 
 
-def test_the_change_rules_reject_a_candidate_that_is_worse_than_the_margin() -> None:
+def test_change_rules_reject_a_candidate_worse_than_the_margin() -> None:
     days = 10
     rejected = 0
     for number in range(days):
@@ -94,7 +94,8 @@ def test_no_planted_bad_day_is_promoted(verdicts: list[str]) -> None:
     assert all(verdicts[number - 1] != "promote" for number in BAD)
 
 
-def test_good_days_among_them_are_not_rejected_and_most_are_promoted(verdicts: list[str]) -> None:
+def test_good_days_are_never_rejected_and_mostly_promoted(verdicts: list[str]) -> None:
+    """They lie between planted bad days."""
     good = [verdict for number, verdict in enumerate(verdicts, 1) if number not in BAD]
     assert "reject" not in good
     assert good.count("promote") >= 12

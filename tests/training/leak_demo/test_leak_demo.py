@@ -20,7 +20,8 @@ from sample_records import quality
 from include.errors import MissingDataError
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest, TableVersion, new_build
-from include.settings import PROJECT, Settings
+from include.setting_groups import PROJECT
+from include.settings import Settings
 from training.leak_demo.job import run, show
 from training.leak_demo.log import Log, choose_days, read_log
 from training.leak_demo.protocols import Protocol, split
@@ -120,7 +121,7 @@ def test_the_honest_week_is_the_seven_days_before_the_rows_day():
 
 
 @pytest.mark.parametrize(("window", "leaks"), [("as_of", False), ("own_day", True), ("own_row", True)])
-def test_labels_of_the_evaluation_day_change_leaky_features_and_no_honest_one(window, leaks):
+def test_evaluation_day_labels_change_only_leaky_features(window, leaks):
     frame = noise(9, 80)
     flipped = frame.assign(label=np.where(frame.number == 8, 1 - frame.label, frame.label))
     before, after = (features(a_log(one), window, 20.0) for one in (frame, flipped))
@@ -128,7 +129,7 @@ def test_labels_of_the_evaluation_day_change_leaky_features_and_no_honest_one(wi
     assert changed == ([name for name in before if "impressions" not in name] if leaks else [])
 
 
-def test_the_repeated_join_is_a_merge_on_a_key_that_is_not_unique():
+def test_the_repeated_join_is_a_merge_on_a_non_unique_key():
     log = a_log(noise(3, 40, users=8).drop_duplicates(["number", "user_id", "item_id", "second"]))
     left, right = repeated_join(log)
     keys = pd.DataFrame({"user": log.user, "item": log.item, "day": log.day, "row": np.arange(len(log.day))})
@@ -162,7 +163,8 @@ def test_a_sample_has_whole_users_and_no_day_above_the_limit(tmp_path):
     assert sorted(everything.scenes) == ["1", "home page"]
 
 
-def test_on_noise_the_honest_protocol_knows_nothing_and_the_notebook_almost_all(tmp_path):
+def test_on_noise_the_honest_protocol_learns_nothing(tmp_path):
+    """The notebook with all its faults seems to know almost all."""
     result = run(None, a_home(tmp_path, noise(5, 600)), days=14, rows=10_000, seed=3)
     by_name = {line["protocol"]: line for line in result["protocols"]}
     honest, notebook = by_name["honest"], by_name["notebook: all faults"]
@@ -176,7 +178,7 @@ def test_on_noise_the_honest_protocol_knows_nothing_and_the_notebook_almost_all(
     assert notebook["rows_trained"] + notebook["rows_evaluated"] > 3_000
 
 
-def test_the_same_seed_gives_the_same_figures_in_whatever_order_the_files_are_written(tmp_path):
+def test_the_same_seed_gives_the_same_figures_in_any_row_order(tmp_path):
     frame = noise(3, 200)
     first, second = (
         run(None, a_home(tmp_path / name, one), days=14, rows=150, seed=1)

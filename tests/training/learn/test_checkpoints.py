@@ -14,7 +14,8 @@ import sample_records
 
 from include.records import Train
 from include.registry import registry
-from include.settings import PROJECT, Settings
+from include.setting_groups import PROJECT
+from include.settings import Settings
 from training.learn import train
 from training.learn.artifact import save
 from training.learn.checkpoints import TRAINER, Checkpoints
@@ -146,7 +147,7 @@ def test_a_warm_start_goes_on_too(world, in_blocks, promoted, monkeypatch):
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_checkpoint_that_was_being_written_leaves_the_one_before(simple, whole_simple, steps, monkeypatch, call):
+def test_a_kill_while_writing_a_checkpoint_keeps_the_last_one(simple, whole_simple, steps, monkeypatch, call):
     """The calls write the second block's, the third's, then what the day left."""
     stopped(monkeypatch, simple, Checkpoints, "_write", call)
     steps.clear()
@@ -154,9 +155,8 @@ def test_a_checkpoint_that_was_being_written_leaves_the_one_before(simple, whole
     assert len(steps) == 4 * STEPS - 4 * (call - 1)
 
 
-def test_a_run_killed_between_the_two_files_of_a_day_goes_on_from_the_last_block(
-    simple, whole_simple, steps, monkeypatch
-):
+def test_a_kill_between_two_files_resumes_from_the_last_block(simple, whole_simple, steps, monkeypatch):
+    """The two files are those that a finished day leaves."""
     stopped(monkeypatch, simple, Checkpoints, "_write", 3, after=True)
     steps.clear()
     assert same(train.run(LAST, simple), whole_simple)

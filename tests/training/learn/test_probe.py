@@ -28,14 +28,14 @@ def version(world, candidate) -> int:
     return version
 
 
-def test_a_version_that_predicts_as_before_it_was_saved_is_promoted(version):
+def test_a_version_that_predicts_as_before_saving_is_promoted(version):
     record = apply_decision(LAST, "gate")
     assert record.promoted
     served_record = record.served
-    assert (served_record["version"], served_record["rows"]) == (version, probe.ROWS)
-    assert served_record["largest_difference"] <= probe.TOLERANCE
-    assert 0 < served_record["p50_ms"] <= served_record["p99_ms"]
-    assert served_record["memory_mib"] > 50
+    assert (served_record.version, served_record.rows) == (version, probe.ROWS)
+    assert served_record.largest_difference <= probe.TOLERANCE
+    assert 0 < served_record.p50_ms <= served_record.p99_ms
+    assert served_record.memory_mib > 50
     assert registry.champion().version == version
 
 
@@ -58,10 +58,10 @@ def test_a_version_that_predicts_otherwise_does_not_serve(version):
 
 def test_a_version_of_before_there_were_probes_is_loaded_alone(version):
     (registry.download(version) / probe.PROBE).unlink()
-    assert trial.verify(version)["rows"] == 0
+    assert trial.verify(version).rows == 0
 
 
-def test_a_version_is_an_mlflow_model_with_its_settings_and_what_it_learned(world, version):
+def test_a_version_is_an_mlflow_model_with_settings_and_datasets(world, version):
     run = mlflow_store.client().get_run(registry.get(version).run_id)
     assert run.data.params["batch_size"] == str(world.settings.batch_size)
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {

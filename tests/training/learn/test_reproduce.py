@@ -20,7 +20,8 @@ def chain(world, promoted):
     return first, train.run(fabricate.day(3), world.settings).version
 
 
-def test_versions_from_nothing_and_from_a_base_come_out_the_same_by_their_own_settings(chain, monkeypatch):
+def test_versions_reproduce_identically_with_their_own_settings(chain, monkeypatch):
+    """A version from nothing and one from a base come out the same, whatever the settings are now."""
     monkeypatch.setenv("CTR_SEED", "99")
     monkeypatch.setenv("CTR_BATCH_SIZE", "32")
     before = registry.versions()
@@ -39,7 +40,7 @@ def test_rows_that_are_others_by_now_are_named(chain, world):
         reproduce.run(chain[1])
 
 
-def test_the_code_that_trained_is_kept_and_told_where_it_is_another(chain):
+def test_a_change_of_the_training_code_is_reported(chain):
     path = registry.download(chain[1]) / "manifests.json"
     manifests = json.loads(path.read_text())
     manifests["code"] = "elsewhere"

@@ -85,7 +85,7 @@ def test_the_size_of_a_shard_changes_no_byte(made, whole, tmp_path, shard):
     assert [point.log_loss for point in cut.curve] == [point.log_loss for point in whole.curve]
 
 
-def test_an_item_keeps_the_text_of_its_first_row_of_the_day_whatever_the_shard(made, tmp_path):
+def test_an_item_keeps_its_first_text_of_the_day_in_any_shard(made, tmp_path):
     """Titles that change within a day: the first one tells the neighbours, in every shard."""
     lake = Lake(f"file://{tmp_path}/lake")
     fabricate.fake_vectors(lake, made.log)
@@ -157,7 +157,7 @@ def first_day(made, trained) -> tuple[Rows, train_day.Texts]:
     return rows_of_day(made.lake, DAYS[0], state, texts.table, texts.members, made.settings)[0], texts
 
 
-def test_a_day_in_several_blocks_is_learned_once_and_in_another_order(made, trained, first_day, monkeypatch):
+def test_a_day_in_blocks_is_learned_once_and_in_another_order(made, trained, first_day, monkeypatch):
     state, (rows, texts), taken = trained.predictor.state, first_day, []
     honest = Rows.take
     monkeypatch.setattr(Rows, "take", lambda rows, positions: taken.append(positions) or honest(rows, positions))

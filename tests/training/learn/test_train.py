@@ -29,7 +29,7 @@ def predicted(model, world, number: int):
     return model.predict(rows, world.lake), rows
 
 
-def test_the_next_day_is_ranked_better_than_chance_and_calibrated(made, trained):
+def test_the_next_day_is_ranked_above_chance_and_calibrated(made, trained):
     predictions, rows = predicted(trained.predictor, made, 4)
     labels = rows["label"].to_numpy()
     assert roc_auc_score(labels, predictions.probability) > 0.6
@@ -97,7 +97,8 @@ def test_predictions_follow_their_rows(made, trained):
     assert np.allclose(straight.probability[order], shuffled.probability, atol=1e-6)
 
 
-def test_a_warm_start_learns_only_the_new_days_and_keeps_what_shapes_the_space(world, promoted):
+def test_warm_start_learns_only_new_days_and_keeps_fitted_state(world, promoted):
+    """The whitening, the standardisation and the places of known ids stay."""
     fabricate.publish_empty(world.lake, world.log, -5)
     first = promoted(fabricate.day(2))
     second = train.run(LAST, world.settings)

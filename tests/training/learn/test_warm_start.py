@@ -44,7 +44,8 @@ def test_the_training_window_is_bounded(world):
     assert warm_start.days_to_learn(world.lake, LAST, settings) == [fabricate.day(2), fabricate.day(3)]
 
 
-def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_count(world, promoted, caplog):
+def test_a_base_fitted_on_a_lakes_first_day_is_not_continued(world, promoted, caplog):
+    """Features that were constant on that day would never count."""
     first = promoted(fabricate.day(1))
     second = trained(world)
     assert (second.base_version, second.days, second.trained_from) == (None, 4, fabricate.day(0))
@@ -55,7 +56,7 @@ def test_a_base_fitted_on_a_lakes_first_day_is_not_continued_so_that_features_co
     assert scales[1][place] > 0
 
 
-def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home):
+def test_a_lake_with_a_week_of_history_starts_from_nothing_once(home):
     """As the demo does: seven days of history, then nights that each continue the one before."""
     log, lake, settings = fabricate.impressions(9, 150), Lake(f"file://{home}/lake"), Settings(home=home)
     for number in range(9):
@@ -71,7 +72,7 @@ def test_a_lake_loaded_with_a_week_of_history_is_trained_from_nothing_once(home)
     assert [night.days for night in nights] == [7, 1, 1]
 
 
-def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promoted):
+def test_a_base_is_judged_by_the_days_of_its_statistics(world, promoted):
     """A chain that began on a lake's first days stays as short-sighted as its first version."""
     first = promoted(fabricate.day(2))
     version = registry.get(first.version)
@@ -93,7 +94,7 @@ def test_a_base_is_judged_by_the_days_that_its_statistics_come_from(world, promo
     assert trained(world).base_version == later.version
 
 
-def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promoted, caplog):
+def test_a_once_constant_feature_that_varies_now_is_switched_on(world, promoted, caplog):
     aged(world, 10)
     promoted(fabricate.day(2))
     waken(world)
@@ -107,7 +108,8 @@ def test_a_feature_that_was_constant_and_varies_now_is_switched_on(world, promot
     assert (following.version.version, following.days) == (record.version, [LAST])
 
 
-def test_a_feature_that_begins_to_vary_in_a_lakes_second_week_waits_for_its_end(world, promoted):
+def test_a_feature_that_varies_in_week_two_waits_for_its_end(world, promoted):
+    """The base is continued until the second week of the lake has ended."""
     aged(world, 9)
     first = promoted(fabricate.day(2))
     waken(world)
@@ -157,7 +159,7 @@ def test_a_few_late_rows_restart_nothing(world, chain, caplog):
     assert "outdated" not in caplog.text
 
 
-def test_a_version_is_current_again_when_the_rows_are_again_those_it_learned(world, chain):
+def test_a_version_is_current_again_once_its_rows_are_restored(world, chain):
     corrected(world, 2, 0.1)
     assert set(outdated_versions(world.lake, registry.versions())) == {2}
     corrected(world, 2, 0)
@@ -207,7 +209,7 @@ def test_a_base_of_other_settings_is_not_continued(world, promoted, caplog, sett
     assert load(registry.download(record.version)).state.config == config
 
 
-def test_a_champion_that_does_not_know_a_new_scene_leaves_the_decision_to_a_person(world, promoted):
+def test_a_scene_unknown_to_the_champion_is_left_to_a_person(world, promoted):
     aged(world, 5)
     promoted(fabricate.day(2))
     other = world.settings.model_copy(update={"scenes": SIX_SCENES, "bootstrap_resamples": 100})

@@ -103,7 +103,7 @@ def test_text_has_a_say_only_where_there_is_a_content_tower(made, fitted, day, n
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_without_text_vectors_only_a_variant_that_reads_text_predicts_otherwise(made, fitted, day, tmp_path, name):
+def test_missing_text_vectors_change_only_variants_reading_text(made, fitted, day, tmp_path, name):
     model, empty = fitted(name).predictor, Lake(f"file://{tmp_path}")
     same = np.array_equal(model.predict(day, made.lake).probability, model.predict(day, empty).probability)
     assert same == (name in BLIND)
@@ -111,7 +111,7 @@ def test_without_text_vectors_only_a_variant_that_reads_text_predicts_otherwise(
 
 
 @pytest.mark.parametrize("name", MODEL_VARIANTS)
-def test_only_the_full_variant_reads_a_language_model_and_looks_for_neighbours(made, monkeypatch, day, name):
+def test_only_the_full_variant_uses_the_llm_and_neighbours(made, monkeypatch, day, name):
     searched, slugs = [], []
     search, look = WarmIndex.search, train.VectorCache.lookup
     monkeypatch.setattr(WarmIndex, "search", lambda *arguments: searched.append(1) or search(*arguments))
@@ -140,14 +140,14 @@ def test_a_variant_without_text_keeps_nothing_of_texts(fitted, name):
     )
 
 
-def test_a_variant_without_text_trains_where_no_text_was_ever_embedded(world):
+def test_a_variant_without_text_trains_without_embedded_texts(world):
     world.lake.fs.rm(f"{world.lake.root}/embeddings", recursive=True)
     assert train.run(LAST, settings_of(world, "dnn")).model == "dnn"
 
 
 @pytest.mark.parametrize("build", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("training", [True, False])
-def test_rows_of_a_scene_do_not_depend_on_the_other_scenes_in_the_batch(build, training):
+def test_rows_do_not_depend_on_other_scenes_in_the_batch(build, training):
     def logit(rows, sizes):
         torch.manual_seed(0)
         return build().train(training)(rows, sizes)
@@ -174,7 +174,7 @@ def test_a_batch_of_one_row_is_learned_from_too(build):
     assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
 
 
-def test_partitioned_normalisation_follows_each_scenes_own_statistics():
+def test_partitioned_normalisation_uses_each_scenes_statistics():
     torch.manual_seed(0)
     norm, x = PartitionedNorm(2, 2), torch.cat([torch.randn(500, 2) * 3 + 5, torch.randn(500, 2) - 2])
     for _ in range(30):
@@ -232,7 +232,7 @@ def test_the_command_line_names_the_variant(world):
     assert world.lake.record(Train, LAST).model == "dnn"
 
 
-def test_texts_are_embedded_for_the_model_to_train_and_for_the_champion(world, monkeypatch):
+def test_texts_are_embedded_for_the_new_model_and_the_champion(world, monkeypatch):
     day_counts = []
     monkeypatch.setattr(embed_texts, "distinct_texts", lambda lake, days, why: day_counts.append(len(days)) or NO_TEXTS)
     monkeypatch.setattr(embed_cold, "cold_texts", lambda lake, days: day_counts.append(len(days)) or NO_COLD)

@@ -35,7 +35,7 @@ def test_experts_are_normalised():
     assert torch.allclose(hidden.std(-1, unbiased=False), torch.ones(2, 3), atol=1e-2)
 
 
-def test_inputs_are_normalised_and_what_has_not_varied_says_nothing():
+def test_inputs_are_normalised_and_constant_ones_say_nothing():
     torch.manual_seed(0)
     norm = InputNorm(3)
     x = torch.cat([torch.randn(4000, 2) * torch.tensor([100.0, 0.01]) + 5, torch.ones(4000, 1)], dim=1)
@@ -54,7 +54,7 @@ def test_a_step_of_one_row_can_be_normalised():
     assert torch.isfinite(norm.train()(torch.randn(1, 2))).all()
 
 
-def test_rows_of_a_lakes_first_day_are_learned_against_their_own_ctrs(rows_and_texts, trained):
+def test_first_day_rows_are_learned_against_their_own_ctrs(rows_and_texts, trained):
     rows, config = rows_and_texts[0], trained.predictor.state.config
     first = with_prior(replace(rows, prior=torch.full_like(rows.prior, NEUTRAL_PRIOR)), config)
     for scene in range(len(config.scenes)):
@@ -97,7 +97,7 @@ def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
     assert not torch.equal(before.backbone, after.backbone)
 
 
-def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, rows_and_texts):
+def test_a_cold_item_counts_by_its_neighbours_not_its_embedding(model, rows_and_texts):
     rows, texts = rows_and_texts
     warm = (rows.weights.sum(1) > 0) & (rows.item > 0)
     batch, _ = sort_by_scene(rows.take(warm.nonzero().flatten()))
@@ -109,7 +109,7 @@ def test_a_cold_items_own_embedding_does_not_count_but_its_neighbours_do(model, 
     assert not torch.equal(outputs[0], outputs[2])
 
 
-def test_language_model_vectors_are_masked_for_warm_items_and_users(rows_and_texts):
+def test_llm_vectors_are_masked_for_warm_items_and_users(rows_and_texts):
     rows, texts = rows_and_texts
     text_inputs = texts(rows)
     assert not text_inputs.llm_mask[:, 0][rows.item_level == 2].any()
@@ -118,7 +118,7 @@ def test_language_model_vectors_are_masked_for_warm_items_and_users(rows_and_tex
     assert not text_inputs.llm[text_inputs.llm_mask == 0].any()
 
 
-def test_simulated_cold_rows_have_no_history_and_the_rest_is_untouched(trained, rows_and_texts):
+def test_simulated_cold_rows_lose_their_history_and_nothing_else(trained, rows_and_texts):
     rows, _ = rows_and_texts
     cold = ColdSimulation(trained.predictor.state.standardiser, 0.0, 1.0)(rows, torch.rand(4, len(rows)))
     assert cold.item_cold.all()

@@ -62,7 +62,7 @@ def test_the_logit_is_the_papers(levels):
     assert torch.allclose(logit, torch.cat(expected), atol=1e-5)
 
 
-def test_the_shared_gate_lets_a_row_move_the_experts_of_all_scenes():
+def test_through_the_shared_gate_a_row_trains_all_experts():
     model = ple()
     model(torch.randn(5, INPUTS), [0, 5, 0]).sum().backward()
     moved = model.first.experts.linear.weight.grad.view(SHARED + SCENES * OWN, -1).abs().sum(1)
@@ -70,7 +70,8 @@ def test_the_shared_gate_lets_a_row_move_the_experts_of_all_scenes():
     assert (model.first.shared_gate.weight.grad.abs().sum(1) > 0).all()
 
 
-def test_a_row_moves_only_its_own_scenes_gates_last_experts_and_tower():
+def test_a_row_trains_only_its_own_scenes_gates_and_last_layers():
+    """The last layers are the experts of the last level and the tower."""
     model = ple()
     model(torch.randn(5, INPUTS), [0, 5, 0]).sum().backward()
     for name, weight in model.named_parameters():
@@ -82,7 +83,7 @@ def test_a_row_moves_only_its_own_scenes_gates_last_experts_and_tower():
     assert (moved > 0).tolist() == [False, True, False]
 
 
-def test_without_a_level_below_the_last_a_row_pays_for_its_own_scene_alone():
+def test_with_a_single_level_a_row_trains_only_its_own_scene():
     model = ple(levels=1)
     model(torch.randn(5, INPUTS), [0, 5, 0]).sum().backward()
     assert not [name for name, weight in model.named_parameters() if weight.grad is None and ".copies." not in name]

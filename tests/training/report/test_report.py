@@ -13,6 +13,7 @@ from scored_days import make_day, model
 
 from include.checks import check_result
 from include.lake.lake import get_lake
+from include.metrics_records import ColumnDrift
 from include.records import CurvePoint, Decision, EmbedCold, Evaluation, Quality, Train, Wait
 from include.registry import registry
 from include.settings import get_settings
@@ -81,31 +82,31 @@ def evaluated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_a_whole_day_starts_with_the_verdict_and_its_reasons_and_loads_nothing(evaluated: Path) -> None:
+def test_a_page_starts_with_the_verdict_and_its_reasons(evaluated: Path) -> None:
+    """The page loads nothing from elsewhere."""
     page = written()
     decision = get_lake().record(Decision, DAY)
     assert page.loads == []
     assert page.text.index("Promote") < page.text.index("Rules of the gate")
     for sentence in decision.reasons:
         assert sentence in page.text
-    auc = get_lake().record(Evaluation, DAY).headline["candidate"]["auc"]["value"]
+    auc = get_lake().record(Evaluation, DAY).headline.candidate["auc"].value
     assert f"{auc:.4f}" in page.text
     assert "2023-07-16" in page.text
     assert "There is no record" not in page.text
 
 
-def test_candidate_and_champion_stand_beside_each_other_with_what_the_night_could_see(evaluated: Path) -> None:
+def test_candidate_and_champion_are_shown_side_by_side(evaluated: Path) -> None:
+    """Each comparison says which change the night could see."""
     text = " ".join(written().text.split())
     seen = text[text.index("What the night could see") : text.index("Rules of the gate")]
     for comparison in get_lake().record(Decision, DAY).comparisons:
-        assert comparison["name"] in seen
-        assert (
-            comparison["change"] is None or f"{comparison['sees']:.4f}" in seen or f"{comparison['sees']:.2%}" in seen
-        )
+        assert comparison.name in seen
+        assert comparison.change is None or f"{comparison.sees:.4f}" in seen or f"{comparison.sees:.2%}" in seen
     assert "Next: The DAG promotes it" in text
 
 
-def test_a_candidate_that_a_person_promoted_is_not_called_undecided(evaluated: Path) -> None:
+def test_a_candidate_promoted_by_a_person_is_not_undecided(evaluated: Path) -> None:
     assert "No decision yet" in written().text
     registry.promote(2, reason="by hand", by="ann")
     text = written().text
@@ -140,26 +141,23 @@ def test_what_the_language_model_cost_is_told(evaluated: Path) -> None:
     assert "texts encoded of 9,758, 400 cached, 9,158 left out, 3.5% of the day" in written().text
 
 
-def drifted(name: str, psi: float | None, band: str) -> dict:
-    shares = {"null_then": 0.0125, "null_now": 0.5, "mean_then": 0.25, "mean_now": None}
-    return {"name": name, "psi": psi, "band": band, **shares}
+def drifted(name: str, psi: float | None, band: str) -> ColumnDrift:
+    return sample_records.column_drift(name, psi, band, null_then=0.0125, null_now=0.5, mean_then=0.25)
 
 
-def monitored(**drift: object) -> None:
+def monitored(**fields: object) -> None:
     features = [drifted("<i>first</i>", 0.812, "shifted"), drifted("second", 0.15, "moved")]
     features += [drifted(f"calm_{n}", 0.01, "stable") for n in range(20)]
-    whole = {
+    usual = {
         "reference": ["2023-07-15", "2023-07-16"],
         "rows_then": 6000,
         "rows_now": 3000,
-        "note": None,
-        "moved_from": 0.1,
-        "shifted_from": 0.25,
         "features": features,
         "label": drifted("label", 0.002, "stable"),
         "predictions": drifted("champion", None, "insufficient"),
     }
-    record = sample_records.monitor(DAY, rows=3000, alerts=["look at <i>first</i>"], drift=whole | drift)
+    drift = sample_records.drift(**usual | fields)
+    record = sample_records.monitor(DAY, rows=3000, alerts=["look at <i>first</i>"], drift=drift)
     get_lake().write_record(record)
 
 
@@ -195,7 +193,7 @@ def test_the_page_and_its_tables_are_kept_with_the_version(evaluated: Path) -> N
     assert len(pivot) == 1 + 5 * 3
 
 
-def test_a_day_that_failed_its_checks_is_told_from_the_quality_records_alone(home: Path) -> None:
+def test_a_failed_day_is_reported_from_quality_records_alone(home: Path) -> None:
     get_lake().write_record(quality("logs", False, "<b>7</b> values outside"))
     page = written()
     assert "Data quality failed in logs" in page.text
@@ -225,7 +223,7 @@ def test_a_refused_candidate_says_who_refused_and_why(evaluated: Path) -> None:
     assert "decided by ann (scene 3 looks wrong)" in " ".join(written().text.split())
 
 
-def test_a_candidate_whose_predictions_are_no_numbers_is_shown_as_such(evaluated: Path) -> None:
+def test_a_candidate_that_predicts_nan_is_shown_as_such(evaluated: Path) -> None:
     day = make_day(ROWS, 8)
     broken = model(day, 1)
     broken[0] = float("nan")

@@ -55,7 +55,7 @@ def test_missing_columns_and_unknown_scenes_are_named(world, champion):
         champion.predict(table.set_column(index, "scene", pa.array(["9"] * len(table))))
 
 
-def test_rows_of_a_scene_that_the_champion_does_not_know_have_no_score(world, champion):
+def test_rows_of_a_scene_unknown_to_the_champion_have_no_score(world, champion):
     scenes = fabricate.training_frame(world.log, 4).scene.replace({"4": "5"})
     fabricate.publish(world.lake, world.log, 4, scene=scenes)
     record = scoring.run(LAST)

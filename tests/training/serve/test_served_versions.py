@@ -86,7 +86,8 @@ def call(app, receive):
     return json.loads(b"".join(message.get("body", b"") for message in sent))
 
 
-def test_a_broken_version_leaves_the_old_one_serving_and_health_says_so(world, service, champion, table, monkeypatch):
+def test_a_broken_version_leaves_the_old_one_serving(world, service, champion, table, monkeypatch):
+    """The health endpoint says so, and the new version is tried again after a while."""
     version = train_second(world)
     path = registry.download(version) / "calibration.json"
     whole = path.read_text()
@@ -107,7 +108,7 @@ def test_a_broken_version_leaves_the_old_one_serving_and_health_says_so(world, s
     assert service.health() == {"status": "ok", "version": 2, "reason": None}
 
 
-def test_a_registry_that_cannot_be_read_leaves_the_champion_serving(service, monkeypatch):
+def test_an_unreadable_registry_leaves_the_champion_serving(service, monkeypatch):
     def fail():
         raise OSError("/secret/path")
 

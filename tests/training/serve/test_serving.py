@@ -91,7 +91,7 @@ def test_an_output_that_is_no_number_is_an_error_and_not_nan(service, monkeypatc
         ("query_entity_keys", [1, "2"], "a list of 64-bit integers or null", "[1, '2']"),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_with_its_column_and_row(service, table, column, value, expected, found):
+def test_an_invalid_value_is_reported_with_its_column_and_row(service, table, column, value, expected, found):
     rows = table.slice(0, 4).to_pylist()
     rows[2][column] = value
     if value is ...:
@@ -137,7 +137,7 @@ def test_a_body_beyond_the_limit_is_refused(world, champion):
     assert service.client.post("/predict", content=b" " * 1001).status_code == 413
 
 
-def test_of_a_body_without_a_length_no_more_is_read_than_the_limit():
+def test_a_body_without_a_length_is_read_only_up_to_the_limit():
     read = []
 
     async def receive():
@@ -173,7 +173,8 @@ def test_every_route_but_health_wants_the_token(service):
     assert service.client.get("/openapi.json").status_code == 200
 
 
-def test_without_a_token_it_does_not_start_and_says_how_to_make_one(home, monkeypatch):
+def test_serving_does_not_start_without_a_token(home, monkeypatch):
+    """The error says how to make one."""
     monkeypatch.setenv("CTR_SERVE_TOKEN", " ")
     with pytest.raises(InvalidInputError, match=re.escape("secrets.token_urlsafe(32)")):
         serving.run("127.0.0.1", 0)
@@ -185,7 +186,7 @@ def test_the_token_is_in_no_record_of_the_settings(world):
     assert chosen.digest() == world.settings.digest()
 
 
-def test_it_listens_on_this_machine_alone_unless_it_is_told_otherwise(monkeypatch):
+def test_it_listens_on_this_machine_only_unless_told_otherwise(monkeypatch):
     served = []
     monkeypatch.setattr(serving, "run", lambda *arguments: served.append(arguments))
     assert CliRunner().invoke(cli, ["serve"]).exit_code == 0

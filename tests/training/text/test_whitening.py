@@ -24,7 +24,7 @@ def test_fitted_vectors_become_uncorrelated_with_unit_variance(seed, width):
     assert np.allclose(np.cov(whitened.T, bias=True), np.eye(width), atol=1e-2)
 
 
-def test_keeps_the_strongest_directions_where_there_are_more_than_wanted():
+def test_keeps_the_strongest_directions_when_there_are_too_many():
     vectors = random_vectors(500, 20, 3) * np.linspace(0.1, 3, 20, dtype=np.float32)
     whitening = Whitening.fit(vectors, dim=4)
     assert whitening.apply(vectors).shape == (500, 4)
@@ -54,7 +54,7 @@ def test_other_spaces_keep_how_much_directions_vary():
 
 
 @pytest.mark.parametrize("space", ["whitened", "pca", "encoder"])
-def test_drift_is_small_for_texts_of_the_same_kind_and_tells_others(space):
+def test_drift_is_small_for_similar_texts_and_large_for_others(space):
     whitening = Whitening.fit(random_vectors(2000, 6, 1), space=space)
     same = whitening.drift(random_vectors(2000, 6, 1)[:100])
     assert same.shift < 0.15
