@@ -71,7 +71,7 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
 
 
 def ours_whole(days: Sequence[date], batch: int, threads: int) -> Result:
-    """Measure `training.learn.train.fit` from nothing on the published days, from ORC to a calibrated model."""
+    """Measure `training.learn.train.fit` from scratch on the published days, from ORC to a calibrated model."""
     settings = own_settings(batch, threads)
     started = time.monotonic()
     trained = train.fit(get_lake(), list(days), settings, None)

@@ -147,7 +147,7 @@ with DAG(
             description="Log day of a manual run (YYYY-MM-DD); empty in a backfill.",
         ),
         "promote": Param("auto", enum=["auto", "yes", "no"], description="auto: backfills do not promote."),
-        "scratch": Param(False, type="boolean", description="Train from nothing instead of continuing the champion."),
+        "scratch": Param(False, type="boolean", description="Train from scratch instead of continuing the champion."),
     },
     user_defined_macros={"log_day": log_day, "may_promote": may_promote, "decision_text": decision_text},
     default_args={

@@ -8,7 +8,7 @@ the candidate learns from damaged rows (`benchmarks.gate.faults`), which are res
 
 - *night*: those of the last night only, as when one job went wrong. A model that continues forgets little in one day, so such
   a candidate can be nearly as good as the champion.
-- *retrain*: those of all days, by a candidate that starts from nothing, as after a backfill by wrong code. The incident proper.
+- *retrain*: those of all days, by a candidate that starts from scratch, as after a backfill by wrong code. The incident proper.
 
 On these nights the same candidate is also trained and judged on undamaged rows, without being promoted: it is a good one, and
 shows the effect of the damage alone. The *true* quality of a model comes from the true click probabilities of the world,
@@ -165,7 +165,7 @@ def copy_of(home: Home, seed: int, model: str, policy: Path) -> Iterator[None]:
 
 
 def first_champion(day: date) -> None:
-    """Train the candidate of the day from nothing and promote it without a gate: there is no champion to compare with."""
+    """Train the candidate of the day from scratch and promote it without a gate: there is no champion to compare with."""
     trained = train.run(day, get_settings())
     assert trained is not None
     registry.promote(trained.version, reason="the first champion", by="benchmark")

@@ -19,7 +19,7 @@ Kind = Literal["good", "bad", "undamaged"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A fault of `FAULTS`, in the rows of the last night or, for a candidate that starts from nothing, of all days."""
+    """A fault of `FAULTS`, in the rows of the last night or, for a candidate that starts from scratch, of all days."""
 
     fault: str
     extent: Literal["night", "retrain"]
@@ -174,6 +174,6 @@ def _wrongly_promoted(outcome: Outcome) -> bool:
 
 def _name(outcome: Outcome) -> str:
     if outcome.plan is None:
-        return "from nothing" if outcome.base is None else ""
+        return "from scratch" if outcome.base is None else ""
     fault = outcome.plan.fault.replace("_", " ") if outcome.kind == "bad" else "undamaged"
     return f"{fault}, {outcome.plan.extent}"

@@ -25,7 +25,7 @@ _OF_ROWS = ("user", "scene", "user_level", "item_level", "logit", "label", "shar
 @dataclass(frozen=True)
 class World:
     """A log: rows a night, scenes by Zipf's law, the largest jump of the base rate from night to night, and how much of a model's
-    noise is its own (0.02: continued from each other; 0.2: each trained from nothing)."""
+    noise is its own (0.02: continued from each other; 0.2: each trained from scratch)."""
 
     rows: int = 15_000
     scenes: int = 15

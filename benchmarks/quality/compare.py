@@ -4,7 +4,7 @@
         [--rows 20000] [--history 7 --days 3] [--models ple --models …]
     CTR_HOME=… python -m benchmarks.quality.compare --data lake     # the newest days of that home's lake, or of any CTR_LAKE
 
-Every model is fitted on the same rows of all days before an evaluation day, from nothing, and predicts that day; then the day
+Every model is fitted on the same rows of all days before an evaluation day, from scratch, and predicts that day; then the day
 joins the past and the next one follows. No model reads an evaluation day before it has predicted it: the peers stop early on
 the last training day. Prints tables, writes JSON. With `--home`, data and predictions are used again.
 

@@ -49,14 +49,14 @@ class Model(Protocol):
     about: dict[str, Any]
 
     def fit(self, days: Sequence[date]) -> None:
-        """Train from nothing on the training rows of these days, ascending."""
+        """Train from scratch on the training rows of these days, ascending."""
 
     def predict(self, rows: pa.Table) -> Floats:
         """Return click probabilities `[n] float64` of rows of the `training` table without `label`."""
 
 
 class ModelVariant:
-    """A model variant of the project, trained from nothing by `training.learn.train`: one pass over the days in order."""
+    """A model variant of the project, trained from scratch by `training.learn.train`: one pass over the days in order."""
 
     def __init__(self, name: str, lake: Lake, settings: Settings) -> None:
         self._lake = lake

@@ -127,7 +127,7 @@ class Rechub:
         return torch.cat(parts).double().numpy()
 
     def _train(self, rows: pa.Table, epochs: int, judged_on: pa.Table | None = None) -> list[float]:
-        """Train from nothing; return the log loss of the rows `judged_on` after each epoch."""
+        """Train from scratch; return the log loss of the rows `judged_on` after each epoch."""
         steady_threads()
         torch.manual_seed(self._settings.seed)
         self._encoding = Encoding.of(rows)

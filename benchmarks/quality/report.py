@@ -33,7 +33,7 @@ def show(result: Result) -> None:
             out.print("[bold red]The code of training/ changed during the run: the models are not of one version.[/]")
     out.print(
         "± is half of a 95 % interval from resampled users (a user has one weight on all days); differences are paired, bold "
-        "where the interval excludes 0. All models start from nothing on all days before each evaluation day; LightGBM and "
+        "where the interval excludes 0. All models start from scratch on all days before each evaluation day; LightGBM and "
         "torch-rechub use the declared and the deep features, lightgbm-text also similarities of texts; no peer was tuned."
     )
     out.print("The effect of leaks on these figures, on the same log: `CTR_HOME=… python -m training leak-demo`.")

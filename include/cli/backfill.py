@@ -114,7 +114,7 @@ def backfill(
     last: Annotated[str, typer.Option("--to", help="Last log day, included; default the last that is published.")] = "",
     changed: Changed = "",
     promote: Annotated[Promote, typer.Option(help="auto: a backfill promotes nothing.")] = Promote.auto,
-    scratch: Annotated[bool, typer.Option("--scratch", help="Candidates start from nothing.")] = False,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Candidates start from scratch.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run log days again through Airflow, one at a time, and show them until they have ended.

@@ -170,7 +170,7 @@ def notice_of_outdated(
 
     dag = context["task"].dag_id
     task = context["task"].task_id
-    start = "starts from nothing" if base is None else f"continues version {base}"
+    start = "starts from scratch" if base is None else f"continues version {base}"
     return Notice(
         dag=dag,
         run=context["ti"].run_id,

@@ -101,7 +101,7 @@ class NextCandidate:
     seconds: float | None
 
     def __str__(self) -> str:
-        start = "starts from nothing" if self.base is None else f"continues version {self.base}"
+        start = "starts from scratch" if self.base is None else f"continues version {self.base}"
         pace = "" if self.seconds is None else f", about {self.seconds:.0f} s of training"
         days = "1 day" if self.days == 1 else f"{self.days} days"
         return f"The candidate of {self.day} {start} and trains on {days} ({self.rows:,} rows{pace})."

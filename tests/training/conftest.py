@@ -65,7 +65,7 @@ def world(made: World, home: Path) -> World:
 
 @pytest.fixture(scope="session")
 def trained(made: World) -> Trained:
-    """A model of the first four days, started from nothing."""
+    """A model of the first four days, started from scratch."""
     return fit(made.lake, [fabricate.day(number) for number in range(DAYS - 1)], made.settings, None)
 
 

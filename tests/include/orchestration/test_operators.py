@@ -132,7 +132,7 @@ def test_an_outdated_champion_is_told_once(home, monkeypatch, notices):
         assert training_ends_well(monkeypatch) == "ok"
     (told,) = notices
     assert "champion 1 is outdated" in told.title
-    assert "2023-07-17 (100%). Tonight's candidate starts from nothing." in told.text
+    assert "2023-07-17 (100%). Tonight's candidate starts from scratch." in told.text
 
 
 @pytest.fixture

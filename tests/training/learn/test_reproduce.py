@@ -21,7 +21,7 @@ def chain(world, promoted):
 
 
 def test_versions_reproduce_identically_with_their_own_settings(chain, monkeypatch):
-    """A version from nothing and one from a base come out the same, whatever the settings are now."""
+    """A version from scratch and one from a base come out the same, whatever the settings are now."""
     monkeypatch.setenv("CTR_SEED", "99")
     monkeypatch.setenv("CTR_BATCH_SIZE", "32")
     before = registry.versions()
