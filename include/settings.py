@@ -3,10 +3,13 @@
 `CTR_ENV_FILE` names another file in the place of `.env`; empty, none is read.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +45,13 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
 
 
+def list_text(values: Iterable[object]) -> str:
+    """Return a list as it is set: comma separated, a value with a comma in double quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
+
+
 class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spark, Places, BaseSettings):
     """Everything that differs between a laptop and a cluster, and every threshold that a team may want to move."""
 
@@ -50,7 +60,11 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
     @field_validator("scenes", "sensitive_columns", "empty_days", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        """Split a list as CSV does: a value with a comma is in double quotes."""
+        if not isinstance(value, str):
+            return value
+        parts = next(csv.reader([value], skipinitialspace=True), [])
+        return tuple(part.strip() for part in parts if part.strip())
 
     @field_validator("scenes", "sensitive_columns", "empty_days")
     @classmethod

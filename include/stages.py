@@ -3,7 +3,7 @@
 A *stage* is what is audited and published together: one manifest a day, one check task in the DAG.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -136,7 +136,7 @@ def stage_of(table: str) -> Stage:
     raise KeyError(table)
 
 
-def scene_columns(scenes: tuple[str, ...]) -> list[str]:
+def scene_columns(scenes: Sequence[str]) -> list[str]:
     """Return the columns of a table `by_scene`, in the order of `scenes` (position, not name)."""
     return [f"{count}_7d_scene_{n}" for n in range(len(scenes)) for count in ("impressions", "clicks")]
 

@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from include.calendar import WINDOW_DAYS, previous
+from include.calendar import WINDOW_DAYS, previous, window
 from include.errors import MissingDataError
 from include.features import NEUTRAL_CTR, prior_strength
 from include.lake.lake import Lake
@@ -24,6 +24,7 @@ from include.lake.manifest import Manifest
 from include.settings import get_settings
 from include.stages import scene_columns
 from spark_jobs.columns import topic_key
+from spark_jobs.scenes import scenes_of
 from spark_jobs.session import few_rows, read_uri, together, write_table
 from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
@@ -41,6 +42,8 @@ class Day:
     rows: int
     before: Manifest | None
     leaving: Manifest | None
+    week: tuple[Manifest, ...] = ()
+    """The days before in the window, where the scenes of the settings have changed since the day before."""
 
     def staged(self, table: str) -> DataFrame:
         """Return a table of this day that is already in staging."""
@@ -53,6 +56,10 @@ class Day:
     def a_week_ago(self, table: str) -> DataFrame | None:
         """Return the aggregates of the day that leaves today's window; None where it is not published."""
         return self._published(table, self.leaving)
+
+    def of_week(self, table: str) -> list[DataFrame]:
+        """Return the aggregates of each day of `week`."""
+        return [read_uri(self.spark, table, self.lake.uri(manifest.table(table).path)) for manifest in self.week]
 
     def _published(self, table: str, manifest: Manifest | None) -> DataFrame | None:
         return read_uri(self.spark, table, self.lake.uri(manifest.table(table).path)) if manifest else None
@@ -88,10 +95,13 @@ def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
     leaving = day - timedelta(days=WINDOW_DAYS)
     before = previous(day)
     past = {manifest.day: manifest for manifest in published_before(lake, day, (leaving, before), purpose)}
+    week: tuple[Manifest, ...] = ()
+    if str(before) in past and scenes_of(past[str(before)]) != get_settings().scenes:
+        week = published_before(lake, day, window(day)[:-1], purpose)
+        past |= {manifest.day: manifest for manifest in week}
     inputs = {f"logs/{day}": logs.build} | {f"features/{past_day}": past[past_day].build for past_day in past}
-    today = Day(
-        spark, lake, day, staging, logs.table("logs").rows, past.get(str(before)), leaving=past.get(str(leaving))
-    )
+    rows = logs.table("logs").rows
+    today = Day(spark, lake, day, staging, rows, past.get(str(before)), past.get(str(leaving)), week)
     log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
     together(lambda: _write_pairs(today, log), lambda: today.write(_topics(log), "agg_user_topic"))
     together(*(partial(_write_counts, today, entity) for entity in ("user", "item")))
@@ -131,13 +141,16 @@ def _write_counts(today: Day, entity: str) -> None:
 
 
 def _week(today: Day, entity: str) -> DataFrame:
-    """Seven-day counts of each key, in all and by scene: yesterday's, with today and without the day a week ago."""
+    """Return seven-day counts of each key, in all and by scene: yesterday's, with today and without the day a week ago.
+
+    Yesterday's are by other scenes where the settings have changed; then all days of the window are summed.
+    """
     key = f"{entity}_id"
     aggregates = f"agg_{entity}"
-    parts = [_pivoted(today.staged(aggregates), key, 1)]
-    if (before := today.yesterday(f"features_{entity}")) is not None:
+    parts = [_pivoted(frame, key, 1) for frame in (today.staged(aggregates), *today.of_week(aggregates))]
+    if not today.week and (before := today.yesterday(f"features_{entity}")) is not None:
         parts.append(before)
-    if (leaving := today.a_week_ago(aggregates)) is not None:
+    if not today.week and (leaving := today.a_week_ago(aggregates)) is not None:
         parts.append(_pivoted(leaving, key, -1))
     counts = [name for name in parts[0].columns if name != key]
     sums = (F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in counts)

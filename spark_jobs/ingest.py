@@ -19,6 +19,7 @@ from include.errors import InvalidInputError
 from include.lake.lake import Lake
 from include.lake.late_events import arrivals, late_key, late_part, version_of
 from include.lake.manifest import Manifest
+from include.lake.table_ddl import sql_text
 from include.quality.repairs import REPAIRS_DDL
 from include.raw.deliveries import Raw, day_folder, repairs_path
 from include.raw.file_check import RawFile, check_raw_day, raw_digest, recount
@@ -254,7 +255,7 @@ def tag_rows(raw: DataFrame, day: date, routed_from: date) -> DataFrame:
         "routed": routed_from,
         "ends": day + ONE_DAY,
         "oldest": day - get_settings().late_days * ONE_DAY,
-        "scenes": ", ".join(f"'{scene}'" for scene in get_settings().scenes),
+        "scenes": ", ".join(map(sql_text, get_settings().scenes)),
         "max_field_bytes": get_settings().max_field_bytes,
     }
     rules = [rule for rule in ROW_RULES if rule.name != MALFORMED]

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from include.lake.lake import Lake
-from include.lake.table_ddl import table_ddl
+from include.lake.table_ddl import sql_text, table_ddl
 from include.orchestration.spark_submit import SMALL_DAY_BYTES
 from include.settings import get_settings
 
@@ -126,7 +126,7 @@ def few_rows(spark: SparkSession, table: str, rows: Sequence[tuple[str | int | f
 
 
 def _literal(value: str | int | float) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if isinstance(value, str) else repr(value)
+    return sql_text(value) if isinstance(value, str) else repr(value)
 
 
 def together(*steps: Callable[[], None]) -> None:

@@ -14,12 +14,13 @@ from pyspark.sql import functions as F
 from include.calendar import previous, window
 from include.features import FEATURES, NEUTRAL_CTR, Feature, level_of
 from include.lake.lake import Lake
+from include.lake.table_ddl import sql_text
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 from include.stages import SNAPSHOTS
 from spark_jobs.columns import topic_key
 from spark_jobs.features import published_before
-from spark_jobs.priors import every_scene
+from spark_jobs.scenes import every_scene, read_week
 from spark_jobs.session import days_read, few_rows, read_uri, write_table
 from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
@@ -66,6 +67,7 @@ def history_before(spark: SparkSession, lake: Lake, day: date) -> tuple[History,
         return History(tables, pairs), {}
     before = {table: week[-1].table(table) for table in SNAPSHOTS}
     tables = {table: read_uri(spark, table, lake.uri(version.path)) for table, version in before.items()}
+    tables |= {table: read_week(spark, lake, week[-1], table) for table in ("features_user", "features_item")}
     tables["features_scene"] = every_scene(tables["features_scene"])
     pairs = {}
     for pair, (table, key) in _PAIRS.items():
@@ -132,7 +134,10 @@ def _looked_up(feature: Feature, day: date) -> str:
     """Return the SQL of a feature of step 0, with the declared default where its key is missing (never for the row's own)."""
     sql = feature.sql
     if "{scene}" in sql:
-        cases = (f"WHEN '{scene}' THEN {sql.format(day=day, scene=n)}" for n, scene in enumerate(get_settings().scenes))
+        cases = (
+            f"WHEN {sql_text(scene)} THEN {sql.format(day=day, scene=n)}"
+            for n, scene in enumerate(get_settings().scenes)
+        )
         sql = f"CASE l.scene {' '.join(cases)} END"
     else:
         sql = sql.format(day=day)

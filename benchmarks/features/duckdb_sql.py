@@ -44,6 +44,11 @@ TEXTS = """
 # Logs
 
 
+def text(value: str) -> str:
+    """Return a text as a literal of DuckDB's SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def raw_table(files: list[str], day: date) -> str:
     """Return a statement that creates table `raw`: all records of a day, typed, in order, with the reasons to reject them.
 
@@ -53,7 +58,7 @@ def raw_table(files: list[str], day: date) -> str:
     numbers = ", ".join(f"try_cast({name} AS DOUBLE) AS number_{n}" for n, name in enumerate(DEEP_FEATURES))
     wrong = " OR ".join(f"({name} <> '' AND number_{n} IS NULL)" for n, name in enumerate(DEEP_FEATURES))
     infinite = " + ".join(f"coalesce(number_{n}, 0)" for n in range(_DEEP_COUNT))
-    scenes = ", ".join(f"'{scene}'" for scene in get_settings().scenes)
+    scenes = ", ".join(map(text, get_settings().scenes))
     longest = f"greatest({', '.join(f'strlen({name})' for name in RAW_TEXT_COLUMNS)})"
     oldest = day - timedelta(days=get_settings().late_days)
     rules = {
@@ -144,7 +149,7 @@ def summed(table: str, *keys: str) -> str:
 
 def week_of_aggregates(entity: str) -> str:
     """Return a query of seven-day counts by key, in all and by scene, from daily aggregates."""
-    pivot = _pivot(lambda what, scene: f"coalesce(sum({what}) FILTER (scene = '{scene}'), 0)")
+    pivot = _pivot(lambda what, scene: f"coalesce(sum({what}) FILTER (scene = {text(scene)}), 0)")
     return f"""
         SELECT {entity}_id, sum(impressions)::BIGINT AS impressions_7d, sum(clicks)::BIGINT AS clicks_7d, {pivot}
         FROM (SELECT {entity}_id, scene, impressions, clicks FROM agg_{entity}
@@ -155,7 +160,7 @@ def week_of_aggregates(entity: str) -> str:
 def week_of_logs(entity: str, day: date) -> str:
     """Return a query of seven-day counts by key, in all and by scene, from logs."""
     own = {"impressions": "count(*)", "clicks": "sum(label)"}
-    pivot = _pivot(lambda what, scene: f"coalesce({own[what]} FILTER (scene = '{scene}'), 0)")
+    pivot = _pivot(lambda what, scene: f"coalesce({own[what]} FILTER (scene = {text(scene)}), 0)")
     return f"""
         SELECT {entity}_id, count(*) AS impressions_7d, sum(label)::BIGINT AS clicks_7d, {pivot}
         FROM logs_so_far WHERE dt > DATE '{day - timedelta(days=7)}' GROUP BY {entity}_id"""
@@ -224,7 +229,7 @@ def scene_sums(entity: str) -> str:
 def scene_table(rows: list[tuple[str, int, int, float, float, float, float]]) -> str:
     """Return a statement that creates table `features_scene`."""
     values = ", ".join(
-        f"('{row[0]}', {row[1]}::BIGINT, {row[2]}::BIGINT, {', '.join(f'{value!r}::DOUBLE' for value in row[3:])})"
+        f"({text(row[0])}, {row[1]}::BIGINT, {row[2]}::BIGINT, {', '.join(f'{value!r}::DOUBLE' for value in row[3:])})"
         for row in rows
     )
     names = "scene, impressions_7d, clicks_7d, ctr_7d, prior_ctr, user_strength, item_strength"

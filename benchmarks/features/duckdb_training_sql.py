@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from benchmarks.features.duckdb_sql import text
 from include.features import NEVER
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
@@ -82,7 +83,9 @@ def _days(day: date, then: str, never: int) -> str:
 
 
 def _of_scene(values: list[str], table: str = "") -> str:
-    whens = " ".join(f"WHEN '{scene}' THEN {value}" for scene, value in zip(get_settings().scenes, values, strict=True))
+    whens = " ".join(
+        f"WHEN {text(scene)} THEN {value}" for scene, value in zip(get_settings().scenes, values, strict=True)
+    )
     return f"CASE {table}scene {whens} END"
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import CtrError, InvalidInputError
 from include.plural import counted
-from include.settings import get_settings
+from include.settings import get_settings, list_text
 
 
 class Data(StrEnum):
@@ -89,7 +89,7 @@ def choose_home(data: Data) -> None:
 
         os.environ["CTR_HOME"] = str(get_settings().home / "mind")
         get_settings.cache_clear()
-        demo_module.use_small_log_settings({"CTR_SCENES": ",".join(MIND_SCENES)})
+        demo_module.use_small_log_settings({"CTR_SCENES": list_text(MIND_SCENES)})
     else:
         demo_module.use_small_log_settings({})
 

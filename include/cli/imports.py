@@ -27,6 +27,7 @@ def mind(
     from include.cli.progress import bar
     from include.raw.deliveries import Raw
     from include.raw.mind import MIND_SCENES, import_mind
+    from include.settings import list_text
 
     with bar("Importing", total=1, as_json=as_json) as progress:
         report = import_mind(behaviors, news, replace=replace, progress=progress)
@@ -59,7 +60,7 @@ def mind(
         f"Not among the news: {data['unknown_items']:,} shown items (kept, without text), "
         f"{data['unknown_history']:,} clicks in histories (skipped). Categories without a scene: {data['unknown_categories']:,}.",
         f"Raw logs: {data['raw']}",
-        f"Next: set CTR_SCENES={','.join(MIND_SCENES)}",
+        f"Next: set CTR_SCENES={list_text(MIND_SCENES)}",
         sep="\n",
         highlight=False,
         soft_wrap=True,

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from include.console import JsonFlag, show_rows
 from include.setting_groups import OUTSIDE_DIGEST, PROJECT, Shapes
-from include.settings import Settings, get_settings
+from include.settings import Settings, get_settings, list_text
 
 
 def register(cli: typer.Typer) -> None:
@@ -102,5 +102,5 @@ def _written(value: Any, *, relative: bool = True) -> str:
     if isinstance(value, tuple) and all(isinstance(part, float) for part in value) and value:
         return json.dumps(value)
     if isinstance(value, tuple):
-        return ",".join(str(to_jsonable_python(part)) for part in value)
+        return list_text(to_jsonable_python(part) for part in value)
     return str(value)

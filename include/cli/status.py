@@ -66,7 +66,7 @@ def _runs(days: list[date]) -> "dict[date, Run]":
         if days and (airflow := connect()):
             return airflow.runs_of_days(min(days), max(days))
     except (CtrError, httpx.HTTPError) as error:
-        reason = str(error)
+        reason = str(error).rstrip(".")
     if days:
         err.print(f"States come from the lake alone, without Airflow's runs: {reason}.", highlight=False, markup=False)
     return {}

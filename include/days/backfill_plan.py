@@ -18,7 +18,7 @@ from include.lake.manifest import Manifest
 from include.lake.table_ddl import table_ddl
 from include.raw.deliveries import Raw
 from include.schemas import schema_hash
-from include.settings import get_settings, shaping
+from include.settings import get_settings, list_text, shaping
 from include.stages import SPECS, STAGES, Stage
 
 
@@ -150,7 +150,7 @@ def _changed_settings(manifest: Manifest) -> Iterator[str]:
 
 def _written(value: Any) -> str:
     """Return a setting's value as it is set."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return list_text(value) if isinstance(value, list) else str(value)
 
 
 def _changes(manifest: Manifest, first: date, version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:

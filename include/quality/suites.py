@@ -12,6 +12,7 @@ from typing import Any
 from include.calendar import ONE_DAY
 from include.checks import Severity
 from include.features import FEATURES, Feature, Rate, level_of, smoothed_ctr
+from include.lake.table_ddl import sql_text
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 from include.stages import scene_columns
@@ -202,7 +203,7 @@ def _totals(table: str, day: date) -> Suite:
 
 def _rate_of_counts(name: str, rate: Rate, priors: Priors) -> RowCheck:
     """Return the check that a rate equals, to nine decimals, that of the row's own counts and the published priors."""
-    cases = " ".join(f"WHEN '{scene}' THEN {_published_rate(rate, prior)}" for scene, prior in priors.items())
+    cases = " ".join(f"WHEN {sql_text(scene)} THEN {_published_rate(rate, prior)}" for scene, prior in priors.items())
     return RowCheck(
         "expect_rate_of_its_counts",
         name,

@@ -17,7 +17,7 @@ from include.stages import SPECS
 from spark_jobs.audit import data_docs
 from spark_jobs.audit.gx import run_suites
 from spark_jobs.audit.stage_audits import audit_stage
-from spark_jobs.priors import every_scene
+from spark_jobs.scenes import every_scene
 from spark_jobs.session import declared_schema, read_uri
 
 

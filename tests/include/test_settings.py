@@ -3,7 +3,7 @@ import pytest
 from include.cli.settings import env_example, settings_markdown
 from include.errors import InvalidInputError
 from include.setting_groups import PROJECT
-from include.settings import get_settings
+from include.settings import get_settings, list_text
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_the_example_can_be_read_as_it_stands(monkeypatch, tmp_path):
     monkeypatch.setenv("CTR_ENV_FILE", str(example))
     get_settings.cache_clear()
     assert get_settings().batch_size == 256
+
+
+def test_a_list_is_read_back_as_it_is_written(monkeypatch):
+    names = ("men's", 'the "new"', "50% off", "a, b", '"quoted"')
+    monkeypatch.setenv("CTR_SCENES", list_text(names))
+    get_settings.cache_clear()
+    assert get_settings().scenes == names

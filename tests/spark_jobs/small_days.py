@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -126,7 +127,10 @@ def publish_logs(lake: Lake, day: date, events: pd.DataFrame) -> None:
         (staging / table).mkdir()
     rows = log_table(day, events)
     for scene in rows["scene"].unique():
-        folder = staging / "logs" / f"scene={scene}"
+        escaped = re.sub(
+            r"""["#%'*/:=?\\{}\[\]^]""", lambda match: f"%{ord(match[0]):02X}", str(scene)
+        )  # as Spark does
+        folder = staging / "logs" / f"scene={escaped}"
         folder.mkdir()
         orc.write_table(rows.filter(pc.field("scene") == scene).drop_columns("scene"), str(folder / "part-0.orc"))
     publish_staged(lake, "logs", day, build, {})
