@@ -181,7 +181,7 @@ def _announce(request: "Request", steps: "list[Redo]") -> None:
 def _run(airflow: "AirflowClient", request: "Request") -> "dict[date, Outcome]":
     """Run the days of the request; repeat those that were under way on tables which are stale by now."""
     from include.airflow_control.nightly_runs import run_days, usual_seconds
-    from include.cli.nightly_progress import nightly_progress
+    from include.cli.progress import nightly_progress
     from include.days.backfill_plan import plan
     from include.lake.lake import get_lake
 

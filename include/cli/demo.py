@@ -130,7 +130,7 @@ def run_nightly(days: list[date]) -> str:
     """Run the days that are not finished; return what failed, or an empty text."""
     from include.airflow_control import demo as demo_module
     from include.airflow_control.nightly_runs import failure_text
-    from include.cli.nightly_progress import nightly_progress
+    from include.cli.progress import nightly_progress
     from include.lake.lake import get_lake
     from include.records import Run
 
@@ -167,7 +167,7 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
 def run_bad_day(data: Data, as_json: bool) -> None:
     """Run one more day, damaged as by a real upstream fault, and check: a check fails, nothing is published, same champion."""
     from include.airflow_control import demo as demo_module
-    from include.cli.nightly_progress import nightly_progress
+    from include.cli.progress import nightly_progress
     from include.lake.lake import get_lake
     from include.registry import registry
 

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from include.cli import nightly_progress as module
-from include.cli.nightly_progress import nightly_progress
+from include.cli import progress as module
+from include.cli.progress import nightly_progress
 from include.days.runs import Run, Task
 
 DAYS = [date(2023, 7, 17) + timedelta(days=number) for number in range(8)]
