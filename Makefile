@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint audit-images sbom format lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint audit-images sbom format docs lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -71,6 +71,10 @@ sbom: setup ## What is installed, with licences, as CycloneDX JSON (SBOM=dist/sb
 
 format: setup ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: setup ## Write the generated pages of docs/ and .env.example again
+	@$(BIN)/ctr features --markdown > docs/features.md && $(BIN)/ctr records --markdown > docs/records.md
+	@$(BIN)/ctr settings --markdown > docs/settings.md && $(BIN)/ctr settings --env > .env.example
 
 lock: setup ## Pin every package in requirements.txt from pyproject.toml
 	@tools/lock.sh

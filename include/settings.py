@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -147,10 +148,15 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
 
         Settings of where things lie, how they are served and who is notified are left out of the default.
         """
-        outside = {name for name, field in type(self).model_fields.items() if OUTSIDE_DIGEST in field.metadata}
-        chosen = self.values(*names) if names else self.model_dump(mode="json", exclude=outside)
-        text = json.dumps(chosen, sort_keys=True)
+        text = json.dumps(self.values(*(names or self._in_digest())), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings that are kept with a model: those of the digest, without paths of this machine."""
+        return self.values(*(name for name in self._in_digest() if not isinstance(getattr(self, name), Path)))
+
+    def _in_digest(self) -> list[str]:
+        return [name for name, field in type(self).model_fields.items() if OUTSIDE_DIGEST not in field.metadata]
 
 
 def shaping(stage: str) -> tuple[str, ...]:

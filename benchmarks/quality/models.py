@@ -21,11 +21,12 @@ from include.settings import Settings
 from training.evaluate.metrics import Floats
 from training.evaluate.predictions import usable
 from training.learn import train
+from training.model_variants import MODEL_VARIANTS
 from training.tables import only_days_before, read_day
 
 VARIANTS = ("dnn", "mmoe", "ple", "ple-text", "ple-alpha", "ple-alpha-llm")
 """The project's models; each adds one thing to the one before it."""
-ALTERNATIVES = ("star", "pepnet")
+ALTERNATIVES = tuple(name for name in MODEL_VARIANTS if name not in VARIANTS)
 """Other backbones of the project, instead of `ple`; measured on request."""
 TEXT_SPACES = {f"ple-text-{space}": space for space in ("whitened", "encoder")}
 """`ple-text` in other spaces than the default one; measured on request."""

@@ -22,7 +22,7 @@ from include.plural import counted
 
 T = TypeVar("T")
 
-_LINES = {
+LINES = {
     "wait for raw logs": ["validate_parameters", "wait_for_raw"],
     "ingest logs": ["ingest_logs"],
     "check logs": ["check_logs"],
@@ -40,6 +40,7 @@ _LINES = {
     "promotion": ["ask_a_person", "promote", "keep_champion"],
     "report": ["report"],
 }
+"""The lines of the table of nightly runs, each of one task of the DAG or several."""
 _MARKS = {
     "success": ("✔", "green"),
     "failed": ("✘", "bold red"),
@@ -114,7 +115,7 @@ def _stage_states(run: Run) -> dict[str, str]:
     by_task = {task.task_id: task.state or "" for task in run.tasks}
     return {
         stage: min((by_task.get(task, "") for task in tasks), key=lambda state: _RANK.get(state, len(_RANK)))
-        for stage, tasks in _LINES.items()
+        for stage, tasks in LINES.items()
     }
 
 
@@ -133,7 +134,7 @@ def _progress(
     table.add_column("stage")
     for day in listed:
         table.add_column(str(day), justify="center")
-    for stage in _LINES:
+    for stage in LINES:
         marks = [_MARKS.get(states.get(day, {}).get(stage, ""), ("·", "dim")) for day in listed]
         table.add_row(stage, *(Text(mark, style=style) for mark, style in marks))
     return Group(Text(line, style="bold"), table)

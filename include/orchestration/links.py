@@ -17,17 +17,31 @@ RUN_PAGE = "/quality/run"
 
 @dataclass(frozen=True)
 class Page:
-    """A page in Airflow's navigation: its path in the plugin's app, and the route under which the UI shows it."""
+    """A page in Airflow's navigation: its path in the plugin's app, and the route under which the UI shows it.
+
+    `icon` is drawn by the commands of an SVG path, in a box of 24 by 24.
+    """
 
     title: str
     path: str
     route: str
+    icon: str
 
 
 PAGES = {
-    "quality": Page("Data quality", "/quality", "data-quality"),
-    "models": Page("Models", "/models", "models"),
-    "days": Page("Days", "/days", "days"),
+    "quality": Page(
+        "Data quality",
+        "/quality",
+        "data-quality",
+        "M12 3l7.5 3v5.5c0 4.6-3.1 8.2-7.5 9.5-4.4-1.3-7.5-4.9-7.5-9.5V6z M8.5 12l2.5 2.5 4.5-5",
+    ),
+    "models": Page("Models", "/models", "models", "M4 4v16h16 M7.5 15l4-4.5 3 2.5 5-7"),
+    "days": Page(
+        "Days",
+        "/days",
+        "days",
+        "M6 5h12a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2z M4 10h16 M8.5 3v4 M15.5 3v4",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ from itertools import islice
 from include.errors import InvalidInputError
 from include.raw.deliveries import Delivery, Raw
 from include.raw.import_files import DayFiles, Imported, Progress, import_name, previous_files, source_name, text_lines
-from include.schemas import DEEP_FEATURES
+from include.schemas import RAW_COLUMNS
 from include.settings import get_settings
 
 MIND_SCENES = ("news", "sports", "entertainment", "lifestyle", "consumer")
@@ -61,7 +61,6 @@ MAX_SERVICES = 10
 MAX_BILLS = 5
 TITLES_OF_LAST_CLICKS = 5
 _OWN = re.compile(r"mind-.*\.csv\.gz")
-_NO_DEEP_FEATURES = ("",) * len(DEEP_FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ def rows(
 ) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield the day and raw row of every shown item, and count them in the report."""
     unknown = News(scene="news", category="", topic="", title="", entities=(), names="")
-    intents: dict[tuple[str, str, str], tuple[str, str, str]] = {}
+    intents: dict[tuple[str, str, str], dict[str, str]] = {}
     for impression in read_impressions(path, progress):
         day = f"{impression.time:%Y-%m-%d}"
         key = (impression.user, day, impression.history)
@@ -238,20 +237,16 @@ def rows(
             report.clicks += label == "1"
             report.scenes[article.scene][0] += 1
             report.scenes[article.scene][1] += label == "1"
-            yield (
-                day,
-                (
-                    impression.user,
-                    item,
-                    f"{impression.time:%Y-%m-%d %H:%M:%S}",
-                    label,
-                    *intents[key],
-                    article.names,
-                    article.title,
-                    article.scene,
-                    *_NO_DEEP_FEATURES,
-                ),
-            )
+            values = intents[key] | {
+                "user_id": impression.user,
+                "item_id": item,
+                "log_time": f"{impression.time:%Y-%m-%d %H:%M:%S}",
+                "label": label,
+                "item_entity_names": article.names,
+                "item_title": article.title,
+                "scene": article.scene,
+            }
+            yield day, [values.get(name, "") for name in RAW_COLUMNS]
 
 
 def history(
@@ -266,8 +261,8 @@ def history(
     return clicked
 
 
-def intent(clicked: Sequence[News]) -> tuple[str, str, str]:
-    """Return the bill, service and query sequences of a click history, latest click first."""
+def intent(clicked: Sequence[News]) -> dict[str, str]:
+    """Return the sequence columns of a click history, latest click first."""
     query: dict[str, None] = {}
     for place, article in enumerate(clicked):
         stand_in = (_entity(article.title),) if place < TITLES_OF_LAST_CLICKS else ()
@@ -279,7 +274,11 @@ def intent(clicked: Sequence[News]) -> tuple[str, str, str]:
         counts[article.category] = counts.get(article.category, 0) + 1
     bills = sorted(counts, key=lambda name: -counts[name])[:MAX_BILLS]
     services = islice(dict.fromkeys(article.topic for article in clicked), MAX_SERVICES)
-    return "|".join(bills), "|".join(services), "|".join(islice(query, MAX_QUERY_ENTITIES))
+    return {
+        "bill_entity_seq": "|".join(bills),
+        "service_entity_seq": "|".join(services),
+        "query_entity_seq": "|".join(islice(query, MAX_QUERY_ENTITIES)),
+    }
 
 
 def _entity(text: str) -> str:

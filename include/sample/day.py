@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from include.sample.world import Array, Items, Tastes, Users, World
-from include.schemas import DEEP_FEATURES
+from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 
 Columns = dict[str, Array]
 """Raw columns in the order of the file: `[rows]` strings, encoded as CSV fields."""
@@ -196,9 +196,9 @@ def _columns(
         "item_title": _quoted(items.titles)[rows.item],
         "scene": np.array([quote(name) for name in world.scenes], dtype=object)[rows.scene],
     }
-    for name, values in _deep_features(world, users, rows, rng).items():
-        columns[name] = values
-    return columns
+    columns |= _deep_features(world, users, rows, rng)
+    absent = np.full(count, "", dtype=object)
+    return {name: columns.get(name, absent) for name in RAW_COLUMNS}
 
 
 def _quoted(texts: Array) -> Array:

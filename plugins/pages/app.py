@@ -26,7 +26,7 @@ from include.errors import CtrError, MissingDataError, SettingError, Unavailable
 from include.lake.fail_fast import fail_fast
 from include.lake.lake import docs_path, get_lake, report_path
 from include.lake.lenient_lake import get_lenient_lake
-from include.orchestration.links import RUN_PAGE
+from include.orchestration.links import PAGES, RUN_PAGE
 from include.stages import Checked
 from plugins.pages import days, findings, models, quality, runs
 from plugins.pages.planner import Planner
@@ -47,7 +47,14 @@ CSP = (
 )
 DOCUMENT_CSP = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 """For reports and Data Docs: pages made elsewhere, which run nothing and load nothing."""
-STATIC = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#7f9cc4" stroke-width="1.8" '
+    'stroke-linecap="round" stroke-linejoin="round"><path d="{}"/></svg>'
+)
+STATIC = {
+    **{path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()},
+    **{f"{page.route}.svg": _ICON.format(page.icon).encode() for page in PAGES.values()},
+}
 
 Day = Annotated[date, Query(description="Log day, YYYY-MM-DD.")]
 Number = Annotated[

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from include.cli.progress import LINES
 from include.orchestration.alerts import notify_failure, notify_killed
 from include.setting_groups import PROJECT
 
@@ -44,6 +45,10 @@ def test_only_a_final_failure_sends_a_notice_and_only_one(dag):
         assert not task.on_retry_callback, task.task_id
     # Those of killed tasks alone (include/orchestration/alerts.py); a red report leaves its run green.
     assert (dag.on_failure_callback, dag.on_success_callback) == (notify_killed, notify_killed)
+
+
+def test_every_task_is_on_a_line_of_the_progress(dag):
+    assert {task.task_id for task in dag.tasks} == {task for tasks in LINES.values() for task in tasks}
 
 
 def test_a_run_covers_one_utc_day(dag):

@@ -49,8 +49,6 @@ from training.text.whitening import Whitening
 log = logging.getLogger(__name__)
 
 LLM_DIM = 64
-PLACES = {"home", "lake", "raw", "mlflow_uri", "mlflow_artifacts", "gate_policy"}
-"""Settings of paths and addresses, which do not affect the model."""
 SHARE = "Next: give all processes the same lake, registry, settings, code and CTR_HOME."
 DIFFERED = "Next: train again on devices of one kind; if the processes still differ, in one process."
 
@@ -112,7 +110,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
                 "days": len(days),
                 "base_version": base.version if base else "none",
                 "settings_digest": settings.digest(),
-                **settings.model_dump(mode="json", exclude=PLACES),
+                **settings.recorded(),
             },
             began=started_at,
         )
@@ -241,7 +239,7 @@ def _provenance(manifests: dict[date, Manifest], settings: Settings, base: Model
             "code": code_version(),
             "training": {str(day): asdict(manifest) for day, manifest in manifests.items()},
         },
-        "settings": settings.model_dump(mode="json", exclude=PLACES),
+        "settings": settings.recorded(),
     }
 
 

@@ -1,6 +1,7 @@
 """Every model variant trains, is the same on a rerun, survives a save, and reads no more than it declares."""
 
 from dataclasses import replace
+from typing import get_args
 
 import fabricate
 import numpy as np
@@ -19,7 +20,7 @@ from training.data.rows import Rows, build_rows
 from training.embed import embed_cold, embed_texts
 from training.learn import train, warm_start
 from training.learn.artifact import load, save, text_keys
-from training.model_variants import MODEL_VARIANTS, model_variant
+from training.model_variants import MODEL_VARIANTS, BackboneName, model_variant
 from training.models.dnn import Dnn
 from training.models.mmoe import Mmoe
 from training.models.network import Network, Output, sort_by_scene
@@ -37,6 +38,10 @@ BACKBONES = {
     "star": lambda: Star(6, 3, dim=8),
     "pepnet": lambda: PepNet(6, 3, ids=2, dim=8),
 }
+
+
+def test_every_backbone_is_tested():
+    assert set(BACKBONES) == set(get_args(BackboneName))
 
 
 def settings_of(world, name: str):
