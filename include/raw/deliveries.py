@@ -1,4 +1,4 @@
-"""The raw logs: `{CTR_RAW}/date=YYYY-MM-DD/*.csv[.gz]`, written by whoever delivers a day.
+"""The raw logs: `{CTR_RAW}/date=YYYY-MM-DD/*.csv[.gz|.bz2]`, written by whoever delivers a day.
 
 `ctr sample` and the importers deliver through `Delivery`: files are written aside and come to their place together, at the
 end, by renames that a journal names first. A failure while they are written leaves every day as it was; a process killed
@@ -30,6 +30,8 @@ from include.plural import counted
 from include.settings import get_settings
 
 STALE = timedelta(days=1)
+ON_THE_WAY = ("._COPYING_", ".tmp", ".part", ".inprogress")
+"""Ends of the names of files that are still being written, of `hdfs dfs -put` and others."""
 _STAMP = "%Y%m%dT%H%M%S"
 
 
@@ -64,11 +66,20 @@ class Raw:
 
     def day_files(self, day: date | str) -> list[str]:
         """Return the names of a day's files, those that a run would read."""
-        return [name for name in self.names(day_folder(day)) if name.endswith((".csv", ".csv.gz"))]
+        return [name for name in self.names(day_folder(day)) if _is_read(name)]
+
+    def unread_files(self, day: date | str) -> list[str]:
+        """Return what else lies in a day's folder and would be left out: files of other names and folders, but no hidden ones."""
+        return [name for name in self.names(day_folder(day)) if not _is_read(name) and name[0] not in "._"]
 
     def has_log(self, day: date) -> bool:
-        """Return whether a day can be ingested: it has files, or the settings declare it empty."""
-        return bool(self.day_files(day)) or day in get_settings().empty_days
+        """Return whether a day can be ingested, all files being whole, or is declared empty by the settings.
+
+        A file that no run reads counts too: the run then names it instead of waiting for others.
+        """
+        names = [*self.day_files(day), *self.unread_files(day)]
+        whole = not any(name.endswith(ON_THE_WAY) for name in names)
+        return (bool(names) and whole) or day in get_settings().empty_days
 
     def days(self) -> list[date]:
         """Return the days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
@@ -87,6 +98,15 @@ class Raw:
     def read_json(self, path: str) -> dict[str, Any] | None:
         """Return a JSON file's content, or None where there is no file."""
         return read_json(self.fs, self.full(path))
+
+
+def _is_read(name: str) -> bool:
+    """Return whether a run reads a file: CSV, its case free, compressed as Hadoop knows by the end of the name.
+
+    Hadoop cannot open a name with a colon.
+    """
+    plain = name.removesuffix(".gz").removesuffix(".bz2")
+    return plain.lower().endswith(".csv") and ":" not in name and name[0] not in "._"
 
 
 def _day_of(folder: str) -> date | None:

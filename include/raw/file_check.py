@@ -1,6 +1,7 @@
 """Check of the form of a day's raw files, before Spark reads a row.
 
-A raw file is UTF-8 (a byte-order mark is fine), comma separated, with quotes doubled inside quotes, `.csv` or `.csv.gz`.
+A raw file is UTF-8 (a byte-order mark is fine), comma separated, with quotes doubled inside quotes; its name ends in `.csv`,
+`.csv.gz` or `.csv.bz2`.
 """
 
 import csv
@@ -14,8 +15,10 @@ from datetime import date, datetime
 from typing import IO, cast
 
 import numpy as np
+from fsspec.utils import infer_compression
 
 from include.errors import InvalidInputError, MissingDataError
+from include.plural import counted
 from include.raw.deliveries import Raw, day_folder, repairs_path
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
 
@@ -69,9 +72,15 @@ def check_raw_day(day: date) -> list[RawFile]:
     folder = day_folder(day)
     if not raw.has_log(day):
         raise MissingDataError(
-            f"No raw log of {day}: expected at least one *.csv or *.csv.gz file in {raw.url}/{folder}, found none. "
+            f"No raw log of {day}: expected at least one *.csv, *.csv.gz or *.csv.bz2 file in {raw.url}/{folder}, found none. "
             "Deliver the files there, or write some with `ctr sample` or `ctr import`. "
             f"If nothing was logged that day, declare it empty: CTR_EMPTY_DAYS={day}."
+        )
+    if unread := raw.unread_files(day):
+        raise InvalidInputError(
+            f"{raw.url}/{folder} holds {counted(len(unread), 'name')} that would not be read: {', '.join(unread[:20])}"
+            f"{', …' if len(unread) > 20 else ''}. Expected *.csv, *.csv.gz or *.csv.bz2 files, no folders, and no colon in a "
+            "name. Rename them (or begin the name with '_' to leave the file out), and run the day again."
         )
     return [_check_file(raw, f"{folder}/{name}", day) for name in raw.day_files(day)]
 
@@ -84,7 +93,7 @@ def _check_file(raw: Raw, path: str, day: date) -> RawFile:
         columns = _header(raw, path, label)
         records = max(_count_records(raw, path) - 1, 0)
     except (EOFError, OSError, zlib.error) as error:
-        kind = "gzip" if path.endswith(".gz") else "CSV"
+        kind = infer_compression(path) or "CSV"
         raise InvalidInputError(
             f"{label} cannot be read to its end: expected a complete {kind} file, found: {error}. Deliver it again."
         ) from error
@@ -130,8 +139,7 @@ def recount(file: RawFile) -> int:
 
 
 def _open(raw: Raw, path: str) -> IO[bytes]:
-    compression = "gzip" if path.endswith(".gz") else None
-    return cast(IO[bytes], raw.fs.open(raw.full(path), "rb", compression=compression))
+    return cast(IO[bytes], raw.fs.open(raw.full(path), "rb", compression="infer"))
 
 
 def _header(raw: Raw, path: str, label: str) -> tuple[str, ...]:

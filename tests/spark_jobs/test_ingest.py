@@ -1,5 +1,6 @@
 """Every kind of bad input: a clear error, or quarantine with a reason; no row is lost."""
 
+import bz2
 import json
 from collections import Counter, defaultdict
 from datetime import date
@@ -192,3 +193,13 @@ def test_a_file_that_comes_during_ingestion_makes_the_day_stale(spark, lake, mon
     run_stage(spark, lake, "logs")
     assert len(read(lake, "logs")) == len(GOOD)
     assert stale_inputs(lake, lake.manifest("logs", DAY)) == [f"raw/{DAY}"]
+
+
+def test_names_in_capitals_and_bzip2_are_read(spark, lake):
+    write_raw(csv_text([raw_row(n) for n in range(20)]), "part-0.CSV")
+    write_raw(bz2.compress(csv_text([raw_row(n, item_title="other") for n in range(30)]).encode()), "part-1.csv.bz2")
+    assert run_stage(spark, lake, "logs").rows == 50
+    assert read(lake, "logs")["event_id"].str.split("#").str[0].value_counts().to_dict() == {
+        f"date={DAY}/part-0.CSV": 20,
+        f"date={DAY}/part-1.csv.bz2": 30,
+    }

@@ -1,5 +1,6 @@
 """The form of raw files, checked without Spark."""
 
+import bz2
 import csv
 import gzip
 import io
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
+from include.raw.deliveries import Raw
 from include.raw.file_check import RawFile, check_raw_day, header_problem, raw_digest, recount
 from include.schemas import RAW_COLUMNS
 from include.settings import get_settings
@@ -42,6 +44,32 @@ def refused(match: str) -> None:
 def test_no_file_names_the_folder_and_the_next_step():
     with pytest.raises(MissingDataError, match=rf"No raw log of {DAY}.*date={DAY}, found none.*ctr sample"):
         check_raw_day(DAY)
+
+
+def test_whatever_would_not_be_read_is_named(folder):
+    """A day is never published without files that somebody has delivered for it."""
+    (folder / "hour=05").mkdir()
+    for name in ("a.csv", "b.csv.GZ", "c.parquet", "10:00.csv", "_SUCCESS", ".a.csv.crc"):
+        (folder / name).write_text(HEADER + "\n")
+    refused(
+        r"date=2023-07-10 holds 4 names that would not be read: 10:00\.csv, b\.csv\.GZ, c\.parquet, hour=05\. Expected"
+    )
+    assert Raw().has_log(DAY)
+
+
+def test_a_day_waits_for_a_file_that_is_being_written(folder):
+    (folder / "a.csv").write_text(HEADER + "\n")
+    (folder / "b.csv._COPYING_").write_text(HEADER)
+    assert not Raw().has_log(DAY)
+    (folder / "b.csv._COPYING_").rename(folder / "b.csv")
+    assert Raw().has_log(DAY)
+    assert [file.name for file in check_raw_day(DAY)] == [f"date={DAY}/{name}" for name in ("a.csv", "b.csv")]
+
+
+def test_names_in_capitals_and_bzip2_are_read(folder):
+    (folder / "a.CSV").write_text(HEADER + "\n" + "," * 36 + "\n")
+    (folder / "b.csv.bz2").write_bytes(bz2.compress((HEADER + "\n" + ("," * 36 + "\n") * 2).encode()))
+    assert [file.records for file in check_raw_day(DAY)] == [1, 2]
 
 
 def test_an_empty_file_is_refused(folder):
