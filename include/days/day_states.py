@@ -135,7 +135,7 @@ def state_of(facts: DayFacts, now: datetime) -> DayState:
             day=facts.day,
             state=State.DAMAGED,
             detail=facts.damage.found,
-            next_step=facts.damage.next_step,
+            next_step=facts.damage.next_step[0].upper() + facts.damage.next_step[1:],
             needs_person=True,
         )
     if run and run.state == "queued":

@@ -47,7 +47,7 @@ def test_other_days_keep_their_state(lake, path, content):
     found = states(lake, DAYS, {}, [])
     assert [found[day].state for day in DAYS] == [State.NO_LOG, State.DAMAGED, State.NO_LOG]
     assert f"{path}/dt={DAYS[1]}.json" in found[DAYS[1]].detail
-    assert "restore the file" in found[DAYS[1]].next_step
+    assert "Restore the file" in found[DAYS[1]].next_step
     assert found[DAYS[1]].needs_person
 
 
