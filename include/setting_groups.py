@@ -99,6 +99,10 @@ class Logs(BaseModel):
         "quarantine", description="Rows of an earlier day: reject them, or keep them for a rerun of their own day."
     )
     late_days: int = Field(7, ge=0, le=31, description="How many days back an event may be and still count as late.")
+    earliest_day: Annotated[date, OUTSIDE_DIGEST] = Field(
+        date(2000, 1, 1),
+        description="`ctr import` rejects a row of an earlier day, and one of more than a day ahead of the clock.",
+    )
     empty_days: Annotated[tuple[date, ...], NoDecode] = Field(
         (), description="Days known to have no log, comma separated: without raw files they are published empty."
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from include.calendar import days_between, parse_day
@@ -14,6 +15,9 @@ from include.raw.file_check import raw_digest
 from include.records import Decision, Wait
 from include.stages import CHECKED, STAGES, Stage
 
+LONGEST_GAP = 31
+"""Days; what is longer is no gap in a log."""
+
 
 def known_days(lake: Lake) -> list[date]:
     """Return the days of the log and those whose log a run has waited for in vain, ascending."""
@@ -21,12 +25,19 @@ def known_days(lake: Lake) -> list[date]:
 
 
 def log_days(lake: Lake) -> list[date]:
-    """Return every day from the first to the last that has raw files, a published stage or a record, ascending, gaps included."""
+    """Return the days that have raw files, a published stage or a record, ascending, with the days between those of a gap.
+
+    A gap of more than `LONGEST_GAP` days is left out: one file of a wrong year must not add thousands of days.
+    """
     days = set(Raw().days())
     for stage in STAGES:
         days |= {*lake.days(stage), *lake.quality_days(stage)}
     days |= set(lake.record_days(Decision))
-    return list(days_between(min(days), max(days))) if days else []
+    filled = set(days)
+    for before, after in pairwise(sorted(days)):
+        if (after - before).days <= LONGEST_GAP:
+            filled |= set(days_between(before, after))
+    return sorted(filled)
 
 
 def day_status(lake: Lake, day: date) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from operator import itemgetter
 
+from include.calendar import ONE_DAY
 from include.errors import InvalidInputError
 from include.raw.deliveries import Delivery, Raw
 from include.raw.import_files import (
@@ -29,6 +31,7 @@ from include.raw.import_files import (
 )
 from include.raw.mapping import Constant, Mapping, time_parser
 from include.schemas import RAW_COLUMNS
+from include.settings import get_settings
 
 MAX_FIELD_CHARACTERS = 32 << 20
 REJECT_COLUMNS = ("source_row", "line", "reason", "record")
@@ -149,6 +152,7 @@ class _Reader:
         self._pick: Callable[[list[str]], tuple[str, ...]] = tuple
         self._constants: list[str] = []
         self._time = time_parser(mapping.time)
+        self._days = str(get_settings().earliest_day), str((datetime.now(UTC) + ONE_DAY).date())
         self._scenes = frozenset(mapping.scenes.values())
 
     def records(self, progress: Progress | None) -> Iterator[tuple[int, list[str]]]:
@@ -235,6 +239,9 @@ class _Reader:
             raise RowError(
                 "time of no known format", f"log_time {row[_TIME][:80]!r} fits none of {self._mapping.time.formats}"
             )
+        if not self._days[0] <= time[:10] <= self._days[1]:
+            earliest, latest = self._days
+            raise RowError("time out of range", f"{time} UTC is not within {earliest} (CTR_EARLIEST_DAY) and {latest}")
         row[_TIME] = time
         row[_LABEL] = self._mapping.labels.get(row[_LABEL], row[_LABEL])
         row[_SCENE] = self._mapping.scenes.get(row[_SCENE], row[_SCENE])

@@ -1,7 +1,7 @@
 """What `ctr status`, `ctr quality` and `ctr quarantine` tell of a day, without Spark."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -180,3 +180,11 @@ def test_status_without_airflow_tells_what_the_lake_knows(monkeypatch):
     assert "from the lake alone" in " ".join(told.stderr.split())
     (row,) = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
     assert (row["state"]["state"], row["state"]["needs_person"]) == ("not run", True)
+
+
+def test_a_day_of_a_wrong_year_adds_no_days_between(lake):
+    """A gap of some days is listed, a century is not."""
+    folders = [DAY - timedelta(days=40_000), DAY, DAY + timedelta(days=3)]
+    for day in folders:
+        (get_settings().home / "raw" / f"date={day}").mkdir(parents=True, exist_ok=True)
+    assert known_days(lake) == [folders[0], *(DAY + timedelta(days=number) for number in range(4))]

@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from include.raw.csv_import import import_csv
 from include.raw.deliveries import Raw
 from include.raw.mapping import Mapping, Times, read_mapping, time_parser
 from include.schemas import RAW_COLUMNS
+from include.settings import get_settings
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -279,3 +281,17 @@ def test_a_time_outside_the_range_of_utc_rejects_only_its_row(home: Path, zone: 
     (home / "shop.tsv").write_text(SHOP_HEADER + row.format(text) + row.format("18.07.2023 12:00"))
     [report] = import_csv([str(home / "shop.tsv")], mapping(home, SHOP.replace("Asia/Shanghai", zone)))
     assert (report.imported.rows_written, report.reasons) == (1, {"time of no known format": 1})
+
+
+def test_a_time_out_of_range_is_rejected(home: Path, monkeypatch):
+    """One wrong year would bring a day into being, and with it every day until now."""
+    late = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%d %H:%M:%S")
+    times = ["1902-02-03 00:00:00", "1999-12-31 15:59:59", "2037-01-01 00:00:00", late, "2023-07-10 00:00:00"]
+    (home / "log.csv").write_bytes(as_csv([antm2c_record(f"u{n}", time) for n, time in enumerate(times)]))
+    [report] = import_csv([str(home / "log.csv")], read_mapping("antm2c"))
+    assert (report.imported.days, report.reasons) == ({"2023-07-10": 1}, {"time out of range": 4})
+    assert "is not within 2000-01-01 (CTR_EARLIEST_DAY) and" in rejected(report.rejects_file)[0]["reason"]
+    monkeypatch.setenv("CTR_EARLIEST_DAY", "1900-01-01")
+    get_settings.cache_clear()
+    [report] = import_csv([str(home / "log.csv")], read_mapping("antm2c"))
+    assert report.reasons == {"time out of range": 2}
