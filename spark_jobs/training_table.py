@@ -17,7 +17,7 @@ from include.lake.lake import Lake
 from include.lake.table_ddl import sql_text
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
-from include.stages import SNAPSHOTS
+from include.stages import SNAPSHOTS, TABLES
 from spark_jobs.columns import topic_key
 from spark_jobs.features import published_before
 from spark_jobs.scenes import every_scene, read_week
@@ -66,8 +66,12 @@ def history_before(spark: SparkSession, lake: Lake, day: date) -> tuple[History,
         pairs = {pair: _no_pairs(few_rows(spark, table, []), key) for pair, (table, key) in _PAIRS.items()}
         return History(tables, pairs), {}
     before = {table: week[-1].table(table) for table in SNAPSHOTS}
-    tables = {table: read_uri(spark, table, lake.uri(version.path)) for table, version in before.items()}
-    tables |= {table: read_week(spark, lake, week[-1], table) for table in ("features_user", "features_item")}
+    tables = {
+        table: read_week(spark, lake, week[-1], table)
+        if TABLES[table].by_scene
+        else read_uri(spark, table, lake.uri(version.path))
+        for table, version in before.items()
+    }
     tables["features_scene"] = every_scene(tables["features_scene"])
     pairs = {}
     for pair, (table, key) in _PAIRS.items():
