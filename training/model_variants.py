@@ -1,6 +1,6 @@
 """The model variants by name, each one step more than the one before it, so that the gain of a step can be measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from include.errors import InvalidInputError
@@ -22,6 +22,10 @@ class ModelVariant:
     text: bool = False
     content: bool = False
     llm: bool = False
+
+    def without_text(self) -> "ModelVariant":
+        """Return the same backbone without anything that reads text."""
+        return replace(self, text=False, content=False, llm=False)
 
 
 MODEL_VARIANTS = {

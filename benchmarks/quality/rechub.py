@@ -27,7 +27,8 @@ from torch_rechub.trainers import MTLTrainer
 from benchmarks.quality.rows import held_out, training_rows
 from include.lake.lake import Lake
 from include.settings import Settings
-from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed
+from training.data.dense import columns_of, transformed
+from training.data.standardiser import Standardiser
 from training.data.vocabulary import Vocabulary
 from training.device import device, steady_threads
 from training.evaluate.metrics import Floats, row_log_loss
@@ -56,9 +57,8 @@ class Encoding:
     @classmethod
     def of(cls, rows: pa.Table) -> "Encoding":
         """Return the encoding of training rows."""
-        moments = Moments()
-        moments.add(transformed(rows))
-        return cls({name: Vocabulary.empty().extended(rows[name]) for name in IDS}, moments.standardiser())
+        ids = {name: Vocabulary.empty().extended(rows[name]) for name in IDS}
+        return cls(ids, Standardiser.fit(transformed(rows)))
 
     def inputs(self, rows: pa.Table) -> Inputs:
         """Return `user_id`, `item_id [n] int64`, `dense [n, inputs] float32`."""
@@ -68,7 +68,7 @@ class Encoding:
     def features(self) -> list[Any]:
         """Return the inputs as features of torch-rechub."""
         sparse = [SparseFeature(name, vocab_size=len(ids), embed_dim=EMBEDDING) for name, ids in self.ids.items()]
-        return [*sparse, DenseFeature("dense", embed_dim=len(NAMES))]
+        return [*sparse, DenseFeature("dense", embed_dim=self.standardiser.width)]
 
 
 class Batches:

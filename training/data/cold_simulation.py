@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.dense import DEEP, ColdValues, Standardiser, cold_values
+from training.data.dense import ColdValues, cold_values
 from training.data.rows import Rows
+from training.data.standardiser import Standardiser
 
 NEW_RATE = 0.5
 """Share of the rows of ids first seen that day that stay cold; the others begin to train the id's own embedding."""
@@ -24,8 +26,7 @@ class ColdSimulation:
     def __init__(self, standardiser: Standardiser, user_rate: float, item_rate: float) -> None:
         self._user_rate = user_rate
         self._item_rate = item_rate
-        self._mean = torch.from_numpy(standardiser.mean)
-        self._scale = torch.from_numpy(standardiser.scale)
+        self._deep = standardiser.deep
         self._user = cold_values(("user", "user_item", "user_topic"), standardiser)
         self._item = cold_values(("item", "user_item"), standardiser)
 
@@ -40,7 +41,7 @@ class ColdSimulation:
             dense=dense,
             id_lift=rows.id_lift * ~torch.stack([item, user], dim=1),
             intent_topics_ever=torch.where(user[:, None], rows.intent_topics, rows.intent_topics_ever),
-            mean_deep_features=torch.where(user[:, None], rows.dense[:, DEEP], rows.mean_deep_features),
+            mean_deep_features=torch.where(user[:, None], rows.dense[:, self._deep], rows.mean_deep_features),
             topic_affinity=rows.topic_affinity.masked_fill(user[:, None], 0.0),
             user_cold=user | (rows.user_cold & (draw[2] < NEW_RATE)),
             item_cold=item | (rows.item_cold & (draw[3] < NEW_RATE)),
@@ -50,7 +51,8 @@ class ColdSimulation:
 
     def _forget(self, dense: Tensor, prior: Tensor, mask: Tensor, cold: ColdValues) -> Tensor:
         columns = torch.from_numpy(cold.columns)
-        standard_prior = ((prior[:, None] - self._mean[columns]) * self._scale[columns]).clamp(-6, 6)
+        priors = np.repeat(prior.double().numpy()[:, None], len(columns), axis=1)
+        standard_prior = torch.from_numpy(cold.standardiser.apply(priors))
         values = torch.where(torch.from_numpy(cold.is_prior), standard_prior, torch.from_numpy(cold.constants))
         result = dense.clone()
         result[:, columns] = torch.where(mask[:, None], values, dense[:, columns])

@@ -61,16 +61,15 @@ class Memory:
     texts: Floats
 
     @classmethod
-    def empty(cls, users: int, items: int, topics: int, dim: int) -> "Memory":
-        """Return a memory of zeros."""
-        shapes = ((users, 3), (items, 3), (users, topics), (users, topics), (users, len(DEEP_FEATURES)), (items, dim))
+    def empty(cls, users: int, items: int, topics: int, dim: int, deep: int = len(DEEP_FEATURES)) -> "Memory":
+        """Return a memory of zeros; `deep` is the number of deep features that the model uses."""
+        shapes = ((users, 3), (items, 3), (users, topics), (users, topics), (users, deep), (items, dim))
         return cls(*(np.zeros(shape, np.float32) for shape in shapes))
 
     def extended(self, users: int, items: int) -> "Memory":
         """Return the same memory with zero rows for the new ids of larger vocabularies."""
-        more = Memory.empty(
-            users - len(self.user_counts), items - len(self.item_counts), self.tastes.shape[1], self.texts.shape[1]
-        )
+        widths = self.tastes.shape[1], self.texts.shape[1], self.habits.shape[1]
+        more = Memory.empty(users - len(self.user_counts), items - len(self.item_counts), *widths)
         return Memory(
             *(np.concatenate([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
         )

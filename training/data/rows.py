@@ -11,7 +11,7 @@ from torch import Tensor
 from include.errors import InvalidInputError
 from include.features import NEUTRAL_CTR
 from include.schemas import LEVELS
-from training.data.dense import DEEP, logit, transformed
+from training.data.dense import logit, transformed
 from training.data.id_memory import Floats, Hits, Part
 from training.data.item_texts import ItemTexts
 from training.data.state import ModelConfig, State
@@ -31,7 +31,7 @@ class Rows:
     `scene`, `user`, `item [n] int64`: indices, 0 is out of vocabulary for users and items.
     `user_cold`, `item_cold [n] bool`: the id's own embedding is not used.
     `user_level`, `item_level [n] int64`: index in `LEVELS`.
-    `dense [n, features] float32`: standardised; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
+    `dense [n, inputs] float32`: standardised, the used ones; `prior [n] float32`: logit of the scene's CTR of the last 7 days.
     `title [n]`, `entities`, `query`, `service`, `bill [n, …] int64`: rows of the text table, 0 is padding.
     `neighbours [n, k] int64` and `weights [n, k] float32`: warm stand-ins for the item; `neighbour_stats [n, 2] float32`: their
     lift and the similarity of the nearest.
@@ -106,7 +106,8 @@ def build_rows(table: pa.Table, state: State, texts: TextTable, item_texts: Item
         "item_level": _positions(table["item_level"], LEVELS, "item_level"),
         "dense": dense,
         "prior": logit(table["scene_ctr_7d"].to_numpy()).astype(np.float32),
-        "mean_deep_features": (memory.habits[users] + dense[:, DEEP]) / (1 + memory.user_counts[users, :1]),
+        "mean_deep_features": (memory.habits[users] + dense[:, state.standardiser.deep])
+        / (1 + memory.user_counts[users, :1]),
         "id_lift": np.stack([state.item_lift[items], state.user_lift[users]], axis=1),
         "label": label.astype(np.float32),
     }
@@ -190,13 +191,13 @@ def state_after(state: State, rows: Rows, item_texts: ItemTexts, members: Floats
     `logit [n]` is the model's prediction before the day."""
     share_of_day = 1 / np.bincount(rows.user.numpy(), minlength=len(state.users)).clip(min=1)
     parts = (
-        _part(rows.take(positions), members, logit[positions.numpy()], share_of_day)
+        _part(rows.take(positions), members, logit[positions.numpy()], share_of_day, state.standardiser.deep)
         for positions in torch.arange(len(rows)).split(PART_ROWS)
     )
     return replace(state, memory=state.memory.after(parts, state.items.encode(item_texts.ids), item_texts.vectors))
 
 
-def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarray) -> Part:
+def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarray, deep: slice) -> Part:
     intents = torch.cat([rows.query, rows.service, rows.bill], dim=1).numpy()
     return Part(
         users=rows.user.numpy(),
@@ -206,5 +207,5 @@ def _part(rows: Rows, members: Floats, logit: np.ndarray, share_of_day: np.ndarr
         topics=rows.topics.numpy(),
         intents=total(intents, members),
         share=share_of_day[rows.user.numpy()],
-        deep=rows.dense[:, DEEP].numpy(),
+        deep=rows.dense[:, deep].numpy(),
     )

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from training.data.dense import Standardiser
 from training.data.id_memory import Floats, Memory, WarmIndex, lift
+from training.data.standardiser import Standardiser
 from training.data.vocabulary import Vocabulary
 from training.model_variants import ModelVariant, model_variant
 from training.text.topics import Topics
@@ -16,7 +16,8 @@ from training.text.whitening import TextSpace, Whitening
 class ModelConfig:
     """The configuration of a model: `model` is its variant's name. Sizes of the embedding tables come from the vocabularies.
 
-    `encoder` and `llm` are empty where the variant reads no text, or no language model's vectors.
+    `encoder` and `llm` are empty where the variant reads no text, or no language model's vectors. Without `has_text` the items
+    of the training window had no texts, and the model leaves out whatever reads text.
     """
 
     model: str
@@ -27,6 +28,7 @@ class ModelConfig:
     ctr_smoothing: float
     text_space: TextSpace = "whitened"
     warm_index: str = "Flat"
+    has_text: bool = True
     id_dim: int = 16
     expert_dim: int = 64
     text_dim: int = 32
@@ -39,7 +41,12 @@ class ModelConfig:
     @property
     def variant(self) -> ModelVariant:
         """The components of the model."""
-        return model_variant(self.model)
+        variant = model_variant(self.model)
+        return variant if self.has_text else variant.without_text()
+
+    def without_text(self) -> "ModelConfig":
+        """Return the configuration of a log whose items have no texts."""
+        return replace(self, has_text=False, encoder="", llm="")
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of `model.json`."""

@@ -28,10 +28,11 @@ from include.calendar import parse_day
 from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.settings import get_settings
-from training.data.dense import INPUTS, NAMES, Standardiser
+from training.data.dense import INPUTS, NAMES
 from training.data.id_memory import Memory
 from training.data.item_texts import ItemTexts
 from training.data.rows import build_rows
+from training.data.standardiser import Standardiser
 from training.data.state import ModelConfig, State
 from training.data.vocabulary import Vocabulary
 from training.device import device
@@ -123,7 +124,10 @@ def text_lookup(texts: TextTable, device_name: str) -> TextLookup:
 
 def build_model(state: State) -> Network:
     """Return a network of the state's size, with fresh weights."""
-    widths = Widths(len(state.users), len(state.items), len(NAMES), state.whiten_text.dim, state.whiten_llm.dim)
+    deep = state.memory.habits.shape[1]
+    widths = Widths(
+        len(state.users), len(state.items), state.standardiser.width, deep, state.whiten_text.dim, state.whiten_llm.dim
+    )
     return Network(state.config, widths)
 
 
@@ -172,7 +176,9 @@ def load(folder: Path) -> Predictor:
 
 def variant_in(folder: Path) -> ModelVariant | None:
     """Return the variant of the version in a folder, without loading it; None for a variant that this code does not have."""
-    return MODEL_VARIANTS.get(_json(folder / "model.json").get("model", ""))
+    config = _json(folder / "model.json")
+    variant = MODEL_VARIANTS.get(config.get("model", ""))
+    return variant.without_text() if variant and not config.get("has_text", True) else variant
 
 
 def trained_days(folder: Path) -> list[date]:
@@ -190,10 +196,11 @@ def content_hash(folder: Path) -> str:
 
 
 def feature_meta(state: State) -> list[dict[str, Any]]:
-    """Return the name, transform, unit and standardisation of each dense input."""
+    """Return the name, transform, unit, bounds and standardisation of each dense input, and whether the network reads it."""
     meaning = {feature.name: feature for feature in INPUTS}
     rows = []
-    for name, mean, scale in zip(NAMES, state.standardiser.mean, state.standardiser.scale, strict=True):
+    statistics = vars(state.standardiser.with_bounds())
+    for index, name in enumerate(NAMES):
         feature = meaning.get(name)
         rows.append(
             {
@@ -201,8 +208,7 @@ def feature_meta(state: State) -> list[dict[str, Any]]:
                 "grain": feature.grain if feature else "row",
                 "transform": feature.transform if feature else "identity",
                 "unit": feature.unit if feature else "as logged",
-                "mean": float(mean),
-                "scale": float(scale),
+                **{statistic: values[index].item() for statistic, values in statistics.items()},
             }
         )
     return rows
@@ -210,8 +216,7 @@ def feature_meta(state: State) -> list[dict[str, Any]]:
 
 def _state_arrays(state: State) -> dict[str, np.ndarray]:
     return {
-        "standardiser.mean": state.standardiser.mean,
-        "standardiser.scale": state.standardiser.scale,
+        **{f"standardiser.{name}": values for name, values in vars(state.standardiser).items()},
         "whiten_text.mean": state.whiten_text.mean,
         "whiten_text.weight": np.ascontiguousarray(state.whiten_text.weight),
         "whiten_text.deviation": state.whiten_text.deviation,
@@ -233,12 +238,20 @@ def _load_state(folder: Path) -> State:
         config=ModelConfig.from_json(_json(folder / "model.json")),
         users=users,
         items=items,
-        standardiser=Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]),
+        standardiser=_standardiser(arrays),
         whiten_text=Whitening(*(arrays[f"whiten_text.{name}"] for name in ("mean", "weight", "deviation"))),
         whiten_llm=Whitening(*(arrays[f"whiten_llm.{name}"] for name in ("mean", "weight", "deviation"))),
         topics=Topics(arrays["topics.centres"]),
         memory=Memory(*(arrays[f"memory.{name}"] for name in MEMORY)),
     )
+
+
+def _standardiser(arrays: dict[str, np.ndarray]) -> Standardiser:
+    """Return the standardiser in the arrays of a state; versions saved before there were bounds have only two of them."""
+    names = [field.name for field in fields(Standardiser)]
+    if "standardiser.low" not in arrays:
+        return Standardiser.unbounded(*(arrays[f"standardiser.{name}"] for name in names[:2]))
+    return Standardiser(*(arrays[f"standardiser.{name}"] for name in names))
 
 
 def _last_day(rows: pa.Table) -> date | None:

@@ -35,10 +35,11 @@ from training.learn.calibration import Calibration
 from training.learn.checkpoints import Checkpoints
 from training.learn.dataset_scan import DatasetScan, scan_dataset
 from training.learn.learning_curve import write_curve
+from training.learn.left_out import left_out
 from training.learn.train_day import Learning, Texts
 from training.learn.train_state import TrainState
 from training.learn.trainer import Trainer, predict
-from training.learn.warm_start import config_of, start_of
+from training.learn.warm_start import fresh_config, start_of
 from training.models.network import Network
 from training.progress import progress
 from training.tables import NEEDED_FOR, only_days_before
@@ -83,7 +84,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
     if not days and base is not None:
         log.info("No published day since version %d was trained: it remains the candidate of %s.", base.version, day)
         return _record(lake, day, settings.model, base, days, None, started) if is_first_process() else None
-    config = start.model.state.config if start.model else config_of(settings)
+    config = start.model.state.config if start.model else fresh_config(lake, days, settings)
     manifests = {
         training_day: lake.require("training", training_day, NEEDED_FOR) for training_day in days
     }  # of the rows that are read from here on
@@ -92,6 +93,9 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
         trained = fit(lake, days, settings, start.model, checkpoints)
     if not is_first_process():
         return None
+    absent = ", ".join(left_out(trained.predictor.state))
+    if absent:
+        log.info("Left out of the model, absent or constant in the days that it was fitted on: %s.", absent)
     with tempfile.TemporaryDirectory() as folder:
         digest = save(Path(folder), trained.predictor, _provenance(manifests, settings, base))
         pyfunc.describe(Path(folder))
@@ -109,6 +113,7 @@ def run(day: date, settings: Settings, *, scratch: bool = False) -> Train | None
             params={
                 "days": len(days),
                 "base_version": base.version if base else "none",
+                "left_out": absent or "none",
                 "settings_digest": settings.digest(),
                 **settings.recorded(),
             },
@@ -134,7 +139,7 @@ def fit(
     steady_threads(settings.train_threads)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    config = base.state.config if base else config_of(settings)
+    config = base.state.config if base else fresh_config(lake, days, settings)
     if config.model != settings.model:
         raise InvalidInputError(
             f"A model '{config.model}' cannot be continued as '{settings.model}'. Next: start from scratch."
@@ -185,15 +190,19 @@ def _texts(lake: Lake, state: State, scan: DatasetScan, last: date, device_name:
 def fresh_state(lake: Lake, scan: DatasetScan, config: ModelConfig, settings: Settings, last: date) -> State:
     """Return the state before the first day of a model that starts from scratch: statistics are the window's."""
     whitening, topics = _text_space(lake, config, scan, settings.seed)
+    assert scan.standardiser is not None
+    deep = scan.standardiser.deep
     return State(
         config=config,
         users=scan.users,
         items=scan.items,
-        standardiser=scan.moments.standardiser(),
+        standardiser=scan.standardiser,
         whiten_text=whitening,
         whiten_llm=_llm_whitening(lake, config, scan.keys, last),
         topics=topics,
-        memory=Memory.empty(len(scan.users), len(scan.items), len(topics.centres), whitening.dim),
+        memory=Memory.empty(
+            len(scan.users), len(scan.items), len(topics.centres), whitening.dim, deep.stop - deep.start
+        ),
     )
 
 
@@ -207,12 +216,14 @@ def _text_space(lake: Lake, config: ModelConfig, scan: DatasetScan, seed: int) -
 
 
 def extended_state(lake: Lake, state: State, scan: DatasetScan, last: date) -> State:
-    """Return the base's state with the new days' ids; statistics and whitening stay, as the weights were trained with them.
+    """Return the base's state with the new days' ids; statistics and whitening stay, as the weights were trained with
+    them; a base of a time without bounds gets those at which it clips.
 
     Only a base that never saw a language-model vector gets their whitening now.
     """
     if not state.whiten_llm.fitted:
         state = replace(state, whiten_llm=_llm_whitening(lake, state.config, scan.keys, last))
+    state = replace(state, standardiser=state.standardiser.with_bounds())
     return state.extended(scan.users, scan.items)
 
 

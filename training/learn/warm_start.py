@@ -14,7 +14,9 @@ from include.registry import registry
 from include.registry.model_version import ModelVersion
 from include.registry.outdated import base_for, outdated_versions
 from include.settings import Settings
-from training.data.dense import NAMES, Moments, Standardiser, columns_of, transformed
+from training.data.dense import NAMES, columns_of, transformed
+from training.data.row_sample import KEY, sample
+from training.data.standardiser import SAMPLE_ROWS, Standardiser
 from training.data.state import ModelConfig
 from training.learn.artifact import OtherArchitectureError, Predictor, load, variant_in
 from training.model_variants import ModelVariant, model_variant
@@ -61,7 +63,7 @@ def start_of(lake: Lake, day: date, settings: Settings, *, scratch: bool) -> Sta
     new = [published for published in days if published > version.trained_through]
     try:
         model = load(registry.download(version.version))
-        reason = next(why_not_continued(lake, settings, version, model, new), None)
+        reason = next(why_not_continued(lake, settings, version, model, days, new), None)
     except (OtherArchitectureError, registry.PrunedError) as error:
         reason = str(error)
     if reason is None:
@@ -77,7 +79,7 @@ def days_to_learn(lake: Lake, day: date, settings: Settings) -> list[date]:
 
 
 def config_of(settings: Settings) -> ModelConfig:
-    """Return the configuration of a model that starts from scratch."""
+    """Return the configuration that the settings describe."""
     variant = model_variant(settings.model)
     return ModelConfig(
         model=variant.name,
@@ -91,6 +93,25 @@ def config_of(settings: Settings) -> ModelConfig:
     )
 
 
+def fresh_config(lake: Lake, days: Sequence[date], settings: Settings) -> ModelConfig:
+    """Return the configuration of a model that starts from scratch on the days: without text where their items have none."""
+    config = config_of(settings)
+    if config.variant.text and not has_item_texts(lake, days, settings.shard_rows):
+        return config.without_text()
+    return config
+
+
+def has_item_texts(lake: Lake, days: Sequence[date], shard_rows: int) -> bool:
+    """Return whether the items of the days have at least two distinct texts: one text for all says nothing of them."""
+    keys = np.empty(0, np.int64)
+    for day in days:
+        for shard in read_shards(lake, "training", day, NEEDED_FOR, shard_rows, ITEM_TEXTS):
+            keys = np.union1d(keys, keys_in(shard, ITEM_TEXTS))
+            if len(keys) > 1:
+                return True
+    return False
+
+
 def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
     """Yield the variant that is trained, then the champion's: both are evaluated on the day's rows and need their inputs."""
     yield model_variant(settings.model)
@@ -101,10 +122,13 @@ def variants_in_use(settings: Settings) -> Iterator[ModelVariant]:
 
 
 def why_not_continued(
-    lake: Lake, settings: Settings, version: ModelVersion, model: Predictor, new: Sequence[date]
+    lake: Lake, settings: Settings, version: ModelVersion, model: Predictor, days: Sequence[date], new: Sequence[date]
 ) -> Iterator[str]:
-    """Yield reasons why a version must not train on the `new` days: its settings, or the days that its statistics come from."""
+    """Yield reasons why a version must not train on the `new` days, the last ones of the training window `days`: its
+    settings, or the days that its statistics come from."""
     config = config_of(settings)
+    without_text = config.variant.text and not model.state.config.has_text
+    config = config.without_text() if without_text else config
     for setting in ("model", "scenes", "encoder", "llm", "text_space"):
         was = getattr(model.state.config, setting)
         now = getattr(config, setting)
@@ -112,6 +136,8 @@ def why_not_continued(
             yield f"version {version.version} was trained with {setting} {was}, and the settings now say {now}."
     if not new:
         return
+    if without_text and has_item_texts(lake, new, settings.shard_rows):
+        yield f"version {version.version} was trained on days whose items had no texts, and those of the new days have some."
     fitted = _first_of_chain(version)
     lake_from = min([fitted.trained_from, *lake.days("training")[:1]])
     if _days(lake_from, fitted.trained_through) < WINDOW_DAYS:
@@ -120,12 +146,18 @@ def why_not_continued(
             f"less than {WINDOW_DAYS} days into the lake, when {WINDOW_DAYS}-day features were still almost empty."
         )
     if _days(lake_from, new[-1]) >= SETTLED_DAYS:
-        varying = newly_varying(lake, model.state.standardiser, new, settings.shard_rows)
+        varying = newly_varying(lake, model.state.standardiser, days, new, settings.shard_rows)
         if varying:
             yield (
                 f"version {version.version} ignores features that were constant when it was fitted and vary now: "
                 f"{', '.join(varying)}."
             )
+    flattened = flattened_inputs(lake, model.state.standardiser, new, settings.shard_rows)
+    if flattened:
+        yield (
+            f"extreme values have flattened inputs of version {version.version}, which was fitted without bounds: "
+            f"{', '.join(flattened)}."
+        )
     drift = text_drift(lake, model, new, settings.shard_rows)
     if drift and drift.refit:
         yield (
@@ -145,16 +177,31 @@ def text_drift(lake: Lake, model: Predictor, days: Sequence[date], shard_rows: i
     return model.state.whiten_text.drift(vectors[has_vector]) if has_vector.sum() >= FEWEST_TEXTS else None
 
 
-def newly_varying(lake: Lake, standardiser: Standardiser, days: Sequence[date], shard_rows: int) -> list[str]:
-    """Return the inputs that a standardiser switched off as constant and that vary in the rows of these days."""
+def newly_varying(
+    lake: Lake, standardiser: Standardiser, days: Sequence[date], new: Sequence[date], shard_rows: int
+) -> list[str]:
+    """Return the inputs that a standardiser switched off as constant, that vary in the `new` days, and that a start from
+    scratch on `days` would use."""
     off = [name for name, scale in zip(NAMES, standardiser.scale, strict=True) if scale == 0]
-    if not off:
+    for among in (new, days):
+        used = _fitted_on(lake, among, off, shard_rows).used if off else ()
+        off = [name for name, varies in zip(off, used, strict=True) if varies]
+    return off
+
+
+def flattened_inputs(lake: Lake, standardiser: Standardiser, new: Sequence[date], shard_rows: int) -> list[str]:
+    """Return the inputs that extreme values had flattened when a standardiser was fitted without bounds."""
+    if standardiser.has_bounds:
         return []
-    moments = Moments(len(off))
-    for day in days:
-        for shard in read_shards(lake, "training", day, NEEDED_FOR, shard_rows, columns_of(off)):
-            moments.add(transformed(shard, off))
-    return [name for name, scale in zip(off, moments.standardiser().scale, strict=True) if scale > 0]
+    flattened = standardiser.flattened(_fitted_on(lake, new, NAMES, shard_rows))
+    return [name for name, flat in zip(NAMES, flattened, strict=True) if flat]
+
+
+def _fitted_on(lake: Lake, days: Sequence[date], names: Sequence[str], shard_rows: int) -> Standardiser:
+    """Return the standardiser of some inputs that is fitted on the rows of days."""
+    columns = columns_of(names)
+    shards = (read_shards(lake, "training", day, NEEDED_FOR, shard_rows, [KEY, *columns]) for day in days)
+    return Standardiser.fit(transformed(sample(chain.from_iterable(shards), SAMPLE_ROWS, columns), names))
 
 
 def _first_of_chain(version: ModelVersion) -> ModelVersion:

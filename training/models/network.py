@@ -6,7 +6,7 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from include.schemas import DEEP_FEATURES, LEVELS
+from include.schemas import LEVELS
 from training.data.rows import Rows
 from training.data.state import ModelConfig
 from training.models.content import ContentTower, Gate
@@ -31,11 +31,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Widths:
-    """Sizes that come from the data: rows of the id tables, dense features, text and language-model dimensions."""
+    """Sizes that come from the data: rows of the id tables, dense inputs, the deep features among them, text and
+    language-model dimensions."""
 
     users: int
     items: int
     dense: int
+    deep: int
     text: int
     llm: int
 
@@ -55,8 +57,8 @@ class Network(nn.Module):
         self.items = nn.Embedding(widths.items, config.id_dim, sparse=True)
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=0.01)
-        row_inputs = widths.dense + len(DEEP_FEATURES) + 2 + 2 * len(LEVELS) + (2 if variant.llm else 0)
-        self.text = TextFeatures(widths.text, config.text_dim, config.id_dim) if variant.text else None
+        row_inputs = widths.dense + widths.deep + 2 + 2 * len(LEVELS) + (2 if variant.llm else 0)
+        self.text = TextFeatures(widths.text, widths.deep, config.text_dim, config.id_dim) if variant.text else None
         ids = 3 * config.id_dim
         seen = row_inputs + (self.text.outputs if self.text else 0)
         self.backbone = backbone_of(config, ids + seen)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from include.schemas import DEEP_FEATURES, LEVELS
+from include.schemas import LEVELS
 from training.data.rows import Rows
 from training.models.layers import InputNorm
 from training.text.matching import MATCH_WIDTH
@@ -100,11 +100,11 @@ class Similarity(nn.Module):
 class TextFeatures(nn.Module):
     """The text inputs of a backbone, alone and combined with ids and history."""
 
-    def __init__(self, text_dim: int, dim: int, id_dim: int) -> None:
+    def __init__(self, text_dim: int, deep: int, dim: int, id_dim: int) -> None:
         super().__init__()
         self.similarity = Similarity(text_dim, dim)
         self.taste = nn.Linear(2 * text_dim, id_dim)
-        self.habit = nn.Linear(len(DEEP_FEATURES) + len(INTENTS) * text_dim, id_dim)
+        self.habit = nn.Linear(deep + len(INTENTS) * text_dim, id_dim)
         self.outputs = 2 * id_dim + self.similarity.outputs + TEXTS + TOPICS + 1
 
     def forward(self, rows: Rows, text: TextInputs, user: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from include.lake.lake import Lake
 from include.metrics_records import Freshness, PublishedUntil
-from include.raw.deliveries import Raw, day_folder
+from include.raw.deliveries import Raw
 from include.stages import STAGES
 
 
@@ -28,5 +28,5 @@ def _arrived(day: date) -> datetime | None:
     """Return when the newest of the day's raw files was written; without a time zone in the file system, the process's
     own is used."""
     raw = Raw()
-    times = [raw.fs.modified(raw.full(f"{day_folder(day)}/{name}")) for name in raw.day_files(day)]
+    times = [raw.fs.modified(raw.full(path)) for path in raw.day_files(day)]
     return max((time.astimezone(UTC) for time in times), default=None)

@@ -11,6 +11,7 @@ from include.errors import LeakageError
 from include.registry import registry
 from include.settings import get_settings
 from training.data.dense import transformed
+from training.data.standardiser import Standardiser
 from training.evaluate import evaluation
 from training.evaluate.lineage_audit import audit, model_checks
 from training.learn import train
@@ -49,8 +50,7 @@ def test_a_fit_that_evades_the_guard_changes_the_model(world, candidate, monkeyp
 
     def leaky(*arguments):
         scan = honest(*arguments)
-        scan.moments.add(transformed(day))
-        return scan
+        return replace(scan, standardiser=Standardiser.fit(transformed(day)))
 
     clean = candidate(LAST)
     monkeypatch.setattr(train, "scan_dataset", leaky)

@@ -20,6 +20,7 @@ from training.learn import train
 from training.learn.artifact import save
 from training.learn.checkpoints import TRAINER, Checkpoints
 from training.learn.trainer import Trainer
+from training.learn.warm_start import config_of
 
 pytestmark = pytest.mark.long
 
@@ -208,7 +209,7 @@ def test_a_checkpoint_of_another_run_is_not_used(simple, world, monkeypatch, cap
 
 
 def test_other_data_vectors_settings_or_code_are_other_runs(world, in_blocks, monkeypatch):
-    config, days = train.config_of(in_blocks), [fabricate.day(number) for number in range(2)]
+    config, days = config_of(in_blocks), [fabricate.day(number) for number in range(2)]
 
     def folder(settings: Settings = in_blocks, count: int = 2) -> Path:
         return Checkpoints.of(world.lake, LAST, days[:count], config, None, settings).folder
