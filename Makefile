@@ -24,7 +24,8 @@ setup: ## Install Java 17 (if missing) and the locked packages into .venv
 demo: setup ## Ten days of logs, a history load and three nightly runs through Airflow (DATA=mind BEHAVIORS=F NEWS=F for MIND)
 	@$(BIN)/ctr demo --data $(DATA) $(if $(BEHAVIORS),--behaviors $(BEHAVIORS)) $(if $(NEWS),--news $(NEWS))
 
-demo-bad-day: setup ## After `make demo`: a day with a damaged log, its red check, and what it did not change
+demo-bad-day: ## After `make demo`: a day with a damaged log, its red check, and what it did not change
+	@[ -x $(BIN)/ctr ] || { echo "Run make demo first: the bad day comes after its last night." >&2; exit 2; }
 	@$(BIN)/ctr demo --data $(DATA) --bad-day
 
 ui: setup ## Open Airflow's UI on what the demo left (PORT=8081 for another port; Ctrl-C stops it)

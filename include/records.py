@@ -71,7 +71,7 @@ class Wait(Record):
     """The last wait for a day's log, written by the DAG's `wait_for_raw`; it decides which notices are still to be sent.
 
     The log is expected by `due`; the run gives up at `until`. `notified_at`: when a notice said that the log has not come;
-    `came_at`: when the log was found after all; `gave_up_at`: when the run was skipped without it.
+    `came_at`: when the log was found complete after all; `gave_up_at`: when the run was skipped without it.
     """
 
     kind = "wait"
@@ -81,6 +81,17 @@ class Wait(Record):
     notified_at: datetime | None = None
     came_at: datetime | None = None
     gave_up_at: datetime | None = None
+    waits_for: str = ""
+    """What was there at the last look, and what was missing."""
+
+
+class RawChange(Record):
+    """A change of a day's raw files after they were ingested, of which a notice was sent; `digest` is that of the files."""
+
+    kind = "raw_change"
+    digest: str
+    files: list[str]
+    notified_at: datetime
 
 
 class Run(Record):
@@ -331,6 +342,7 @@ class Score(Record):
 
 
 KINDS: Mapping[str, type[Record]] = {
-    kind.kind: kind for kind in (Quality, Wait, Run, EmbedTexts, EmbedCold, Train, Evaluation, Decision, Monitor, Score)
+    kind.kind: kind
+    for kind in (Quality, Wait, RawChange, Run, EmbedTexts, EmbedCold, Train, Evaluation, Decision, Monitor, Score)
 }
 """In the order in which a night writes them."""

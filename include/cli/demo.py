@@ -43,10 +43,10 @@ def demo(
     from include.airflow_control import demo as demo_module
 
     began = time.monotonic()
-    choose_home(data)
     if bad_day:
         run_bad_day(data, as_json)
         return
+    choose_home(data)
     err.print(
         "Logs, a history load in Spark, then three nights in Airflow of a few minutes each on two cores; every step is shown"
     )
@@ -94,12 +94,19 @@ def choose_home(data: Data) -> None:
         demo_module.use_small_log_settings({})
 
 
+def demo_days() -> list[date]:
+    """Return the days of the demo's generated logs."""
+    from include.airflow_control import demo as demo_module
+
+    return [demo_module.FIRST_DAY + timedelta(days=n) for n in range(demo_module.DAYS)]
+
+
 def generated_days() -> list[date]:
     """Return the demo's days; generate those that are missing."""
     from include.airflow_control import demo as demo_module
     from include.raw.deliveries import Raw
 
-    days = [demo_module.FIRST_DAY + timedelta(days=n) for n in range(demo_module.DAYS)]
+    days = demo_days()
     if not all(Raw().day_files(day) for day in days):
         rows = str(demo_module.ROWS_PER_DAY)
         demo_module.ctr("sample", "--from", str(days[0]), "--days", str(len(days)), "--rows-per-day", rows)
@@ -165,7 +172,10 @@ def show_results(data: Data, days: list[date], as_json: bool, seconds: float) ->
 
 
 def run_bad_day(data: Data, as_json: bool) -> None:
-    """Run one more day, damaged as by a real upstream fault, and check: a check fails, nothing is published, same champion."""
+    """Run one more day, damaged as by a real upstream fault, and check: a check fails, nothing is published, same champion.
+
+    Raises `InvalidInputError` before anything is written where the demo's own nights have not ended.
+    """
     from include.airflow_control import demo as demo_module
     from include.cli.progress import nightly_progress
     from include.lake.lake import get_lake
@@ -173,9 +183,12 @@ def run_bad_day(data: Data, as_json: bool) -> None:
 
     if data is not Data.sample:
         raise InvalidInputError("--bad-day damages generated logs: run it without DATA=mind.")
-    days = generated_days()
+    days = demo_days()
     if not demo_module.finished(get_lake(), days[-1]):
-        raise InvalidInputError("Run `make demo` first: the bad day comes after its last day.")
+        raise InvalidInputError(
+            f"The bad day comes after the demo's last night: expected a decision on {days[-1]} in {get_lake().url}, found none. "
+            "Next: `make demo`, then `make demo-bad-day`."
+        )
     day = demo_module.next_raw_day(days)
     before = registry.champion()
     rows = str(demo_module.ROWS_PER_DAY)

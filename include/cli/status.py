@@ -23,7 +23,7 @@ def register(cli: typer.Typer) -> None:
 def status(as_json: JsonFlag = False) -> None:
     """List the log days, gaps included: state, raw files, rows, quarantine, checks, model, verdict, what to redo."""
     from include.days.backfill_plan import plan
-    from include.days.day_states import states
+    from include.days.day_states import State, states
     from include.days.day_status import day_status, known_days
     from include.lake.lenient_lake import get_lenient_lake
     from include.registry.outdated import outdated_champion, sentence
@@ -41,11 +41,10 @@ def status(as_json: JsonFlag = False) -> None:
     if as_json:
         return
     for day_state in day_states.values():
-        if day_state.needs_person:
+        if day_state.needs_person or day_state.state is State.WAITING:
+            next_step = f"\n  → {day_state.next_step}" if day_state.next_step else ""
             out.print(
-                f"{day_state.day} {day_state.state}: {day_state.detail}\n  → {day_state.next_step}",
-                highlight=False,
-                markup=False,
+                f"{day_state.day} {day_state.state}: {day_state.detail}{next_step}", highlight=False, markup=False
             )
     if champion := outdated_champion(lake):
         version, replaced = champion

@@ -21,6 +21,9 @@ from include.schemas import schema_hash
 from include.settings import get_settings, list_text, shaping
 from include.stages import SPECS, STAGES, Stage
 
+_OF_THE_LOG = ("raw/", "mapping/")
+"""Inputs of a day's logs that are gone once the raw log was cleared away."""
+
 
 @dataclass(frozen=True)
 class Redo:
@@ -158,9 +161,10 @@ def _changes(manifest: Manifest, first: date, version: Callable[[str], str | Non
     expected = expected_inputs(manifest.stage, parse_day(manifest.day), first)
     for key in dict.fromkeys([*expected, *manifest.inputs]):
         then, now = manifest.inputs.get(key), version(key)
-        if now == then or (key.startswith("raw/") and now is None):
+        if now == then or (key.startswith(_OF_THE_LOG) and now is None):
             continue
         if then is None:
             yield key, "was not there when it was made"
         else:
-            yield key, "has changed since" if now and key in expected else "is no longer its input"
+            is_input = key in expected or key.startswith(_OF_THE_LOG)
+            yield key, "has changed since" if now and is_input else "is no longer its input"

@@ -157,19 +157,20 @@ def without_log(day: date, *, waiting: bool) -> str:
     here = f"`{Raw().url}/{day_folder(day)}`"
     empty = f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
     if waiting:
-        return f"Deliver its files to {here}; its run goes on within a minute. {empty}."
-    return f"Deliver its files to {here}, then run it: {rerun(day)}. {empty} first."
+        return f"Deliver what is missing to {here}; its run goes on within a minute. {empty}."
+    return f"Deliver what is missing to {here}, then run it: {rerun(day)}. {empty} first."
 
 
 def describe_wait(wait: Wait) -> str:
-    """Return a sentence that says since when and until when a run waits, or waited."""
+    """Return since when and until when a run waits, or waited, and what for."""
     if wait.gave_up_at:
-        return f"Its run waited from {_moment(wait.since)} until {_moment(wait.gave_up_at)} and was skipped."
+        span = f"Its run waited from {_moment(wait.since)} until {_moment(wait.gave_up_at)} and was skipped."
+        return f"{span} At its last look: {wait.waits_for}" if wait.waits_for else span
     return f"{_expected(wait)} Its run waits until {_moment(wait.until)} and is skipped then."
 
 
 def _expected(wait: Wait) -> str:
-    return f"Expected by {_moment(wait.due)}."
+    return f"Expected by {_moment(wait.due)}. {wait.waits_for}".strip()
 
 
 def _queued(facts: DayFacts, run: Run) -> DayState:
@@ -196,7 +197,7 @@ def _queued(facts: DayFacts, run: Run) -> DayState:
 def _running(facts: DayFacts, run: Run) -> DayState:
     busy = {task.task_id: task for task in run.busy}
     wait = facts.wait
-    if "wait_for_raw" in busy and wait and not wait.gave_up_at and not facts.has_log:
+    if "wait_for_raw" in busy and wait and not wait.gave_up_at and not wait.came_at:
         return DayState(
             day=facts.day,
             state=State.WAITING,
@@ -261,9 +262,9 @@ def _cancelled(facts: DayFacts, run: Run) -> DayState:
 def _at_rest(facts: DayFacts, now: datetime) -> DayState:
     """Return the state of a day whose run has succeeded, or that has no run in Airflow."""
     day, wait = facts.day, facts.wait
+    if wait and not (wait.gave_up_at or wait.came_at or facts.run or facts.published) and now < wait.until:
+        return DayState(day=day, state=State.WAITING, detail=_expected(wait), since=wait.since, until=wait.until)
     if not facts.published and not facts.has_log:
-        if wait and not wait.gave_up_at and facts.run is None and now < wait.until:
-            return DayState(day=day, state=State.WAITING, detail=_expected(wait), since=wait.since, until=wait.until)
         detail = describe_wait(wait) if wait and wait.gave_up_at else "No run has waited for it until its end."
         return DayState(
             day=day,
@@ -277,9 +278,13 @@ def _at_rest(facts: DayFacts, now: datetime) -> DayState:
         task = "evaluate" if facts.failed_stage == "model" else f"check_{facts.failed_stage}"
         return _failed(facts, [task], None)
     if not facts.published:
-        came = "Its log has come after its run was skipped." if wait and wait.gave_up_at else "Its log is there."
+        waited = f" {describe_wait(wait)}" if wait and wait.gave_up_at else ""
         return DayState(
-            day=day, state=State.NOT_RUN, detail=came, next_step=f"Run it: {rerun(day)}.", needs_person=True
+            day=day,
+            state=State.NOT_RUN,
+            detail=f"Its log is there.{waited}",
+            next_step=f"Run it: {rerun(day)}.",
+            needs_person=True,
         )
     if facts.redo:
         possible = all(step.possible for step in facts.redo)

@@ -12,6 +12,7 @@ from include.lake.manifest import Manifest
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw
 from include.raw.file_check import raw_digest
+from include.raw.mapping import raw_mapping
 from include.records import Decision, Wait
 from include.stages import CHECKED, STAGES, Stage
 
@@ -59,12 +60,17 @@ def day_status(lake: Lake, day: date) -> dict[str, Any]:
 
 
 def current_version(lake: Lake, key: str) -> str | None:
-    """Return the current version of an input: the build of `stage/day`, the digest of `raw/day` or `late/day`; None if gone."""
+    """Return the current version of an input; None if it is gone.
+
+    That is the build of `stage/day`, or the digest of `raw/day`, of its `mapping/day` or of `late/day`.
+    """
     kind, day = key.split("/")
     if kind == "late":
         return late_version(lake, parse_day(day))
     if kind == "raw":
         return raw_digest(parse_day(day)) if Raw().day_files(day) else None
+    if kind == "mapping":
+        return raw_mapping().digest() if Raw().day_files(day) else None
     stage: Stage = next(stage for stage in STAGES if stage == kind)
     manifest = lake.manifest(stage, parse_day(day))
     return manifest.build if manifest else None

@@ -1,4 +1,4 @@
-"""Notices to people: a task has failed, a log has not come, a missing log has come, the champion is outdated.
+"""Notices to people: a task has failed, a log has not come or has come after all, files changed, the champion is outdated.
 
 It goes to the task's log and, where they are set, to the webhook `CTR_NOTICE_WEBHOOK` and the function `CTR_NOTICE_CALLBACK`.
 A task sends the notice of its own failure. One whose process was killed cannot: the callback of its run does, in the DAG
@@ -24,7 +24,7 @@ from include.settings import get_settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.days.waits import News
+    from include.days.waits import Change, News
     from include.registry.model_version import ModelVersion
     from include.registry.outdated import ReplacedDays
 
@@ -142,7 +142,7 @@ def notice_of_wait(news: "News", context: "Context") -> Notice:
         text = f"The log of {day} has come; the last notice said that it was missing."
         next_step = "Nothing: its run continues." if news.run_goes_on else f"Run the day: {rerun(day)}."
     else:
-        title = State.WAITING if news.kind == "overdue" else State.NO_LOG
+        title = State.WAITING if news.kind == "overdue" else "no complete log came"
         text = f"{describe_wait(wait)} {_WITHOUT_LOG}"
         next_step = without_log(day, waiting=news.kind == "overdue")
     return Notice(
@@ -153,6 +153,27 @@ def notice_of_wait(news: "News", context: "Context") -> Notice:
         title=f"{context['task'].dag_id}, {day}: {title}",
         text=text,
         advice=next_step,
+        link=absolute(quality_page(day)),
+        link_text="The day",
+        failed=False,
+    )
+
+
+def notice_of_change(change: "Change", context: "Context") -> Notice:
+    """Return the notice that raw files of a day changed after it was ingested; `context` is that of `wait_for_raw`."""
+    from include.days.backfill_plan import commands
+
+    day = change.day
+    names = ", ".join(change.files[:10]) + (", …" if change.files[10:] else "")
+    what = f"changed: {names}" if names else "differ from those that were read"
+    return Notice(
+        dag=context["task"].dag_id,
+        run=context["ti"].run_id,
+        day=day,
+        task=context["task"].task_id,
+        title=f"{context['task'].dag_id}, {day}: raw files changed after ingest",
+        text=f"After {day} was ingested, its raw files {what}. Its tables, and those of later days, are made from the old ones.",
+        advice=f"See what to redo: `ctr backfill-plan`. Redo it: `{commands([day], change.last)[0]}`.",
         link=absolute(quality_page(day)),
         link_text="The day",
         failed=False,

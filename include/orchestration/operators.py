@@ -29,7 +29,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from include.calendar import parse_day
 from include.errors import CtrError, NothingToDoError
-from include.orchestration.alerts import notice_of_outdated, notice_of_wait, notify
+from include.orchestration.alerts import notice_of_change, notice_of_outdated, notice_of_wait, notify
 from include.orchestration.links import model_page, quality_page
 from include.orchestration.pods import executor_config
 from include.orchestration.spark_connection import SparkConnection
@@ -40,7 +40,7 @@ from include.settings import get_settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.days.waits import News
+    from include.days.waits import Change, News
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class ModelLink(BaseOperatorLink):
 
 
 class RawSensor(BaseSensorOperator):
-    """Waits for the day's raw log; notifies once that it is overdue and once that it has come; skips the run without it."""
+    """Waits until the day's raw log is complete, and logs what for; notifies as `waits` says; skips the run without it."""
 
     template_fields = ("day",)
     operator_extra_links = (QualityLink(),)
@@ -118,7 +118,7 @@ class RawSensor(BaseSensorOperator):
             raise
 
     def poke(self, context: "Context") -> bool:
-        """Return whether the day's raw folder holds a file, or the day is declared empty."""
+        """Return whether the day's raw files are complete (`CTR_RAW_COMPLETE`), or the day is declared empty."""
         from include.days import waits
         from include.lake.lake import get_lake
 
@@ -128,8 +128,10 @@ class RawSensor(BaseSensorOperator):
         return waits.look(get_lake(), self.log_day(), partial(_notify_wait, context), first=first)
 
 
-def _notify_wait(context: "Context", news: "News") -> None:
-    notify(notice_of_wait(news, context))
+def _notify_wait(context: "Context", news: "News | Change") -> None:
+    from include.days.waits import News
+
+    notify(notice_of_wait(news, context) if isinstance(news, News) else notice_of_change(news, context))
 
 
 class CheckOperator(PythonOperator):

@@ -82,7 +82,6 @@ class SparkConnection:
     def environment(self) -> dict[str, str]:
         """Return what the driver's process needs in its environment beyond what is there."""
         if not self.cluster:
-            # Executors need no Python: no job has code of its own that Spark would run in one.
             return {"PYTHONPATH": python_path(), "PYSPARK_DRIVER_PYTHON": sys.executable}
         settings = {name: value for name, value in os.environ.items() if name.startswith("CTR_")}
         return {"PYTHONPATH": str(PROJECT)} | {

@@ -13,7 +13,8 @@ from typing import IO, Any
 from include import errors
 from include.calendar import days_between
 from include.errors import CtrError
-from include.raw.deliveries import Raw, day_folder
+from include.orchestration.child_process import end_with_parent
+from include.raw.deliveries import Raw
 from include.setting_groups import PROJECT
 from include.settings import get_settings, python_path
 
@@ -35,7 +36,7 @@ _QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:Meta
 def raw_bytes(day: date) -> int:
     """Return the size in bytes of a day's raw files as stored; 0 where there are none."""
     raw = Raw()
-    return sum(int(raw.fs.size(raw.full(f"{day_folder(day)}/{name}")) or 0) for name in raw.day_files(day))
+    return sum(int(raw.fs.size(raw.full(path)) or 0) for path in raw.day_files(day))
 
 
 def driver_java_options(job: str, raw: int, master: str) -> str:
@@ -80,7 +81,9 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=end_with_parent
+        )
         try:
             yield from _events(process, log)
         finally:

@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 from typing import NoReturn
 
-from include.errors import CtrError
+from include.errors import CtrError, NothingToDoError
+from include.orchestration.child_process import end_with_parent
 from include.records import TrialService
 from include.settings import python_path
 
@@ -15,6 +17,24 @@ from include.settings import python_path
 def training(*arguments: str) -> int:
     """Run `python -m training …` and return its exit status; what it prints is the command's."""
     return subprocess.run(_command(arguments), env=_environment()).returncode
+
+
+def run_logged(log: Path, *arguments: str) -> None:
+    """Run `python -m training …`, and append what it prints to a file; it ends when this process does.
+
+    Raises `CtrError`, or `NothingToDoError` where it had nothing to do, with the command's own message.
+    """
+    with log.open("a+") as file:
+        began = file.tell()
+        environment = {**_environment(), "COLUMNS": "300"}  # so that messages are not broken into lines
+        done = subprocess.run(
+            _command(arguments), env=environment, stdout=file, stderr=file, preexec_fn=end_with_parent
+        )
+        if done.returncode:
+            file.seek(began)
+            message = file.read()[-4000:].rpartition("Error: ")[2].strip()
+            kind = NothingToDoError if done.returncode == NothingToDoError.exit_status else CtrError
+            raise kind(f"training {arguments[0]}: {message}\nIts log: {log}")
 
 
 def exec_training(*arguments: str) -> NoReturn:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from include.completeness_rules import MARKER
 from include.errors import InvalidInputError
 from include.raw.deliveries import Delivery, Raw, day_folder
 from include.sample.day import DayLog, generate_day, quote
@@ -55,12 +56,13 @@ def write_days(
 ) -> Iterator[DaySummary]:
     """Generate and write each day, and yield its summary; `faults` damage the day `bad`."""
     raw = Raw()
+    raw.refuse_another_form("`ctr sample`")
     for day in days:
         yield write_day(world, day, raw, faults if day == bad else ())
 
 
 def write_day(world: World, day: date, raw: Raw, faults: Sequence[str] = ()) -> DaySummary:
-    """Generate a day, replace its raw files and its oracle, and return a summary.
+    """Generate a day, replace its raw files and its oracle, mark it as complete, and return a summary.
 
     Raises `InvalidInputError` where the day holds raw files that were not generated.
     """
@@ -73,7 +75,8 @@ def write_day(world: World, day: date, raw: Raw, faults: Sequence[str] = ()) -> 
             with delivery.open(path) as file:
                 for chunk in _csv(log.columns, first, last):
                     file.write(chunk)
-        delivery.remove([f"{day_folder(day)}/{name}" for name in raw.day_files(day)])
+        delivery.remove(raw.day_files(day))
+        delivery.write(f"{day_folder(day)}/{MARKER}", b"")
         # Before the raw files come to their place: raw files without their oracle would pass for someone else's.
         _write_oracle(truth, log, parts)
     return DaySummary(

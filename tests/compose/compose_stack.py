@@ -48,7 +48,8 @@ _RAW_FOLDER = (
 )
 _DAMAGE = (
     "raw.fs.mv(raw.full(folder), raw.full(f'_aside-{folder}')); raw.fs.makedirs(raw.full(folder)); "
-    "raw.fs.pipe(raw.full(f'{folder}/part-0.csv'), b'some,other,columns\\n1,2,3\\n')"
+    "raw.fs.pipe(raw.full(f'{folder}/part-0.csv'), b'some,other,columns\\n1,2,3\\n'); "
+    "raw.fs.pipe(raw.full(f'{folder}/_SUCCESS'), b'')"
 )
 _MEND = "raw.fs.rm(raw.full(folder), recursive=True); raw.fs.mv(raw.full(f'_aside-{folder}'), raw.full(folder))"
 

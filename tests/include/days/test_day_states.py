@@ -21,6 +21,7 @@ def held(**fields):
 
 
 WAIT = Wait(day=DAY, since=NIGHT, due=NIGHT + timedelta(hours=2), until=NIGHT + timedelta(hours=6))
+INCOMPLETE = WAIT.model_copy(update={"waits_for": "2 files, 1.3 MB; waits for _SUCCESS."})
 GAVE_UP = WAIT.model_copy(update={"gave_up_at": WAIT.until, "notified_at": WAIT.due})
 
 
@@ -51,6 +52,8 @@ def lacking(**more):
         (lacking(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP), State.NO_LOG, True),
         (lacking(), State.NO_LOG, True),
         (lacking(wait=WAIT), State.WAITING, False),
+        (known(wait=INCOMPLETE, published=False), State.WAITING, False),
+        (known(run=run("running", wait_for_raw="up_for_reschedule"), wait=INCOMPLETE), State.WAITING, False),
         (known(run=run("success", wait_for_raw="skipped"), wait=GAVE_UP, published=False), State.NOT_RUN, True),
         (known(published=False), State.NOT_RUN, True),
         (known(run=run("running", ask_a_person="awaiting_input"), decision=held()), State.HELD, True),
@@ -76,6 +79,16 @@ def test_a_day_without_a_log_says_the_wait_and_what_to_do():
     assert "waited from 2023-07-18 00:00 UTC until 2023-07-18 06:00 UTC and was skipped" in day_state.detail
     for way in (f"date={DAY}", f"ctr backfill --from {DAY} --to {DAY}", f"CTR_EMPTY_DAYS={DAY}"):
         assert way in day_state.next_step
+
+
+def test_an_incomplete_log_says_what_it_waits_for():
+    running = run("running", wait_for_raw="up_for_reschedule")
+    day_state = state_of(known(run=running, wait=INCOMPLETE, published=False), NOW)
+    assert day_state.detail == "Expected by 2023-07-18 02:00 UTC. 2 files, 1.3 MB; waits for _SUCCESS."
+    skipped = INCOMPLETE.model_copy(update={"gave_up_at": WAIT.until})
+    day_state = state_of(known(run=run("success", wait_for_raw="skipped"), wait=skipped, published=False), NOW)
+    assert day_state.state is State.NOT_RUN
+    assert day_state.detail.endswith("was skipped. At its last look: 2 files, 1.3 MB; waits for _SUCCESS.")
 
 
 def test_a_waiting_day_says_since_when_and_until_when():

@@ -290,8 +290,8 @@ WAIT = Wait(
 @pytest.mark.parametrize(
     ("kind", "title", "text", "advice"),
     [
-        ("overdue", "waiting for its log", "Its run waits until 2023-07-15 06:00 UTC", "Deliver its files to"),
-        ("missing", "no log came", "and was skipped", "Deliver its files to"),
+        ("overdue", "waiting for its log", "Its run waits until 2023-07-15 06:00 UTC", "Deliver what is missing to"),
+        ("missing", "no complete log came", "and was skipped", "Deliver what is missing to"),
         ("came", "its log has come", "The log of 2023-07-14 has come", "ctr backfill --from 2023-07-14"),
     ],
 )

@@ -1,5 +1,6 @@
 """A data error is told apart from a fault that a retry may mend; a run waits for its log and says so."""
 
+import json
 import sys
 from dataclasses import asdict
 from datetime import date
@@ -163,6 +164,34 @@ def test_a_run_without_a_log_leaves_its_slot_and_tells_it_once(wait_for_raw, cap
         wait_for_raw(3600, rescheduled=get_lake().record(Wait, date(2023, 7, 17)).since)
     assert [line for line in caplog.messages if "waiting for its log" in line] != []
     assert sum("ctr_daily, 2023-07-17" in line for line in caplog.messages) == 1
+
+
+def test_files_are_no_log_until_their_deliverer_says_so(wait_for_raw, tmp_path, caplog):
+    caplog.set_level("INFO", "include.days.waits")
+    folder = tmp_path / "raw/date=2023-07-17"
+    folder.mkdir(parents=True)
+    (folder / "part-0.csv").write_text("user_id\n")
+    with pytest.raises(AirflowRescheduleException):
+        wait_for_raw(3600)
+    assert "2023-07-17: 1 file, 8 bytes; waits for _SUCCESS or 5 minutes without a change" in caplog.text
+    (folder / "_SUCCESS").touch()
+    wait_for_raw(3600, rescheduled=get_lake().record(Wait, date(2023, 7, 17)).since)
+    assert get_lake().record(Wait, date(2023, 7, 17)).came_at is not None
+
+
+def test_a_file_after_ingest_is_told_by_the_next_sensor(wait_for_raw, tmp_path, notices):
+    for day in (16, 17):
+        folder = tmp_path / f"raw/date=2023-07-{day}"
+        folder.mkdir(parents=True)
+        for name in ("part-0.csv", "_SUCCESS"):
+            (folder / name).touch()
+    manifest = Manifest("logs", "2023-07-16", "b", {}, 20, {"raw/2023-07-16": "before"}, "c", "s")
+    (tmp_path / "lake/_manifests/logs").mkdir(parents=True)
+    (tmp_path / "lake/_manifests/logs/dt=2023-07-16.json").write_text(json.dumps(asdict(manifest)))
+    for _ in range(2):
+        wait_for_raw(3600)
+    (notice,) = notices
+    assert "2023-07-16: raw files changed after ingest" in notice.title
 
 
 def test_a_look_that_is_tried_again_goes_on_with_the_wait(wait_for_raw):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from include.errors import InvalidInputError
+from include.raw.completeness import waits_for
 from include.raw.deliveries import Raw
 from include.sample.day import generate_day
 from include.sample.faults import BAD_DAY, FAULTS
@@ -46,10 +47,10 @@ def read_day(day: date) -> dict[str, list[list[str]]]:
     """Header and records of each file of a raw day, by an independent CSV reader."""
     raw = Raw()
     found = {}
-    for name in raw.day_files(day):
-        data = Path(raw.full(f"date={day}/{name}")).read_bytes()
-        text = (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8")
-        found[f"date={day}/{name}"] = list(csv.reader(io.StringIO(text, newline="")))
+    for path in raw.day_files(day):
+        data = Path(raw.full(path)).read_bytes()
+        text = (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8")
+        found[path] = list(csv.reader(io.StringIO(text, newline="")))
     return found
 
 
@@ -179,7 +180,12 @@ def test_files_vary_and_a_rerun_leaves_no_old_ones():
     assert {files[0].endswith(".gz") for files in kinds.values()} == {True, False}
     Path(raw.full(f"date={FIRST}/part-7.csv")).write_text("left over")
     write_day(world, FIRST, raw)
-    assert [f"date={FIRST}/{name}" for name in raw.day_files(FIRST)] == list(kinds[0])
+    assert raw.day_files(FIRST) == list(kinds[0])
+
+
+def test_a_generated_day_is_marked_as_complete():
+    write_day(World(3, 200, SCENES), FIRST, Raw())
+    assert waits_for(Raw(), FIRST) is None
 
 
 def test_a_day_that_was_not_generated_is_not_overwritten():
