@@ -219,42 +219,48 @@ def _write_scenes(today: Day) -> None:
 def _scene_sums(week: DataFrame) -> list[dict[str, Any]]:
     """Return the arguments of `prior_strength` for each scene of the settings."""
     columns = scene_columns(get_settings().scenes)
-    sums = []
-    for impressions, clicks in zip(columns[0::2], columns[1::2], strict=True):
-        sums += [
-            F.count_if(F.col(impressions) > 0).alias(f"{impressions} keys"),
-            F.coalesce(F.sum(impressions), F.lit(0)).alias(f"{impressions} impressions"),
-            F.coalesce(F.sum(clicks), F.lit(0)).alias(f"{impressions} clicks"),
-            F.coalesce(F.sum(F.col(impressions).cast("double") * F.col(impressions)), F.lit(0.0)).alias(
-                f"{impressions} squares"
-            ),
-            F.coalesce(F.sum(F.expr(f"try_divide(double({clicks}) * {clicks}, {impressions})")), F.lit(0.0)).alias(
-                f"{impressions} shares"
-            ),
-        ]
-    row = week.agg(*sums).first()
-    assert row is not None
-    names = ("keys", "impressions", "clicks", "squares", "shares")
-    return [{name: row[f"{impressions} {name}"] for name in names} for impressions in columns[0::2]]
+    # A row for each scene: as many sums side by side as there are scenes would be too much code for the JVM's compiler.
+    scenes = [
+        F.struct(F.lit(n).alias("scene"), F.col(impressions).alias("impressions"), F.col(clicks).alias("clicks"))
+        for n, (impressions, clicks) in enumerate(zip(columns[0::2], columns[1::2], strict=True))
+    ]
+    squared = {name: F.col(name).cast("double") * F.col(name) for name in _COUNTS}
+    sums = {
+        "keys": F.count(F.lit(1)),
+        "impressions": F.sum("impressions"),
+        "clicks": F.sum("clicks"),
+        "squares": F.sum(squared["impressions"]),
+        "shares": F.sum(squared["clicks"] / F.col("impressions")),
+    }
+    by_scene = week.select(F.inline(F.array(*scenes))).where("impressions > 0").groupBy("scene")
+    found = {row["scene"]: row for row in by_scene.agg(*(value.alias(name) for name, value in sums.items())).collect()}
+    return [{name: found[n][name] if n in found else 0 for name in sums} for n in range(len(scenes))]
 
 
 def _items(today: Day, log: DataFrame) -> DataFrame:
-    """Latest title and entities that are not empty (ties: the largest text), first and last day of each item."""
+    """Title and entities that stand for each item where an impression has none, and its first and last day.
+
+    Each is the latest that is not empty: the title of the last impression, the entities of most impressions of the last day, as
+    they may differ between impressions of an item (ties: the largest text).
+    """
     now = F.lit(today.day)
-    text = ["item_id", "item_title", "item_entities"]
-    # Texts of an item hardly change within a day: few rows are left for the costly choice of the latest.
-    of_day = log.groupBy(*text).agg(F.max("log_ts").alias("at"))
-    parts = [of_day.select("*", now.alias("first_seen"), now.alias("last_seen"))]
-    if (before := today.yesterday("items")) is not None:
-        parts.append(before.select(*text, F.lit(None).cast("timestamp").alias("at"), "first_seen", "last_seen"))
+    # Texts of an item hardly change within a day: few rows are left for the costly choice.
+    texts = log.groupBy("item_id", "item_title", "item_entities").agg(
+        F.max("log_ts").alias("at"), F.count(F.lit(1)).alias("rows")
+    )
     title = F.when(F.col("item_title").isNotNull(), F.struct("at", "item_title"))
-    entities = F.when(F.size("item_entities") > 0, F.struct("at", "item_entities"))
+    entities = F.when(F.size("item_entities") > 0, F.struct("rows", "item_entities")).alias("entities")
+    of_day = texts.groupBy("item_id", "item_entities").agg(F.sum("rows").alias("rows"), F.max(title).alias("title"))
+    parts = [of_day.select("item_id", "title", entities, now.alias("first_seen"), now.alias("last_seen"))]
+    if (before := today.yesterday("items")) is not None:
+        earlier = before.withColumns({"at": F.lit(None).cast("timestamp"), "rows": F.lit(0).cast("bigint")})
+        parts.append(earlier.select("item_id", title.alias("title"), entities, "first_seen", "last_seen"))
     return (
         _union(parts)
         .groupBy("item_id")
         .agg(
-            F.max(title)["item_title"].alias("item_title"),
-            F.coalesce(F.max(entities)["item_entities"], F.array().cast("array<string>")).alias("item_entities"),
+            F.max("title")["item_title"].alias("item_title"),
+            F.coalesce(F.max("entities")["item_entities"], F.array().cast("array<string>")).alias("item_entities"),
             F.min("first_seen").alias("first_seen"),
             F.max("last_seen").alias("last_seen"),
         )

@@ -1,4 +1,4 @@
-"""Training rows of a day: its log joined to the features as of the day's start, one row for each impression.
+"""Training rows of a day: its log joined to the features as of the day's start, one row for each impression of a listed scene.
 
     spark-submit spark_jobs/training_table.py --from 2023-07-17 --to 2023-07-17
 
@@ -7,6 +7,7 @@ Nothing of the day itself is read but the impressions: no feature can know a cli
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,7 +21,7 @@ from include.settings import get_settings
 from include.stages import SNAPSHOTS, TABLES
 from spark_jobs.columns import topic_key
 from spark_jobs.features import published_before
-from spark_jobs.scenes import every_scene, read_week
+from spark_jobs.scenes import every_scene, read_week, rows_by_unlisted_scene
 from spark_jobs.session import days_read, few_rows, read_uri, write_table
 from spark_jobs.stage import FirstDay, LastDay, Publish, Staged, exit_clearly, run_job
 
@@ -42,16 +43,23 @@ class History:
 
 
 def build(spark: SparkSession, lake: Lake, day: date, staging: str) -> Staged:
-    """Stage `training`; raises `MissingDataError` where the logs of the day or earlier features are missing."""
+    """Stage `training`, without the rows of scenes that were removed from the settings.
+
+    Raises `MissingDataError` where the logs of the day or earlier features are missing.
+    """
     purpose = f"training {day}"
     logs = lake.require("logs", day, purpose)
     history, inputs = history_before(spark, lake, day)
     log = read_uri(spark, "logs", lake.uri(logs.table("logs").path))
+    profile: dict[str, Any] = {}
+    if unlisted := rows_by_unlisted_scene(lake, logs):
+        log = log.where(F.col("scene").isin(*get_settings().scenes))
+        profile["unlisted_scenes"] = unlisted
     rows = logs.table("logs").rows
     joined = join_features(log, history, day)
     write_table(joined, "training", lake.uri(f"{staging}/training"), rows)
     inputs = {f"logs/{day}": logs.build, **inputs}
-    return Staged(rows_in=rows, inputs=inputs, profile={"newest": days_read(joined)})
+    return Staged(rows_in=rows, inputs=inputs, profile=profile | {"newest": days_read(joined)})
 
 
 def history_before(spark: SparkSession, lake: Lake, day: date) -> tuple[History, dict[str, str]]:

@@ -237,24 +237,39 @@ def scene_table(rows: list[tuple[str, int, int, float, float, float, float]]) ->
 
 
 def items_of_yesterday(day: date) -> str:
-    """Return a query of the latest title and entities of each item, yesterday's where today has none."""
+    """Return a query of the title and entities of each item, yesterday's where today has none."""
     return f"""
         WITH parts AS (
             SELECT item_id, item_title, item_entities, log_ts::VARCHAR || event_id AS moment, DATE '{day}' AS first_seen,
                 DATE '{day}' AS last_seen
             FROM log
             UNION ALL SELECT item_id, item_title, item_entities, '', first_seen, last_seen FROM before_items
-        )
+        ),
+        {_entities_of_most("moment <> ''")}
         {_latest("moment", "min(first_seen)", "max(last_seen)")}
         HAVING max(last_seen) > DATE '{day - timedelta(days=get_settings().retention_days)}'"""
+
+
+def _entities_of_most(latest: str) -> str:
+    """Return a common table of the entities of most impressions of each item, in the rows that come first by `latest`."""
+    return f"""
+        counted AS (
+            SELECT item_id, item_entities, {latest} AS latest, count(*) AS rows
+            FROM parts WHERE len(item_entities) > 0 GROUP BY ALL
+        ),
+        of_most AS (
+            SELECT DISTINCT ON (item_id) item_id, item_entities AS entities FROM counted
+            ORDER BY item_id, latest DESC, rows DESC, item_entities DESC
+        )"""
 
 
 def _latest(at: str, first: str, last: str) -> str:
     return f"""
         SELECT item_id, arg_max(item_title, {at}) FILTER (item_title IS NOT NULL) AS item_title,
-            coalesce(arg_max(item_entities, {at}) FILTER (len(item_entities) > 0), []) AS item_entities,
-            {first} AS first_seen, {last} AS last_seen
-        FROM parts GROUP BY item_id"""
+            coalesce(any_value(entities), []) AS item_entities, {first} AS first_seen, {last} AS last_seen
+        FROM parts LEFT JOIN of_most USING (item_id) GROUP BY item_id"""
 
 
-ITEMS_OF_LOGS = f"WITH parts AS (FROM remembered_item) {_latest('log_ts::VARCHAR || event_id', 'min(dt)', 'max(dt)')}"
+ITEMS_OF_LOGS = f"""
+    WITH parts AS (FROM remembered_item), {_entities_of_most("dt")}
+    {_latest("log_ts::VARCHAR || event_id", "min(dt)", "max(dt)")}"""

@@ -25,10 +25,13 @@ from spark_jobs.stage import exit_clearly
 
 _OF_ROWS = "count(1) AS impressions, sum(bigint(label)) AS clicks"
 _ITEMS = """
-    SELECT item_id, max_by(item_title, CASE WHEN item_title IS NOT NULL THEN struct(log_ts, event_id) END) AS item_title,
-        max_by(item_entities, CASE WHEN size(item_entities) > 0 THEN struct(log_ts, event_id) END) AS item_entities,
+    SELECT item_id, max_by(item_title, CASE WHEN item_title IS NOT NULL THEN struct(at, item_title) END) AS item_title,
+        max_by(item_entities, CASE WHEN size(item_entities) > 0 THEN struct(dt, rows, item_entities) END) AS item_entities,
         date(min(dt)) AS first_seen, date(max(dt)) AS last_seen
-    FROM logs GROUP BY item_id"""
+    FROM (
+        SELECT item_id, item_entities, dt, count(1) AS rows, max(log_ts) AS at, max_by(item_title, log_ts) AS item_title
+        FROM logs GROUP BY item_id, item_entities, dt
+    ) GROUP BY item_id"""
 _TEXTS = """
     SELECT DISTINCT xxhash64(text) AS text_key, text, kind FROM (
         SELECT item_title AS text, 'title' AS kind FROM log

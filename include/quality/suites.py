@@ -13,6 +13,7 @@ from include.calendar import ONE_DAY
 from include.checks import Severity
 from include.features import FEATURES, Feature, Rate, level_of, smoothed_ctr
 from include.lake.table_ddl import sql_text
+from include.raw.mapping import raw_mapping
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 from include.stages import scene_columns
@@ -25,6 +26,36 @@ MAX_MIX_SHIFT = 0.2
 """Warning above this total variation distance between the day's scene shares and the trailing ones."""
 MIN_FOUND = {"user": 0.05, "item": 0.05}
 """Warning below this share of training rows whose user or item is in the snapshot of the day before."""
+ENOUGH_DAYS = 3
+"""Days before from which it is known what a deep feature usually holds."""
+REACH = 10
+"""Warning for values beyond the range of the days before (of all but 0.1 % of the rows) by more than so many times its width."""
+FAR_REACH = 1000
+"""Warning for values beyond the range of all but 5 % of the rows, of one day or more, by more than so many times its width."""
+LOG_SAMPLE_ROWS = 50_000
+"""At least so many rows of a day, where it has them, give its quantiles and its most frequent ids."""
+MAX_RESPELLED_SHIFT = 0.5
+"""Warning where the share of rows with ids such as 123.0 or 00123 differs by more from that of the days before."""
+NULL_WORDS = (
+    *(
+        "null",
+        "(null)",
+        "<null>",
+        "[null]",
+        "nil",
+        "none",
+        "nan",
+        "na",
+        "n/a",
+        "#n/a",
+        "\\n",
+        "undefined",
+        "unknown",
+        "missing",
+    ),
+    *("-", "--", "-1", "?", ".", "''", '""', "[]", "{}"),
+)
+"""Ids that stand for none, in lower case."""
 LEAK_SAMPLE_ROWS = 20_000
 LEAK_MIN_CLICKS = 50
 """A scene with fewer clicks or non-clicks in the sample says nothing about a single column's AUC."""
@@ -95,6 +126,14 @@ Priors = dict[str, Prior]
 """By scene."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """What suites know besides a table: priors of its CTRs, and scenes of its days that the settings no longer list."""
+
+    priors: Priors = field(default_factory=dict)
+    unlisted_scenes: tuple[str, ...] = ()
+
+
 def _not_null(column: str) -> Expectation:
     return Expectation("expect_column_values_to_not_be_null", column, "no nulls")
 
@@ -112,6 +151,12 @@ def _mostly_there(column: str, share: float) -> Expectation:
         {"mostly": share},
         severity="warning",
     )
+
+
+def _present(*expectations: Expectation) -> tuple[Expectation, ...]:
+    """Return the expectations of columns that the log has: those that the mapping declares absent are null in every row."""
+    absent = raw_mapping().absent()
+    return tuple(expectation for expectation in expectations if expectation.column not in absent)
 
 
 def _in_set(column: str, values: tuple[Any, ...]) -> Expectation:
@@ -141,7 +186,7 @@ def _logs(day: date) -> Suite:
             *map(_not_null, keys),
             _in_set("label", (0, 1)),
             _in_set("scene", get_settings().scenes),
-            _mostly_there("item_title", 0.8),
+            *_present(_mostly_there("item_title", 0.8)),
         ),
         (_inside(day), readable),
     )
@@ -168,14 +213,18 @@ def _counts(span: str) -> tuple[RowCheck, ...]:
     )
 
 
-def _week(table: str) -> Suite:
+def _week(table: str, unlisted: tuple[str, ...]) -> Suite:
     key = f"{table.removeprefix('features_')}_id"
     pivot = scene_columns(get_settings().scenes)
+    # Rows of a scene that was removed from the settings count on, without columns of their own.
+    sums = "<=" if unlisted else "="
     by_scene = RowCheck(
         "expect_scenes_sum_to_all",
         "impressions_7d_scene_*",
-        f"{' + '.join(pivot[0::2])} = impressions_7d AND {' + '.join(pivot[1::2])} = clicks_7d",
-        "per-scene counts sum to the 7-day counts",
+        f"{' + '.join(pivot[0::2])} {sums} impressions_7d AND {' + '.join(pivot[1::2])} {sums} clicks_7d",
+        f"per-scene counts sum to at most the 7-day counts, which include unlisted scenes: {', '.join(unlisted)}"
+        if unlisted
+        else "per-scene counts sum to the 7-day counts",
         ("impressions_7d", "clicks_7d", *pivot),
     )
     return Suite(table, (key,), row_checks=(_keys_there((key,)), *_counts("7d"), by_scene))
@@ -203,19 +252,20 @@ def _totals(table: str, day: date) -> Suite:
 
 def _rate_of_counts(name: str, rate: Rate, priors: Priors) -> RowCheck:
     """Return the check that a rate equals, to nine decimals, that of the row's own counts and the published priors."""
-    cases = " ".join(f"WHEN {sql_text(scene)} THEN {_published_rate(rate, prior)}" for scene, prior in priors.items())
+    prior = _of_scene({scene: prior.ctr for scene, prior in priors.items()})
+    strength = _of_scene({scene: getattr(prior, rate.strength) for scene, prior in priors.items()})
     return RowCheck(
         "expect_rate_of_its_counts",
         name,
-        f"abs({name} - CASE scene {cases} END) < 1e-9",
+        f"abs({name} - {smoothed_ctr(rate.clicks, rate.impressions, prior, strength)}) < 1e-9",
         "(clicks + k * prior) / (impressions + k), prior and k of the scene on the day before",
         (name, rate.clicks, rate.impressions, "scene"),
     )
 
 
-def _published_rate(rate: Rate, prior: Prior) -> str:
-    strength = getattr(prior, rate.strength)
-    return smoothed_ctr(rate.clicks, rate.impressions, f"{prior.ctr!r}D", f"{strength!r}D")
+def _of_scene(values: dict[str, float]) -> str:
+    """Return SQL of the value of a row's scene: a map is a constant, where a case for each of many scenes is too much code."""
+    return f"map({', '.join(f'{sql_text(scene)}, {value!r}D' for scene, value in values.items())})[scene]"
 
 
 def _feature_range(feature: Feature) -> RowCheck:
@@ -276,16 +326,16 @@ def _training(day: date, priors: Priors) -> Suite:
             )
         )
     expectations = (*map(_not_null, keys), _in_set("label", (0, 1)), _in_set("scene", get_settings().scenes))
-    deep = tuple(_mostly_there(name, 0.05) for name in DEEP_FEATURES[:1])
+    deep = _present(_mostly_there(DEEP_FEATURES[0], 0.05))
     return Suite("training", ("event_id",), (*expectations, *deep), tuple(checks))
 
 
-SUITES: dict[str, Callable[[date, Priors], Suite]] = {
+SUITES: dict[str, Callable[[date, Known], Suite]] = {
     "logs": lambda day, _: _logs(day),
-    "features_user": lambda *_: _week("features_user"),
-    "features_item": lambda *_: _week("features_item"),
+    "features_user": lambda _, known: _week("features_user", known.unlisted_scenes),
+    "features_item": lambda _, known: _week("features_item", known.unlisted_scenes),
     "totals_user": lambda day, _: _totals("totals_user", day),
     "totals_item": lambda day, _: _totals("totals_item", day),
-    "training": _training,
+    "training": lambda day, known: _training(day, known.priors),
 }
-"""The suite of a table, by its name: made for a day and the priors of its rows' CTRs, where they are known."""
+"""The suite of a table, by its name: made for a day and what is known of the days before it."""

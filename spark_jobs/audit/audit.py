@@ -11,13 +11,13 @@ from include.calendar import parse_day, previous
 from include.checks import Check, Measure, check_result, worst
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest
-from include.quality.suites import SUITES, Prior, Priors
+from include.quality.suites import SUITES, Known, Prior, Priors
 from include.records import Quality
 from include.stages import SPECS
 from spark_jobs.audit import data_docs
 from spark_jobs.audit.gx import run_suites
 from spark_jobs.audit.stage_audits import audit_stage
-from spark_jobs.scenes import every_scene
+from spark_jobs.scenes import every_scene, unlisted_scenes
 from spark_jobs.session import declared_schema, read_uri
 
 
@@ -38,8 +38,11 @@ def audit(spark: SparkSession, lake: Lake, manifest: Manifest) -> Audited:
     with _plain_execution(spark):
         records = [schema_check(spark, lake, f"{staging}/{table}", table) for table in manifest.tables]
         profile, stage_records = audit_stage(lake, manifest, staged)
-        priors = _priors(spark, lake, manifest)
-        suites = [SUITES[table](day, priors) for table in manifest.tables if table in SUITES]
+        known = Known(
+            priors=_priors(spark, lake, manifest),
+            unlisted_scenes=unlisted_scenes(lake, day) if manifest.stage == "features" else (),
+        )
+        suites = [SUITES[table](day, known) for table in manifest.tables if table in SUITES]
         answers = run_suites(staged, suites)
     records += [answer.record for answer in answers] + stage_records
     quality = Quality(

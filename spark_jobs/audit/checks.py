@@ -79,7 +79,7 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
     """Check that no raw row belongs to a day before; the settings decide whether such rows are routed or quarantined."""
     parts = (
         (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
-        (rejected, max(rejected_days, 1), "quarantined"),  # a repaired time is not in the quarantined row
+        (rejected, max(rejected_days, 1), "quarantined"),  # a repaired time is of a day that no file shows
     )
     observed = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
     late = routed + rejected
@@ -170,13 +170,17 @@ def trailing(lake: Lake, day: date) -> list[Profile]:
 
 
 def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Check]:
-    """Compare volume, CTR and scene mix of a day with the seven days before; a day that was declared empty is not compared."""
+    """Compare volume, CTR and scene mix of a day with the seven days before, in the scenes of the settings.
+
+    A day that was declared empty is not compared.
+    """
     empty = today.get("declared_empty")
     rows = Measure(today["rows"], low=None if empty else 1)
     expected = "declared empty (CTR_EMPTY_DAYS)" if empty else "at least 1 row"
     yield check_result("logs", "expect_rows", rows.within, expected, f"{today['rows']:,} rows", measure=rows)
     if empty:
         return
+    past = [_of_listed_scenes(profile) for profile in past]
     yield _volume("logs", today["rows"], [profile["rows"] for profile in past], "critical")
     yield _ctr("logs", today, past, "critical")
     for scene in get_settings().scenes:
@@ -187,6 +191,12 @@ def against_trailing(today: Profile, past: list[Profile]) -> Iterator[Check]:
             f"scene {scene}", now, then, "critical" if _expected_clicks(now, then) >= ENOUGH_CLICKS else "warning"
         )
     yield _mix(today, past)
+
+
+def _of_listed_scenes(profile: Profile) -> Profile:
+    """Return a profile without the rows and clicks of scenes that were removed from the settings since."""
+    scenes = {name: counts for name, counts in profile["scenes"].items() if name in get_settings().scenes}
+    return {"scenes": scenes} | {name: sum(scene[name] for scene in scenes.values()) for name in ("rows", "clicks")}
 
 
 def _volume(subject: str, rows: int, past: list[int], severity: Severity) -> Check:

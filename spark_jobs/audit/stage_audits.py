@@ -15,12 +15,14 @@ from include.lake.lake import Lake
 from include.lake.manifest import Manifest
 from include.lake.row_sketch import LG_SIZE, PARTS, logged_columns, write_sketch
 from include.quality.suites import LEAK_SAMPLE_ROWS, RECOMPUTED_KEYS
-from include.raw.row_rules import LATE
+from include.raw.row_rules import LATE, UNKNOWN_SCENE
 from include.settings import get_settings
 from include.stages import SPECS, TABLES, Stage
 from spark_jobs.audit import checks
+from spark_jobs.audit.file_checks import file_checks
 from spark_jobs.audit.leakage import SUSPECTS, TEXTS, Aucs, Past, column_aucs, leak_checks, recomputed
-from spark_jobs.columns import parsed_time
+from spark_jobs.audit.log_checks import log_checks
+from spark_jobs.audit.scene_checks import known_scenes
 from spark_jobs.session import read_uri
 
 StageAudit = Callable[[Lake, Manifest, dict[str, DataFrame]], tuple[dict[str, Any], list[Check]]]
@@ -49,47 +51,45 @@ def _audit_logs(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]) ->
             ),
         )
     ]
-    own = F.count_if(F.col("event_id").startswith(f"date={day}/")).alias("own")
+    files = [file["file"] for file in manifest.profile.get("files", [])]
+    own = F.count_if(F.regexp_replace("event_id", r"#\d+$", "").isin(files) if files else F.lit(False)).alias("own")
     sums = _first(staged["logs"].agg(_distinct("event_id").alias("distinct"), own, *per_scene))
     late, late_checks = _late(staged["late"], day) if rows["late"] else ({}, [])
-    reasons, late_days = _reasons(staged["quarantine"]) if rows["quarantine"] else ({}, 0)
+    reasons = _reasons(staged["quarantine"]) if rows["quarantine"] else {}
+    late_days = {late for file in manifest.profile.get("files", []) for late in file.get("late_days", [])}
     scenes = {
         scene: {"rows": sums[f"rows {scene}"], "clicks": sums[f"clicks {scene}"]} for scene in get_settings().scenes
     }
+    past = checks.trailing(lake, day)
+    contents, of_contents = log_checks(staged["logs"], rows["logs"], past)
     profile: dict[str, Any] = {
         "rows": rows["logs"],
         "clicks": sum(scene["clicks"] for scene in scenes.values()),
         "scenes": scenes,
         "quarantined": reasons,
         "late": late,
+        **contents,
         **manifest.profile,
     }
     return profile, [
         checks.conservation("logs", rows | {"logs": sums["own"]}, manifest.rows_in, "the raw files"),
         *checks.arrived(rows["logs"] - sums["own"], profile.get("arrived", {})),
         *late_checks,
-        checks.no_late_events(rows["late"], len(late), reasons.get(LATE, 0), late_days),
+        checks.no_late_events(rows["late"], len(late), reasons.get(LATE, 0), len(late_days)),
         *checks.repairs(profile.get("repairs")),
+        *file_checks(profile, manifest.rows_in),
         checks.unique("logs", TABLES["logs"].key, rows["logs"], sums["distinct"]),
         checks.quarantine_rate(rows["quarantine"], manifest.rows_in),
-        *checks.against_trailing(profile, checks.trailing(lake, day)),
+        known_scenes(staged["quarantine"], reasons.get(UNKNOWN_SCENE, 0), manifest.rows_in),
+        *checks.against_trailing(profile, past),
+        *of_contents,
     ]
 
 
-def _reasons(quarantine: DataFrame) -> tuple[dict[str, int], int]:
-    """Return rejected rows by reason, and the number of days that late rows belong to."""
-    written = parsed_time(F.trim(F.get_json_object("raw", "$.log_time")))
-    counts = (
-        quarantine.select(F.explode("reasons").alias("reason"), "raw")
-        .groupBy("reason")
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.count_distinct(F.when(F.col("reason") == LATE, F.to_date(written))).alias("days"),
-        )
-        .collect()
-    )
-    days = next((row["days"] for row in counts if row["reason"] == LATE), 0)
-    return {row["reason"]: row["rows"] for row in sorted(counts)}, days
+def _reasons(quarantine: DataFrame) -> dict[str, int]:
+    """Return rejected rows by reason."""
+    counts = quarantine.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    return {row["reason"]: row["count"] for row in sorted(counts)}
 
 
 def _late(late: DataFrame, day: date) -> tuple[dict[str, Any], list[Check]]:
@@ -160,13 +160,20 @@ def _audit_training(lake: Lake, manifest: Manifest, staged: dict[str, DataFrame]
     aucs = column_aucs(sample)
     recent = _recent_aucs(lake, parse_day(manifest.day))
     return {**manifest.profile, "aucs": aucs}, [
-        checks.conservation("training", {"training": rows}, manifest.rows_in, f"logs {manifest.day}"),
+        checks.conservation(
+            "training", {"training": rows} | _left_out(manifest), manifest.rows_in, f"logs {manifest.day}"
+        ),
         checks.unique("training", TABLES["training"].key, rows, sums["distinct"]),
         *checks.found_shares(rows, {entity: sums[entity] for entity in with_counts}, has_snapshot),
         *checks.lineage(lake, manifest),
         *_recomputed(lake, manifest, frame),
         *leak_checks(sample, aucs, recent),
     ]
+
+
+def _left_out(manifest: Manifest) -> dict[str, int]:
+    """Return the logged rows that are no training rows, by what they are: those of scenes that the settings do not list."""
+    return {f"of scene {scene}": rows for scene, rows in manifest.profile.get("unlisted_scenes", {}).items()}
 
 
 def leak_sample(training: DataFrame, lake: Lake, manifest: Manifest) -> pd.DataFrame:

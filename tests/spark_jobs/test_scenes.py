@@ -1,4 +1,4 @@
-"""Scenes of the settings: any text is the name of one, and one may be added anywhere."""
+"""Scenes of the settings: any text is the name of one, and one may be added or removed anywhere."""
 
 from datetime import timedelta
 
@@ -47,6 +47,57 @@ def test_a_scene_is_added_anywhere(spark, lake, monkeypatch):
         )  # from the features of the day before, on the first day by other scenes
         build_only(spark, lake, "features", day)
         equal_a_full_recompute(spark, lake, {past: log for past, log in logs.items() if past <= day}, day)
+
+
+def checked(spark, lake, stage, day):
+    """The quality record of a stage's day; no critical check fails."""
+    quality = run_stage(spark, lake, stage, day)
+    assert [check.title for check in quality.checks if check.status == "fail"] == []
+    return quality
+
+
+def test_a_scene_is_removed_anywhere(spark, lake, monkeypatch):
+    """Its counts stay among those of all scenes until they leave the window; every check of the days after passes."""
+    logs = random_days(3)
+    first, second, third = logs
+    use_scenes(monkeypatch, NAMES)
+    publish_logs(lake, first, logs[first])
+    checked(spark, lake, "features", first)
+    left = [NAMES[3], *NAMES[:2], NAMES[4]]
+    use_scenes(monkeypatch, left)
+    for day in (second, third):
+        logs[day] = logs[day][logs[day]["scene"].isin(left)].reset_index(drop=True)
+        publish_logs(lake, day, logs[day])
+    checked(spark, lake, "training", second)
+    sums = [check for check in checked(spark, lake, "features", second).checks if "_scenes_sum_" in check.name]
+    assert {check.expected.rsplit(": ")[-1] for check in sums} == {NAMES[2]}
+    build_only(spark, lake, "features", third)
+    equal_a_full_recompute(spark, lake, logs, third)
+
+
+def test_days_with_a_removed_scene_are_made_again(spark, lake, monkeypatch):
+    """Its rows are in their logs; they are no training rows."""
+    logs = random_days(1)
+    use_scenes(monkeypatch, NAMES)
+    load(spark, lake, logs)
+    use_scenes(monkeypatch, NAMES[1:])
+    for stage in ("training", "features"):
+        checked(spark, lake, stage, DAY)
+    equal_a_full_recompute(spark, lake, logs, DAY)
+    rows = read(lake, "training")
+    removed = int((logs[DAY]["scene"] == NAMES[0]).sum())
+    assert (set(rows["scene"]), len(rows)) == ({*NAMES[1:]}, len(logs[DAY]) - removed)
+    assert lake.manifest("training", DAY).profile["unlisted_scenes"] == {NAMES[0]: removed}
+
+
+@pytest.mark.parametrize("number", [1, 60])
+def test_any_number_of_scenes(spark, lake, monkeypatch, number):
+    names = [f"scene {n}" for n in range(number)]
+    use_scenes(monkeypatch, names)
+    for day, log in random_logs(5, 2).items():
+        publish_logs(lake, day, log.assign(scene=[names[n % number] for n in range(len(log))]))
+        checked(spark, lake, "features" if day == DAY else "training", day)
+    assert read(lake, "training", day)["scene_position"].nunique() == number
 
 
 def test_a_scene_that_was_left_out_for_a_day_comes_back(spark, lake, monkeypatch):

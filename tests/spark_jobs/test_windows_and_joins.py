@@ -27,9 +27,11 @@ DAYS = 9
 def random_logs(seed: int, days: int = DAYS) -> Logs:
     """Many small random histories at once: keys carry the number of their history, so that each stands alone.
 
-    Some histories are dense, some have idle weeks, some begin late; no history is there on every day.
+    The topic of item 0 is always the same, that of item 1 differs between impressions, item 2 has none. Some histories are
+    dense, some have idle weeks, some begin late; no history is there on every day.
     """
     random = np.random.default_rng(seed)
+    topics = np.random.default_rng(seed)
     logs = {}
     dense = random.uniform(0.1, 1.0, HISTORIES)
     for n in range(days):
@@ -37,7 +39,7 @@ def random_logs(seed: int, days: int = DAYS) -> Logs:
         for history in np.flatnonzero(random.random(HISTORIES) < dense):
             for _ in range(random.integers(1, 8)):
                 user, item, scene = random.integers(3), random.integers(3), random.integers(4)
-                topic = None if item == 2 else f"topic {item}"
+                topic = ["topic 0", topics.choice(["", "topic 1", "topic 2"]), None][item]
                 rows.append((f"h{history}u{user}", f"h{history}i{item}", topic, str(scene), int(random.random() < 0.3)))
         rows.append(("always", "there", "topic", "4", 0))
         frame = pd.DataFrame(rows, columns=["user_id", "item_id", "topic", "scene", "label"])

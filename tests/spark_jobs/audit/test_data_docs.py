@@ -9,7 +9,7 @@ from small_days import DAY, csv_text, publish_logs, raw_row, run_stage, write_ra
 
 from include.errors import DataQualityError
 from include.lake.lake import Lake, docs_path
-from include.quality.suites import SUITES
+from include.quality.suites import SUITES, Known
 from include.settings import get_settings
 from spark_jobs import features
 from spark_jobs.audit import data_docs, gx
@@ -65,7 +65,7 @@ def test_a_later_audit_of_the_day_replaces_the_page(spark, lake):
     write_raw(csv_text(good))
     run_stage(spark, lake, "logs")
     page = read_page(lake, "logs")
-    suite_of_day = SUITES["logs"](DAY, {})
+    suite_of_day = SUITES["logs"](DAY, Known())
     for item in suite_of_day.expectations:
         assert item.expected in page.text
     for check in suite_of_day.row_checks:
@@ -98,7 +98,7 @@ def test_a_refused_day_shows_table_expectation_and_masked_rows(spark, lake, monk
 def test_no_text_is_markup_and_no_sensitive_value_is_printed(monkeypatch):
     monkeypatch.setenv("CTR_SCENES", f"0,{HOSTILE}")
     get_settings.cache_clear()
-    logs = SUITES["logs"](DAY, {})
+    logs = SUITES["logs"](DAY, Known())
     answers = []
     row = {"event_id": HOSTILE, "user_id": "u-sensitive", "row_check_logs_0": False}
     counts = {"element_count": 40, "unexpected_count": 3, "unexpected_percent": 7.5}
