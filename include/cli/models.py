@@ -3,14 +3,16 @@
 import getpass
 from dataclasses import asdict
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.calendar import parse_day
+from include.calendar import parse_day, previous
 from include.console import JsonFlag, err, out, show_json, show_rows
 from include.errors import InvalidInputError
+from include.plural import counted
 
 if TYPE_CHECKING:
     from include.registry.model_version import ModelVersion
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 Version = Annotated[int, typer.Argument(help="Number of the version, as `ctr models` shows it.")]
 Reason = Annotated[str, typer.Option(help="Recorded with the version.")]
+
+
+class Unknown(StrEnum):
+    """What most rows of a list may have that the lake does not know."""
+
+    users = "users"
+    items = "items"
 
 
 def register(cli: typer.Typer) -> None:
@@ -94,7 +103,15 @@ def score(
     day: Annotated[str, typer.Option("--day", help="Log day, YYYY-MM-DD.")],
     path: Annotated[
         Path | None,
-        typer.Option("--list", help="CSV or Parquet of user_id, item_id, scene, … to score instead of the day's log."),
+        typer.Option(
+            "--list", help="File of user_id, item_id, scene, … to score instead of the log, read as raw logs are."
+        ),
+    ] = None,
+    allow_unknown: Annotated[
+        list[Unknown] | None,
+        typer.Option(
+            "--allow-unknown", help="Score a list most of whose users, or items, are unknown; may be repeated."
+        ),
     ] = None,
 ) -> None:
     """Write the champion's click probabilities of a published day's impressions, or of a list, to the lake; print where.
@@ -103,20 +120,35 @@ def score(
     """
     from include.orchestration.training_process import training
 
-    listed = _with_features(path, parse_day(day)) if path else None
+    listed = _with_features(path, parse_day(day), allow_unknown or []) if path else None
     raise typer.Exit(training("score", "--day", day, *(["--list", listed] if listed else [])))
 
 
-def _with_features(path: Path, day: date) -> str:
-    """Store a list, give its rows the features of the day, and return its folder in the lake."""
+def _with_features(path: Path, day: date, allow_unknown: list[Unknown]) -> str:
+    """Store a list, give its rows the features of the day, say how many ids are known, and return its folder in the lake."""
     from include.lake.lake import get_lake
     from include.orchestration.spark_submit import submit
     from include.raw.score_list import put_list, read_list
 
-    folder = put_list(get_lake(), read_list(path, day))
+    listed = read_list(path, day)
+    if listed.ignored:
+        err.print(f"{path}: not read: {', '.join(listed.ignored)}.", markup=False, highlight=False, soft_wrap=True)
+    folder = put_list(get_lake(), listed.rows)
+    options = ["--list", folder, "--name", str(path)]
+    for entity in allow_unknown:
+        options += ["--allow-unknown", entity]
     with err.status("Features of the list (Spark)"):
-        list(submit("score_list", day, day, options=["--list", folder]))
+        events = list(submit("score_list", day, day, options=options))
+    err.print(_known(path, day, events[-1]), markup=False, highlight=False, soft_wrap=True)
     return folder
+
+
+def _known(path: Path, day: date, event: dict[str, Any]) -> str:
+    rows = event["rows"]
+    if not event["has_history"]:
+        return f"{path}: {counted(rows, 'row')}; nothing was published before {day}, so no user and no item is known."
+    users, items = (f"{event[name]:,} ({event[name] / rows:.1%})" for name in ("known_users", "known_items"))
+    return f"{path}: {counted(rows, 'row')}; the features of {previous(day)} know the users of {users} and the items of {items}."
 
 
 def _row(version: "ModelVersion", metrics: dict[str, float], replaced: "ReplacedDays") -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A list that was never logged gets the features that its rows would have had in the log."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -8,7 +10,10 @@ from small_days import DAY, build_only, csv_text, raw_row, write_raw
 
 from include.errors import InvalidInputError
 from include.lake.lake import Lake
-from include.raw.score_list import COLUMNS, put_list, read_list, rows_path
+from include.raw.mapping import BUNDLED
+from include.raw.score_list import put_list, read_list, rows_path
+from include.schemas import RAW_COLUMNS
+from include.settings import get_settings
 from spark_jobs import score_list
 from training.tables import read_day, read_orc
 
@@ -29,15 +34,19 @@ def two_days(spark, module_store: Lake) -> list[dict[str, str]]:
     return rows
 
 
-def features(lake: Lake, path, day) -> pa.Table:
-    folder = put_list(lake, read_list(path, day))
-    score_list.main(day, day, folder)
+def features(lake: Lake, path, day, *allowed: str) -> pa.Table:
+    folder = put_list(lake, read_list(path, day).rows)
+    score_list.main(day, day, folder, path.name, list(allowed))
     return read_orc(lake, rows_path(folder, day)).sort_by("event_id")
 
 
+def written(text: str) -> dict[str, Any]:
+    """The event of a list in what the job printed."""
+    return next(event for event in map(json.loads, text.splitlines()) if event["stage"] == "list")
+
+
 def test_a_list_of_logged_rows_equals_the_training_table(two_days, module_store, tmp_path):
-    unlabelled = [{name: row[name] for name in COLUMNS} for row in two_days]
-    (tmp_path / "list.csv").write_text(csv_text(unlabelled, COLUMNS))
+    (tmp_path / "list.csv").write_text(csv_text(two_days, [name for name in RAW_COLUMNS if name != "label"]))
     found = features(module_store, tmp_path / "list.csv", NEXT)
     logged = read_day(module_store, "training", NEXT, "a test")
     position = pa.array([int(event.rsplit("#", 1)[1]) for event in logged["event_id"].to_pylist()])
@@ -65,26 +74,59 @@ def features_of_entity(lake: Lake) -> list[int]:
     return read_day(lake, "training", NEXT, "a test")["item_entity_keys"].to_pylist()[0]
 
 
-def test_a_time_that_is_none_is_named(two_days, module_store, tmp_path):
-    (tmp_path / "list.csv").write_text(
-        "user_id,item_id,scene,log_time\nu1,i2,0,2023-07-11 08:00:00\nu1,i2,0,yesterday\n"
-    )
-    with pytest.raises(InvalidInputError, match="Row 2 of the list has the log_time 'yesterday'"):
+def test_known_users_and_items_are_counted(two_days, module_store, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\nu1,i2,0\nu2,i2,1\nNA,i1,1\nu3,new,1\n")
+    features(module_store, tmp_path / "list.csv", NEXT)
+    event = written(capsys.readouterr().out)
+    assert (event["rows"], event["known_users"], event["known_items"], event["has_history"]) == (4, 3, 3, True)
+
+
+def test_a_list_of_mostly_unknown_users_is_refused_masked(two_days, module_store, tmp_path):
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\nU1,i2,0\nu1,i2,0\nU1,i2,0\nU2,i2,0\n")
+    with pytest.raises(InvalidInputError) as error:
         features(module_store, tmp_path / "list.csv", NEXT)
+    found = str(error.value)
+    assert "list.csv: expected at most 50.0% of the rows (CTR_MAX_UNKNOWN_IDS)" in found
+    assert "3 of 4 rows have unknown users (75.0%), such as masked " in found
+    assert "(row 1), masked" in found
+    assert "(row 4).\n- 4 of 4 rows have known items (100.0%)." in found
+    assert "If they are new: --allow-unknown users." in found
+    assert "U1" not in found
+    assert features(module_store, tmp_path / "list.csv", NEXT, "users")["user_level"].to_pylist()[0] == "zero"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("user_id,item_id\nu,i\n", "missing: scene; unknown: none"),
-        ("user_id,item_id,scene,label\nu,i,0,1\n", "unknown: label"),
-        ("user_id,item_id,scene\n", "holds no row"),
-        ("user_id,item_id,scene\nu,i,0\n ,i,0\n", "1 of 2 rows have a wrong 'user_id', the first one in row 2"),
-        ("user_id,item_id,scene\nu,i,9\n", r"expected a scene of CTR_SCENES \(0, 1, 2, 3, 4\), found '9'"),
-        ("user_id,item_id,scene,deep_features_0\nu,i,0,much\n", "no CSV or Parquet file"),
-    ],
-)
-def test_a_list_of_another_form_is_refused_with_column_and_row(content, message, tmp_path):
-    (tmp_path / "list.csv").write_text(content)
-    with pytest.raises(InvalidInputError, match=message):
-        read_list(tmp_path / "list.csv", DAY)
+def test_new_items_alone_are_allowed_by_name(two_days, module_store, tmp_path):
+    """Misspelt users are found even where all items of the list are new."""
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\nu1,new,0\n")
+    with pytest.raises(InvalidInputError, match=r"unknown items \(100.0%\), such as new \(row 1\); known are i\d"):
+        features(module_store, tmp_path / "list.csv", NEXT)
+    assert features(module_store, tmp_path / "list.csv", NEXT, "items")["item_level"].to_pylist() == ["zero"]
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\nU1,new,0\n")
+    with pytest.raises(InvalidInputError, match="unknown users"):
+        features(module_store, tmp_path / "list.csv", NEXT, "items")
+
+
+def test_another_spelling_of_whole_numbers_is_recognised(spark, lake, tmp_path, monkeypatch):
+    """Of `17.0` in the list and `17` in the log; with `ids: integer` in the mapping both are one."""
+    write_raw(csv_text([raw_row(n, user_id=f"{n % 7}", item_id=f"10{n % 5}") for n in range(40)]))
+    for stage in ("logs", "features"):
+        build_only(spark, lake, stage, DAY)
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\n1.0,101.0,0\n2.0,0102,0\n")
+    with pytest.raises(InvalidInputError) as error:
+        features(lake, tmp_path / "list.csv", NEXT)
+    assert "unknown items (100.0%), such as 101.0 (row 1), 0102 (row 2); known are 10" in str(error.value)
+    assert str(error.value).count("2 of 2 of them are known as whole numbers.") == 2
+    assert "say 'ids: integer' in the mapping" in str(error.value)
+    text = (BUNDLED / "antm2c.yaml").read_text() + "ids: integer\n"
+    (tmp_path / "mapping.yaml").write_text(text)
+    monkeypatch.setenv("CTR_RAW_MAPPING", str(tmp_path / "mapping.yaml"))
+    get_settings.cache_clear()
+    found = features(lake, tmp_path / "list.csv", NEXT)
+    assert (found["user_id"].to_pylist(), found["item_id"].to_pylist()) == (["1", "2"], ["101", "102"])
+
+
+def test_without_features_before_nothing_is_known_or_refused(spark, lake, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("user_id,item_id,scene\nu1,i2,0\n")
+    found = features(lake, tmp_path / "list.csv", DAY)
+    event = written(capsys.readouterr().out)
+    assert (event["has_history"], event["known_users"], len(found)) == (False, 0, 1)
