@@ -32,7 +32,7 @@ RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,targe
 
 FROM builder AS spark-packages
 RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
-    uv pip install --no-deps -c requirements.txt pyspark
+    uv pip install -c requirements.txt -r pyproject.toml pyspark
 
 FROM builder AS mlflow-packages
 RUN --mount=type=cache,target=/var/cache/uv --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \

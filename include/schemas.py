@@ -19,14 +19,15 @@ DEEP_FEATURES = tuple(f"deep_features_{n}" for n in range(27))
 RAW_COLUMNS = RAW_TEXT_COLUMNS + DEEP_FEATURES
 """AntM2C's columns, in their order in a raw CSV file."""
 
-OPTIONAL_RAW_COLUMNS = (
-    "bill_entity_seq",
-    "service_entity_seq",
-    "query_entity_seq",
-    "item_entity_names",
-    *DEEP_FEATURES,
-)
-"""Columns that a raw file may lack: they read as null. Any other missing column is an error."""
+ENTITY_COLUMNS = {
+    "bill_entity_seq": "bill_entities",
+    "service_entity_seq": "service_entities",
+    "query_entity_seq": "query_entities",
+    "item_entity_names": "item_entities",
+}
+"""Raw columns that hold a sequence of entities, and the columns of `logs` that they become."""
+OPTIONAL_RAW_COLUMNS = (*ENTITY_COLUMNS, "item_title", *DEEP_FEATURES)
+"""Columns that a log may lack: they read as null. Any other missing column is an error."""
 
 Level = Literal["zero", "few", "warm"]
 LEVELS: tuple[Level, ...] = get_args(Level)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from include.completeness_rules import parse_rules
+
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder of this checkout, or of the installed packages."""
 HOME = (PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()) / ".ctr"
@@ -17,6 +19,11 @@ def _ascending(band: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= band[0] < band[1]:
         raise ValueError("expected two numbers, the lower one first and not negative, such as [0.5, 2]")
     return band
+
+
+def _rules(text: str) -> str:
+    parse_rules(text)
+    return text
 
 
 Band = Annotated[tuple[float, float], AfterValidator(_ascending)]
@@ -84,6 +91,11 @@ class Spark(BaseModel):
 class Logs(BaseModel):
     """What a raw log is, and what is accepted of it."""
 
+    raw_mapping: Annotated[str, OUTSIDE_DIGEST] = Field(
+        "antm2c",
+        description="Mapping of the raw logs: a YAML file (a relative path: in the working folder, beside `CTR_ENV_FILE`, or in "
+        "`CTR_HOME`), or the name of a bundled one (docs/raw-logs.md). A change of what it says makes published days stale.",
+    )
     scenes: Annotated[tuple[str, ...], NoDecode, Shapes(("features", "training"))] = Field(
         ("0", "1", "2", "3", "4"),
         min_length=1,
@@ -101,7 +113,12 @@ class Logs(BaseModel):
     late_days: int = Field(7, ge=0, le=31, description="How many days back an event may be and still count as late.")
     earliest_day: Annotated[date, OUTSIDE_DIGEST] = Field(
         date(2000, 1, 1),
-        description="`ctr import` rejects a row of an earlier day, and one of more than a day ahead of the clock.",
+        description="A row of an earlier day is rejected, and one of more than a day ahead of the clock.",
+    )
+    raw_complete: Annotated[str, OUTSIDE_DIGEST, AfterValidator(_rules)] = Field(
+        "marker or quiet:5",
+        description="When a day's raw files are complete: `marker[:NAME]`, `manifest:NAME`, `quiet:MINUTES`, `files:NUMBER`; "
+        "rules separated by commas must all hold, of those joined by `or` one (docs/operations.md).",
     )
     empty_days: Annotated[tuple[date, ...], NoDecode] = Field(
         (), description="Days known to have no log, comma separated: without raw files they are published empty."
@@ -131,6 +148,10 @@ class Checks(BaseModel):
     max_quarantine_rate: float = Field(0.02, ge=0, le=1, description="Critical above this share of rejected rows.")
     volume_band: Band = Field((0.3, 3.0), description="Rows of a day over the trailing mean: critical outside.")
     ctr_band: Band = Field((0.5, 2.0), description="CTR of a day over the trailing CTR: critical outside.")
+    max_user_share: float = Field(
+        0.05, gt=0, le=1, description="Warning above this share of a day's rows for one user."
+    )
+    max_item_share: float = Field(0.5, gt=0, le=1, description="Warning above this share of a day's rows for one item.")
     leak_auc: float = Field(
         0.95, gt=0.5, le=1, description="Critical when one column alone reaches this AUC in a scene."
     )
@@ -198,7 +219,7 @@ class Evaluation(BaseModel):
 
 
 class Serving(BaseModel):
-    """The scoring service."""
+    """The scoring service, and lists to be scored."""
 
     serve_token: Annotated[SecretStr, OUTSIDE_DIGEST] = Field(
         SecretStr(""), exclude=True, description="Bearer token of `ctr serve`; kept out of records and versions."
@@ -209,6 +230,12 @@ class Serving(BaseModel):
     serve_max_rows: Annotated[int, OUTSIDE_DIGEST] = Field(1000, ge=1, description="Most rows of a scoring request.")
     serve_max_bytes: Annotated[int, OUTSIDE_DIGEST] = Field(
         8 << 20, ge=1, description="Largest body of a scoring request."
+    )
+    max_unknown_ids: Annotated[float, OUTSIDE_DIGEST] = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="`ctr score --list` refuses a list with unknown users, or unknown items, in more than this share of rows.",
     )
 
 

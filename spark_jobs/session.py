@@ -1,10 +1,14 @@
 """The Spark session of every job, and how jobs read and write tables of the lake."""
 
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import Literal, cast
 
 from pyspark.sql import DataFrame, SparkSession
@@ -13,6 +17,7 @@ from pyspark.sql.types import StructType
 from include.lake.lake import Lake
 from include.lake.table_ddl import sql_text, table_ddl
 from include.orchestration.spark_submit import SMALL_DAY_BYTES
+from include.setting_groups import PROJECT
 from include.settings import get_settings
 
 ROWS_PER_FILE = 250_000
@@ -43,6 +48,8 @@ _CONTEXT = {
 
 def get_session(name: str) -> SparkSession:
     """Return the Spark session: UTC, ANSI, ORC; master and memory come from spark-submit where it set them."""
+    # Python workers run what the driver runs: on a cluster, the same path in the image of its nodes, unless one is set.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"ctr {name}")
     for key, value in {**_SQL, **_CONTEXT}.items():
         builder = builder.config(key, value)
@@ -51,6 +58,19 @@ def get_session(name: str) -> SparkSession:
     java = spark.sparkContext._jvm.java  # type: ignore[union-attr]
     java.util.TimeZone.setDefault(java.util.TimeZone.getTimeZone("UTC"))
     return spark
+
+
+def send_code(spark: SparkSession) -> None:
+    """Send the project's code to the Python workers of a cluster; those of this machine have it."""
+    context = spark.sparkContext
+    if str(context.master).startswith("local"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "ctr-code.zip"
+        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted((PROJECT / "include").rglob("*.py")):
+                archive.write(file, file.relative_to(PROJECT))
+        context.addPyFile(str(package))
 
 
 def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
@@ -137,15 +157,3 @@ def together(*steps: Callable[[], None]) -> None:
     with ThreadPoolExecutor(max_workers=2) as pool:
         for future in [pool.submit(step) for step in steps]:
             future.result()
-
-
-@contextmanager
-def one_file_a_task(spark: SparkSession) -> Iterator[None]:
-    """Make scans planned inside the block read each file in its own task, so that rows of a file are numbered from zero."""
-    key = "spark.sql.files.maxPartitionBytes"
-    before = str(spark.conf.get(key))
-    spark.conf.set(key, "1")
-    try:
-        yield
-    finally:
-        spark.conf.set(key, before)

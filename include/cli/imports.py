@@ -1,26 +1,25 @@
-"""`ctr import mind` and `ctr import csv`: other logs as raw logs."""
+"""`ctr import mind` and `ctr import log`: other logs as raw logs."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from include.console import JsonFlag, out, show_json, show_rows
 
-ReplaceFlag = Annotated[bool, typer.Option("--replace", help="Replace another input imported under the same name.")]
-
 
 def register(cli: typer.Typer) -> None:
     """Add the `ctr import` commands."""
     group = typer.Typer(name="import", help="Import other logs as raw logs under CTR_RAW.", no_args_is_help=True)
     group.command("mind")(mind)
-    group.command("csv")(from_csv)
+    group.command("log")(from_log)
+    group.command("csv", hidden=True)(from_log)
     cli.add_typer(group)
 
 
 def mind(
     behaviors: Annotated[str, typer.Option(help="MIND's behaviors.tsv, plain or .gz; a path or URL.")],
     news: Annotated[str, typer.Option(help="MIND's news.tsv, plain or .gz; a path or URL.")],
-    replace: ReplaceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Import a MIND-layout news log: one raw row for each item shown, its scene the item's category group."""
@@ -30,7 +29,7 @@ def mind(
     from include.settings import list_text
 
     with bar("Importing", total=1, as_json=as_json) as progress:
-        report = import_mind(behaviors, news, replace=replace, progress=progress)
+        report = import_mind(behaviors, news, progress=progress)
     scenes = [
         {"scene": scene, "rows": rows, "clicks": clicks, "ctr": clicks / rows if rows else None}
         for scene, (rows, clicks) in report.scenes.items()
@@ -67,21 +66,23 @@ def mind(
     )
 
 
-def from_csv(
+def from_log(
     inputs: Annotated[list[str], typer.Argument(help="Files or URLs, plain or compressed.")],
     mapping: Annotated[str, typer.Option(help="A YAML mapping, or the name of a bundled one: antm2c.")],
-    replace: ReplaceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Import any delimited log by a mapping; rows without a readable time go to `_rejects/`, with the reason."""
+    """Import any log by a mapping: CSV, TSV, JSON lines, Parquet, ORC.
+
+    Rows without a readable time are rejected rows of the day of the row before them. A file imported again replaces its rows.
+    """
     from include.cli.progress import bar
-    from include.raw.csv_import import import_csv
     from include.raw.deliveries import Raw
+    from include.raw.log_import import import_log
     from include.raw.mapping import read_mapping
 
     rule = read_mapping(mapping)
     with bar("Importing", total=1, as_json=as_json) as progress:
-        reports = import_csv(inputs, rule, replace=replace, progress=progress)
+        reports = import_log(inputs, rule, progress=progress)
     days: dict[str, int] = {}
     for report in reports:
         for day, rows in report.imported.days.items():
@@ -89,11 +90,14 @@ def from_csv(
     files: list[dict[str, Any]] = [
         {
             "file": report.imported.source,
+            **vars(report.counts),
             "rows_in": report.imported.rows_in,
             "rows_written": report.imported.rows_written,
             "rejects": report.imported.rejects,
             "reasons": dict(report.reasons),
-            "rejects_file": f"{Raw().url}/{report.rejects_file}" if report.rejects_file else None,
+            "examples": report.examples,
+            "local_times_repeated": report.repeated,
+            "local_times_skipped": report.skipped,
             "other_scenes": dict(report.other_scenes.most_common(20)),
         }
         for report in reports
@@ -103,17 +107,30 @@ def from_csv(
         return
     _show_days(days)
     for file in files:
-        out.print(
-            f"{file['file']}: {file['rows_in']:,} rows in = {file['rows_written']:,} written + {file['rejects']:,} rejected.",
-            *(f"  {count:,} × {reason}" for reason, count in file["reasons"].items()),
-            *([f"  Rejected rows: {file['rejects_file']}"] if file["rejects_file"] else []),
-            *([f"  Scenes that the mapping does not name: {file['other_scenes']}"] if file["other_scenes"] else []),
-            sep="\n",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
-        )
+        out.print(*_file_lines(file), sep="\n", highlight=False, soft_wrap=True, markup=False)
     out.print(f"Raw logs: {Raw().url}", highlight=False, soft_wrap=True)
+
+
+def _file_lines(file: dict[str, Any]) -> Iterator[str]:
+    """Yield what a person should know of an imported file."""
+    if file["lines"]:
+        others = {"in a header": file["header"], "blank": file["blank"], "that go on a record": file["continued"]}
+        counted = "".join(f" + {count:,} {what}" for what, count in others.items() if count)
+        yield f"{file['file']}: {file['lines']:,} lines = {file['records']:,} records{counted}."
+    yield (
+        f"{file['file']}: {file['rows_in']:,} rows in = {file['rows_written']:,} written + {file['rejects']:,} rejected."
+    )
+    for reason, count in file["reasons"].items():
+        yield f"  {count:,} × {reason}: {file['examples'][reason]}"
+    if file["rejects"]:
+        yield "  Rejected rows lie beside the days' rows, and are counted by the days' checks."
+    if file["local_times_repeated"] or file["local_times_skipped"]:
+        yield (
+            f"  Local times at a change of the clocks: {file['local_times_repeated']:,} come twice, "
+            f"{file['local_times_skipped']:,} do not exist."
+        )
+    if file["other_scenes"]:
+        yield f"  Scenes that the mapping does not name: {file['other_scenes']}"
 
 
 def _show_days(days: dict[str, int]) -> None:

@@ -78,7 +78,7 @@ def quarantine(
     """
     from include.errors import InvalidInputError
     from include.lake.lake import get_lake
-    from include.quality.quarantine import rejected
+    from include.quality.quarantine import files_read, rejected
     from include.quality.rejected_values import REPAIR_DOCS, repair_entries, values_at_fault
     from include.quality.repairs import masked_rejected
     from include.raw.row_rules import refuse_unknown_reason
@@ -98,7 +98,7 @@ def quarantine(
     if as_json:
         data = {
             "reasons": rejections.reasons,
-            "files": rejections.files,
+            "files": files_read(lake, log_day, rejections.files),
             "reasons_of_files": rejections.reasons_of_files,
         }
         data |= {"values": {name: asdict(value) for name, value in values.items()}, "repair": repair_entries(values)}

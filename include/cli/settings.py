@@ -1,4 +1,4 @@
-"""`ctr settings`: every setting, its value and where it comes from, and the two files that are generated from them."""
+"""`ctr settings` and `ctr features`: what the code declares, and the files that are generated from it."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,9 @@ from include.settings import Settings, get_settings, list_text
 
 
 def register(cli: typer.Typer) -> None:
-    """Add `ctr settings`."""
+    """Add `ctr settings` and `ctr features`."""
     cli.command("settings")(settings)
+    cli.command("features")(features)
 
 
 def settings(
@@ -41,6 +42,21 @@ def settings(
         for name, field in fields.items()
     ]
     show_rows(rows, title="Settings", as_json=as_json, empty="")
+
+
+def features(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print what docs/features.md holds.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the declared features: key, window, and value for a key never seen."""
+    from dataclasses import asdict
+
+    from include.features import FEATURES, features_markdown
+
+    if markdown:
+        typer.echo(features_markdown(), nl=False)
+        return
+    show_rows([asdict(feature) for feature in FEATURES], title="Features", as_json=as_json, empty="")
 
 
 def groups() -> Iterator[tuple[str, dict[str, FieldInfo]]]:

@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from include.schemas import RAW_COLUMNS
+from include.raw.mapping import Mapping, raw_mapping
 from include.settings import get_settings
 
 LONGEST_TEXT = 120
@@ -25,13 +25,31 @@ def shortened(text: str) -> str:
 
 
 def masked_raw(raw: str) -> str:
-    """Return a quarantined raw row, JSON of its columns or a record with a wrong number of fields, as a sample may show it."""
+    """Return a quarantined raw row, JSON of its columns or a record without columns, as a sample may show it.
+
+    Of such a record only fields that are not sensitive by their place are shown; where the mapping does not say the places,
+    none is.
+    """
     try:
         columns = json.loads(raw)
     except ValueError:
         columns = None
     if not isinstance(columns, dict):
-        csv.field_size_limit(1 << 30)
-        fields = next(iter(csv.reader(io.StringIO(raw, newline=""))), [])
-        columns = {name: field for name, field in zip(RAW_COLUMNS, fields, strict=False) if field}
+        columns = _by_place(raw)
     return json.dumps({name: masked(name, value) for name, value in columns.items()}, ensure_ascii=False)
+
+
+def _by_place(record: str) -> dict[str, str]:
+    mapping = raw_mapping()
+    sources = {source: name for name, source in mapping.columns.items() if isinstance(source, str)}
+    if mapping.format != "csv" or not mapping.names:
+        return {"record": f"{len(record):,} characters, not shown: which of them are sensitive is not known"}
+    fields = record.split(mapping.delimiter) if mapping.quote not in record else _quoted_fields(record, mapping)
+    return {sources.get(name, name): field for name, field in zip(mapping.names, fields, strict=False) if field}
+
+
+def _quoted_fields(record: str, mapping: Mapping) -> list[str]:
+    csv.field_size_limit(1 << 30)
+    return next(
+        iter(csv.reader(io.StringIO(record, newline=""), delimiter=mapping.delimiter, quotechar=mapping.quote)), []
+    )

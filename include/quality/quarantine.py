@@ -54,6 +54,28 @@ def rejected(lake: Lake, day: date, reason: str | None = None, samples: int = 0)
     return result
 
 
+def files_read(lake: Lake, day: date, rejected_of: dict[str, int]) -> list[dict[str, Any]]:
+    """Return what each file of a day held, and how many of its rows were rejected; those with most rejected rows first.
+
+    `lines` are there for text only: each begins a record, continues one, is blank, or of the header. Builds of earlier versions
+    know only the files of rejected rows.
+    """
+    staged = lake.staged("logs", day)
+    manifest = staged[0] if staged else lake.manifest("logs", day)
+    summaries = {file["file"]: file for file in (manifest.profile.get("files", []) if manifest else [])}
+    files = [
+        {
+            "file": name,
+            **{
+                part: summaries.get(name, {}).get(part) for part in ("lines", "header", "blank", "continued", "records")
+            },
+            "rejected": rejected_of.get(name, 0),
+        }
+        for name in dict.fromkeys([*summaries, *rejected_of])
+    ]
+    return sorted(files, key=lambda file: (-file["rejected"], file["file"]))
+
+
 def rejected_rows(lake: Lake, day: date, columns: Sequence[str], needed_for: str) -> Iterator[dict[str, Any]]:
     """Yield all rejected rows of a day, one after the other; a column that the day's build does not have is null."""
     for stripe in stripes(lake, day, needed_for):

@@ -59,7 +59,7 @@ def values_at_fault(lake: Lake, day: date, reason: str | None = None) -> dict[st
     uncounted: Counter[str] = Counter()
     reasons = [name for name in (*_COLUMNS, *_SEVERAL) if reason in (None, name)]
     for stripe in stripes(lake, day, "ctr quarantine"):
-        part = stripe.read(["source_file", "raw", "reasons"])
+        part = stripe.read(["raw", "reasons"])
         rows, row_reasons = pc.list_parent_indices(part["reasons"]), pc.list_flatten(part["reasons"])
         for name in reasons:
             chosen = part.take(rows.filter(pc.equal(row_reasons, name)))
@@ -79,7 +79,7 @@ def _most(counted: Counter[tuple[str, str]], uncounted: int) -> Values:
 
 
 def _counted(reason: str, rows: Any) -> Counter[tuple[str, str]]:
-    """Count rows by column and value at fault, of a record batch of `source_file` and `raw`, all rejected for the reason."""
+    """Count rows by column and value at fault, of a record batch with `raw`, all rejected for the reason."""
     if reason in _SEVERAL:
         return Counter(key for row in rows.to_pylist() for key in _faults(reason, row))
     return _by_value(_COLUMNS[reason] or "", rows)
@@ -96,7 +96,7 @@ def _by_value(column: str, rows: Any) -> Counter[tuple[str, str]]:
     for entry in values.drop_null().value_counts().to_pylist():
         counted[column, _unescaped(entry["values"]).strip()] += entry["counts"]
     for row in rows.filter(pc.is_null(values)).to_pylist():
-        columns = raw_columns(row["source_file"], row["raw"]) or {}
+        columns = raw_columns(row["raw"]) or {}
         counted[column, columns.get(column, "").strip()] += 1
     return counted
 
@@ -109,7 +109,7 @@ def _unescaped(text: str) -> str:
 
 
 def _faults(reason: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    columns = raw_columns(row["source_file"], row["raw"]) or {}
+    columns = raw_columns(row["raw"]) or {}
     if reason == NOT_A_NUMBER:
         names = (name for name in DEEP_FEATURES if _wrong_number(columns.get(name, "")))
         yield from ((name, columns[name]) for name in names)

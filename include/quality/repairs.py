@@ -10,19 +10,19 @@ Entries are added and replaced, never dropped: every repair reads the row as it 
 the changes of the earlier ones.
 """
 
-import csv
-import io
 import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
@@ -30,18 +30,16 @@ from include.lake.lake import Lake
 from include.quality.masking import masked, masked_raw
 from include.quality.quarantine import SAMPLE_COLUMNS, rejected_rows
 from include.raw.deliveries import Delivery, Raw, finish_interrupted, repairs_path
-from include.raw.file_check import raw_digest, read_header
-from include.raw.mapping import Times, read_model, time_parser
-from include.raw.row_rules import BAD_LABEL, LATE, MALFORMED, UNKNOWN_SCENE, UNPARSABLE_TIME
+from include.raw.file_check import raw_digest
+from include.raw.mapping import Times, raw_mapping, read_model
+from include.raw.reading.day_rows import Repairs
+from include.raw.reading.times import parse_times, time_text
+from include.raw.row_rules import BAD_LABEL, DUPLICATE, LATE, MALFORMED, NOT_OF_ENCODING, UNKNOWN_SCENE, UNPARSABLE_TIME
 from include.schemas import DEEP_FEATURES, RAW_COLUMNS
 
-REPAIRS_DDL = (
-    "source_file string, source_row bigint, fingerprint bigint, columns map<string,string>, numbers_only boolean, "
-    "repair string"
-)
-"""Spark DDL of an entry. `numbers_only`: with the repair, every deep feature of the row is a number or blank."""
-
 _OF_TIME = {UNPARSABLE_TIME, "timestamp_of_another_day", LATE}
+_NO_COLUMNS = {MALFORMED, NOT_OF_ENCODING, DUPLICATE}
+_ROWS_AT_ONCE = 5_000
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\x00"
 _NUMBER = re.compile(r"\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*)?", re.ASCII)
 _EXAMPLE = (
@@ -110,7 +108,17 @@ class Repairer:
 
     def __init__(self, repair: Repair) -> None:
         self._repair = repair
-        self._time = time_parser(repair.time) if repair.time else None
+        self._times = _in_days_of_the_log(repair.time) if repair.time else None
+        self._known: dict[str, str | None] = {}
+
+    def read_times(self, texts: Iterable[str]) -> None:
+        """Read many times at once, which is much faster than each when its row comes."""
+        new = list({*texts} - self._known.keys())
+        if self._times and new:
+            moments = parse_times(pa.array(new, pa.string()), self._times).moments
+            self._known |= {
+                text: None if np.isnat(moment) else time_text(moment) for text, moment in zip(new, moments, strict=True)
+            }
 
     def changes(self, row: dict[str, str], reasons: Collection[str]) -> dict[str, str]:
         """Return the values by column that the repair gives `row`: all raw columns as text, blank where there is none.
@@ -134,9 +142,17 @@ class Repairer:
             text = values.get(name, row[name]).strip()
             if reason in reasons and text in pairs:
                 values[name] = pairs[text]
-        if self._time and _OF_TIME & {*reasons} and (time := self._time(values.get("log_time", row["log_time"]))):
-            values["log_time"] = time
+        if self._times and _OF_TIME & {*reasons}:
+            text = values.get("log_time", row["log_time"])
+            self.read_times([text])
+            if time := self._known[text]:
+                values["log_time"] = time
         return values
+
+
+def _in_days_of_the_log(times: Times) -> Times:
+    """Return times that are read into the zone of the log's days, unless the repair names another."""
+    return times.model_copy(update={"day_zone": times.day_zone or raw_mapping().time.days_in})
 
 
 def _trimmed(text: str) -> str:
@@ -148,7 +164,7 @@ def _trimmed(text: str) -> str:
 def repair_day(lake: Lake, day: date, repair: Repair, name: str, reason: str | None = None) -> Outcome:
     """Add the repair of the day's rejected rows (of those rejected for `reason`) to the day's repairs.
 
-    Rows with a wrong number of fields have no columns to repair. Raises `InvalidInputError` for a day whose quarantine was
+    Records without columns, and duplicates, have nothing to repair. Raises `InvalidInputError` for a day whose quarantine was
     written without fingerprints.
     """
     raw = Raw()
@@ -158,11 +174,10 @@ def repair_day(lake: Lake, day: date, repair: Repair, name: str, reason: str | N
     digest = raw_digest(day)
     entries = read_entries(raw, day)
     added: dict[Key, bytes] = {}
-    for row in rejected_rows(lake, day, SAMPLE_COLUMNS, "ctr quarantine --replay"):
+    for row, original in _with_columns(rejected_rows(lake, day, SAMPLE_COLUMNS, "ctr quarantine --replay"), repairer):
         if reason is not None and reason not in row["reasons"]:
             continue
         outcome.rejected += 1
-        original = None if MALFORMED in row["reasons"] else raw_columns(row["source_file"], row["raw"])
         if original is None:
             outcome.malformed += 1
             continue
@@ -178,37 +193,37 @@ def repair_day(lake: Lake, day: date, repair: Repair, name: str, reason: str | N
             outcome.repaired += 1
             outcome.columns.update(changed)
             columns = {column: text for column, text in columns.items() if text != original[column]}
-            added[key] = _line(key, columns, original, name)
+            added[key] = _line(key, columns, name)
     if added:
         _write(raw, day, entries | added, digest)
     return outcome
 
 
-def raw_columns(source_file: str, raw: str) -> dict[str, str] | None:
-    """Return all raw columns of a quarantined row as text, as they came in; None where they cannot be read.
+def _with_columns(
+    rows: Iterator[dict[str, Any]], repairer: Repairer
+) -> Iterator[tuple[dict[str, Any], dict[str, str] | None]]:
+    """Yield rejected rows with their columns; None for a record without columns, or one that only a comparison rejected."""
+    while batch := list(islice(rows, _ROWS_AT_ONCE)):
+        found = [None if _NO_COLUMNS & {*row["reasons"]} else raw_columns(row["raw"]) for row in batch]
+        repairer.read_times(columns["log_time"] for columns in found if columns)
+        yield from zip(batch, found, strict=True)
 
-    `raw` is JSON of the columns or, where a deep feature is no number, the record as it stands in its file.
-    """
+
+def raw_columns(raw: str) -> dict[str, str] | None:
+    """Return all raw columns of a quarantined row as text, as they came in; None for a record that has no columns."""
     try:
         columns = json.loads(raw, parse_float=str, parse_int=str)
     except ValueError:
-        columns = None
-    if not isinstance(columns, dict):
-        csv.field_size_limit(1 << 30)
-        fields = next(iter(csv.reader(io.StringIO(raw, newline=""))), [])
-        names = _header_of(source_file)
-        if len(fields) != len(names):
-            return None
-        columns = dict(zip(names, fields, strict=True))
-    return {name: str(columns.get(name) or "") for name in RAW_COLUMNS}
+        return None
+    return {name: str(columns.get(name) or "") for name in RAW_COLUMNS} if isinstance(columns, dict) else None
 
 
-@lru_cache(maxsize=1024)
-def _header_of(source_file: str) -> tuple[str, ...]:
-    try:
-        return read_header(source_file)
-    except FileNotFoundError:
-        return ()
+def read_repairs(raw: Raw, day: date) -> Repairs:
+    """Return the corrected columns of the rows of a day."""
+    found: Repairs = {}
+    for (file, row, fingerprint), columns, _ in _lines(raw, day):
+        found.setdefault((file, row), {})[fingerprint] = columns
+    return found
 
 
 def read_entries(raw: Raw, day: date) -> dict[Key, bytes]:
@@ -238,14 +253,12 @@ def _lines(raw: Raw, day: date) -> Iterator[tuple[Key, dict[str, str], bytes]]:
         ) from error
 
 
-def _line(key: Key, columns: dict[str, str], original: dict[str, str], name: str) -> bytes:
-    row = original | columns
+def _line(key: Key, columns: dict[str, str], name: str) -> bytes:
     entry = {
         "source_file": key[0],
         "source_row": key[1],
         "fingerprint": key[2],
         "columns": columns,
-        "numbers_only": all(is_number(row[column]) for column in DEEP_FEATURES),
         "repair": name,
     }
     return json.dumps(entry).encode() + b"\n"

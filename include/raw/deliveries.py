@@ -1,4 +1,4 @@
-"""The raw logs: `{CTR_RAW}/date=YYYY-MM-DD/*.csv[.gz|.bz2]`, written by whoever delivers a day.
+"""The raw logs under `CTR_RAW`: files of each day, written by whoever delivers it; the mapping says where they lie.
 
 `ctr sample` and the importers deliver through `Delivery`: files are written aside and come to their place together, at the
 end, by renames that a journal names first. A failure while they are written leaves every day as it was; a process killed
@@ -7,7 +7,7 @@ during the renames is finished by the next delivery.
     {raw}/date=2023-07-17/part-0.csv.gz    what a run reads
     {raw}/_incoming/…                      deliveries on their way
     {raw}/_imports/NAME.json               what an import wrote, so that importing again replaces it
-    {raw}/_rejects/NAME.csv.gz             rows of an import that belong to no day, with the reason
+    {raw}/date=2023-07-17/NAME.rejects.jsonl.gz  what an import rejected: the day's quarantine takes it in
     {raw}/_repairs/date=2023-07-17.jsonl.gz  corrected columns of single rows of a day's files (include/quality/repairs.py)
 """
 
@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -27,6 +28,9 @@ from include.errors import InvalidInputError
 from include.lake.files import read_json, rename
 from include.lake.manifest import new_build
 from include.plural import counted
+from include.raw.completeness import control_files
+from include.raw.file_pattern import DayPaths, FilePattern
+from include.raw.mapping import DEFAULT_MAPPING, raw_mapping
 from include.settings import get_settings
 
 STALE = timedelta(days=1)
@@ -64,30 +68,62 @@ class Raw:
         except FileNotFoundError:
             return []
 
+    @cached_property
+    def files(self) -> FilePattern:
+        """Where the files of a day lie: the pattern of the mapping of the raw logs."""
+        return raw_mapping().files
+
+    def _listed(self, folder: str) -> list[tuple[str, bool]]:
+        """Return the names in a folder, each with whether it is a folder; empty where there is no folder."""
+        try:
+            self.fs.invalidate_cache()
+            entries = self.fs.ls(self.full(folder.rstrip("/")), detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted((entry["name"].rstrip("/").rsplit("/", 1)[-1], entry["type"] == "directory") for entry in entries)
+
     def day_files(self, day: date | str) -> list[str]:
-        """Return the names of a day's files, those that a run would read."""
-        return [name for name in self.names(day_folder(day)) if _is_read(name)]
+        """Return the paths of a day's files, those that a run would read."""
+        return [path for path in self._day_paths(day).read if not path.endswith(ON_THE_WAY)]
 
     def unread_files(self, day: date | str) -> list[str]:
-        """Return what else lies in a day's folder and would be left out: files of other names and folders, but no hidden ones."""
-        return [name for name in self.names(day_folder(day)) if not _is_read(name) and name[0] not in "._"]
+        """Return the paths of what else lies there for a day and would be left out, but nothing hidden."""
+        return [path for path in self._day_paths(day).unread if not path.endswith(ON_THE_WAY)]
+
+    def _day_paths(self, day: date | str) -> DayPaths:
+        """Return the paths of a day's files; markers and manifests of its deliverer are none."""
+        found = self.files.day_paths(parse_day(str(day)), self._listed)
+        control = control_files(parse_day(str(day)))
+        return DayPaths(*(tuple(path for path in paths if path not in control) for paths in (found.read, found.unread)))
 
     def has_log(self, day: date) -> bool:
         """Return whether a day can be ingested, all files being whole, or is declared empty by the settings.
 
         A file that no run reads counts too: the run then names it instead of waiting for others.
         """
-        names = [*self.day_files(day), *self.unread_files(day)]
-        whole = not any(name.endswith(ON_THE_WAY) for name in names)
-        return (bool(names) and whole) or day in get_settings().empty_days
+        found = self._day_paths(day)
+        paths = [*found.read, *found.unread]
+        whole = not any(path.endswith(ON_THE_WAY) for path in paths)
+        return (bool(paths) and whole) or day in get_settings().empty_days
 
     def days(self) -> list[date]:
-        """Return the days that have a folder, ascending; folders of other names, such as `date=2023-07-17.old`, are none."""
-        return [day for name in self.names("") if (day := _day_of(name))]
+        """Return the days that have a folder (or, where only names say the day, a file), ascending."""
+        return sorted(self.files.days(self._listed))
+
+    def refuse_another_form(self, writer: str) -> None:
+        """Raise `InvalidInputError` where these raw logs are read by a mapping other than that of what `writer` writes."""
+        mapping = get_settings().raw_mapping
+        if mapping != DEFAULT_MAPPING and self.url == get_settings().raw_url.rstrip("/"):
+            raise InvalidInputError(
+                f"{self.url} holds a log that is read by the mapping {mapping} (CTR_RAW_MAPPING), and {writer} writes files "
+                f"of the default mapping '{DEFAULT_MAPPING}', which it would not read. Put files of that log there as they "
+                "are, or unset CTR_RAW_MAPPING and set CTR_RAW to another folder. Nothing was written."
+            )
 
     def refuse_others(self, day: date | str, own: re.Pattern[str], writer: str) -> None:
         """Raise `InvalidInputError` where a day holds files that `writer` did not write: sources are not mixed."""
-        others = [name for name in self.day_files(day) if not own.fullmatch(name)]
+        names = [path.rsplit("/", 1)[-1] for path in self.day_files(day)]
+        others = [name for name in names if not own.fullmatch(name)]
         if others:
             raise InvalidInputError(
                 f"{self.url}/{day_folder(day)} already holds {others[0]!r} ({counted(len(others), 'file')}), "
@@ -98,23 +134,6 @@ class Raw:
     def read_json(self, path: str) -> dict[str, Any] | None:
         """Return a JSON file's content, or None where there is no file."""
         return read_json(self.fs, self.full(path))
-
-
-def _is_read(name: str) -> bool:
-    """Return whether a run reads a file: CSV, its case free, compressed as Hadoop knows by the end of the name.
-
-    Hadoop cannot open a name with a colon.
-    """
-    plain = name.removesuffix(".gz").removesuffix(".bz2")
-    return plain.lower().endswith(".csv") and ":" not in name and name[0] not in "._"
-
-
-def _day_of(folder: str) -> date | None:
-    try:
-        day = parse_day(folder.removeprefix("date="))
-    except InvalidInputError:
-        return None
-    return day if folder == day_folder(day) else None
 
 
 class Delivery:

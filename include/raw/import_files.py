@@ -1,9 +1,10 @@
 """What both importers share: reading input files, and writing one raw file a day until all are put in place together."""
 
 import csv
+import hashlib
 import io
+import json
 import re
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import fsspec
-from fsspec.compression import compr
-from fsspec.utils import infer_compression
 
 from include.errors import InvalidInputError, MissingDataError
 from include.raw.deliveries import Delivery, Raw, day_folder
+from include.raw.file_pattern import REJECTS
+from include.raw.reading.streams import DAMAGE, decompressed
 from include.schemas import RAW_COLUMNS
 
 Progress = Callable[[float], None]
@@ -32,50 +33,58 @@ def source_name(path: str) -> str:
 
 
 def import_name(kind: str, path: str) -> str:
-    """Return the name of an import's files: its kind, and the input's folder and name without endings."""
-    parts = source_name(path).replace("\\", "/").rstrip("/").split("/")[-2:]
-    stem = "-".join((*parts[:-1], parts[-1].split(".")[0]))
-    return f"{kind}-" + (re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-") or "input")
+    """Return the name of an import's files: its kind, the input's folder and name, and a hash that tells alike ones apart."""
+    source = source_name(path)
+    stem = "-".join(source.replace("\\", "/").rstrip("/").split("/")[-2:])
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-") or "input"
+    return f"{kind}-{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def content_hash(path: str) -> str:
+    """Return the SHA-256 of an input's bytes; raises as `open_input` does."""
+    with open_input(path) as (file, _):
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 @contextmanager
 def open_input(path: str, progress: Progress | None = None) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """Open an input, decompressed by its ending, and give a function to call now and then, which reports the progress.
+    """Open an input as it is stored, and give a function to call now and then, which reports the progress.
 
-    Raises `MissingDataError` where there is no file, `InvalidInputError` where it cannot be read to its end.
+    Raises `MissingDataError` where there is no file.
     """
     try:
         fs, name = fsspec.core.url_to_fs(path)
         size = max(1, int(fs.size(name) or 1))
         with fs.open(name, "rb") as file:
-            kind = infer_compression(path)
-            stream = compr[kind](file, mode="rb") if kind else file
-            yield stream, lambda: progress(file.tell() / size) if progress else None
+            yield file, lambda: progress(file.tell() / size) if progress else None
     except (FileNotFoundError, IsADirectoryError):
         raise MissingDataError(
             f"{path}: expected a file, found none. Check the path; a URL needs its scheme."
         ) from None
-    except (EOFError, OSError, zlib.error) as error:
-        raise InvalidInputError(
-            f"{path}: expected a readable {infer_compression(path) or 'plain'} file, found: {error}. "
-            "The file is damaged or truncated: fetch it again. Nothing was imported."
-        ) from error
 
 
 def text_lines(path: str, progress: Progress | None = None) -> Iterator[tuple[int, str]]:
-    """Yield the line numbers from 1 and lines, without their ends, of a UTF-8 file; raises as `open_input` does."""
-    with open_input(path, progress) as (stream, tick):
-        number = 0
-        try:
+    """Yield the line numbers from 1 and lines, without their ends, of a UTF-8 file, plain or compressed.
+
+    Raises as `open_input` does, and `InvalidInputError` where the file cannot be read to its end.
+    """
+    number = 0
+    try:
+        with open_input(path, progress) as (file, tick), decompressed(file, path) as stream:
             for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n"), 1):
                 if number % PROGRESS_ROWS == 0:
                     tick()
                 yield number, line.rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InvalidInputError(
-                f"{path}, after line {number}: expected UTF-8, found {error.reason} (byte {error.object[error.start]:#x}). "
-                "Convert the file to UTF-8 first. Nothing was imported."
-            ) from None
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{path}, after line {number}: expected UTF-8, found {error.reason} (byte {error.object[error.start]:#x}). "
+            "Convert the file to UTF-8 first. Nothing was imported."
+        ) from None
+    except DAMAGE as error:
+        raise InvalidInputError(
+            f"{path} cannot be read to its end: expected a complete file, plain or compressed, found: {error}. "
+            "Fetch it again. Nothing was imported."
+        ) from error
 
 
 @dataclass
@@ -99,20 +108,14 @@ class Imported:
             )
 
 
-def previous_files(raw: Raw, name: str, source: str, replace: bool) -> list[str]:
-    """Return the files that an earlier import of this input wrote.
-
-    Raises `InvalidInputError` where another input was imported under the same name, unless it is to be replaced.
-    """
-    before = raw.read_json(f"_imports/{name}.json")
-    if before is None:
-        return []
-    if before["source"] != source and not replace:
-        raise InvalidInputError(
-            f"{source}: its name '{name}' is taken by an earlier import of {before['source']}. "
-            "Rename the input's file or folder to keep both, or pass --replace to put this one in the other's place."
-        )
-    return list(before["files"])
+def previous_imports(raw: Raw, source: str, content: str = "") -> list[list[str]]:
+    """Return the files, their ledgers among them, that earlier imports of an input wrote: of the same place, or content."""
+    found = []
+    for name in raw.names("_imports"):
+        ledger = raw.read_json(f"_imports/{name}")
+        if ledger and (ledger["source"] == source or (content and ledger.get("sha256") == content)):
+            found.append([*ledger["files"], f"_imports/{name}"])
+    return found
 
 
 class DayFiles:
@@ -122,8 +125,10 @@ class DayFiles:
         self._delivery = delivery
         self._imported = imported
         self._own = own
-        self._open: OrderedDict[str, tuple[ExitStack, Any]] = OrderedDict()
-        self._parts: dict[str, int] = {}
+        self._open: OrderedDict[tuple[str, str], tuple[ExitStack, Callable[[Any], Any]]] = OrderedDict()
+        self._parts: dict[tuple[str, str], int] = {}
+        self._day = ""
+        self._early: list[dict[str, Any]] = []
 
     def __enter__(self) -> "DayFiles":
         return self
@@ -134,25 +139,51 @@ class DayFiles:
 
     def row(self, day: str, row: Sequence[str]) -> None:
         """Write a raw row, in the order of `RAW_COLUMNS`, to its day (`YYYY-MM-DD`)."""
-        if day not in self._open:
-            self._begin(day)
-        self._open[day][1](row)
+        self._writer(day, "csv.gz")(row)
         self._imported.days[day] = self._imported.days.get(day, 0) + 1
         self._imported.rows_written += 1
+        self._day = day
+        if self._early:
+            early, self._early = self._early, []
+            for record in early:
+                self._write_reject(record)
 
-    def _begin(self, day: str) -> None:
-        if day not in self._parts:
+    def reject(self, record: dict[str, Any]) -> None:
+        """Write a rejected record to the day of the row before it, or of the first row."""
+        self._imported.rejects += 1
+        if self._day:
+            self._write_reject(record)
+        else:
+            self._early.append(record)
+
+    def _write_reject(self, record: dict[str, Any]) -> None:
+        # ASCII with escapes, so that a record in broken encoding can be written and read.
+        self._writer(self._day, REJECTS[1:])((json.dumps(record) + "\n").encode())
+
+    def _writer(self, day: str, ending: str) -> Callable[[Any], Any]:
+        key = (day, ending)
+        if key not in self._open:
+            self._begin(key)
+        return self._open[key][1]
+
+    def _begin(self, key: tuple[str, str]) -> None:
+        day, ending = key
+        if key not in self._parts:
             self._delivery.raw.refuse_others(day, self._own, f"an import named {self._own.pattern!r}")
         if len(self._open) >= OPEN_DAYS:
             self._close_oldest()
-        part = self._parts.get(day, 0)
-        self._parts[day] = part + 1
-        path = f"{day_folder(day)}/{self._imported.name}{f'.{part}' if part else ''}.csv.gz"
+        part = self._parts.get(key, 0)
+        self._parts[key] = part + 1
+        path = f"{day_folder(day)}/{self._imported.name}{f'.{part}' if part else ''}.{ending}"
         self._imported.files.append(path)
         stack = ExitStack()
-        write = csv_writer(stack, self._delivery, path)
-        write(RAW_COLUMNS)
-        self._open[day] = (stack, write)
+        write: Callable[[Any], Any]
+        if ending == "csv.gz":
+            write = csv_writer(stack, self._delivery, path)
+            write(RAW_COLUMNS)
+        else:
+            write = stack.enter_context(self._delivery.open(path)).write
+        self._open[key] = (stack, write)
 
     def _close_oldest(self) -> None:
         _, (stack, _) = self._open.popitem(last=False)

@@ -1,12 +1,13 @@
-"""The mapping of a delimited log, in YAML: which column is what, how times are written, what scenes are called.
+"""What a team's log looks like, in YAML: its files, its format, which column is what, how values are written.
 
-`include/raw/csv_import.py` imports a log by it.
+The nightly run reads the raw logs by the mapping of the settings (`CTR_RAW_MAPPING`), `ctr import log` any file by any mapping.
+`include/raw/mappings/antm2c.yaml` is the default, `docs/raw-logs.md` explains every key.
 """
 
 import codecs
+import hashlib
+import os
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,12 +17,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
+from include.raw.file_pattern import FilePattern
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
 from include.setting_groups import PROJECT
+from include.settings import get_settings
 
+DEFAULT_MAPPING = "antm2c"
 BUNDLED = PROJECT / "include/raw/mappings"
-_ISO = "%Y-%m-%d %H:%M:%S"
-_EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
+EPOCHS = {"epoch_seconds": 0, "epoch_milliseconds": 3, "epoch_microseconds": 6, "epoch_nanoseconds": 9}
+"""Formats of a time as a number, and the power of ten of a second that it counts."""
+ISO = "iso8601"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -33,47 +38,69 @@ class Constant(BaseModel):
 
 
 class Times(BaseModel):
-    """How `log_time` is written: Python's format codes, tried in order, and the zone of times that carry none."""
+    """How `log_time` is written, and the zone of the log's days.
+
+    `formats` are Python's codes, `iso8601` or an epoch, tried in order; a column that holds times and not text needs none.
+    `zone` is that of times that carry none; `day_zone`, by default the same, that in which days and hours are cut.
+    """
 
     model_config = ConfigDict(extra="forbid")
-    formats: list[str] = Field(min_length=1)
+    formats: list[str] = Field(default=[ISO], min_length=1)
     zone: str = "UTC"
+    day_zone: str = ""
 
     @field_validator("formats")
     @classmethod
     def _formats(cls, formats: list[str]) -> list[str]:
         for text in formats:
-            if text not in _EPOCHS and "%" not in text:
+            if text not in (ISO, *EPOCHS) and "%" not in text:
                 raise ValueError(
-                    f"'{text}' is none of Python's formats: write '%Y-%m-%d %H:%M:%S', or one of {', '.join(_EPOCHS)}"
+                    f"'{text}' is none of Python's formats: write '%Y-%m-%d %H:%M:%S', {ISO}, or one of {', '.join(EPOCHS)}"
                 )
+            if re.search(r"%[zZ].", text):
+                raise ValueError(f"'{text}': the zone of a time (%z or %Z) must stand at its end")
         return formats
 
-    @field_validator("zone")
+    @field_validator("zone", "day_zone")
     @classmethod
     def _zone(cls, zone: str) -> str:
         try:
-            ZoneInfo(zone)
+            ZoneInfo(zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"'{zone}' is no time zone: write one such as UTC or Asia/Shanghai") from None
         return zone
 
+    @property
+    def days_in(self) -> str:
+        """The zone in which days and hours are cut."""
+        return self.day_zone or self.zone
+
 
 class Mapping(BaseModel):
-    """What a mapping file says; see `include/raw/mappings/antm2c.yaml` for one with comments."""
+    """What a mapping file says; every key is explained in `docs/raw-logs.md`."""
 
     model_config = ConfigDict(extra="forbid")
 
     description: str = ""
+    files: FilePattern = FilePattern("date={yyyy-MM-dd}/**")
+    format: Literal["csv", "json", "parquet", "orc"] = "csv"
     columns: dict[str, str | Constant]
-    time: Times
+    unmapped: Literal["ignore", "error"] = "ignore"
+    time: Times = Field(default_factory=lambda: Times())
     names: list[str] = Field(default_factory=list)
     header: Literal["auto", "true", "false"] = "auto"
     delimiter: str = Field(",", min_length=1, max_length=1)
     quote: str = Field('"', max_length=1)
+    escape: str = ""
     encoding: str = "utf-8"
+    nulls: list[str] = Field(default_factory=list)
+    ids: Literal["text", "integer"] = "text"
+    decimal: str = Field(".", min_length=1, max_length=1)
+    thousands: str = Field("", max_length=1)
     scenes: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
+    duplicates: Literal["auto", "reject", "keep"] = "auto"
+    event_id: str = ""
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -87,8 +114,7 @@ class Mapping(BaseModel):
             codecs.lookup(encoding)
         except LookupError:
             raise ValueError(f"'{encoding}' is no encoding: write one such as utf-8 or gb18030") from None
-        # A byte order mark is not part of the first name.
-        return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+        return encoding
 
     @model_validator(mode="after")
     def _complete(self) -> "Mapping":
@@ -107,11 +133,55 @@ class Mapping(BaseModel):
         absent = sorted(set(self.sources()) - set(self.names)) if self.header == "false" else []
         if absent:
             raise ValueError(f"names: {', '.join(absent)} is mapped but not listed")
+        if len(self.escape) > 1 and self.escape != "quote":
+            raise ValueError("escape: expected one character, or `quote` where only quotes are escaped, by a backslash")
+        if self.escape == "quote" and not self.quote:
+            raise ValueError("escape: `quote` needs a quote")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape.replace("quote", "\\")) if mark]
+        if len({*marks}) < len(marks) or {*marks} & {"\n", "\r"}:
+            raise ValueError("delimiter, quote and escape must be different characters, and no line end")
         return self
 
     def sources(self) -> list[str]:
-        """Return the names of the file's columns that are used."""
-        return [source for source in self.columns.values() if isinstance(source, str)]
+        """Return the names of the file's columns that are used, each once."""
+        used = [source for source in self.columns.values() if isinstance(source, str)]
+        return list(dict.fromkeys([*used, *([self.event_id] if self.event_id else [])]))
+
+    def absent(self) -> tuple[str, ...]:
+        """Return the raw columns that the log does not have: those that the mapping leaves out or gives an empty constant."""
+        return tuple(
+            name for name in RAW_COLUMNS if self.columns.get(name, Constant(constant="")) == Constant(constant="")
+        )
+
+    def digest(self) -> str:
+        """Return a short hash of what the mapping makes of a file: not of its description, or where the files lie."""
+        text = self.model_dump_json(exclude={"description", "files"})
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def raw_mapping() -> Mapping:
+    """Return the mapping by which the raw logs are read (`CTR_RAW_MAPPING`); raises an error that names the field."""
+    name = get_settings().raw_mapping
+    path = next((path for folder in _folders() if (path := folder / name).is_file()), Path(name))
+    return _read_once(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+def _folders() -> list[Path]:
+    """Return where a mapping of a relative path is looked for: beside the settings, and where the project is."""
+    env_file = Path(os.environ.get("CTR_ENV_FILE", ".env"))
+    return [Path.cwd(), env_file.resolve().parent, get_settings().home, PROJECT]
+
+
+def canonical_mapping() -> Mapping:
+    """Return the mapping of rows that are in the project's own form, with times in the zone of the log's days."""
+    raw = read_mapping(DEFAULT_MAPPING)
+    times = raw.time.model_copy(update={"zone": raw_mapping().time.days_in, "day_zone": ""})
+    return raw.model_copy(update={"time": times})
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: str, changed: int) -> Mapping:  # noqa: ARG001, a file that has changed is read again
+    return read_mapping(path)
 
 
 def read_mapping(path: str) -> Mapping:
@@ -125,7 +195,7 @@ def read_mapping(path: str) -> Mapping:
         raise MissingDataError(
             f"There is no mapping {path}: expected a YAML file, or the name of a bundled mapping: {names}."
         )
-    return read_model(file, Mapping, f"compare it with {bundled.parent.name}/antm2c.yaml, which has comments")
+    return read_model(file, Mapping, "`ctr map FILE` writes a mapping for a file; docs/raw-logs.md explains every key")
 
 
 def read_model(file: Path, model: type[M], next_step: str) -> M:
@@ -140,29 +210,3 @@ def read_model(file: Path, model: type[M], next_step: str) -> M:
         name = model.__name__.lower()
         faults = "\n".join(f"- {'.'.join(map(str, e['loc'])) or name}: {e['msg']}" for e in error.errors())
         raise InvalidInputError(f"{file} is no valid {name}:\n{faults}\nNext: {next_step}.") from None
-
-
-def time_parser(times: Times) -> Callable[[str], str | None]:
-    """Return a function from a time as logged to `YYYY-MM-DD HH:MM:SS` in UTC, or None where it fits no format."""
-    zone = ZoneInfo(times.zone)
-
-    @lru_cache(maxsize=1 << 18)
-    def parse(text: str) -> str | None:
-        for pattern in times.formats:
-            try:
-                moment = _moment(text.strip(), pattern, zone).astimezone(UTC)
-            except (ValueError, OverflowError, OSError):
-                continue
-            return moment.replace(tzinfo=None).isoformat(" ", "seconds")
-        return None
-
-    return parse
-
-
-def _moment(text: str, pattern: str, zone: ZoneInfo) -> datetime:
-    if pattern in _EPOCHS:
-        return datetime.fromtimestamp(float(text) / _EPOCHS[pattern], UTC)
-    # Much faster than strptime, and the same for the commonest format.
-    is_iso = pattern == _ISO and len(text) == 19 and text[10] == " "
-    moment = datetime.fromisoformat(text) if is_iso else datetime.strptime(text, pattern)
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -17,9 +17,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
+from include.completeness_rules import MARKER
 from include.errors import InvalidInputError
-from include.raw.deliveries import Delivery, Raw
-from include.raw.import_files import DayFiles, Imported, Progress, import_name, previous_files, source_name, text_lines
+from include.raw.deliveries import Delivery, Raw, day_folder
+from include.raw.import_files import (
+    DayFiles,
+    Imported,
+    Progress,
+    import_name,
+    previous_imports,
+    source_name,
+    text_lines,
+)
 from include.schemas import RAW_COLUMNS
 from include.settings import get_settings
 
@@ -104,23 +113,28 @@ Clicks = dict[str, list[tuple[datetime, str]]]
 """Clicked items of each user with the time, ascending."""
 
 
-def import_mind(
-    behaviors: str, news: str, *, raw: Raw | None = None, replace: bool = False, progress: Progress | None = None
-) -> MindReport:
-    """Write a MIND log as raw days, all of them or, after any error, none; importing the same file again replaces it."""
+def import_mind(behaviors: str, news: str, *, raw: Raw | None = None, progress: Progress | None = None) -> MindReport:
+    """Write a MIND log as raw days, all of them or, after any error, none; importing the same file again replaces it.
+
+    The days are marked as complete: a MIND log is published as a whole.
+    """
     raw = raw or Raw()
+    raw.refuse_another_form("`ctr import`")
     source = source_name(behaviors)
     report = MindReport(Imported(import_name("mind", behaviors), source))
     articles = read_news(news, report)
     clicks = read_clicks(behaviors)
-    before = previous_files(raw, report.imported.name, source, replace)
+    before = previous_imports(raw, source)
     with Delivery(raw) as delivery:
         with DayFiles(delivery, report.imported, _OWN) as files:
             for day, row in rows(behaviors, articles, clicks, report, progress):
                 files.row(day, row)
         report.imported.check_conserved()
-        delivery.remove(before)
-        ledger = {"source": source, "files": report.imported.files, "days": report.imported.days}
+        delivery.remove([name for files in before for name in files])
+        markers = [f"{day_folder(day)}/{MARKER}" for day in report.imported.days]
+        for marker in markers:
+            delivery.write(marker, b"")
+        ledger = {"source": source, "files": report.imported.files + markers, "days": report.imported.days}
         delivery.write(f"_imports/{report.imported.name}.json", json.dumps(ledger, indent=1).encode())
     return report
 

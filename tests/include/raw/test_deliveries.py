@@ -24,7 +24,7 @@ def test_files_come_only_when_the_delivery_ends(raw: Raw):
         delivery.write("date=2023-07-10/a.csv", b"new")
         assert raw.days() == []
     assert raw.days() == [date(2023, 7, 10)]
-    assert raw.day_files(date(2023, 7, 10)) == ["a.csv"]
+    assert raw.day_files(date(2023, 7, 10)) == ["date=2023-07-10/a.csv"]
     assert raw.names("_incoming") == []
 
 
@@ -66,7 +66,7 @@ def test_what_a_killed_process_began_to_move_is_finished(raw: Raw):
     Path(raw.full("date=2023-07-10/a.csv")).write_text("first, moved before the kill")
     finish_interrupted(raw)
     assert text(raw, "date=2023-07-11/b.csv") == "second"
-    assert raw.day_files(date(2023, 7, 10)) == ["a.csv"]
+    assert raw.day_files(date(2023, 7, 10)) == ["date=2023-07-10/a.csv"]
     assert raw.names("_incoming") == []
 
 

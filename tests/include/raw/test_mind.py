@@ -2,7 +2,7 @@ import csv
 import gzip
 import io
 import json
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError, MissingDataError
+from include.raw.completeness import waits_for
 from include.raw.deliveries import Raw
 from include.raw.import_files import Imported
 from include.raw.mind import (
@@ -60,8 +61,8 @@ def raw_rows() -> dict[str, list[dict[str, str]]]:
     raw = Raw()
     found = {}
     for day in raw.days():
-        for name in raw.day_files(day):
-            text = gzip.decompress(Path(raw.full(f"date={day}/{name}")).read_bytes()).decode()
+        for path in raw.day_files(day):
+            text = gzip.decompress(Path(raw.full(path)).read_bytes()).decode()
             found.setdefault(str(day), []).extend(csv.DictReader(io.StringIO(text, newline="")))
     return found
 
@@ -164,6 +165,7 @@ def test_importing_again_replaces(home: Path):
     write_behaviors(home / "behaviors.tsv", [("U1", datetime(2019, 11, 12, 1, 0, 0), "", "N1-0")])
     import_mind(str(home / "behaviors.tsv"), str(home / "news.tsv"))
     assert {day: len(rows) for day, rows in raw_rows().items()} == {"2019-11-12": 1}
+    assert [day for day in Raw().days() if waits_for(Raw(), day) is None] == [date(2019, 11, 12)]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_swapped_files_and_missing_or_cut_files_are_told(home: Path):
     with pytest.raises(MissingDataError, match="nowhere"):
         import_mind(str(home / "nowhere.tsv"), news)
     Path(behaviors).write_bytes(Path(behaviors).read_bytes()[:-12])
-    with pytest.raises(InvalidInputError, match="damaged or truncated"):
+    with pytest.raises(InvalidInputError, match="cannot be read to its end"):
         import_mind(behaviors, news)
     assert raw_rows() == {}
 

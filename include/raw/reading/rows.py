@@ -1,0 +1,161 @@
+"""Records of any log as raw rows: the project's columns, each value read by the mapping.
+
+The one place that says what a row becomes, for the nightly run, `ctr import` and `ctr map`.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from include.raw.mapping import Constant, Mapping
+from include.raw.reading.records import Numbers, Records
+from include.raw.reading.times import Moments, ParsedTimes, parse_times, time_text
+from include.raw.reading.values import (
+    Mask,
+    entities,
+    entities_text,
+    numbers,
+    replaced,
+    text_of,
+    whole_ids,
+    without_nulls,
+)
+from include.schemas import DEEP_FEATURES, ENTITY_COLUMNS, RAW_COLUMNS
+
+_LABELS = {"true": "1", "false": "0", "1.0": "1", "0.0": "0"}
+_SEED = 42
+
+
+@dataclass
+class RawRows:
+    """A batch of raw rows.
+
+    `came` holds the values by raw column as they came in, null where there is none; `text` trimmed ids, label and scene, and the
+    title; `entities` the sequences as lists; `deep` finite numbers or null. `wrong_ids` and `wrong_numbers` mark rows with a
+    value that is neither blank nor what it should be; `moments` is NaT without a readable time.
+    """
+
+    numbers: Numbers
+    came: dict[str, pa.Array]
+    text: dict[str, pa.Array]
+    times: ParsedTimes
+    entities: dict[str, pa.Array]
+    deep: dict[str, pa.Array]
+    wrong_ids: Mask
+    wrong_numbers: Mask
+    event_ids: pa.Array | None = None
+
+    @property
+    def moments(self) -> Moments:
+        """Wall-clock times in the zone of the log's days."""
+        return self.times.moments
+
+    def original(self, place: int) -> dict[str, str]:
+        """Return the values of a row as they came in, by raw column; blank ones are left out."""
+        values = {name: text_of(column.slice(place, 1))[0].as_py() for name, column in self.came.items()}
+        return {name: value for name, value in values.items() if value}
+
+    def fingerprint(self, place: int) -> int:
+        """Return a hash of a row's content as it came in, the same as `xxhash64` of Spark over the raw columns."""
+        digest = _SEED
+        for name in RAW_COLUMNS:
+            value = self.came[name][place].as_py() if name in self.came else None
+            if value is None or value == "":
+                continue
+            if name in DEEP_FEATURES:
+                number = self.deep[name][place].as_py()
+                content = np.float64(number).tobytes() if number is not None else str(value).encode()
+            else:
+                content = (
+                    value if isinstance(value, str) else text_of(self.came[name].slice(place, 1))[0].as_py()
+                ).encode()
+            digest = xxhash.xxh64_intdigest(content, seed=digest)
+        return digest - (1 << 64) if digest >= 1 << 63 else digest
+
+    def canonical_rows(self, separators: str) -> Iterator[tuple[str, ...]]:
+        """Yield the rows as a raw CSV file holds them, in the order of `RAW_COLUMNS`."""
+        columns = [self._canonical(name, separators) for name in RAW_COLUMNS]
+        return zip(*columns, strict=True)
+
+    def _canonical(self, name: str, separators: str) -> list[str]:
+        came = self.came.get(name)
+        if name in self.text:
+            return [value or "" for value in self.text[name].to_pylist()]
+        if came is None:
+            return [""] * len(self.numbers)
+        if name == "log_time":
+            return [
+                text_ if np.isnat(moment) else time_text(moment)
+                for moment, text_ in zip(self.moments, self._as_text(name), strict=True)
+            ]
+        if name in self.entities and pa.types.is_list(came.type):
+            return [entities_text(values, separators) for values in self.entities[name].to_pylist()]
+        if name in self.deep:
+            values = zip(self.deep[name].to_pylist(), self._as_text(name), strict=True)
+            return [came_ if number is None else repr(number) for number, came_ in values]
+        return self._as_text(name)
+
+    def _as_text(self, name: str) -> list[str]:
+        return [value or "" for value in text_of(self.came[name]).to_pylist()]
+
+
+def raw_rows(records: Records, mapping: Mapping, separators: str) -> RawRows:
+    """Return records as raw rows; nothing is rejected here (`include/raw/reading/rules.py`)."""
+    length = len(records.numbers)
+    came = {name: _came(records, mapping.columns.get(name), mapping.nulls, length) for name in RAW_COLUMNS}
+    came = {name: column for name, column in came.items() if column is not None}
+    text = {name: pc.utf8_trim_whitespace(text_of(came[name])) for name in ("user_id", "item_id", "label", "scene")}
+    wrong_ids = np.zeros(length, bool)
+    if mapping.ids == "integer":
+        for name in ("user_id", "item_id"):
+            text[name], wrong = whole_ids(text[name])
+            wrong_ids |= wrong
+    text["label"] = replaced(text["label"], mapping.labels)
+    text["label"] = replaced(pc.utf8_lower(text["label"]), _LABELS) if not _is_clean(text["label"]) else text["label"]
+    text["scene"] = replaced(text["scene"], mapping.scenes)
+    if "item_title" in came:
+        text["item_title"] = text_of(came["item_title"])
+    wrong_numbers = np.zeros(length, bool)
+    deep: dict[str, pa.Array] = {}
+    for name in DEEP_FEATURES:
+        if name in came:
+            deep[name], wrong = numbers(came[name], mapping.decimal, mapping.thousands)
+            wrong_numbers |= wrong
+    return RawRows(
+        numbers=records.numbers,
+        came=came,
+        text=text,
+        times=parse_times(came["log_time"], mapping.time),
+        entities={name: entities(came[name], separators) for name in ENTITY_COLUMNS if name in came},
+        deep=deep,
+        wrong_ids=wrong_ids,
+        wrong_numbers=wrong_numbers,
+        event_ids=text_of(records.columns[mapping.event_id]) if mapping.event_id in records.columns else None,
+    )
+
+
+def _is_clean(labels: pa.Array) -> bool:
+    return bool(pc.all(pc.is_in(labels, pa.array(["0", "1"]))).as_py())
+
+
+def _came(records: Records, source: str | Constant | None, nulls: Sequence[str], length: int) -> pa.Array | None:
+    """Return the values of a raw column; None for a column that the log does not have."""
+    if isinstance(source, Constant):
+        return pa.repeat(source.constant, length) if source.constant else None
+    if source is None or source not in records.columns:
+        return None
+    column = without_nulls(records.columns[source], list(nulls))
+    if pa.types.is_floating(column.type):  # pandas writes what is missing as NaN
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Return what came in of a row as the quarantine keeps it."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
