@@ -60,7 +60,7 @@ def ours_step(days: Sequence[date], batch: int, threads: int, seconds: float) ->
     texts = load_texts(state, scan.keys, lake, days[-1])
     table = read_day(lake, "training", days[-1], "A benchmark")
     members = state.topics.of(texts)
-    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
+    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts), members)
     cold = ColdSimulation(state.standardiser, config.user_cold_rate, config.item_cold_rate)
     trainer = Trainer(build_model(state), cold, settings, fresh=True)
     learn = partial(trainer.learn, rows, text_lookup(texts, trainer.device), days[-1], lambda _: None)

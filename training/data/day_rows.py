@@ -36,7 +36,7 @@ def rows_of_day(
     def shards(columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         return read_shards(lake, "training", day, NEEDED_FOR, settings.shard_rows, columns)
 
-    item_texts = ItemTexts.of(shards(COLUMNS), state, texts, members)
+    item_texts = ItemTexts.of(shards(COLUMNS), state, texts)
     rows = on_disk((build_rows(shard, state, texts, item_texts, members) for shard in shards()), settings.home)
     published = lake.require("training", day, NEEDED_FOR).table("training").rows
     if len(rows) != published:

@@ -1,5 +1,4 @@
-"""The distinct items of some rows with their text vectors, topics and neighbours: looked up once, in however many parts
-the rows come."""
+"""The distinct items of some rows, with text vectors and neighbours: looked up once, in however many parts the rows come."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ import pyarrow as pa
 from training.data.id_memory import Floats, Hits
 from training.data.state import State
 from training.text.text_table import BAGS, ITEM_TEXTS, TextTable, bag_width
-from training.text.topics import share, total
 
 ITEM_COLUMNS = ("item_id", *ITEM_TEXTS)
 COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
@@ -21,26 +19,23 @@ COLUMNS = tuple(dict.fromkeys((*ITEM_COLUMNS, *BAGS)))
 class ItemTexts:
     """The distinct items of rows, in the order of their first row, whose text is taken for all rows of the item.
 
-    `ids [m]`; `vectors [m, dim] float32`: the text at length one; `topics [m, topics] float32`; `hits`: warm neighbours of each;
-    `widths`: columns of each bag of `BAGS`, wide enough for all rows.
+    `ids [m]`; `vectors [m, dim] float32`: the text at length one; `hits`: warm neighbours of each; `widths`: columns of each bag
+    of `BAGS`, wide enough for all rows.
     """
 
     ids: pa.Array
     vectors: Floats
-    topics: Floats
     hits: Hits
     widths: dict[str, int]
 
     @classmethod
-    def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable, members: Floats) -> "ItemTexts":
-        """Return the items of rows in any number of shards with `COLUMNS`; `members [texts, topics]` is
-        `state.topics.of(texts)`.
+    def of(cls, shards: Iterable[pa.Table], state: State, texts: TextTable) -> "ItemTexts":
+        """Return the items of rows in any number of shards with `COLUMNS`.
 
         For a model that reads no text it is empty, and no shard is read.
         """
         if not state.config.variant.text:
-            nothing = np.zeros((0, 0), np.float32)
-            return cls(pa.array([], pa.string()), nothing, nothing, Hits.none(0), {})
+            return cls(pa.array([], pa.string()), np.zeros((0, 0), np.float32), Hits.none(0), {})
         first: list[pa.Table] = []
         widths = dict.fromkeys(BAGS, 1)
         for shard in shards:
@@ -51,10 +46,9 @@ class ItemTexts:
         title = texts.rows_of(items["title_key"].fill_null(0).to_numpy())
         entities = texts.bag(items["item_entity_keys"], widths["item_entity_keys"])
         vectors = texts.item_vectors(title, entities)
-        topics = share(total(np.concatenate([title[:, None], entities], axis=1), members))
         has_neighbours = state.config.variant.llm
         hits = state.index.search(vectors, state.items.encode(ids)) if has_neighbours else Hits.none(len(ids))
-        return cls(ids, vectors, topics, hits, widths)
+        return cls(ids, vectors, hits, widths)
 
 
 def _first_rows(table: pa.Table) -> pa.Table:

@@ -93,7 +93,7 @@ class Predictor:
         texts = load_texts(self.state, text_keys(rows, self.state.config.variant), lake or get_lake(), _last_day(rows))
         lookup = text_lookup(texts, self.model.device.type)
         members = self.state.topics.of(texts)
-        item_texts = ItemTexts.of([rows], self.state, texts, members)
+        item_texts = ItemTexts.of([rows], self.state, texts)
         size = get_settings().shard_rows
         parts = []
         for start in range(0, max(len(rows), 1), size):

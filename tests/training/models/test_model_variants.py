@@ -265,7 +265,7 @@ def test_neighbours_are_known_to_the_full_variant_alone(made, fitted, day):
         predictor = fitted(name).predictor
         texts = train.load_texts(predictor.state, text_keys(day, MODEL_VARIANTS[name]), made.lake, None)
         members = predictor.state.topics.of(texts)
-        item_texts = ItemTexts.of([day], predictor.state, texts, members)
+        item_texts = ItemTexts.of([day], predictor.state, texts)
         rows = build_rows(day, predictor.state, texts, item_texts, members)
         lookup = train.text_lookup(texts, "cpu")
         other = replace(

@@ -21,7 +21,7 @@ def rows_and_texts(made, trained):
     texts = load_texts(trained.predictor.state, keys_in(table), made.lake, None)
     state = trained.predictor.state
     members = state.topics.of(texts)
-    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts, members), members)
+    rows = build_rows(table, state, texts, ItemTexts.of([table], state, texts), members)
     return rows, text_lookup(texts, "cpu")
 
 
