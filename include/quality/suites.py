@@ -166,7 +166,13 @@ def _in_set(column: str, values: tuple[Any, ...]) -> Expectation:
 
 def _inside(day: date, column: str = "log_ts") -> RowCheck:
     holds = f"{column} >= TIMESTAMP'{day} 00:00:00' AND {column} < TIMESTAMP'{day + ONE_DAY} 00:00:00'"
-    return RowCheck("expect_time_inside_the_day", column, holds, f"every {column} within {day} ({raw_mapping().time.days_in})", (column,))
+    return RowCheck(
+        "expect_time_inside_the_day",
+        column,
+        holds,
+        f"every {column} within {day} ({raw_mapping().time.days_in})",
+        (column,),
+    )
 
 
 def _logs(day: date) -> Suite:

@@ -138,7 +138,9 @@ def _text_arrays(
         "weights": item_texts.hits.weights[item],
         "neighbour_stats": np.stack([item_texts.hits.lift, item_texts.hits.similarity], axis=1)[item],
         "match": np.concatenate([match(texts.unit, text_rows, bag) for bag in (query, service, bill)], axis=1),
-        "topics": share(total(text_rows, members)),  # of the row's own entities, which may differ from the item's others
+        "topics": share(
+            total(text_rows, members)
+        ),  # of the row's own entities, which may differ from the item's others
         "intent_topics": share(intents),
         "intent_topics_ever": share(intents + memory.intents[users]),
         "topic_affinity": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
