@@ -30,6 +30,8 @@ def show(result: Result) -> None:
     )
     for size in parts.get("jobs", []):
         out.print(_jobs(size))
+    for size in parts.get("mapped", []):
+        out.print(_mapped(size))
     if "days" in parts:
         out.print(_days(parts["days"]))
         checks = parts["days"]["checks"]
@@ -51,6 +53,22 @@ def _jobs(size: Result) -> Table:
     table.add_row("rows a second", *(f"{size['rows'] / side['wall_seconds']:,.0f}" for side in sides))
     for label, name in (("build, times DuckDB", "build_ratio"), ("processor, times DuckDB", "cpu_ratio")):
         table.add_row(label, *(text for job in size["jobs"].values() for text in (f"{job[name]:.1f}", "")))
+    return table
+
+
+def _mapped(size: Result) -> Table:
+    """Return a table of medians; the JSON has all runs."""
+    names = ("build_seconds", "wall_seconds", "cpu_seconds")
+    title = f"Ingest of {size['rows']:,} rows, medians of {len(next(iter(size['runs'].values())))}"
+    table = _table(title, "form", ["MiB", *names, "rows a second", "build, times unmapped"])
+    for form, median in size["medians"].items():
+        table.add_row(
+            form,
+            f"{size['raw_mib'][form]:,}",
+            *(f"{median[name]:.1f}" for name in names),
+            f"{size['rows'] / median['wall_seconds']:,.0f}",
+            f"{size['ratio'][form]:.2f}",
+        )
     return table
 
 

@@ -4,6 +4,7 @@
         [--day-rows 100000] [--days 30]
 
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
+- `mapped`: the ingest of one day in the project's own form, and of the same day as text with tabs and as Parquet by a mapping.
 - `days`: seconds of day 30 against day 3 at equal rows, all loaded by one `spark_jobs/history.py`, and the checks that failed.
 - `recompute`: the feature tables of day 30 from day 29's and the day's log, against all of them from thirty days of logs; and
   nightly feature jobs of days 3, 8 (the first whose window leaves a day behind) and 30, medians of three. Without the part
@@ -28,6 +29,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.features.mapped_logs import measure_mapped
 from benchmarks.features.report import show
 from benchmarks.machine import Watch, machine, result_file
 from benchmarks.options import Out, one_of, run_benchmark
@@ -45,7 +47,7 @@ JOBS: dict[Stage, tuple[str, str]] = {
     "training": ("training_table", "training"),
 }
 """By stage: the Spark job, and DuckDB's step."""
-PARTS = ["jobs", "days", "recompute"]
+PARTS = ["jobs", "mapped", "days", "recompute"]
 JOB_ROWS = [1_000_000]
 EARLY_NIGHTS = (3, 8)
 REPEATS = 3
@@ -292,6 +294,12 @@ def main(
             for size in rows:
                 sizes.append(measure_jobs(folder, size, seed, tell))
                 save("jobs", sizes)
+        if "mapped" in part:
+            mapped = []
+            for size in rows:
+                tell(f"{size:,} rows: ingest of several forms")
+                mapped.append(measure_mapped(folder, size, seed, FIRST, lambda: spark_job("logs", FIRST)))
+                save("mapped", mapped)
         if "days" in part:
             save("days", measure_days(folder, day_rows, days, seed, tell))
         elif "recompute" in part:
