@@ -21,7 +21,7 @@ from include.raw.file_pattern import REJECTS
 from include.raw.mapping import Mapping
 from include.raw.reading.files import read_records, read_rejects
 from include.raw.reading.records import Broken, FileCounts, Numbers, Records
-from include.raw.reading.rows import RawRows, as_json, raw_rows
+from include.raw.reading.rows import RawRows, as_json, raw_rows, signed
 from include.raw.reading.rules import WITHOUT_A_DAY, Limits, reasons
 from include.raw.reading.values import blank
 from include.raw.row_rules import LATE
@@ -158,13 +158,14 @@ def _repairs_of(path: str, rows: RawRows, task: DayTask) -> dict[int, dict[str, 
     """Return the corrected columns by place; a repair fits one content: a row that has changed since is not repaired."""
     if not task.repairs:
         return {}
-    found = {}
-    for place, number in enumerate(rows.numbers):
-        by_content = task.repairs.get((path, int(number)))
-        columns = by_content.get(rows.fingerprint(place)) if by_content else None
-        if columns is not None:
-            found[place] = columns
-    return found
+    entries = {place: task.repairs.get((path, int(number)), {}) for place, number in enumerate(rows.numbers)}
+    places = [place for place, by_content in entries.items() if by_content]
+    prints = rows.fingerprints(places) if places else []
+    return {
+        place: entries[place][content]
+        for place, content in zip(places, prints, strict=True)
+        if content in entries[place]
+    }
 
 
 def _repaired_rows(path: str, rows: RawRows, repaired: dict[int, dict[str, str]], task: DayTask) -> pa.RecordBatch:
@@ -175,8 +176,12 @@ def _repaired_rows(path: str, rows: RawRows, repaired: dict[int, dict[str, str]]
     again = _of_canonical(rows.numbers[places], as_mapped, task)
     if rows.event_ids is not None:
         again.event_ids = rows.event_ids.take(pa.array(places))
-    came = [(as_json(rows.original(place)), rows.fingerprint(place)) for place in places]
-    return _typed_rows(path, again, reasons(again, task.limits), came)
+    return _typed_rows(path, again, reasons(again, task.limits), _content(rows, places))
+
+
+def _content(rows: RawRows, places: list[int]) -> list[tuple[str, int]]:
+    """Return what came in of rows, and its fingerprint."""
+    return list(zip(map(as_json, rows.originals(places)), rows.fingerprints(places), strict=True))
 
 
 def _unreadable_rows(path: str, broken: list[Broken], task: DayTask, summary: FileSummary) -> Iterator[pa.RecordBatch]:
@@ -209,8 +214,7 @@ def _columns(record: Broken) -> dict[str, str]:
 
 
 def _fingerprint(text: str) -> int:
-    value = xxhash.xxh64_intdigest(text.encode(), seed=42)
-    return value - (1 << 64) if value >= 1 << 63 else value
+    return signed(xxhash.xxh64_intdigest(text.encode(), seed=42))
 
 
 def _of_canonical(numbers: Numbers, rows: list[dict[str, str]], task: DayTask) -> RawRows:
@@ -243,9 +247,9 @@ def _typed_rows(
         columns["own_id"] = rows.event_ids
     columns["reasons"] = _lists(found, length)
     if found:
-        kept = {
-            place: came[place] if came else (as_json(rows.original(place)), rows.fingerprint(place)) for place in found
-        }
+        places = list(found)
+        content = [came[place] for place in places] if came else _content(rows, places)
+        kept = dict(zip(places, content, strict=True))
         columns["raw"] = _sparse({place: raw for place, (raw, _) in kept.items()}, length, pa.string())
         columns["fingerprint"] = _sparse({place: value for place, (_, value) in kept.items()}, length, pa.int64())
     return _batch(length, columns)

@@ -4,6 +4,7 @@ The one place that says what a row becomes, for the nightly run, `ctr import` an
 """
 
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ from include.schemas import DEEP_FEATURES, ENTITY_COLUMNS, RAW_COLUMNS
 
 _LABELS = {"true": "1", "false": "0", "1.0": "1", "0.0": "0"}
 _SEED = 42
+_DOUBLE = struct.Struct("<d").pack
 
 
 @dataclass
@@ -58,25 +60,22 @@ class RawRows:
 
     def original(self, place: int) -> dict[str, str]:
         """Return the values of a row as they came in, by raw column; blank ones are left out."""
-        values = {name: text_of(column.slice(place, 1))[0].as_py() for name, column in self.came.items()}
-        return {name: value for name, value in values.items() if value}
+        return self.originals([place])[0]
 
-    def fingerprint(self, place: int) -> int:
-        """Return a hash of a row's content as it came in, the same as `xxhash64` of Spark over the raw columns."""
-        digest = _SEED
-        for name in RAW_COLUMNS:
-            value = self.came[name][place].as_py() if name in self.came else None
-            if value is None or value == "":
-                continue
-            if name in DEEP_FEATURES:
-                number = self.deep[name][place].as_py()
-                content = np.float64(number).tobytes() if number is not None else str(value).encode()
-            else:
-                content = (
-                    value if isinstance(value, str) else text_of(self.came[name].slice(place, 1))[0].as_py()
-                ).encode()
-            digest = xxhash.xxh64_intdigest(content, seed=digest)
-        return digest - (1 << 64) if digest >= 1 << 63 else digest
+    def originals(self, places: Sequence[int]) -> list[dict[str, str]]:
+        """Return the same of several rows."""
+        index = pa.array(places, pa.int64())
+        columns = {name: text_of(column.take(index)).to_pylist() for name, column in self.came.items()}
+        return [{name: values[row] for name, values in columns.items() if values[row]} for row in range(len(places))]
+
+    def fingerprints(self, places: Sequence[int]) -> list[int]:
+        """Return a hash of the content of rows as they came in, the same as `xxhash64` of Spark over the raw columns."""
+        index = pa.array(places, pa.int64())
+        deep = {name: column.take(index).to_pylist() for name, column in self.deep.items()}
+        return [
+            _fingerprint(values, {name: numbers_[row] for name, numbers_ in deep.items()})
+            for row, values in enumerate(self.originals(places))
+        ]
 
     def canonical_rows(self, separators: str) -> Iterator[tuple[str, ...]]:
         """Yield the rows as a raw CSV file holds them, in the order of `RAW_COLUMNS`."""
@@ -103,6 +102,21 @@ class RawRows:
 
     def _as_text(self, name: str) -> list[str]:
         return [value or "" for value in text_of(self.came[name]).to_pylist()]
+
+
+def _fingerprint(values: dict[str, str], deep: dict[str, float | None]) -> int:
+    digest = _SEED
+    for name in RAW_COLUMNS:
+        if name in values:
+            number = deep.get(name)
+            content = values[name].encode() if number is None else _DOUBLE(number)
+            digest = xxhash.xxh64_intdigest(content, seed=digest)
+    return signed(digest)
+
+
+def signed(digest: int) -> int:
+    """Return an unsigned hash of 64 bits as the signed number that Spark has."""
+    return digest - (1 << 64) if digest >= 1 << 63 else digest
 
 
 def raw_rows(records: Records, mapping: Mapping, separators: str) -> RawRows:
