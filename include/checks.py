@@ -100,5 +100,5 @@ def _failure_message(stage: str, day: date, failed: list[Check]) -> str:
         f"{counted(len(failed), 'critical check')} failed on {stage} of {day}; nothing was published.\n"
         + "\n".join(f"- {check}" for check in failed)
         + f"\nNext: look at the rows (`ctr quarantine --day {day}`, `ctr quality --day {day}`), correct the raw files of {day} "
-        "and clear the Spark task of this stage."
+        "and clear the Spark task of this stage in Airflow, or repeat the command."
     )

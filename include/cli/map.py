@@ -195,13 +195,19 @@ def _remarks(check: "MappingCheck") -> list[str]:
             f"Local times at a change of the clocks: {check.repeated:,} come twice (taken as the first), "
             f"{check.skipped:,} do not exist."
         )
+    if len(check.days) > 1:
+        day, most = check.days.most_common(1)[0]
+        lines.append(
+            f"{check.days.total() - most:,} rows are not of {day}. A night rejects rows that are not of its day: if these should "
+            "be, the days are of another zone (`time.zone`, `time.day_zone`)."
+        )
     if not check.seconds and rows:
         lines.append("No time has seconds: with `duplicates: auto`, equal rows are kept.")
     if new := check.new_scenes():
         scenes = list_text([entry["scene"] for entry in _scenes(check) if entry["scene"]][:_MOST_SHOWN])
         lines.append(
-            f"Not in CTR_SCENES, so rejected as unknown_scene: {', '.join(new[:_MOST_SHOWN])}. To take them: "
-            f"CTR_SCENES={shlex.quote(scenes)}"
+            f"Not in CTR_SCENES, so rejected as unknown_scene: {', '.join(name or 'no scene' for name in new[:_MOST_SHOWN])}. "
+            f"To take them: CTR_SCENES={shlex.quote(scenes)}"
         )
     return lines
 

@@ -67,21 +67,16 @@ class _Finished(BaseModel):
 def next_day(lake: Lake) -> date:
     """Return the newest day after the last evaluated one whose log is complete, or one of them whose night was begun.
 
-    Raises `NothingToDoError`, which says what incomplete logs wait for.
+    Where none is complete, the newest day is returned, whose log is waited for. Raises `NothingToDoError` where none has a log.
     """
     raw = Raw()
-    complete = []
-    incomplete = []
-    for day in takewhile(lambda day: not _is_finished(lake, day), reversed(raw.days())):
-        if missing := waits_for(raw, day):
-            incomplete.append(f" The log of {day} is not complete: {missing}")
-        else:
-            complete.append(day)
-    if complete:
-        return next((day for day in complete if _read(day)), complete[0])
+    days = list(takewhile(lambda day: not _is_finished(lake, day), reversed(raw.days())))
+    complete = [day for day in days if not waits_for(raw, day)]
+    if days:
+        return next((day for day in complete if _read(day)), (complete or days)[0])
     raise NothingToDoError(
-        "No complete log is newer than the last day that was evaluated. Next: deliver one (`ctr sample --from DAY --days 1` "
-        f"generates one), or name a day to run again with --day.{''.join(incomplete)}"
+        f"No log in {raw.url} is newer than the last day that was evaluated. Next: deliver one, or name a day to run again with "
+        "--day."
     )
 
 

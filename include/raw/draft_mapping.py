@@ -210,6 +210,8 @@ def _describe_nulls(draft: Draft, columns: list[Column]) -> None:
     for column in columns:
         spellings.update(column.null_spellings)
         unsure.update(column.unsure_nulls)
+    if draft.keys.get("escape") == "\\":  # then the one that stands for null is read as such, and the other is a value
+        spellings.pop("\\N", None)
     if spellings:
         draft.keys["nulls"] = list(spellings)
         draft.comments["nulls"] = [

@@ -30,6 +30,8 @@ _PART = re.compile("yyyy|MM|dd|HH|[-_]")
 
 REJECTS = ".rejects.jsonl.gz"
 """End of the name of a file of what `ctr import` rejected: the day's quarantine takes it in."""
+_SPELLINGS = ("%Y%m%d", "%Y-%m-%d", "%Y_%m_%d", "%Y.%m.%d")
+"""How the name of a file may spell its day: one that does, and that the pattern does not take, is not left out unsaid."""
 List = Callable[[str], list[tuple[str, bool]]]
 """Returns the names in a folder (path under the root), each with whether it is a folder."""
 
@@ -145,7 +147,7 @@ class FilePattern:
         segment = self._segments[depth]
         if re.fullmatch(_regex(segment, day), name, re.I) or (own and name.endswith(REJECTS)):
             read.append(folder + name)
-        elif own or any(_filled(token, day) in name for token in _day_tokens(segment)):
+        elif own or any(day.strftime(form) in name for form in _SPELLINGS):
             unread.append(folder + name)
 
 
@@ -159,11 +161,6 @@ def _groups(segment: str) -> Iterator[tuple[str, str]]:
 def _is_fixed(segment: str) -> bool:
     """Return whether the day alone determines the name."""
     return all(not match[2] and not match[3] and "HH" not in (match[1] or "") for match in _TOKEN.finditer(segment))
-
-
-def _day_tokens(segment: str) -> list[str]:
-    """Return the parts of a name pattern that spell a whole day, such as `{yyyyMMdd}`."""
-    return [match[0] for match in _TOKEN.finditer(segment) if {"yyyy", "MM", "dd"} <= {*_PART.findall(match[1] or "")}]
 
 
 def _filled(segment: str, day: date) -> str:

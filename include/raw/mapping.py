@@ -134,7 +134,9 @@ class Mapping(BaseModel):
         if absent:
             raise ValueError(f"names: {', '.join(absent)} is mapped but not listed")
         if len(self.escape) > 1 and self.escape != "quote":
-            raise ValueError("escape: expected one character, or `quote` where only quotes are escaped, by a backslash")
+            raise ValueError(
+                f"escape: expected one character, or `quote` where only quotes are escaped, by a backslash; found '{self.escape}'"
+            )
         if self.escape == "quote" and not self.quote:
             raise ValueError("escape: `quote` needs a quote")
         marks = [mark for mark in (self.delimiter, self.quote, self.escape.replace("quote", "\\")) if mark]

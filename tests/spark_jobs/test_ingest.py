@@ -1,6 +1,7 @@
 """Every kind of bad input: a clear error, or quarantine with a reason; no row is lost."""
 
 import bz2
+import gzip
 import json
 from collections import Counter, defaultdict
 from datetime import date
@@ -197,11 +198,15 @@ def test_a_file_that_comes_during_ingestion_makes_the_day_stale(spark, lake, mon
     assert stale_inputs(lake, lake.manifest("logs", DAY)) == [f"raw/{DAY}"]
 
 
-def test_names_in_capitals_and_bzip2_are_read(spark, lake):
-    write_raw(csv_text([raw_row(n) for n in range(20)]), "part-0.CSV")
-    write_raw(bz2.compress(csv_text([raw_row(n, item_title="other") for n in range(30)]).encode()), "part-1.csv.bz2")
-    assert run_stage(spark, lake, "logs").rows == 50
-    assert read(lake, "logs")["event_id"].str.split("#").str[0].value_counts().to_dict() == {
-        f"date={DAY}/part-0.CSV": 20,
-        f"date={DAY}/part-1.csv.bz2": 30,
+def test_files_of_any_name_and_compression_are_read(spark, lake):
+    """What a file is says its content: a colon, capitals, folders of hours and a missing ending do not matter."""
+    texts = [csv_text([raw_row(n, item_title=f"title {part}") for n in range(10)]).encode() for part in range(4)]
+    write_raw(texts[0], "part-0.CSV")
+    write_raw(bz2.compress(texts[1]), "events_2023-07-10T00:00:00Z.csv.bz2")
+    write_raw(gzip.compress(texts[2]), "hour=05/part 2.csv.GZ")
+    write_raw(gzip.compress(texts[3]), "hour=05/100%.csv")
+    assert run_stage(spark, lake, "logs").rows == 40
+    assert read(lake, "logs")["event_id"].str.rsplit("#", n=1).str[0].value_counts().to_dict() == {
+        f"date={DAY}/{name}": 10
+        for name in ("part-0.CSV", "events_2023-07-10T00:00:00Z.csv.bz2", "hour=05/part 2.csv.GZ", "hour=05/100%.csv")
     }

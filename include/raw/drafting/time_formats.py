@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.raw.mapping import EPOCHS, ISO, Times
-from include.raw.reading.times import parse_times
+from include.raw.reading.times import CARRIES_ZONE, parse_times
 
 _EARLIEST = np.datetime64("2000-01-01", "us")
 _VALUES = 2_000
@@ -71,8 +71,7 @@ def guess_times(values: list[str]) -> TimeGuess:
     guess.unread = left
     guess.share = 1 - sum(counts[text] for text in left) / total
     guess.has_zone = any(form in EPOCHS or form.endswith(("%z", "%Z")) for form in guess.formats) or (
-        ISO in guess.formats
-        and any(re.search(r"\d\s*(Z|UTC|GMT|[+-]\d\d:?\d\d|[A-Za-z]+/[A-Za-z_]+)$", text) for text in texts)
+        ISO in guess.formats and any(re.search(CARRIES_ZONE, text) for text in texts)
     )
     moments = parse_times(pa.array(texts), Times(formats=guess.formats or [ISO])).moments
     known = moments[~np.isnat(moments)]

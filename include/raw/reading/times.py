@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Moments = np.ndarray[Any, np.dtype[np.datetime64]]
 MICROSECONDS = "datetime64[us]"
 _ZONE = re.compile(r"\s*(Z|[+-]\d\d(?::?\d\d)?|(?<=[\s\d])[A-Za-z][A-Za-z0-9/_+-]*)$")
-_CARRIES_ZONE = r"[T ]\d\d[\d:.,]*\s*(Z|z|[+-]\d\d(:?\d\d)?|UTC|GMT|[A-Za-z]+/[A-Za-z0-9/_+-]+)$"
+CARRIES_ZONE = r"[T ]\d\d[\d:.,]*\s*(Z|z|[+-]\d\d(:?\d\d)?|UTC|GMT|[A-Za-z]+/[A-Za-z0-9/_+-]+)$"
+"""A time of day that ends in its zone."""
 
 
 @dataclass
@@ -143,7 +144,7 @@ def _by_format(text: pa.Array, pattern: str, zones: _Zones) -> "pd.DatetimeIndex
     if pattern in EPOCHS:
         return zones.of_absolute(_epoch(text, EPOCHS[pattern]))
     if pattern == ISO:
-        carries = pc.match_substring_regex(text, _CARRIES_ZONE).to_numpy(zero_copy_only=False)
+        carries = pc.match_substring_regex(text, CARRIES_ZONE).to_numpy(zero_copy_only=False)
         local = _naive(text, "ISO8601", ~carries)
         found = zones.of_local(local, ZoneInfo(zones.times.zone)).to_numpy().copy()
         if carries.any():

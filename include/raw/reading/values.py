@@ -1,5 +1,6 @@
 """What becomes of the values of a column, a whole batch at once: nulls, ids, numbers, lists."""
 
+import csv
 import json
 import re
 from collections.abc import Mapping as Dictionary
@@ -133,7 +134,7 @@ def entities(column: pa.Array, separators: str) -> pa.Array:
     else:
         text = pc.utf8_trim_whitespace(text_of(column).fill_null(""))
         lists = pc.split_pattern_regex(text, "[" + re.escape(separators).replace("]", "\\]") + "]")
-        bracketed = np.flatnonzero(mask_of(pc.match_substring_regex(text, r"(?s)^\[.*\]$")))
+        bracketed = np.flatnonzero(mask_of(pc.match_substring_regex(text, r"(?s)^(\[.*\]|\{.*\})$")))
         if len(bracketed):
             values = lists.to_pylist()
             for place in bracketed:
@@ -149,7 +150,12 @@ def entities(column: pa.Array, separators: str) -> pa.Array:
 
 
 def _bracketed(text: str, separators: str) -> list[str | None]:
-    """Return the entities of `["a", "b"]`, or of `[a, b]`; brackets inside a text that is neither stay."""
+    """Return the entities of `["a", "b"]`, `[a, b]` or `{a,"b, c"}`; brackets inside a text that is none of these stay."""
+    if text.startswith("{"):
+        fields = next(
+            csv.reader([text[1:-1]], quotechar='"', escapechar="\\", doublequote=False, skipinitialspace=True), []
+        )
+        return [None if field == "NULL" else field for field in fields]
     try:
         values = json.loads(text, parse_int=str, parse_float=str)
         return [

@@ -44,7 +44,18 @@ def test_a_point_is_no_number_where_the_comma_is_the_mark():
 
 
 def test_lists_are_split_and_trimmed():
-    values = ["a| b ;c", "", None, '["x, y", "z"]', "[p, q]", "['r', 's']", "[official]shoes[new]", "[]", "[1, 2]"]
+    values = [
+        "a| b ;c",
+        "",
+        None,
+        '["x, y", "z"]',
+        "[p, q]",
+        "['r', 's']",
+        "[official]shoes[new]",
+        "[]",
+        "[1, 2]",
+        '{food,"a, \\"b\\"",NULL}',
+    ]
     assert entities(pa.array(values), SEPARATORS).to_pylist() == [
         ["a", "b", "c"],
         [],
@@ -55,6 +66,7 @@ def test_lists_are_split_and_trimmed():
         ["[official]shoes[new]"],
         [],
         ["1", "2"],
+        ["food", 'a, "b"'],
     ]
 
 
