@@ -1,7 +1,9 @@
 """The Spark session of every job, and how jobs read and write tables of the lake."""
 
+import atexit
 import os
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -21,6 +23,7 @@ from include.setting_groups import PROJECT
 from include.settings import get_settings
 
 ROWS_PER_FILE = 250_000
+_CODE = "ctr-code.zip"
 _PARTITION_BYTES = 64 << 20
 _DISTINCT = ("event_id", "user_id")
 """Columns whose values hardly repeat within a file: looking for a dictionary would only cost time."""
@@ -63,14 +66,14 @@ def get_session(name: str) -> SparkSession:
 def send_code(spark: SparkSession) -> None:
     """Send the project's code to the Python workers of a cluster; those of this machine have it."""
     context = spark.sparkContext
-    if str(context.master).startswith("local"):
+    if str(context.master).startswith("local") or any(name.endswith(_CODE) for name in context.listFiles):
         return
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / "ctr-code.zip"
-        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted((PROJECT / "include").rglob("*.py")):
-                archive.write(file, file.relative_to(PROJECT))
-        context.addPyFile(str(package))
+    folder = Path(tempfile.mkdtemp(prefix="ctr-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it from here as long as the driver lives
+    with zipfile.ZipFile(folder / _CODE, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((PROJECT / "include").rglob("*.py")):
+            archive.write(file, file.relative_to(PROJECT))
+    context.addPyFile(str(folder / _CODE))
 
 
 def own_session(spark: SparkSession, input_bytes: int) -> SparkSession:
