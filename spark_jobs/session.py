@@ -69,7 +69,7 @@ def send_code(spark: SparkSession) -> None:
     if str(context.master).startswith("local") or any(name.endswith(_CODE) for name in context.listFiles):
         return
     folder = Path(tempfile.mkdtemp(prefix="ctr-code-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # executors fetch it from here as long as the driver lives
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not before: executors fetch it when they start
     with zipfile.ZipFile(folder / _CODE, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted((PROJECT / "include").rglob("*.py")):
             archive.write(file, file.relative_to(PROJECT))
