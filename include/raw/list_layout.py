@@ -12,7 +12,7 @@ from include.errors import InvalidInputError
 from include.raw.mapping import ISO, Constant, Mapping
 from include.raw.reading.lines import decode_block, utf8_blocks
 from include.raw.reading.records import FileCounts
-from include.raw.reading.streams import decompressed, shown
+from include.raw.reading.streams import decompressed, printable
 from include.raw.reading.tokens import Tokenizer, UnreadableRecordError
 from include.schemas import RAW_COLUMNS
 
@@ -181,7 +181,9 @@ def _refusal(heads: list[_Head], mapping: Mapping, label: str) -> InvalidInputEr
 def _columns_text(label: str, naming: Columns, missing: list[str], unknown: tuple[str, ...], head: _Head) -> str:
     own = [source for name in NEEDED if isinstance(source := naming[name], str)]
     has = (
-        f"Line 1 begins: {shown(head.line)[:200].rstrip()!r}" if head.line else f"It has: {', '.join(head.names[:40])}"
+        f"Line 1 begins: {printable(head.line)[:200].rstrip()!r}"
+        if head.line
+        else f"It has: {', '.join(head.names[:40])}"
     )
     return (
         f"{label}: a list has the columns {', '.join(own)} (or, by the project's names, {', '.join(NEEDED)}) and may have others "

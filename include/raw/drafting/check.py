@@ -15,7 +15,7 @@ from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts, Records
 from include.raw.reading.rows import RawRows, as_json, raw_rows
 from include.raw.reading.rules import Limits, reasons
-from include.raw.reading.streams import shown
+from include.raw.reading.streams import printable
 from include.raw.row_rules import DUPLICATE, UNKNOWN_SCENE
 from include.schemas import RAW_COLUMNS
 from include.settings import get_settings
@@ -106,7 +106,7 @@ def _broken(batch: Records, check: MappingCheck, file_check: FileCheck) -> None:
     for record in batch.broken:
         file_check.rejected += 1
         text = record.text[:120]
-        _count(check, record.reason, f"line {record.line:,}: {record.fault}: {shown(text)}")
+        _count(check, record.reason, f"line {record.line:,}: {record.fault}: {printable(text)}")
 
 
 def _count(check: MappingCheck, reason: str, example: str) -> None:

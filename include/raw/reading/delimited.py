@@ -17,7 +17,7 @@ from include.errors import InvalidInputError
 from include.raw.mapping import Mapping
 from include.raw.reading.lines import BOM, decode_block, encode_block, refuse_endless_line, utf8_blocks
 from include.raw.reading.records import Broken, FileCounts, Records
-from include.raw.reading.streams import is_undecodable, shown
+from include.raw.reading.streams import is_undecodable, printable
 from include.raw.reading.tokens import Fields, MoreLinesNeeded, Tokenizer, UnreadableRecordError
 from include.raw.row_rules import MALFORMED, NOT_OF_ENCODING
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
@@ -158,7 +158,7 @@ class _Delimited:
                 reason, fault = NOT_OF_ENCODING, f"bytes that are not {self._mapping.encoding}"
                 used = 1
             if reason:
-                broken.append(Broken(counts.records, base + at, reason, fault, shown(line.removesuffix("\r"))))
+                broken.append(Broken(counts.records, base + at, reason, fault, printable(line.removesuffix("\r"))))
             else:
                 rows.append(fields)
                 numbers.append(counts.records)
@@ -187,7 +187,7 @@ class _Delimited:
             raise InvalidInputError(
                 f"{self._label}, line {at + 1}: expected a header or a record, found {error}."
             ) from None
-        fields = [shown(name or "") for name in first]
+        fields = [printable(name or "") for name in first]
         names = [name.strip() for name in fields]
         is_header = self._is_header(names)
         self._settle(names if is_header else self._mapping.names, fields)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from include.raw.mapping import Mapping
 from include.raw.reading.lines import decode_block, refuse_endless_line, utf8_blocks
 from include.raw.reading.records import Broken, FileCounts, Records
-from include.raw.reading.streams import is_undecodable, shown
+from include.raw.reading.streams import is_undecodable, printable
 from include.raw.row_rules import MALFORMED, NOT_OF_ENCODING
 
 _AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
@@ -49,7 +49,7 @@ def _records(
         record = _object(line)
         if is_undecodable(line):
             fault = f"bytes that are not {mapping.encoding}"
-            broken.append(Broken(counts.records, number, NOT_OF_ENCODING, fault, shown(line)))
+            broken.append(Broken(counts.records, number, NOT_OF_ENCODING, fault, printable(line)))
         elif record is None:
             broken.append(Broken(counts.records, number, MALFORMED, "no JSON object", line))
         else:

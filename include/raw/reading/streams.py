@@ -42,7 +42,7 @@ def is_undecodable(text: str) -> bool:
     return False
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text in which bytes that were none of the encoding are written as `\\xhh`."""
     return "".join(f"\\x{ord(c) - 0xDC00:02x}" if 0xDC00 <= ord(c) <= 0xDFFF else c for c in text)
 
