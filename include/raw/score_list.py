@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import InvalidInputError
@@ -26,7 +25,7 @@ from include.raw.reading.records import FileCounts
 from include.raw.reading.rows import RawRows, raw_rows
 from include.raw.reading.rules import Limits, reasons
 from include.raw.reading.streams import DAMAGE
-from include.raw.reading.values import blank, whole_ids
+from include.raw.reading.values import whole_ids
 from include.schemas import DEEP_FEATURES, ENTITY_COLUMNS, RAW_TEXT_COLUMNS
 from include.settings import get_settings
 
@@ -130,15 +129,12 @@ def _typed(rows: RawRows, day: date) -> pa.RecordBatch:
     noon = np.datetime64(f"{day}T12:00:00", "us")
     moments = np.where(np.isnat(rows.moments), noon, rows.moments)
     columns: dict[str, pa.Array] = {
+        **{column: pa.array([[]] * length, _LISTS) for column in ENTITY_COLUMNS.values()},
+        **rows.log_columns(),
         "event_id": pa.array([f"list#{number:012d}" for number in rows.numbers]),
-        **{name: rows.text[name] for name in ("user_id", "item_id", "scene")},
         "log_ts": pa.array(moments).cast(pa.timestamp("us", "UTC")),
-        **{column: rows.entities.get(raw, pa.array([[]] * length, _LISTS)) for raw, column in ENTITY_COLUMNS.items()},
-        **rows.deep,
+        "label": pa.nulls(length, pa.int8()),
     }
-    if (title := rows.text.get("item_title")) is not None:
-        trimmed = pc.utf8_trim_whitespace(title)
-        columns["item_title"] = pc.if_else(pa.array(blank(trimmed)), pa.scalar(None, pa.string()), trimmed)
     arrays = [columns.get(column.name, pa.nulls(length, column.type)) for column in SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from include.errors import CtrError, UnavailableError
@@ -23,7 +22,6 @@ from include.raw.reading.files import read_records, read_rejects
 from include.raw.reading.records import Broken, FileCounts, Numbers, Records
 from include.raw.reading.rows import RawRows, as_json, raw_rows, signed
 from include.raw.reading.rules import WITHOUT_A_DAY, Limits, reasons
-from include.raw.reading.values import blank
 from include.raw.row_rules import LATE
 from include.schemas import DEEP_FEATURES, ENTITY_COLUMNS, RAW_COLUMNS
 
@@ -160,7 +158,7 @@ def _repairs_of(path: str, rows: RawRows, task: DayTask) -> dict[int, dict[str, 
         return {}
     entries = {place: task.repairs.get((path, int(number)), {}) for place, number in enumerate(rows.numbers)}
     places = [place for place, by_content in entries.items() if by_content]
-    prints = rows.fingerprints(places) if places else []
+    prints = [content for _, content in rows.contents(places)] if places else []
     return {
         place: entries[place][content]
         for place, content in zip(places, prints, strict=True)
@@ -181,7 +179,7 @@ def _repaired_rows(path: str, rows: RawRows, repaired: dict[int, dict[str, str]]
 
 def _content(rows: RawRows, places: list[int]) -> list[tuple[str, int]]:
     """Return what came in of rows, and its fingerprint."""
-    return list(zip(map(as_json, rows.originals(places)), rows.fingerprints(places), strict=True))
+    return [(as_json(values), fingerprint) for values, fingerprint in rows.contents(places)]
 
 
 def _unreadable_rows(path: str, broken: list[Broken], task: DayTask, summary: FileSummary) -> Iterator[pa.RecordBatch]:
@@ -227,22 +225,12 @@ def _typed_rows(
 ) -> pa.RecordBatch:
     """Return rows in the form of `SCHEMA`; `came` gives what came in of each, and its fingerprint, where that differs."""
     length = len(rows.numbers)
-    label = rows.text["label"]
-    good = pc.is_in(label, pa.array(["0", "1"]))
     columns: dict[str, Any] = {
         "source_file": pa.repeat(path, length),
         "source_row": pa.array(rows.numbers),
-        "user_id": rows.text["user_id"],
-        "item_id": rows.text["item_id"],
-        "log_ts": pa.array(rows.moments).cast(pa.timestamp("us", "UTC")),
-        "label": pc.if_else(good, label, pa.scalar(None, pa.string())).cast(pa.int8()),
-        "scene": rows.text["scene"],
-        **{column: rows.entities.get(name, _no_lists(length)) for name, column in ENTITY_COLUMNS.items()},
-        **rows.deep,
+        **{column: _no_lists(length) for column in ENTITY_COLUMNS.values()},
+        **rows.log_columns(),
     }
-    if (title := rows.text.get("item_title")) is not None:
-        is_blank = pa.array(blank(pc.utf8_trim_whitespace(title)))
-        columns["item_title"] = pc.if_else(is_blank, pa.scalar(None, pa.string()), pc.utf8_trim_whitespace(title))
     if rows.event_ids is not None:
         columns["own_id"] = rows.event_ids
     columns["reasons"] = _lists(found, length)

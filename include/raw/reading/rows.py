@@ -19,6 +19,7 @@ from include.raw.reading.records import Numbers, Records
 from include.raw.reading.times import Moments, ParsedTimes, parse_times, time_text
 from include.raw.reading.values import (
     Mask,
+    blank,
     entities,
     entities_text,
     numbers,
@@ -68,14 +69,27 @@ class RawRows:
         columns = {name: text_of(column.take(index)).to_pylist() for name, column in self.came.items()}
         return [{name: values[row] for name, values in columns.items() if values[row]} for row in range(len(places))]
 
-    def fingerprints(self, places: Sequence[int]) -> list[int]:
-        """Return a hash of the content of rows as they came in, the same as `xxhash64` of Spark over the raw columns."""
+    def contents(self, places: Sequence[int]) -> list[tuple[dict[str, str], int]]:
+        """Return `originals`, and a hash of each, the same as `xxhash64` of Spark over the raw columns."""
         index = pa.array(places, pa.int64())
         deep = {name: column.take(index).to_pylist() for name, column in self.deep.items()}
         return [
-            _fingerprint(values, {name: numbers_[row] for name, numbers_ in deep.items()})
+            (values, _fingerprint(values, {name: numbers_[row] for name, numbers_ in deep.items()}))
             for row, values in enumerate(self.originals(places))
         ]
+
+    def log_columns(self) -> dict[str, pa.Array]:
+        """Return those columns of `logs` that the log has; `label` is null where it is neither 0 nor 1, a blank title too."""
+        columns = {name: self.text[name] for name in ("user_id", "item_id", "scene")}
+        columns["log_ts"] = pa.array(self.moments).cast(pa.timestamp("us", "UTC"))
+        columns |= {ENTITY_COLUMNS[name]: lists for name, lists in self.entities.items()}
+        if "item_title" in self.text:
+            title = pc.utf8_trim_whitespace(self.text["item_title"])
+            columns["item_title"] = pc.if_else(pa.array(blank(title)), pa.scalar(None, pa.string()), title)
+        label = self.text["label"]
+        is_label = pc.is_in(label, pa.array(["0", "1"]))
+        columns["label"] = pc.if_else(is_label, label, pa.scalar(None, pa.string())).cast(pa.int8())
+        return columns | self.deep
 
     def canonical_rows(self, separators: str) -> Iterator[tuple[str, ...]]:
         """Yield the rows as a raw CSV file holds them, in the order of `RAW_COLUMNS`."""
