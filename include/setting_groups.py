@@ -99,7 +99,8 @@ class Logs(BaseModel):
     scenes: Annotated[tuple[str, ...], NoDecode, Shapes(("features", "training"))] = Field(
         ("0", "1", "2", "3", "4"),
         min_length=1,
-        description="Scenes of the log, comma separated (one with a comma in double quotes); a row of another is quarantined.",
+        description="Scenes of the log, comma separated (one with a comma in double quotes); a row of another is quarantined. "
+        "Where it is not set, those that the mapping lists, if it lists any.",
     )
     entity_separators: Annotated[str, Shapes(("logs",))] = Field(
         "|;,；，、", min_length=1, description="Characters that separate entities in the sequence columns."

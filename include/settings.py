@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from include.errors import SettingError
+from include.mapping.mapping import find_mapping, read_mapping
 from include.schemas import RAW_COLUMNS
 from include.setting_groups import (
     OUTSIDE_DIGEST,
@@ -159,6 +160,19 @@ class Settings(Nights, Serving, Evaluation, Models, Checks, Features, Logs, Spar
         return [name for name, field in type(self).model_fields.items() if OUTSIDE_DIGEST not in field.metadata]
 
 
+def _with_scenes_of_mapping(settings: Settings) -> Settings:
+    """Return settings with the scenes that the mapping of the raw logs lists, not marked as set, unless they are."""
+    if "scenes" in settings.model_fields_set:
+        return settings
+    path = find_mapping(settings.raw_mapping, settings.home)
+    scenes = read_mapping(str(path or settings.raw_mapping)).all_scenes()
+    if not scenes:
+        return settings
+    found = settings.model_copy(update={"scenes": scenes})
+    found.model_fields_set.discard("scenes")
+    return found
+
+
 def shaping(stage: str) -> tuple[str, ...]:
     """Return the names of the settings by which the rows of a stage's tables are made."""
     return tuple(
@@ -188,7 +202,8 @@ def get_settings() -> Settings:
     env_file = os.environ.get("CTR_ENV_FILE", ".env")
     try:
         home = Settings(_env_file=env_file).home  # type: ignore[call-arg]
-        return Settings(_env_file=(env_file, home / "settings.env"))  # type: ignore[call-arg]
+        settings = Settings(_env_file=(env_file, home / "settings.env"))  # type: ignore[call-arg]
+        return _with_scenes_of_mapping(settings)
     except ValidationError as error:
         faults = "\n".join(_fault_line(fault) for fault in error.errors())
     except SettingsError as error:

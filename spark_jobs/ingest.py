@@ -25,7 +25,7 @@ from include.quality.repairs import read_repairs
 from include.raw.completeness import promised_rows
 from include.raw.deliveries import Raw
 from include.raw.file_check import check_raw_day, mapping_key, raw_digest
-from include.raw.mapping import canonical_mapping, raw_mapping
+from include.raw.raw_mapping import canonical_mapping, raw_mapping
 from include.raw.reading.day_rows import DDL, DayTask, day_rows
 from include.raw.reading.rules import Limits
 from include.raw.row_rules import DUPLICATE

@@ -19,7 +19,7 @@ from include.calendar import previous
 from include.errors import InvalidInputError
 from include.lake.lake import get_lake
 from include.quality.masking import masked
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.raw.reading.values import whole_ids
 from include.raw.score_list import rows_path
 from include.settings import get_settings

@@ -1,5 +1,6 @@
 """`ctr import mind` and `ctr import log`: other logs as raw logs."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -76,9 +77,10 @@ def from_log(
     Rows without a readable time are rejected rows of the day of the row before them. A file imported again replaces its rows.
     """
     from include.cli.progress import bar
+    from include.mapping.mapping import read_mapping
     from include.raw.deliveries import Raw
     from include.raw.log_import import import_log
-    from include.raw.mapping import read_mapping
+    from include.settings import get_settings, list_text
 
     rule = read_mapping(mapping)
     with bar("Importing", total=1, as_json=as_json) as progress:
@@ -109,6 +111,9 @@ def from_log(
     for file in files:
         out.print(*_file_lines(file), sep="\n", highlight=False, soft_wrap=True, markup=False)
     out.print(f"Raw logs: {Raw().url}", highlight=False, soft_wrap=True)
+    if (scenes := rule.all_scenes()) and scenes != get_settings().scenes:
+        line = f"Next: set CTR_SCENES={shlex.quote(list_text(scenes))}, the scenes of the mapping."
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _file_lines(file: dict[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """`ctr map`: a draft of a mapping for a log, and what a mapping makes of its files."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from include.console import JsonFlag, err, out, show_json, show_rows
 from include.plural import counted
 
 if TYPE_CHECKING:
+    from include.mapping.mapping import Mapping
     from include.raw.draft_mapping import Draft
     from include.raw.drafting.check import MappingCheck
 
@@ -40,7 +42,12 @@ def map_files(
     first rows, days, scenes, labels, and what would be rejected and why. Nothing but --out is written.
     """
     from include.errors import InvalidInputError
+    from include.mapping.mapping import DEFAULT_MAPPING
+    from include.settings import get_settings
 
+    # The mapping that is set may be the one that is made here, and not be there yet.
+    os.environ["CTR_RAW_MAPPING"] = check or DEFAULT_MAPPING
+    get_settings.cache_clear()
     if check is not None:
         if output is not None:
             raise InvalidInputError("--out is for a draft: give it without --check.")
@@ -60,7 +67,7 @@ def _draft(files: list[str], output: Path | None, as_json: bool) -> None:
     if output is not None:
         output.write_text(text, encoding="utf-8")
     if as_json:
-        data = {"draft": text, "undecided": draft.undecided, "notes": draft.notes, "scenes": draft.scenes}
+        data = {"draft": text, "undecided": draft.undecided, "notes": draft.notes}
         show_json(data | {"raw": draft.place.root if draft.place else None, "file": str(output) if output else None})
         return
     if output is None:
@@ -81,16 +88,13 @@ def _next_steps(draft: "Draft", files: list[str], output: Path | None) -> None:
         lines.append(f"Fill in first, at the marked lines: {', '.join(draft.undecided)}.")
     some = " ".join(map(shlex.quote, files[:3])) + (" …" if len(files) > 3 else "")
     lines.append(f"Next: ctr map --check {shlex.quote(name)} {some}")
-    scenes = draft.scenes[:_MOST_SHOWN]
-    setting = f"CTR_SCENES={shlex.quote(list_text(scenes))}" if scenes else "CTR_SCENES to the scenes of the log"
-    more = " (and more: `--check` lists them)" if len(draft.scenes) > len(scenes) else ""
     if draft.place:
         path = shlex.quote(str(Path(name).resolve()))
-        lines.append(
-            f"Then, for the nightly run, set CTR_RAW_MAPPING={path} CTR_RAW={shlex.quote(draft.place.root)} {setting}{more}."
-        )
+        lines.append(f"Then, for the nightly run, set CTR_RAW_MAPPING={path} CTR_RAW={shlex.quote(draft.place.root)}.")
     else:
-        lines.append(f"Then set {setting}{more}, and: ctr import log --mapping {shlex.quote(name)} {some}")
+        scenes = draft.scenes()
+        setting = f"CTR_SCENES={shlex.quote(list_text(scenes))}" if scenes else "CTR_SCENES to the scenes of the log"
+        lines.append(f"Then set {setting}, and: ctr import log --mapping {shlex.quote(name)} {some}")
         lines.append(
             "For the nightly run to read such files itself, set CTR_RAW_MAPPING, CTR_RAW and `files` in the mapping."
         )
@@ -99,8 +103,8 @@ def _next_steps(draft: "Draft", files: list[str], output: Path | None) -> None:
 
 def _check(files: list[str], mapping: str, as_json: bool) -> None:
     from include.cli.progress import bar
+    from include.mapping.mapping import read_mapping
     from include.raw.drafting.check import check_mapping
-    from include.raw.mapping import read_mapping
 
     rule = read_mapping(mapping)
     with bar("Reading", total=1, as_json=as_json) as progress:
@@ -108,7 +112,7 @@ def _check(files: list[str], mapping: str, as_json: bool) -> None:
     if as_json:
         show_json(_as_json(found))
         return
-    _show(found, rule.time.days_in)
+    _show(found, rule)
 
 
 def _files(check: "MappingCheck") -> list[dict[str, Any]]:
@@ -150,13 +154,13 @@ def _scenes(check: "MappingCheck") -> list[dict[str, Any]]:
             "rows": scene.rows,
             "clicks": scene.clicks,
             "ctr": scene.clicks / scene.rows,
-            "in_ctr_scenes": name not in new,
+            "is_listed": name not in new,
         }
         for name, scene in sorted(check.scenes.items(), key=lambda entry: -entry[1].rows)
     ]
 
 
-def _show(check: "MappingCheck", zone: str) -> None:
+def _show(check: "MappingCheck", mapping: "Mapping") -> None:
     from include.raw.row_rules import MEANINGS
 
     if check.rows:
@@ -165,7 +169,9 @@ def _show(check: "MappingCheck", zone: str) -> None:
         show_rows(rows, title="First rows, as they come in", as_json=False, empty="")
     show_rows(_files(check), title="Files", as_json=False, empty="")
     days = [{"day": day, "rows": rows} for day, rows in sorted(check.days.items())]
-    show_rows(days[:_MOST_SHOWN], title=f"Days (zone {zone})", as_json=False, empty="No row belongs to a day.")
+    show_rows(
+        days[:_MOST_SHOWN], title=f"Days (zone {mapping.time.days_in})", as_json=False, empty="No row belongs to a day."
+    )
     if len(days) > _MOST_SHOWN:
         out.print(f"… and {len(days) - _MOST_SHOWN:,} more days.")
     show_rows(_scenes(check)[:_MOST_SHOWN], title="Scenes", as_json=False, empty="No scenes.")
@@ -174,12 +180,12 @@ def _show(check: "MappingCheck", zone: str) -> None:
         for name, found in sorted(check.rejections.items(), key=lambda entry: -entry[1].records)
     ]
     show_rows(rejections, title="Would be rejected", as_json=False, empty="Nothing would be rejected.")
-    out.print(Text("\n".join(_remarks(check))), soft_wrap=True)
+    out.print(Text("\n".join(_remarks(check, mapping))), soft_wrap=True)
 
 
-def _remarks(check: "MappingCheck") -> list[str]:
+def _remarks(check: "MappingCheck", mapping: "Mapping") -> list[str]:
     from include.raw.drafting.check import CHECKED_ROWS
-    from include.settings import list_text
+    from include.raw.raw_mapping import scenes_line
 
     rows = sum(check.days.values())
     clicks = check.labels["1"]
@@ -204,10 +210,10 @@ def _remarks(check: "MappingCheck") -> list[str]:
     if not check.seconds and rows:
         lines.append("No time has seconds: with `duplicates: auto`, equal rows are kept.")
     if new := check.new_scenes():
-        scenes = list_text([entry["scene"] for entry in _scenes(check) if entry["scene"]][:_MOST_SHOWN])
+        named = [name for name in new if name]
+        line = f" To take them: {scenes_line(mapping, named)}" if named else ""
         lines.append(
-            f"Not in CTR_SCENES, so rejected as unknown_scene: {', '.join(name or 'no scene' for name in new[:_MOST_SHOWN])}. "
-            f"To take them: CTR_SCENES={shlex.quote(scenes)}"
+            f"Not listed, so rejected as unknown_scene: {', '.join(name or 'no scene' for name in new[:_MOST_SHOWN])}.{line}"
         )
     return lines
 

@@ -12,7 +12,7 @@ from include.lake.manifest import Manifest
 from include.lake.model_records import records_of_day
 from include.raw.deliveries import Raw
 from include.raw.file_check import raw_digest
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.records import Decision, Wait
 from include.stages import CHECKED, STAGES, Stage
 

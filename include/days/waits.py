@@ -17,7 +17,7 @@ from include.days.day_status import current_version
 from include.lake.lake import Lake
 from include.raw.completeness import changed_since, waits_for
 from include.raw.deliveries import Raw
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.records import RawChange, Wait
 from include.settings import get_settings
 

@@ -6,7 +6,8 @@ import io
 import json
 from typing import Any
 
-from include.raw.mapping import Mapping, raw_mapping
+from include.mapping.mapping import Mapping
+from include.raw.raw_mapping import raw_mapping
 from include.settings import get_settings
 
 LONGEST_TEXT = 120

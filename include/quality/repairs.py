@@ -27,11 +27,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
 from include.lake.lake import Lake
+from include.mapping.mapping import Times, read_model
 from include.quality.masking import masked, masked_raw
 from include.quality.quarantine import SAMPLE_COLUMNS, rejected_rows
 from include.raw.deliveries import Delivery, Raw, finish_interrupted, repairs_path
 from include.raw.file_check import raw_digest
-from include.raw.mapping import Times, raw_mapping, read_model
+from include.raw.raw_mapping import raw_mapping
 from include.raw.reading.day_rows import Repairs
 from include.raw.reading.times import parse_times, time_text
 from include.raw.row_rules import BAD_LABEL, DUPLICATE, LATE, MALFORMED, NOT_OF_ENCODING, UNKNOWN_SCENE, UNPARSABLE_TIME

@@ -13,7 +13,7 @@ from include.calendar import ONE_DAY
 from include.checks import Severity
 from include.features import FEATURES, Feature, Rate, level_of, smoothed_ctr
 from include.lake.table_ddl import sql_text
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.schemas import DEEP_FEATURES
 from include.settings import get_settings
 from include.stages import scene_columns

@@ -22,7 +22,7 @@ from include.completeness_rules import FileCount, ManifestFile, Marker, Quiet, R
 from include.errors import InvalidInputError
 from include.lake.local_files import LocalFiles
 from include.plural import counted
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.settings import get_settings
 
 if TYPE_CHECKING:

@@ -27,10 +27,11 @@ from include.calendar import parse_day
 from include.errors import InvalidInputError
 from include.lake.files import read_json, rename
 from include.lake.manifest import new_build
+from include.mapping.file_pattern import DayPaths, FilePattern
+from include.mapping.mapping import DEFAULT_MAPPING
 from include.plural import counted
 from include.raw.completeness import control_files
-from include.raw.file_pattern import DayPaths, FilePattern
-from include.raw.mapping import DEFAULT_MAPPING, raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.settings import get_settings
 
 STALE = timedelta(days=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from include.errors import InvalidInputError
+from include.mapping.mapping import Mapping
 from include.raw.drafting.dialects import Guess, difference, guess_dialect
 from include.raw.drafting.headers import is_header, names_of
 from include.raw.drafting.paths import PathGuess, guess_paths
@@ -14,7 +15,6 @@ from include.raw.drafting.roles import Choice, Roles, guess_roles
 from include.raw.drafting.samples import SAMPLE_RECORDS, Sample, read_sample
 from include.raw.drafting.time_formats import TimeGuess
 from include.raw.drafting.wording import shown_value
-from include.raw.mapping import Mapping
 from include.schemas import DEEP_FEATURES
 
 FILL_IN = "FILL IN"
@@ -35,8 +35,12 @@ class Draft:
     comments: dict[str, list[str]] = field(default_factory=dict)
     undecided: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    scenes: list[str] = field(default_factory=list)
     records: int = 0
+
+    def scenes(self) -> list[str]:
+        """Return the scenes of the sample, the most frequent first."""
+        scene = self.roles.choices.get("scene", Choice(why=""))
+        return list(self.keys.get("scenes", [scene.constant] if scene.constant else []))
 
     def settings(self) -> dict[str, Any]:
         """Return what a mapping is validated from: undecided columns are left out, so that it is refused."""
@@ -184,9 +188,8 @@ def _describe_values(draft: Draft, columns: dict[str, Column]) -> None:
         draft.comments["labels"] = [f"value in the file: 0 or 1; {used['label'].click_share:.1%} would be clicks"]
     scene = draft.roles.choices.get("scene")
     if scene and scene.source:
-        draft.scenes = [value for value, _ in used["scene"].distinct.most_common()]
-    elif scene and scene.constant is not None:
-        draft.scenes = [scene.constant]
+        draft.keys["scenes"] = [value for value, _ in used["scene"].distinct.most_common()]
+        draft.comments["scenes"] = ["those of the sample; a row of another is rejected. CHECK that they are all"]
 
 
 def _describe_ids(draft: Draft, ids: dict[str, Column]) -> None:

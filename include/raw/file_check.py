@@ -4,9 +4,10 @@ import hashlib
 from datetime import date, datetime
 
 from include.errors import InvalidInputError, MissingDataError
+from include.mapping.mapping import DEFAULT_MAPPING
 from include.plural import counted
 from include.raw.deliveries import Raw, repairs_path
-from include.raw.mapping import DEFAULT_MAPPING, raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.settings import get_settings
 
 

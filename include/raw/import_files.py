@@ -15,8 +15,8 @@ from typing import IO, Any, cast
 import fsspec
 
 from include.errors import InvalidInputError, MissingDataError
+from include.mapping.file_pattern import REJECTS
 from include.raw.deliveries import Delivery, Raw, day_folder
-from include.raw.file_pattern import REJECTS
 from include.raw.reading.streams import DAMAGE, decompressed
 from include.schemas import RAW_COLUMNS
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import orc, parquet
 
 from include.errors import InvalidInputError
-from include.raw.mapping import ISO, Constant, Mapping
+from include.mapping.mapping import ISO, Constant, Mapping
 from include.raw.reading.lines import decode_block, utf8_blocks
 from include.raw.reading.records import FileCounts
 from include.raw.reading.streams import decompressed, printable

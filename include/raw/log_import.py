@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from include.errors import InvalidInputError
+from include.mapping.mapping import Mapping
 from include.raw.deliveries import Delivery, Raw
 from include.raw.import_files import (
     DayFiles,
@@ -26,7 +27,6 @@ from include.raw.import_files import (
     previous_imports,
     source_name,
 )
-from include.raw.mapping import Mapping
 from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts, Records
 from include.raw.reading.rows import RawRows, as_json, raw_rows

@@ -19,7 +19,7 @@ from include.lake.lake import Lake
 from include.plural import counted
 from include.raw import row_rules as rules
 from include.raw.list_layout import Layout, list_layout
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts
 from include.raw.reading.rows import RawRows, raw_rows
@@ -184,7 +184,7 @@ class _Faults:
     def _expected(self, rule: str) -> str:
         times = self._layout.mapping.time
         return {
-            rules.UNKNOWN_SCENE: f"a scene of CTR_SCENES ({', '.join(self._limits.scenes)})",
+            rules.UNKNOWN_SCENE: f"a scene of the log ({', '.join(self._limits.scenes)})",
             rules.UNPARSABLE_TIME: f"a time ({' or '.join(times.formats)}), or none",
             rules.ANOTHER_DAY: f"a time of {self._limits.day} ({times.days_in}), or none",
             rules.NOT_AN_INTEGER: "a whole number, as 'ids: integer' in the mapping says,",

@@ -4,9 +4,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from include.checks import Check, Measure, check_result
+from include.plural import counted
 from include.quality.masking import masked
+from include.raw.raw_mapping import raw_mapping, scenes_line
 from include.raw.row_rules import UNKNOWN_SCENE
-from include.settings import get_settings, list_text
+from include.settings import get_settings
 
 _MOST_SCENES = 10
 
@@ -22,12 +24,12 @@ def known_scenes(quarantine: DataFrame, rejected: int, rows_in: int) -> Check:
     listed += " and others" if len(scenes) > _MOST_SCENES else ""
     # A scene that is hidden or cut short in samples is none to add.
     new = [scene for scene in shown if scene and scene in scenes]
-    line = f"; to accept them: CTR_SCENES={list_text((*get_settings().scenes, *new))}" if new else ""
+    line = f"; to accept them: {scenes_line(raw_mapping(), new)}" if new else ""
     return check_result(
         "quarantine",
         "expect_known_scenes",
         rejected == 0,
-        f"only the {len(get_settings().scenes)} scenes of CTR_SCENES",
+        f"only the {counted(len(get_settings().scenes), 'scene')} of the settings or the mapping",
         f"{listed}{line}" if rejected else "as expected",
         column="scene",
         severity="warning",

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from include.checks import Check, Measure, check_result
 from include.quality.masking import masked
 from include.quality.suites import ENOUGH_DAYS, ENOUGH_ROWS, FAR_REACH, REACH
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.schemas import DEEP_FEATURES
 from spark_jobs.audit.gx import SAMPLE_ROWS
 

@@ -18,9 +18,9 @@ from small_days import DAY, contents, read, run_stage
 from include.days.backfill_plan import stale_inputs
 from include.errors import DataQualityError, InvalidInputError
 from include.lake.lake import Lake
+from include.mapping.mapping import read_mapping
 from include.quality.repairs import Repair, repair_day
 from include.raw.log_import import import_log
-from include.raw.mapping import read_mapping
 from include.settings import get_settings
 
 pytestmark = pytest.mark.spark

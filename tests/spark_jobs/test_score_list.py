@@ -10,7 +10,7 @@ from small_days import DAY, build_only, csv_text, raw_row, write_raw
 
 from include.errors import InvalidInputError
 from include.lake.lake import Lake
-from include.raw.mapping import BUNDLED
+from include.mapping.mapping import BUNDLED
 from include.raw.score_list import put_list, read_list, rows_path
 from include.schemas import RAW_COLUMNS
 from include.settings import get_settings

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from include.mapping.mapping import Mapping
 from include.raw.draft_mapping import draft_mapping
-from include.raw.mapping import Mapping
 from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.mapping.mapping import Mapping
 from include.raw.import_files import Progress, open_input
-from include.raw.mapping import Mapping
+from include.raw.raw_mapping import scenes_of
 from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts, Records
 from include.raw.reading.rows import RawRows, as_json, raw_rows
@@ -55,10 +56,11 @@ class FileCheck:
 class MappingCheck:
     """What a mapping makes of files.
 
-    `rows` are the first accepted ones as a raw CSV file holds them; `scenes` counts those not in `CTR_SCENES` too; `empty` are
+    `rows` are the first accepted ones as a raw CSV file holds them; `scenes` counts those that are not `known` too; `empty` are
     mapped columns without a value; `repeated` and `skipped` count local times at a change of the clocks.
     """
 
+    known: tuple[str, ...]
     files: list[FileCheck] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
     days: Counter[str] = field(default_factory=Counter)
@@ -71,17 +73,17 @@ class MappingCheck:
     seconds: bool = False
 
     def new_scenes(self) -> list[str]:
-        """Return the scenes that `CTR_SCENES` does not list."""
-        return [scene for scene in self.scenes if scene not in get_settings().scenes]
+        """Return the scenes that neither the settings nor the mapping list."""
+        return [scene for scene in self.scenes if scene not in self.known]
 
 
 def check_mapping(
     paths: Sequence[str], mapping: Mapping, *, most: int = CHECKED_ROWS, progress: Progress | None = None
 ) -> MappingCheck:
     """Return what a mapping makes of the first `most` records of each file; raises as the readers do."""
-    check = MappingCheck()
+    check = MappingCheck(scenes_of(mapping))
     settings = get_settings()
-    limits = Limits(settings.scenes, settings.max_field_bytes, settings.earliest_day)
+    limits = Limits(check.known, settings.max_field_bytes, settings.earliest_day)
     values: Counter[str] = Counter()
     seen: dict[tuple[Any, ...], int] = {}
     for number, path in enumerate(paths):

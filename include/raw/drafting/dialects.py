@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from include.mapping.mapping import Mapping
 from include.raw.drafting.wording import shown_value
-from include.raw.mapping import Mapping
 from include.raw.reading.tokens import Fields, MoreLinesNeeded, Tokenizer, UnreadableRecordError
 
 DELIMITERS = ("\x01", "\t", ",", ";", "|", "\x02", "\x1f", "^", "~")

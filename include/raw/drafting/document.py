@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from include.mapping.mapping import Mapping
 from include.raw.draft_mapping import FILL_IN, Draft
 from include.raw.drafting.roles import Choice
 from include.raw.drafting.wording import flow, scalar, shown_value
-from include.raw.mapping import Mapping
 
 _MARK = "# <<< FILL IN"
 _WIDTH = 130
@@ -137,6 +137,8 @@ def _values(draft: Draft) -> Iterator[str]:
     for name in ("decimal", "thousands"):
         if name in draft.keys:
             yield from _key(draft, name, scalar(draft.keys[name]))
+    if "scenes" in draft.keys:
+        yield from _key(draft, "scenes", flow(draft.keys["scenes"]))
     if "labels" in draft.keys:
         pairs = ", ".join(f"{_quoted(value)}: {_quoted(label)}" for value, label in draft.keys["labels"].items())
         yield from _key(draft, "labels", f"{{{pairs}}}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from include.raw.file_pattern import FilePattern
+from include.mapping.file_pattern import FilePattern
 
 _DAY = re.compile(
     r"(?<!\d)(20\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:([-_T]?)([01]\d|2[0-3])(?!\d))?(?!\d)"

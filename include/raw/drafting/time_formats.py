@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from include.raw.mapping import EPOCHS, ISO, Times
+from include.mapping.mapping import EPOCHS, ISO, Times
 from include.raw.reading.times import CARRIES_ZONE, parse_times
 
 _EARLIEST = np.datetime64("2000-01-01", "us")

@@ -1,6 +1,7 @@
 """Values of a log in the lines of a YAML file: as scalars, and in comments, where nothing of theirs may end the line."""
 
 import re
+from collections.abc import Iterable
 
 import yaml
 
@@ -28,6 +29,6 @@ def scalar(value: str) -> str:
     return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=1 << 30)).strip()
 
 
-def flow(values: list[str]) -> str:
+def flow(values: Iterable[str]) -> str:
     """Return texts as a YAML list in one line."""
     return "[" + ", ".join(map(scalar, values)) + "]"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyarrow import orc, parquet
 
 from include.errors import InvalidInputError
-from include.raw.mapping import Mapping
+from include.mapping.mapping import Mapping
 from include.raw.reading.delimited import columns_fault
 from include.raw.reading.records import FileCounts, Records
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import xxhash
 
 from include.errors import CtrError, UnavailableError
+from include.mapping.file_pattern import REJECTS
+from include.mapping.mapping import Mapping
 from include.raw.deliveries import Raw
-from include.raw.file_pattern import REJECTS
-from include.raw.mapping import Mapping
 from include.raw.reading.files import read_records, read_rejects
 from include.raw.reading.records import Broken, FileCounts, Numbers, Records
 from include.raw.reading.rows import RawRows, as_json, raw_rows, signed

@@ -1,7 +1,7 @@
 """Records of CSV, TSV and other delimited text.
 
-Blocks without a quote or an escape, nearly all of most logs, are parsed by Arrow; the others line by line (`tokens.py`). Lines
-are counted as they arrive and as they are used, so that none is lost unseen.
+What has no quote that goes on after its line and no escape but that of a null, nearly all of most logs, is parsed by Arrow; the
+rest line by line (`tokens.py`). Lines are counted as they arrive and as they are used, so that none is lost unseen.
 """
 
 import difflib
@@ -14,13 +14,17 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from include.errors import InvalidInputError
-from include.raw.mapping import Mapping
-from include.raw.reading.lines import BOM, decode_block, encode_block, refuse_endless_line, utf8_blocks
-from include.raw.reading.records import Broken, FileCounts, Records
+from include.mapping.mapping import Mapping
+from include.raw.reading.lines import BOM, decode_block, refuse_endless_line, utf8_blocks
+from include.raw.reading.records import Broken, FileCounts, Numbers, Records
 from include.raw.reading.streams import is_undecodable, printable
 from include.raw.reading.tokens import Fields, MoreLinesNeeded, Tokenizer, UnreadableRecordError
+from include.raw.reading.values import Mask
 from include.raw.row_rules import MALFORMED, NOT_OF_ENCODING
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
+
+_LINES_LIKE_A_RUN = 30
+"""How many lines are read one by one in the time that Arrow takes for a run of few lines."""
 
 
 def read_delimited(
@@ -54,41 +58,63 @@ class _Delimited:
         self._names: list[str] = []
         self._wanted: dict[str, int] = {}
         self._tokens = Tokenizer(mapping, self._is_record)
+        self._escape = b"" if mapping.escape == "quote" else mapping.escape.encode()
         self._line = 1
 
     def records(self, block: bytes, *, last: bool) -> Generator[Records, None, bytes]:
         """Yield the records of a block of whole lines; return what of it belongs to a record that goes on after it."""
-        if not block:
-            return b""
-        if self._names and self._is_plain(block):
-            yield from self._plain(block.replace(b"\n" + BOM, b"\n"))
-            return b""
-        text = decode_block(block, self._mapping.encoding)
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
-        used = 0
         if not self._names:
-            used = self._header(lines)
-        records, used = self._by_line(lines, used, is_undecodable(text), last=last)
+            lines = _lines(decode_block(block, self._mapping.encoding))
+            block = _after_lines(block, self._header(lines))
+        rest = b""
+        for run, is_plain in self._runs(block) if block else ():
+            if is_plain:
+                yield from self._plain(run.removeprefix(BOM).replace(b"\n" + BOM, b"\n"))
+            else:
+                rest = yield from self._special(run, last=last)
+        return rest
+
+    def _special(self, run: bytes, *, last: bool) -> Generator[Records, None, bytes]:
+        """Yield the records of lines that are read one by one; return those of a record that goes on after them."""
+        text = decode_block(run, self._mapping.encoding)
+        records, used = self._by_line(_lines(text), is_undecodable(text), last=last)
         yield records
-        return encode_block("\n".join([*lines[used:], ""]), self._mapping.encoding) if used < len(lines) else b""
+        return _after_lines(run, used)
+
+    def _runs(self, block: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Yield a block of lines in runs, and whether Arrow reads the run as it should be."""
+        escape = self._escape
+        if not self._is_plain(block):
+            yield block, False
+        elif not escape or escape not in block:
+            yield block, True
+        else:
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+            if not block.endswith(b"\n"):
+                ends = np.append(ends, len(block))
+            special = _lines_with_escapes(block, ends, escape, self._mapping.delimiter.encode())
+            changes = np.flatnonzero(np.diff(special))
+            if len(changes) * _LINES_LIKE_A_RUN > len(ends):
+                yield block, False
+                return
+            begin = 0
+            for line in [*changes.tolist(), len(ends) - 1]:
+                yield block[begin : ends[line]], not special[line]
+                begin = ends[line]
 
     def _is_plain(self, block: bytes) -> bool:
-        """Return whether Arrow reads a block as it should be: its quotes close in their line, and nothing else is special."""
-        escape = "\\" if self._mapping.escape == "quote" else self._mapping.escape
-        if not self._mapping.delimiter.isascii() or (escape and escape.encode() in block):
+        """Return whether Arrow reads a block as it should be, but for escapes: its quotes close in their line."""
+        mapping, quote = self._mapping, self._mapping.quote.encode()
+        has_quotes = bool(quote) and quote in block
+        if mapping.escape and has_quotes and (self._escape or b"\\") in block:
+            return False
+        if not mapping.delimiter.isascii() or (self._escape in block and len(self._escape) > 1):
             return False
         if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
             return False
         if block.startswith((b"\n", b"\r")) or b"\n\n" in block or b"\n\r" in block:
             return False
-        quote = self._mapping.quote.encode()
-        return (
-            not quote
-            or quote not in block
-            or (len(quote) == 1 and _quotes_close(block, quote, self._mapping.delimiter))
-        )
+        return not has_quotes or (len(quote) == 1 and _quotes_close(block, quote, mapping.delimiter))
 
     def _plain(self, block: bytes) -> Iterator[Records]:
         broken: list[Broken] = []
@@ -99,7 +125,7 @@ class _Delimited:
             broken.append(Broken(first + number, self._line + number, MALFORMED, fault, row.text))
             return "skip"
 
-        first = self._counts.records
+        first, quote = self._counts.records, self._mapping.quote
         names = [str(place) for place in range(len(self._names))]
         wanted = [str(place) for place in self._wanted.values()]
         try:
@@ -108,17 +134,19 @@ class _Delimited:
                 arrow_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block) + 1),
                 arrow_csv.ParseOptions(
                     delimiter=self._mapping.delimiter,
-                    quote_char=self._mapping.quote if self._mapping.quote.encode() in block else False,
+                    quote_char=quote if quote and quote.encode() in block else False,
                     invalid_row_handler=keep,
                 ),
                 arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), include_columns=wanted, strings_can_be_null=False
+                    column_types=dict.fromkeys(names, pa.string()),
+                    include_columns=wanted,
+                    null_values=[self._mapping.escape + "N"],
+                    strings_can_be_null=bool(self._escape),
                 ),
             )
         except pa.ArrowInvalid:  # bytes that are no UTF-8
-            text = decode_block(block, self._mapping.encoding)
-            lines = text.removesuffix("\n").split("\n")
-            yield self._by_line(lines, 0, undecodable=True, last=True)[0]
+            lines = _lines(decode_block(block, self._mapping.encoding))
+            yield self._by_line(lines, undecodable=True, last=True)[0]
             return
         number = table.num_rows + len(broken)
         kept = np.ones(number, bool)
@@ -129,14 +157,14 @@ class _Delimited:
         yield Records(places + first, columns, broken, places + self._line)
         self._line += number
 
-    def _by_line(self, lines: list[str], at: int, undecodable: bool, *, last: bool) -> tuple[Records, int]:
-        """Return the records of lines from `at` on, and the number of lines used: the last record may go on after them."""
-        counts, width = self._counts, len(self._names)
+    def _by_line(self, lines: list[str], undecodable: bool, *, last: bool) -> tuple[Records, int]:
+        """Return the records of lines, and the number of lines used: the last record may go on after them."""
+        counts, width, at = self._counts, len(self._names), 0
         rows: list[Fields] = []
         numbers: list[int] = []
         starts: list[int] = []
         broken: list[Broken] = []
-        base = self._line - at
+        base = self._line
         while at < len(lines):
             line = lines[at] = lines[at].removeprefix("\ufeff")  # of a file that was put behind another
             if not line or line == "\r":
@@ -216,6 +244,31 @@ class _Delimited:
             )
         self._names = names
         self._wanted = {name: names.index(name) for name in wanted if name in names}
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n")
+
+
+def _after_lines(block: bytes, number: int) -> bytes:
+    """Return a block of lines without its first ones."""
+    parts = block.split(b"\n", number)
+    return parts[number] if number < len(parts) else b""
+
+
+def _lines_with_escapes(block: bytes, ends: Numbers, escape: bytes, delimiter: bytes) -> Mask:
+    """Return which lines, given by where they end, have an escape that is not a whole null, or go on from one that has."""
+    data = np.frombuffer(b"\n" + block + b"\n\n", np.uint8)
+    at = np.flatnonzero(data == escape[0])
+    before, following, after = data[at - 1], data[at + 1], data[at + 2]
+    is_end = np.isin(np.stack([before, after]), np.frombuffer(delimiter + b"\n\r", np.uint8)).all(axis=0)
+    is_null = is_end & (following == ord("N")) & (delimiter != b"N")
+    special = np.zeros(len(ends), bool)
+    special[np.searchsorted(ends, at[~is_null] - 1, side="right")] = True
+    goes_on = at[following == ord("\n")] - 1
+    after_it = np.searchsorted(ends, goes_on, side="right") + 1
+    special[after_it[after_it < len(ends)]] = True
+    return special
 
 
 def _quotes_close(block: bytes, quote: bytes, delimiter: str) -> bool:

@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 
 from include.errors import InvalidInputError
-from include.raw.mapping import Mapping
+from include.mapping.mapping import Mapping
 from include.raw.reading.columnar import read_columnar
 from include.raw.reading.delimited import read_delimited
 from include.raw.reading.json_lines import read_json_lines

@@ -7,7 +7,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from include.raw.mapping import Mapping
+from include.mapping.mapping import Mapping
 from include.raw.reading.lines import decode_block, refuse_endless_line, utf8_blocks
 from include.raw.reading.records import Broken, FileCounts, Records
 from include.raw.reading.streams import is_undecodable, printable

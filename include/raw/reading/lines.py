@@ -21,11 +21,6 @@ def decode_block(block: bytes, encoding: str) -> str:
     return block.decode("utf-8", UNDECODABLE if is_utf8(encoding) else "surrogatepass")
 
 
-def encode_block(text: str, encoding: str) -> bytes:
-    """Return the block whose text `decode_block` returned."""
-    return text.encode("utf-8", "surrogateescape" if is_utf8(encoding) else "surrogatepass")
-
-
 def utf8_blocks(stream: IO[bytes], encoding: str, counts: FileCounts) -> Iterator[bytes]:
     """Yield text as UTF-8 with `\\n` or `\\r\\n` at line ends, without byte order marks; counts its lines.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from include.raw.mapping import Constant, Mapping
+from include.mapping.mapping import Constant, Mapping
 from include.raw.reading.records import Numbers, Records
 from include.raw.reading.times import Moments, ParsedTimes, parse_times, time_text
 from include.raw.reading.values import (

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.raw.mapping import EPOCHS, ISO, Times
+from include.mapping.mapping import EPOCHS, ISO, Times
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 
-from include.raw.mapping import Mapping
+from include.mapping.mapping import Mapping
 
 MAX_RECORD_CHARACTERS = 32 << 20
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "0": "\0", "Z": "\x1a"}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from include.cli import map as map_command
 from include.cli.app import cli
 from include.errors import InvalidInputError
-from include.settings import Settings, list_text
+from include.settings import get_settings, list_text
 
 LOG = "uid,sku,ts,click,title,channel\n" + "".join(
     f'u{n},i{n % 9},2023-07-1{7 + n % 2} 00:{n:02}:0{n % 7},{int(n % 8 == 0)},"a, {n}",'
@@ -21,7 +21,8 @@ BAD = "u,i\nu1,i1,soon,0,t,home\n,i1,2023-07-17 00:00:00,0,t,home\nu1,i1,1902-01
 
 
 @pytest.fixture
-def log(home: Path) -> Path:
+def log(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CTR_RAW_MAPPING", str(home / "not-there-yet.yaml"))
     path = home / "logs" / "date=2023-07-17" / "part 0.csv"
     path.parent.mkdir(parents=True)
     path.write_text(LOG)
@@ -60,16 +61,16 @@ def test_the_next_steps_can_be_pasted(home: Path, log: Path, capsys, monkeypatch
     steps = capsys.readouterr().err
     assert f"ctr map --check {home}/new.yaml '{log}'" in steps
     assert f"CTR_RAW=file://{home}/logs" in steps
-    setting = shlex.quote(list_text(["home", "50% off, new"]))
-    assert f"CTR_SCENES={setting}" in steps
-    monkeypatch.setenv("CTR_SCENES", shlex.split(setting)[0])
-    assert Settings().scenes == ("home", "50% off, new")
+    monkeypatch.setenv("CTR_RAW_MAPPING", str(home / "new.yaml"))
+    get_settings.cache_clear()
+    assert get_settings().scenes == ("home", "50% off, new")
 
 
 def test_the_draft_as_json(log: Path):
     data = json.loads(run(str(log), "--json")[0])
-    assert (data["undecided"], data["scenes"]) == ([], ["home", "50% off, new"])
+    assert data["undecided"] == []
     assert "user_id: uid" in data["draft"]
+    assert 'scenes: [home, "50% off, new"]' in data["draft"]
 
 
 def test_an_existing_draft_is_not_overwritten(log: Path, draft: Path):
@@ -90,16 +91,15 @@ def test_check_counts_what_comes_in(log: Path, draft: Path, home: Path):
         "header_lines": 1,
         "blank_lines": 0,
         "records": 44,
-        "rejected": 44,
+        "rejected": 4,
         "read": "all",
     }
     assert data["days"] == {"2023-07-17": 20, "2023-07-18": 20}
     assert data["labels"] == {"0": 35, "1": 5}
-    assert data["new_scenes"] == ["home", "50% off, new"]
+    assert (data["new_scenes"], data["scenes"][0]["is_listed"]) == ([], True)
     reasons = {name: found["records"] for name, found in data["rejections"].items()}
     assert reasons == {
         "malformed_record": 1,
-        "unknown_scene": 43,
         "timestamp_unparsable": 1,
         "missing_user_id": 1,
         "timestamp_out_of_range": 1,
@@ -109,26 +109,39 @@ def test_check_counts_what_comes_in(log: Path, draft: Path, home: Path):
     assert data["rows"][0]["item_title"] == "a, 0"
 
 
-def test_check_shows_tables(log: Path, draft: Path, monkeypatch, home: Path):
+def test_check_shows_tables(log: Path, draft: Path, monkeypatch):
+    monkeypatch.setenv("CTR_SCENES", "home")
+    get_settings.cache_clear()
     shown = run("--check", str(draft), str(log))[0]
     for text in (
         "First rows, as they come in",
         "2023-07-18",
         "unknown_scene",
         "40 rows, 5 clicks, CTR 0.1250",
-        "CTR_SCENES=",
+        f"To take them: CTR_SCENES={shlex.quote(list_text(['home', '50% off, new']))}",
     ):
         assert text in shown
-    monkeypatch.setenv("CTR_SCENES", list_text(["home", "50% off, new"]))
-    from include.settings import get_settings
-
+    monkeypatch.delenv("CTR_SCENES")
     get_settings.cache_clear()
     assert "Nothing would be rejected." in run("--check", str(draft), str(log))[0]
 
 
+@pytest.mark.parametrize(
+    ("listed", "line"),
+    [
+        ("[home]", 'scenes: [home, "50% off, new"], in the mapping'),
+        ("{home: feed}", 'add "50% off, new": "50% off, new" to `scenes` of the mapping'),
+        ("{}", "CTR_SCENES='0,1,2,3,4,home,\"50% off, new\"'"),
+    ],
+)
+def test_check_says_how_the_mapping_takes_a_scene(log: Path, draft: Path, listed: str, line: str):
+    draft.write_text(draft.read_text().replace('scenes: [home, "50% off, new"]', f"scenes: {listed}"))
+    assert f"To take them: {line}" in run("--check", str(draft), str(log))[0]
+
+
 def test_check_reads_the_beginning_of_a_large_file(log: Path, draft: Path, monkeypatch):
+    from include.mapping.mapping import read_mapping
     from include.raw.drafting import check
-    from include.raw.mapping import read_mapping
 
     log.write_text(LOG + "".join(LOG.splitlines(keepends=True)[1:]) * 4000)
     found = check.check_mapping([str(log)], read_mapping(str(draft)), most=1000)

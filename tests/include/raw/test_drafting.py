@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from include.mapping.file_pattern import FilePattern
+from include.mapping.mapping import Times
 from include.raw.drafting.paths import guess_paths
 from include.raw.drafting.time_formats import guess_times
 from include.raw.drafting.vocabulary import name_score
-from include.raw.file_pattern import FilePattern
-from include.raw.mapping import Times
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ HEADER = "user_id,item_id,scene"
         ("", "holds no row"),
         (f"{HEADER}\n", "holds no row"),
         (f"{HEADER}\nu,i,0\n ,i,0\n", "1 of 2 rows .* 'user_id', the first one in row 2: expected a value, found ''"),
-        (f"{HEADER}\nu,i,9\nu,i,8\n", r"row 1: expected a scene of CTR_SCENES \(0, 1, 2, 3, 4\), found '9'"),
+        (f"{HEADER}\nu,i,9\nu,i,8\n", r"row 1: expected a scene of the log \(0, 1, 2, 3, 4\), found '9'"),
         (f"{HEADER},log_time\nu,i,0,\nu,i,0,yesterday\n", "'log_time', the first one in row 2: .* found 'yesterday'"),
         (
             f"{HEADER},log_time\nu,i,0,2023-07-11 00:00:00\n",

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError
+from include.mapping.file_pattern import REJECTS
+from include.mapping.mapping import Mapping, read_mapping
 from include.raw.deliveries import Raw
-from include.raw.file_pattern import REJECTS
 from include.raw.log_import import import_log
-from include.raw.mapping import Mapping, read_mapping
 from include.schemas import RAW_COLUMNS
 from include.settings import get_settings
 

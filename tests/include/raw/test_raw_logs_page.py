@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from include.mapping.file_pattern import FilePattern
+from include.mapping.mapping import Mapping, Times
 from include.raw.drafting.check import check_mapping
-from include.raw.file_pattern import FilePattern
-from include.raw.mapping import Mapping, Times
 from include.setting_groups import PROJECT
 
 pytestmark = pytest.mark.usefixtures("home")

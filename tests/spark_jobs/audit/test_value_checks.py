@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.raw.mapping import raw_mapping
+from include.raw.raw_mapping import raw_mapping
 from include.sample.day import generate_day
 from include.sample.world import World
 from include.schemas import DEEP_FEATURES

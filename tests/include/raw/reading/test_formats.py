@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pyarrow import orc, parquet
 
 from include.errors import InvalidInputError
-from include.raw.mapping import Mapping
+from include.mapping.mapping import Mapping
+from include.raw.reading import delimited
 from include.raw.reading.files import read_records
 from include.raw.reading.records import Broken, FileCounts
 from include.raw.reading.rows import raw_rows
@@ -87,6 +88,25 @@ def test_escapes_of_databases():
     assert broken == []
     assert [row[5] for row in rows] == ["C:\\tea\tcup\\", None, "two\nlines", "N"]
     assert rows[3][0] == "u\t1"
+
+
+escaped = st.sampled_from(
+    [r"\N", r"\N", r"a\N", r"\\N", r"\Nb", "\\\n", "\\\t", r"\\", r"\x", "\ufeff", "N", '"', "", "é", "a"]
+)
+
+
+@examples(200)
+@given(
+    st.lists(escaped, min_size=1, max_size=30), st.sampled_from(["\n", "\r\n"]), st.sampled_from("\t,N"), st.booleans()
+)
+def test_runs_of_plain_lines_are_read_as_single_lines_are(texts: list[str], end: str, delimiter: str, cut: bool):
+    data = (end.join(line(text, delimiter) for text in ["first", *texts]) + ("" if cut else end)).encode()
+    rule = mapping(delimiter=delimiter, quote="", escape="\\")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_LINES_LIKE_A_RUN", 0)
+        in_runs = read(data, rule)
+        patch.setattr(delimited._Delimited, "_is_plain", lambda *_: False)
+        assert in_runs == read(data, rule)
 
 
 def test_escapes_inside_quotes():

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.raw.mapping import Times
+from include.mapping.mapping import Times
 from include.raw.reading.times import parse_times, time_text
 
 SECONDS = "%Y-%m-%d %H:%M:%S"

@@ -18,9 +18,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from include.errors import InvalidInputError
+from include.mapping.mapping import Mapping, read_mapping
 from include.raw.draft_mapping import FILL_IN, Draft, draft_mapping
 from include.raw.drafting.document import draft_text
-from include.raw.mapping import Mapping, read_mapping
 from include.raw.reading.files import read_records
 from include.raw.reading.records import FileCounts
 from include.raw.reading.rows import raw_rows

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from include.raw.file_pattern import FilePattern
+from include.mapping.file_pattern import FilePattern
 
 DAY = date(2023, 7, 17)
 FILES = [

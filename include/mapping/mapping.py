@@ -1,14 +1,13 @@
 """What a team's log looks like, in YAML: its files, its format, which column is what, how values are written.
 
-The nightly run reads the raw logs by the mapping of the settings (`CTR_RAW_MAPPING`), `ctr import log` any file by any mapping.
-`include/raw/mappings/antm2c.yaml` is the default, `docs/raw-logs.md` explains every key.
+The nightly run reads the raw logs by the mapping of the settings (`raw_mapping.py`), `ctr import log` any file by any mapping.
+`include/mapping/bundled/antm2c.yaml` is the default, `docs/raw-logs.md` explains every key.
 """
 
 import codecs
 import hashlib
 import os
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,13 +16,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from include.errors import InvalidInputError, MissingDataError
-from include.raw.file_pattern import FilePattern
+from include.mapping.file_pattern import FilePattern
 from include.schemas import OPTIONAL_RAW_COLUMNS, RAW_COLUMNS
 from include.setting_groups import PROJECT
-from include.settings import get_settings
 
 DEFAULT_MAPPING = "antm2c"
-BUNDLED = PROJECT / "include/raw/mappings"
+BUNDLED = PROJECT / "include/mapping/bundled"
 EPOCHS = {"epoch_seconds": 0, "epoch_milliseconds": 3, "epoch_microseconds": 6, "epoch_nanoseconds": 9}
 """Formats of a time as a number, and the power of ten of a second that it counts."""
 ISO = "iso8601"
@@ -107,6 +105,23 @@ class Mapping(BaseModel):
     def _tab(cls, delimiter: str) -> str:
         return "\t" if delimiter in ("\\t", "tab") else delimiter
 
+    @field_validator("scenes", mode="before")
+    @classmethod
+    def _listed(cls, scenes: object) -> object:
+        """Take a list for scenes that keep their names."""
+        if not isinstance(scenes, list):
+            return scenes
+        if twice := {str(scene) for scene in scenes if scenes.count(scene) > 1}:
+            raise ValueError(f"expected each scene once, found {', '.join(sorted(twice))} more than once")
+        return {scene: scene for scene in scenes}
+
+    @field_validator("scenes")
+    @classmethod
+    def _named(cls, scenes: dict[str, str]) -> dict[str, str]:
+        if any(not scene or scene != scene.strip() for scene in scenes.values()):
+            raise ValueError("expected names of scenes, without blanks around them")
+        return scenes
+
     @field_validator("encoding")
     @classmethod
     def _codec(cls, encoding: str) -> str:
@@ -155,35 +170,25 @@ class Mapping(BaseModel):
             name for name in RAW_COLUMNS if self.columns.get(name, Constant(constant="")) == Constant(constant="")
         )
 
+    def all_scenes(self) -> tuple[str, ...]:
+        """Return the scenes of the log, in the order of the mapping; none where it does not say."""
+        scene = self.columns["scene"]
+        if not self.scenes and isinstance(scene, Constant):
+            return (scene.constant.strip(),) if scene.constant.strip() else ()
+        return tuple(dict.fromkeys(self.scenes.values()))
+
     def digest(self) -> str:
-        """Return a short hash of what the mapping makes of a file: not of its description, or where the files lie."""
-        text = self.model_dump_json(exclude={"description", "files"})
+        """Return a short hash of what the mapping makes of a row: not where files lie, or which scenes are listed."""
+        renamed = {value: scene for value, scene in self.scenes.items() if value != scene}
+        text = self.model_copy(update={"scenes": renamed}).model_dump_json(exclude={"description", "files"})
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def raw_mapping() -> Mapping:
-    """Return the mapping by which the raw logs are read (`CTR_RAW_MAPPING`); raises an error that names the field."""
-    name = get_settings().raw_mapping
-    path = next((path for folder in _folders() if (path := folder / name).is_file()), Path(name))
-    return _read_once(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-def _folders() -> list[Path]:
-    """Return where a mapping of a relative path is looked for: beside the settings, and where the project is."""
+def find_mapping(name: str, home: Path) -> Path | None:
+    """Return the file of a mapping that is set by its path, or None: a relative one lies beside the settings or the project."""
     env_file = Path(os.environ.get("CTR_ENV_FILE", ".env"))
-    return [Path.cwd(), env_file.resolve().parent, get_settings().home, PROJECT]
-
-
-def canonical_mapping() -> Mapping:
-    """Return the mapping of rows that are in the project's own form, with times in the zone of the log's days."""
-    raw = read_mapping(DEFAULT_MAPPING)
-    times = raw.time.model_copy(update={"zone": raw_mapping().time.days_in, "day_zone": ""})
-    return raw.model_copy(update={"time": times})
-
-
-@lru_cache(maxsize=4)
-def _read_once(path: str, changed: int) -> Mapping:  # noqa: ARG001, a file that has changed is read again
-    return read_mapping(path)
+    folders = (Path.cwd(), env_file.resolve().parent, home, PROJECT)
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
 
 
 def read_mapping(path: str) -> Mapping:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from include.errors import InvalidInputError, MissingDataError
-from include.raw.mapping import Mapping, raw_mapping, read_mapping
+from include.mapping.mapping import Mapping, read_mapping
+from include.raw.raw_mapping import raw_mapping, scenes_of
 from include.settings import get_settings
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -47,11 +48,48 @@ def mapping(home: Path, text: str = SHOP) -> Mapping:
         (("delimiter: tab", "files: logs/*"), "does not say where {yyyy}, {MM}, {dd}"),
         (("epoch_seconds", "'%z %Y-%m-%d'"), "must stand at its end"),
         (("columns:", "columns: ["), "expected YAML"),
+        (("delimiter: tab", "scenes: [a, b, a]"), "found a more than once"),
+        (("delimiter: tab", "scenes: [a, ' ']"), "expected names of scenes"),
     ],
 )
 def test_a_wrong_mapping_is_told_by_its_field(home: Path, change: tuple[str, str], message: str):
     with pytest.raises(InvalidInputError, match=message):
         mapping(home, SHOP.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("scenes", "listed"),
+    [
+        ("scene: {constant: feed}", ("feed",)),
+        ("scene: page", ()),
+        ("scene: page\nscenes: [b, a, 'c, d']", ("b", "a", "c, d")),
+        ("scene: page\nscenes: {B: b, a: a, bb: b}", ("b", "a")),
+    ],
+)
+def test_the_scenes_of_the_mapping_are_those_of_the_settings(
+    home: Path, monkeypatch, scenes: str, listed: tuple[str, ...]
+):
+    default = get_settings().scenes
+    head, _, tail = scenes.partition("\n")
+    text = SHOP.replace('scene: {constant: "0"}', head) + tail
+    rule = mapping(home, text)
+    assert rule.all_scenes() == listed
+    monkeypatch.setenv("CTR_RAW_MAPPING", str(home / "mapping.yaml"))
+    get_settings.cache_clear()
+    assert get_settings().scenes == (listed or default)
+    assert scenes_of(rule) == (listed or default)
+    monkeypatch.setenv("CTR_SCENES", "z")
+    get_settings.cache_clear()
+    assert get_settings().scenes == scenes_of(rule) == ("z",)
+
+
+def test_a_scene_more_changes_no_row(home: Path):
+    page = SHOP.replace('{constant: "0"}', "page")
+    digests = [
+        mapping(home, f"{page}scenes: {scenes}\n").digest() for scenes in ("[]", "[a]", "{a: a, b: b}", "{a: b}")
+    ]
+    assert len({*digests[:3]}) == 1
+    assert digests[3] != digests[0]
 
 
 def test_a_missing_mapping_names_the_bundled_ones():
