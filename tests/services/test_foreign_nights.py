@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -45,7 +46,7 @@ def _times(rows: pd.DataFrame) -> pd.Series:
 
 
 def _lists(rows: pd.DataFrame, name: str) -> list[list[str] | None]:
-    return [text.split("|") if text else None for text in rows[name]]
+    return [re.split(r"\s*[|,;]\s*", text) if text else None for text in rows[name]]
 
 
 def _numbers(rows: pd.DataFrame, name: str) -> list[float | None]:
@@ -72,7 +73,8 @@ def write_parquet(root: Path, day: date, rows: pd.DataFrame) -> None:
 def write_json(root: Path, day: date, rows: pd.DataFrame) -> None:
     """Nested objects, keys left out where there is nothing, several compressed files in one folder."""
     lines = []
-    for at, row in zip(_times(rows), rows.to_dict("records"), strict=True):
+    lists = {name: _lists(rows, name) for name in ENTITY_COLUMNS}
+    for number, (at, row) in enumerate(zip(_times(rows), rows.to_dict("records"), strict=True)):
         numbers = {name: float(row[name]) for name in DEEP_FEATURES if row[name]}
         record = {
             "who": {"id": row["user_id"]},
@@ -80,7 +82,7 @@ def write_json(root: Path, day: date, rows: pd.DataFrame) -> None:
             "at": at.isoformat(),
             "page": row["scene"],
             "clicked": row["label"] == "1",
-            "tags": {name: row[name].split("|") for name in ENTITY_COLUMNS if row[name]},
+            "tags": {name: entities for name in ENTITY_COLUMNS if (entities := lists[name][number])},
             "x": numbers,
         }
         lines.append(json.dumps(record, ensure_ascii=bool(len(lines) % 2)))
@@ -97,7 +99,9 @@ def write_tabs(root: Path, day: date, rows: pd.DataFrame) -> None:
     for hour, part in rows.assign(log_time=epochs).groupby(times.dt.hour):
         folder = root / f"dt={day:%Y%m%d}" / f"hour={hour:02}"
         folder.mkdir(parents=True)
-        lines = ("\t".join(_escaped(text) if text else "\\N" for text in row) for row in part[RAW_COLUMNS].to_numpy())
+        lines = (
+            "\t".join(_escaped(text) if text else "\\N" for text in row) for row in part[list(RAW_COLUMNS)].to_numpy()
+        )
         (folder / "000000_0").write_text("\n".join([*lines, ""]), newline="")
 
 
@@ -159,7 +163,8 @@ def contents(lake: Lake, table: str) -> list[str]:
         if path.endswith(".orc"):
             with lake.fs.open(path, "rb") as file:
                 frame = orc.ORCFile(file).read().to_pandas()
-            frame["partition"] = path.rsplit("/", 2)[1]
+            folder = path.rsplit("/", 2)[1]
+            frame["scene"] = folder.removeprefix("scene=") if "scene=" in folder else frame.get("scene")
             found.append(frame.drop(columns=["event_id", "source_file", "source_row"], errors="ignore"))
     rows = pd.concat(found)
     columns = sorted(rows.columns)
@@ -188,7 +193,7 @@ def test_a_night_promotes_the_model_of_a_foreign_log(as_csv, tmp_path: Path, nam
     for day in DAYS:
         files = sorted((raw / f"date={day}").glob("*.csv*"))
         rows = pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files])
-        form.write(tmp_path / "log", day, rows[RAW_COLUMNS])
+        form.write(tmp_path / "log", day, rows[list(RAW_COLUMNS)])
     (tmp_path / "my-log.yaml").write_text(yaml.safe_dump(form.mapping))
     own = {
         "CTR_HOME": str(tmp_path / "home"),

@@ -5,7 +5,7 @@ by text replace them. *Expected* clicks are those that the model predicted befor
 counts hold what the model did not know.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -123,6 +123,11 @@ class Hits:
         """Return the hits of a model that looks up no neighbours: `k` is 0."""
         zeros = np.zeros(rows, np.float32)
         return cls(np.zeros((rows, 0), np.int64), np.zeros((rows, 0), np.float32), zeros, zeros)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Hits"]) -> "Hits":
+        """Return the hits of several parts, one after another."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 class WarmIndex:

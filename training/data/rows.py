@@ -125,7 +125,7 @@ def _text_arrays(
     title = texts.rows_of(table["title_key"].fill_null(0).to_numpy())
     entities, query, service, bill = (texts.bag(table[name], item_texts.widths[name]) for name in BAGS)
     text_rows = np.concatenate([title[:, None], entities], axis=1)
-    item = pc.index_in(table["item_id"], value_set=item_texts.ids).to_numpy()
+    place = item_texts.places(table)
     memory = state.memory
     intents = total(np.concatenate([query, service, bill], axis=1), members)
     return {
@@ -134,13 +134,11 @@ def _text_arrays(
         "query": query,
         "service": service,
         "bill": bill,
-        "neighbours": item_texts.hits.rows[item],
-        "weights": item_texts.hits.weights[item],
-        "neighbour_stats": np.stack([item_texts.hits.lift, item_texts.hits.similarity], axis=1)[item],
+        "neighbours": item_texts.hits.rows[place],
+        "weights": item_texts.hits.weights[place],
+        "neighbour_stats": np.stack([item_texts.hits.lift, item_texts.hits.similarity], axis=1)[place],
         "match": np.concatenate([match(texts.unit, text_rows, bag) for bag in (query, service, bill)], axis=1),
-        "topics": share(
-            total(text_rows, members)
-        ),  # of the row's own entities, which may differ from the item's others
+        "topics": share(total(text_rows, members)),
         "intent_topics": share(intents),
         "intent_topics_ever": share(intents + memory.intents[users]),
         "topic_affinity": memory.tastes[users] / np.sqrt(1 + memory.user_counts[users, :1]),
