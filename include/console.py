@@ -26,6 +26,8 @@ PACKAGES = ("include", "plugins", "spark_jobs", "training")
 
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
+WARNING = "Warning: "
+"""The beginning of a line of the log that is a warning."""
 _WIDEST = 1000
 _FEW_ROWS = 5
 
@@ -36,6 +38,14 @@ def show_json(data: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
 
 
+class _Labelled(logging.Formatter):
+    """The message; behind its level from a warning on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"{record.levelname.title()}: {text}" if record.levelno >= logging.WARNING else text
+
+
 def set_up_logging(verbose: bool = False) -> None:
     """Write the project's log to standard error, beside progress bars; `verbose`: also what libraries log as information."""
     handler: logging.Handler = logging.StreamHandler()  # one line for each message, however long
@@ -43,7 +53,8 @@ def set_up_logging(verbose: bool = False) -> None:
         handler = RichHandler(
             console=err, show_time=False, show_level=verbose, show_path=verbose, highlighter=NullHighlighter()
         )
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(_Labelled())
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
 

@@ -223,8 +223,7 @@ def _run_step(day: date, step: str, options: list[str]) -> str:
     """Run a step and return what there is to say about it."""
     if step == DECIDE:
         return _decide(day)
-    run_logged(log_path(day), step, "--day", str(day), *options)
-    return ""
+    return " ".join(run_logged(log_path(day), step, "--day", str(day), *options))
 
 
 def _decide(day: date) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
+from include.console import WARNING
 from include.errors import CtrError, NothingToDoError
 from include.orchestration.child_process import end_with_parent
 from include.records import TrialService
@@ -19,8 +20,8 @@ def training(*arguments: str) -> int:
     return subprocess.run(_command(arguments), env=_environment()).returncode
 
 
-def run_logged(log: Path, *arguments: str) -> None:
-    """Run `python -m training …`, and append what it prints to a file; it ends when this process does.
+def run_logged(log: Path, *arguments: str) -> list[str]:
+    """Run `python -m training …`, append what it prints to a file, and return its warnings; it ends when this process does.
 
     Raises `CtrError`, or `NothingToDoError` where it had nothing to do, with the command's own message.
     """
@@ -30,11 +31,13 @@ def run_logged(log: Path, *arguments: str) -> None:
         done = subprocess.run(
             _command(arguments), env=environment, stdout=file, stderr=file, preexec_fn=end_with_parent
         )
+        file.seek(began)
+        lines = file.read()
         if done.returncode:
-            file.seek(began)
-            message = file.read()[-4000:].rpartition("Error: ")[2].strip()
+            message = lines[-4000:].rpartition("Error: ")[2].strip()
             kind = NothingToDoError if done.returncode == NothingToDoError.exit_status else CtrError
             raise kind(f"training {arguments[0]}: {message}\nIts log: {log}")
+    return [line.removeprefix(WARNING) for line in lines.splitlines() if line.startswith(WARNING)]
 
 
 def exec_training(*arguments: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """A night without Airflow runs every step once, stops where a check fails, and continues where it was stopped."""
 
+import sys
 from dataclasses import asdict
 from datetime import date, timedelta
 
@@ -9,7 +10,7 @@ from sample_records import decision
 from include.errors import CtrError, DataQualityError, MissingDataError, NothingToDoError
 from include.lake.lake import get_lake
 from include.lake.manifest import Manifest, TableVersion
-from include.orchestration import night
+from include.orchestration import night, training_process
 from include.orchestration.operators import TrainingOperator
 from include.raw.deliveries import Raw
 from include.records import Decision
@@ -23,16 +24,18 @@ MODEL_STEPS = [step for step in night.STEPS if step not in STAGES]
 
 
 class Programs:
-    """The commands of training that a night has run; those in `fail` raise the error given."""
+    """The commands of training that a night has run; those in `fail` raise the error given, those in `warn` warn."""
 
     def __init__(self):
         self.run = []
         self.fail = {}
+        self.warn = {}
 
     def __call__(self, log, command, *arguments):
         self.run.append(" ".join((command, *arguments[2:])))
         if error := self.fail.pop(command, None):
             raise error
+        return self.warn.get(command, [])
 
     def steps(self):
         """Return the steps that have run since the last call."""
@@ -93,6 +96,24 @@ def test_a_stopped_night_continues_with_the_step_it_was_in(programs):
     assert programs.steps() == MODEL_STEPS[:3]
     run()
     assert programs.steps() == MODEL_STEPS[2:]
+
+
+def test_a_step_tells_its_warnings(programs):
+    programs.warn["embed-texts"] = ["The encoder is poor.", "Next: another."]
+    details = {event.step: event.detail for event in night.run_night(DAY) if event.state == "done"}
+    assert details["embed-texts"] == "The encoder is poor. Next: another."
+    assert details["train"] == ""
+
+
+def test_a_commands_warnings_are_found_in_its_log(tmp_path, monkeypatch):
+    code = (
+        "import logging; from include.console import set_up_logging; set_up_logging(); log = logging.getLogger('training.x'); "
+        "log.info('said'); log.warning('poor %d', 1); log.error('bad')"
+    )
+    monkeypatch.setattr(training_process, "_command", lambda arguments: [sys.executable, "-c", code, *arguments])
+    assert training_process.run_logged(tmp_path / "log", "train") == ["poor 1"]
+    assert (tmp_path / "log").read_text() == "said\nWarning: poor 1\nError: bad\n"
+    assert training_process.run_logged(tmp_path / "log", "train") == ["poor 1"]
 
 
 def test_other_tables_or_settings_make_every_step_run_again(programs, monkeypatch):
