@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint audit-images sbom format docs lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-pages bench-quality bench-serving bench-training clean
+.PHONY: help setup demo demo-bad-day ui secrets up demo-cluster down test test-quick test-services lint audit-images sbom format docs lock bench-bootstrap bench-features bench-gate bench-gate-curves bench-night bench-pages bench-quality bench-serving bench-training clean
 SHELL := /bin/bash
 BIN := .venv/bin
 DATA ?= sample
@@ -85,6 +85,9 @@ bench-bootstrap: setup ## Speed of resampling two models' metrics in 57 groups (
 
 bench-features: setup ## Speed of the Spark jobs beside DuckDB, 15 minutes (ARGS="--part jobs --rows 10000000" for a large day)
 	@$(BIN)/python -m benchmarks.features.speed $(ARGS)
+
+bench-night: setup ## A whole night task by task at 20,000 and a million rows (ARGS="--rows 10000000 --memory 6g" for a large one)
+	@$(BIN)/python -m benchmarks.night $(ARGS)
 
 bench-pages: setup ## Speed of the pages in Airflow's UI over a long history (ARGS="--days 400 --checks 160")
 	@$(BIN)/python -m benchmarks.pages $(ARGS)

@@ -227,9 +227,9 @@ with DAG(
     decision = decide(LOG_DAY)
     outcomes = [promote(LOG_DAY), keep_champion(LOG_DAY)]
 
-    chain(parameters, wait_for_raw, ingest_logs, logs_published, build_features, features_published)
-    chain(features_published, build_training_table, audit_leakage, training_published, embed_cold)
-    chain(features_published, embed_texts, embed_cold)
+    chain(parameters, wait_for_raw, ingest_logs, logs_published, [build_features, build_training_table])
+    chain(build_features, features_published, embed_texts, embed_cold)
+    chain(build_training_table, audit_leakage, training_published, embed_cold)  # joins the features of the day before
     chain(embed_cold, train, evaluate, gate, decision, [ask_a_person, *outcomes])
     chain(ask_a_person, outcomes)
     chain(evaluate, monitor)

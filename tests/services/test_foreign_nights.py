@@ -23,6 +23,7 @@ from include.orchestration.spark_submit import submit
 from include.records import Decision
 from include.registry import registry
 from include.schemas import DEEP_FEATURES, ENTITY_COLUMNS, RAW_COLUMNS
+from include.settings import get_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -46,7 +47,8 @@ def _times(rows: pd.DataFrame) -> pd.Series:
 
 
 def _lists(rows: pd.DataFrame, name: str) -> list[list[str] | None]:
-    return [re.split(r"\s*[|,;]\s*", text) if text else None for text in rows[name]]
+    marks = f"[{re.escape(get_settings().entity_separators)}]"
+    return [[part.strip() for part in re.split(marks, text)] if text else None for text in rows[name]]
 
 
 def _numbers(rows: pd.DataFrame, name: str) -> list[float | None]:

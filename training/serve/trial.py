@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +28,7 @@ from include.records import TrialService
 from include.registry import registry
 from include.settings import python_path
 from training.learn.artifact import load
+from training.learn.calibration import Doubles
 from training.learn.probe import PROBE, TOLERANCE
 
 START_SECONDS = 300
@@ -43,21 +46,15 @@ def verify(version: int) -> TrialService:
     if probe is None:  # a version from before probes existed
         with _service(version) as (_, process):
             return TrialService(version=version, rows=0, largest_difference=None, memory_mib=_memory(process))
-    with _service(version) as (client, process):
-        probe_rows = probe.select(list(client.get("/version").json()["columns"]))
-        rows = probe_rows.to_pylist()
-        probabilities = []
-        milliseconds = []
-        for start in range(0, len(rows), ROWS_PER_REQUEST):
-            body = json.dumps({"rows": rows[start : start + ROWS_PER_REQUEST]})
-            sent_at = time.perf_counter()
-            response = client.post("/predict", content=body)
-            milliseconds.append(1000 * (time.perf_counter() - sent_at))
-            if response.is_error:
-                raise CtrError(f"The service of version {version} refused a row of its probe: {response.text[:500]}")
-            probabilities += response.json()["probability"]
-        memory = _memory(process)
-    largest = float(np.abs(np.array(probabilities) - load(path.parent).predict(probe_rows).probability).max())
+    with ThreadPoolExecutor(1) as beside:
+        predicted = beside.submit(
+            _predicted, path
+        )  # while the service starts, whose reason comes first where it does not
+        with _service(version) as (client, process):
+            rows = probe.select(list(client.get("/version").json()["columns"])).to_pylist()
+            probabilities, milliseconds = _answers(client, version, rows)
+            memory = _memory(process)
+        largest = float(np.abs(np.array(probabilities) - predicted.result()).max())
     if not largest <= TOLERANCE:
         raise CtrError(
             f"The service of version {version} answers {len(rows)} rows differently than the model predicts them: probabilities "
@@ -67,6 +64,29 @@ def verify(version: int) -> TrialService:
     return TrialService(
         version=version, rows=len(rows), largest_difference=largest, p50_ms=p50, p99_ms=p99, memory_mib=memory
     )
+
+
+def _predicted(path: Path) -> Doubles:
+    """Return the model's probabilities of its probe `[n] float64`; as the service does, it reads no time of a row."""
+    probe = pq.read_table(path)
+    return (
+        load(path.parent).predict(probe.select([name for name in probe.column_names if name != "log_ts"])).probability
+    )
+
+
+def _answers(client: httpx.Client, version: int, rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Return the service's probability of each row, and the milliseconds that each request took."""
+    probabilities = []
+    milliseconds = []
+    for start in range(0, len(rows), ROWS_PER_REQUEST):
+        body = json.dumps({"rows": rows[start : start + ROWS_PER_REQUEST]})
+        sent_at = time.perf_counter()
+        response = client.post("/predict", content=body)
+        milliseconds.append(1000 * (time.perf_counter() - sent_at))
+        if response.is_error:
+            raise CtrError(f"The service of version {version} refused a row of its probe: {response.text[:500]}")
+        probabilities += response.json()["probability"]
+    return probabilities, milliseconds
 
 
 @contextmanager
