@@ -35,8 +35,9 @@ from include.airflow_control.airflow_environment import (
     postgres,
 )
 from include.airflow_control.postgres_local import Postgres
-from include.airflow_control.supervisor import Component, Supervisor, end_with_parent
+from include.airflow_control.supervisor import Component, Supervisor
 from include.errors import CtrError, InvalidInputError
+from include.orchestration.child_process import end_with_parent
 from include.setting_groups import PROJECT
 from include.settings import get_settings
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from include.airflow_control.supervisor import Component, Supervisor, end_with_parent
+from include.airflow_control.supervisor import Component, Supervisor
 from include.errors import CtrError
+from include.orchestration.child_process import end_with_parent
 
 _USER = "airflow"
 _START_SECONDS = 60

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,23 +26,9 @@ _LOG_LINES = 20
 _SAME_START_SECONDS = 30  # the clock may have been set since the process started
 
 
-def end_with_parent(stop_signal: signal.Signals, *options: str) -> list[str]:
-    """Start of a command that gets a signal when the thread that started it ends, even where that was killed outright.
-
-    Args:
-        stop_signal: the signal that it gets.
-        options: further options of `setpriv`.
-
-    Returns:
-        `setpriv` and its options on Linux, nothing elsewhere.
-    """
-    name = stop_signal.name.removeprefix("SIG")
-    return ["setpriv", "--pdeathsig", name, *options, "--"] if sys.platform == "linux" else []
-
-
 @dataclass(frozen=True)
 class Component:
-    """One program: its name for people, its command with `end_with_parent`, and the signal that asks it to end."""
+    """One program: its name for people, its command with `end_with_parent` before it, and the signal that asks it to end."""
 
     name: str
     command: list[str]

@@ -64,6 +64,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
     raw = sum(raw_bytes(day) for day in days_between(first, last))
     conf = {"spark.log.level": "ERROR", **driver_address_options(get_settings().spark_master)}
     command = [
+        *end_with_parent(),
         str(Path(sys.executable).parent / "spark-submit"),
         *("--master", get_settings().spark_master),
         *("--driver-memory", get_settings().spark_driver_memory),
@@ -81,9 +82,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=end_with_parent
-        )
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             yield from _events(process, log)
         finally:

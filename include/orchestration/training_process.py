@@ -28,9 +28,8 @@ def run_logged(log: Path, *arguments: str) -> list[str]:
     with log.open("a+") as file:
         began = file.tell()
         environment = {**_environment(), "COLUMNS": "300"}  # so that messages are not broken into lines
-        done = subprocess.run(
-            _command(arguments), env=environment, stdout=file, stderr=file, preexec_fn=end_with_parent
-        )
+        command = [*end_with_parent(), *_command(arguments)]
+        done = subprocess.run(command, env=environment, stdout=file, stderr=file)
         file.seek(began)
         lines = file.read()
         if done.returncode:

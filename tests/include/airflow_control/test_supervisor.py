@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from include.airflow_control import supervisor as supervisor_module
-from include.airflow_control.supervisor import RESTARTS, Component, Supervisor, end_with_parent
+from include.airflow_control.supervisor import RESTARTS, Component, Supervisor
 from include.errors import CtrError
+from include.orchestration.child_process import end_with_parent
 from include.setting_groups import PROJECT
 
 SLEEP = "exec sleep 60"
@@ -123,18 +124,3 @@ def test_the_next_supervisor_ends_what_a_killed_one_left(watched):
     assert left.is_running()
     watched.supervisor.end_earlier()
     eventually(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
-def test_a_component_ends_with_the_process_that_started_it(tmp_path):
-    script = (
-        "import signal, subprocess, sys; from include.airflow_control.supervisor import end_with_parent\n"
-        "print(subprocess.Popen([*end_with_parent(signal.SIGTERM), 'sleep', '60']).pid, flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    ) as killed:
-        child = psutil.Process(int(killed.stdout.readline()))
-        eventually(lambda: child.name() == "sleep")
-        killed.kill()
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)

@@ -11,7 +11,7 @@ from waiting import wait_for
 PARENT = """
 import subprocess, time
 from include.orchestration.child_process import end_with_parent
-print(subprocess.Popen(["sleep", "600"], preexec_fn=end_with_parent).pid, flush=True)
+print(subprocess.Popen([*end_with_parent(), "sleep", "600"]).pid, flush=True)
 time.sleep(600)
 """
 
@@ -19,6 +19,6 @@ time.sleep(600)
 def test_a_child_ends_when_its_parent_is_killed():
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         child = psutil.Process(int(parent.stdout.readline()))
-        assert child.is_running()
+        wait_for(lambda: child.name() == "sleep", 10, "the child did not start")
         os.kill(parent.pid, signal.SIGKILL)
         wait_for(lambda: not psutil.pid_exists(child.pid), 10, "the child still runs")
