@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 # The scheduler's own server of logs would listen beyond loopback; the api-server reads them from the same folder.
 _COMPONENTS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
+_FORKING = ("scheduler", "dag-processor")
 _START_SECONDS = 180
 _LOCK_SECONDS = 1.0  # longer than another process holds the lock to look at it
 
@@ -183,7 +184,8 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
     logs = airflow_home() / "logs"
     _migrate(env, logs)
     for name, *options in _COMPONENTS:
-        command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", "airflow", name, *options]
+        module = "include.airflow_control.preloaded_airflow" if name in _FORKING else "airflow"
+        command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", module, name, *options]
         supervisor.start(Component(name, command, env, logs / f"{name}.log"))
     _wait_until_up(client, own, supervisor)
     supervisor.watch()

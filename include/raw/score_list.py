@@ -150,7 +150,8 @@ class _Faults:
 
     def add_broken(self, line: int, fault: str) -> None:
         """Add a record that has no columns."""
-        self._add("cannot be read", f"line {line}: {fault}")
+        hint = ' (`quote: ""` in the mapping, where quotes mean nothing)' if "quote" in fault else ""
+        self._add("cannot be read", f"line {line}: {fault}{hint}")
 
     def add(self, rows: RawRows) -> None:
         """Add the rows of a batch that break a rule."""
