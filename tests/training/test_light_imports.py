@@ -22,9 +22,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
         ("training.gate.gate", ()),
         ("training.monitor.monitor", ()),
         ("training.report.report", ()),
-        ("training.embed.embed_cold", ("faiss", "sklearn", "torch")),
-        ("training.learn.train", ("faiss", "sklearn", "torch")),
-        ("training.serve.trial", ("faiss", "sklearn", "torch")),
+        ("training.embed.embed_cold", ("faiss", "torch")),
+        ("training.learn.train", ("faiss", "torch")),
+        ("training.serve.trial", ("faiss", "torch")),
     ],
 )
 def test_importing_loads_no_heavy_package(module, needs):

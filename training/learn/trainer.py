@@ -8,7 +8,6 @@ from datetime import date
 
 import numpy as np
 import torch
-from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 
 from include.errors import CtrError
@@ -220,6 +219,8 @@ def _chunks(rows: int) -> Iterator[Tensor]:
 
 def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, started: float) -> CurvePoint:
     """Return a day's point of the learning curve; `logit [n]` was predicted before the model learned from the day."""
+    from sklearn.metrics import log_loss, roc_auc_score  # which a service that predicts alone need not load
+
     labels = rows.label.numpy()
     both = 0 < labels.sum() < len(labels)
     probability = 1 / (1 + np.exp(-logit))
