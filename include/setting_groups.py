@@ -185,10 +185,14 @@ class Models(BaseModel):
     llm_max_texts: int = Field(2000, ge=0, description="Most texts that one run sends to the language model.")
     llm_lookback_days: int = Field(3, ge=1, description="Cold items of this many days up to the run's are embedded.")
     train_days: int = Field(28, ge=1, description="Most days of training rows that one training run reads.")
-    batch_size: int = Field(256, ge=1, description="Rows in a training step.")
+    batch_size: int = Field(
+        0, ge=0, description="Rows in a training step; 0: by the rows of the day, from 256 to 4,096."
+    )
     shard_rows: int = Field(250_000, ge=1, description="Most rows of a day that are decoded in memory at a time.")
     shuffle_rows: int = Field(1_000_000, ge=1, description="A day with more rows is shuffled in blocks of this many.")
-    train_threads: int = Field(1, ge=1, description="Threads of a training step on a CPU.")
+    train_threads: int = Field(
+        0, ge=0, description="Threads of a training step on a CPU; 0: two for steps of 1,024 rows or more, else one."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
     seed: int = Field(17, description="Seed of training and bootstrap.")
     keep_versions: int = Field(

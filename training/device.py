@@ -11,10 +11,7 @@ def device() -> str:
 
 
 def steady_threads(count: int = 1) -> None:
-    """Set a fixed number of threads for training steps, so that the weights do not depend on the number of cores.
-
-    One by default: small steps mostly wait for each other's threads (ten times slower on a busy machine).
-    """
+    """Set a fixed number of threads for training steps, so that the weights do not depend on the number of cores."""
     torch.set_num_threads(count)
 
 

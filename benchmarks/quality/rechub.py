@@ -32,6 +32,7 @@ from training.data.standardiser import Standardiser
 from training.data.vocabulary import Vocabulary
 from training.device import device, steady_threads
 from training.evaluate.metrics import Floats, row_log_loss
+from training.learn.steps import FEWEST_ROWS
 
 MOST_EPOCHS = 10
 """The default of `MTLTrainer`."""
@@ -110,9 +111,13 @@ class Rechub:
             "most_epochs": MOST_EPOCHS,
             "held_out_log_loss": [round(loss, 5) for loss in losses],
             "sizes": SIZES[self._kind] | {"embedding": EMBEDDING, "expert": EXPERT["dims"], "tower": TOWER["dims"]},
-            "batch_size": self._settings.batch_size,
+            "batch_size": self._step_rows,
             "weights": sum(weight.numel() for weight in self._model.parameters()),
         }
+
+    @property
+    def _step_rows(self) -> int:
+        return self._settings.batch_size or FEWEST_ROWS
 
     def predict(self, rows: pa.Table) -> Floats:
         """Implement `Model`."""
@@ -137,7 +142,7 @@ class Rechub:
         types = ["classification"] * tasks
         self._model = network(self._encoding.features(), types, **SIZES[self._kind], **towers)
         label = torch.from_numpy(rows["label"].to_numpy().astype(np.float32))
-        size = self._settings.batch_size
+        size = self._step_rows
         seed = self._settings.seed
         batches = Batches(
             self._encoding.inputs(rows), label, scene_index(rows, self._settings.scenes), tasks, size, seed

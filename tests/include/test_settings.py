@@ -9,7 +9,7 @@ from include.settings import get_settings, list_text
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("CTR_TRAIN_THREADS", "0", r"CTR_TRAIN_THREADS: .*greater than or equal to 1, found '0'"),
+        ("CTR_TRAIN_THREADS", "-1", r"CTR_TRAIN_THREADS: .*greater than or equal to 0, found '-1'"),
         ("CTR_SEED", "x", r"CTR_SEED: .*integer"),
         ("CTR_VOLUME_BAND", "wide", r"volume_band"),
         ("CTR_VOLUME_BAND", "[3, 0.3]", r"CTR_VOLUME_BAND: .*the lower one first"),
@@ -67,7 +67,7 @@ def test_the_example_can_be_read_as_it_stands(monkeypatch, tmp_path):
     example.write_text("\n".join(line for line in lines if not line.endswith("=")))
     monkeypatch.setenv("CTR_ENV_FILE", str(example))
     get_settings.cache_clear()
-    assert get_settings().batch_size == 256
+    assert get_settings().train_days == 28
 
 
 def test_a_list_is_read_back_as_it_is_written(monkeypatch):

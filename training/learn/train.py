@@ -136,7 +136,7 @@ def fit(
     The same input and seed give the same weights on a CPU, whether or not the run resumes from `checkpoints`. Raises
     `InvalidInputError` where `base` is of another variant.
     """
-    steady_threads(settings.train_threads)
+    steady_threads(settings.train_threads or 1)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     config = base.state.config if base else fresh_config(lake, days, settings)

@@ -13,9 +13,11 @@ from training.data.day_rows import on_disk, rows_of_day
 from training.data.id_memory import Floats
 from training.data.rows import Rows, state_after, with_prior
 from training.data.shuffle import generator_of
+from training.device import steady_threads
 from training.distributed import share_of, total
 from training.learn.calibration import Doubles
 from training.learn.checkpoints import Checkpoints
+from training.learn.steps import threads_of_step
 from training.learn.train_state import HeldOutDay, PartialDay, TrainState, sampled
 from training.learn.trainer import Pass, Trainer, curve_point, predict
 from training.models.text import TextLookup
@@ -48,6 +50,7 @@ class Learning:
         state = train_state.state
         texts = self.texts
         rows, item_texts = rows_of_day(self.lake, day, state, texts.table, texts.members, self.settings)
+        steady_threads(threads_of_step(self.settings, len(rows)))
         partial_day = partial_day or PartialDay(self._predict_day(rows))
         logit = partial_day.logit
         after = state_after(state, rows, item_texts, texts.members, logit)

@@ -20,6 +20,7 @@ from training.data.shuffle import blocks, generator_of
 from training.device import device
 from training.distributed import part_of, processes, sum_gradients, total
 from training.learn.calibration import Doubles
+from training.learn.steps import rows_of_step
 from training.models.network import Network, Output, sort_by_scene
 from training.models.text import TextLookup
 
@@ -114,7 +115,8 @@ class Trainer:
         Of several processes each trains on its part of every batch; remaining rows, fewer than processes, are left out.
         """
         loss = 0.0
-        for picks in positions[torch.randperm(len(positions), generator=generator)].split(self._settings.batch_size):
+        size = rows_of_step(self._settings, len(rows))
+        for picks in positions[torch.randperm(len(positions), generator=generator)].split(size):
             draw = draw_chances(len(picks), generator)
             if len(picks) >= processes():
                 batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
