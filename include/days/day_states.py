@@ -18,7 +18,7 @@ from include.errors import DamagedFileError
 from include.lake.lake import Lake
 from include.lake.lenient_lake import LenientLake
 from include.lake.model_records import records_of_day
-from include.raw.deliveries import Raw, day_folder
+from include.raw.deliveries import Raw
 from include.records import Decision, Wait
 from include.settings import get_settings
 from include.stages import CHECKED, STAGES, Checked
@@ -154,7 +154,8 @@ def rerun(day: date) -> str:
 
 def without_log(day: date, *, waiting: bool) -> str:
     """Return what to do about a missing log, while its run waits for it or after."""
-    here = f"`{Raw().url}/{day_folder(day)}`"
+    raw = Raw()
+    here = f"`{'/'.join(filter(None, (raw.url, raw.files.folder(day))))}`"
     empty = f"If nothing was logged, set `CTR_EMPTY_DAYS={day}`"
     if waiting:
         return f"Deliver what is missing to {here}; its run goes on within a minute. {empty}."
@@ -181,7 +182,10 @@ def _queued(facts: DayFacts, run: Run) -> DayState:
         ),
         "paused backfill": ("Its backfill is paused.", "Unpause the backfill in Airflow."),
         "paused DAG": ("The DAG is paused.", "Unpause ctr_daily in Airflow."),
-        None: ("Waits for its turn: one run at a time.", ""),
+        None: (
+            "Waits for its turn: one run at a time.",
+            "If the run before it waits for a log that will not come, mark that run failed in Airflow.",
+        ),
     }
     detail, next_step = blocked[run.hindrance]
     return DayState(
@@ -217,12 +221,12 @@ def _running(facts: DayFacts, run: Run) -> DayState:
             next_step="Decide in Airflow under Required Actions; without an answer the champion stays.",
             needs_person=True,
         )
-    retried = [name for name, task in busy.items() if task.state == "up_for_retry"]
-    detail = ", ".join(busy) or "between two tasks"
+    retried = {name for name, task in busy.items() if task.state == "up_for_retry"}
+    names = (f"{name} (failed, is tried again)" if name in retried else name for name in busy)
     return DayState(
         day=facts.day,
         state=State.RUNNING,
-        detail=f"{detail}; {', '.join(retried)} failed and is tried again" if retried else detail,
+        detail=", ".join(names) or "between two tasks",
         since=run.start,
     )
 

@@ -30,6 +30,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from include.calendar import parse_day
 from include.errors import CtrError, NothingToDoError
 from include.orchestration.alerts import notice_of_change, notice_of_outdated, notice_of_wait, notify
+from include.orchestration.child_process import end_with_parent
 from include.orchestration.links import model_page, quality_page
 from include.orchestration.pods import executor_config
 from include.orchestration.spark_connection import SparkConnection
@@ -189,10 +190,13 @@ class SparkDayOperator(SparkSubmitOperator):
             raise
 
     def _get_hook(self) -> SparkSubmitHook:
-        """Return the provider's hook, with `env_vars` in client mode too: on Kubernetes it gives them to a driver's pod only."""
+        """Return the provider's hook; in client mode, with `env_vars`, which it gives to a driver's pod only, and a driver that
+        ends with the task, also where that is killed outright."""
         hook = super()._get_hook()
         if hook._connection["deploy_mode"] != "cluster":
             hook._env = self.env_vars
+            submit = hook._get_spark_binary_path()
+            hook._get_spark_binary_path = lambda: [*end_with_parent(), *submit]  # type: ignore[method-assign]
         return hook
 
 
@@ -215,7 +219,7 @@ class TrainingOperator(BaseOperator):
 
     def execute(self, context: "Context") -> str:  # noqa: ARG002
         """Run the command and return its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
-        command = [sys.executable, "-m", "training", self.command, *self.arguments]
+        command = [*end_with_parent(), sys.executable, "-m", "training", self.command, *self.arguments]
         result = self.hook.run_command(command, cwd=str(PROJECT))
         if result.exit_code == NothingToDoError.exit_status:
             raise AirflowSkipException(f"training {self.command}: {result.output}")

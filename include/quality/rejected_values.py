@@ -16,7 +16,7 @@ from include.quality.quarantine import stripes
 from include.quality.repairs import is_number, raw_columns
 from include.raw.row_rules import BAD_LABEL, FIELD_TOO_LONG, NOT_A_NUMBER, ROW_RULES, UNKNOWN_SCENE, UNPARSABLE_TIME
 from include.schemas import DEEP_FEATURES, RAW_TEXT_COLUMNS
-from include.settings import get_settings
+from include.settings import get_settings, list_text
 
 MOST_VALUES = 10
 REPAIR_DOCS = 'docs/operations.md, "Rejected rows: look, mend, replay"'
@@ -130,7 +130,7 @@ def repair_entries(values: dict[str, Values]) -> str:
     """
     entries: list[str] = []
     if names := _nameable_values(values, UNKNOWN_SCENE):
-        entries.append(f"scenes: {_flow(dict.fromkeys(names, 'SCENE'))}  # one of {', '.join(get_settings().scenes)}")
+        entries.append(f"scenes: {_flow(dict.fromkeys(names, 'SCENE'))}  # one of {list_text(get_settings().scenes)}")
     if names := _nameable_values(values, BAD_LABEL):
         entries.append(f"labels: {_flow(dict.fromkeys(names, 'LABEL'))}  # 0 or 1")
     if names := _nameable_values(values, UNPARSABLE_TIME):

@@ -69,7 +69,8 @@ def waits_for(raw: "Raw", day: date) -> str | None:
     if raw.has_log(day):
         missing = list(delivered.missing()) or list(delivered.missing(checksums=True))
     else:
-        missing = ["the end of a file that is still being written, as its name says"]
+        names = raw.unfinished(day)
+        missing = [f"the end of files that are still being written, as their names say: {', '.join(names[:5])}"]
     found = f"{counted(len(delivered.sizes), 'file')}, {decimal(sum(delivered.sizes.values()))}"
     return f"{found}; waits for {', and '.join(missing)}." if missing else None
 

@@ -103,9 +103,13 @@ class Raw:
         A file that no run reads counts too: the run then names it instead of waiting for others.
         """
         found = self._day_paths(day)
-        paths = [*found.read, *found.unread]
-        whole = not any(path.endswith(ON_THE_WAY) for path in paths)
-        return (bool(paths) and whole) or day in get_settings().empty_days
+        there = bool(found.read or found.unread) and not self.unfinished(day)
+        return there or day in get_settings().empty_days
+
+    def unfinished(self, day: date) -> list[str]:
+        """Return the paths of the day's files that are still being written, as their names say."""
+        found = self._day_paths(day)
+        return [path for path in (*found.read, *found.unread) if path.endswith(ON_THE_WAY)]
 
     def days(self) -> list[date]:
         """Return the days that have a folder (or, where only names say the day, a file), ascending."""

@@ -20,7 +20,7 @@ from include.lake.manifest import Manifest
 from include.quality.quarantine import files_read, rejected
 from include.quality.rejected_values import REPAIR_DOCS, Values, repair_entries, values_at_fault
 from include.quality.repairs import masked_rejected
-from include.raw.row_rules import MEANINGS, refuse_unknown_reason
+from include.raw.row_rules import MEANINGS, UNKNOWN_SCENE, refuse_unknown_reason
 from include.records import Quality, Wait
 from include.stages import CHECKED, Checked
 from plugins.pages.quality import NamedCheck, Status
@@ -33,6 +33,8 @@ MOST_BLOCKED = 20
 MOST_FILES = 40
 TREND_DAYS = 60
 SAMPLES = 5
+_REASONS = {"expect_known_scenes": UNKNOWN_SCENE}
+"""The reason of the rows that a check of the quarantine counts, where it is one."""
 """Rejected rows shown for each reason."""
 
 
@@ -138,7 +140,8 @@ def _add_rejected_rows(lake: Lake, day: date, finding: Finding) -> None:
     """Add rejected rows, some of each reason, as the sample of a failed check of the quarantine."""
     if finding.table == "quarantine" and finding.status != "pass" and finding.failing_rows:
         try:
-            finding.sample = _masked_samples(rejected(lake, day, samples=SAMPLES).samples, day)
+            reason = _REASONS.get(finding.name)
+            finding.sample = _masked_samples(rejected(lake, day, reason, samples=SAMPLES).samples, day)
         except (CtrError, FileNotFoundError) as error:  # published or rebuilt since
             finding.sample_note = f"The rejected rows are not available: {error}"
 

@@ -11,6 +11,7 @@ from include.calendar import WINDOW_DAYS, parse_day, previous, window
 from include.checks import Check, Measure, Severity, check_result
 from include.lake.lake import Lake
 from include.lake.manifest import Manifest
+from include.plural import counted
 from include.quality.suites import ENOUGH_CLICKS, ENOUGH_ROWS, MAX_MIX_SHIFT, MIN_FOUND
 from include.settings import get_settings
 
@@ -81,7 +82,9 @@ def no_late_events(routed: int, routed_days: int, rejected: int, rejected_days: 
         (routed, routed_days, "routed to their day: rerun it (`ctr backfill-plan`)"),
         (rejected, max(rejected_days, 1), "quarantined"),  # a repaired time is of a day that no file shows
     )
-    observed = "; ".join(f"{rows:,} rows of {days} earlier days {done}" for rows, days, done in parts if rows)
+    observed = "; ".join(
+        f"{counted(rows, 'row')} of {counted(days, 'earlier day')} {done}" for rows, days, done in parts if rows
+    )
     late = routed + rejected
     return check_result(
         "late",

@@ -24,7 +24,9 @@ def known_scenes(quarantine: DataFrame, rejected: int, rows_in: int) -> Check:
     listed += " and others" if len(scenes) > _MOST_SCENES else ""
     # A scene that is hidden or cut short in samples is none to add.
     new = [scene for scene in shown if scene and scene in scenes]
-    line = f"; to accept them: {scenes_line(raw_mapping(), new)}" if new else ""
+    line = (
+        f"; to accept them: {scenes_line(raw_mapping(), new)}, then `ctr quarantine --day DAY --replay`" if new else ""
+    )
     return check_result(
         "quarantine",
         "expect_known_scenes",

@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from include.checks import Check, Measure, check_result
+from include.plural import counted
 from include.quality.masking import masked
 from include.quality.suites import ENOUGH_DAYS, ENOUGH_ROWS, FAR_REACH, REACH
 from include.raw.raw_mapping import raw_mapping
@@ -138,7 +139,7 @@ def _check(name: str, usual: Range | None, days: int, rows: int, sample: list[di
         "expect_usual_values",
         rows == 0,
         expected,
-        f"{rows:,} rows beyond, such as {farthest}" if rows else "none beyond",
+        f"{counted(rows, 'row')} beyond, such as {farthest}" if rows else "none beyond",
         column=name,
         severity="warning",
         failing_rows=rows,

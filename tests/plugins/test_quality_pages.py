@@ -236,7 +236,7 @@ def test_the_page_of_rejected_rows_names_values_and_repair(lake, client):
     lake.finish_staging(manifest, quality("logs", day(0)))
     page = client.get(f"/quality/quarantine?day={day(0)}").text
     assert '<code>home_&lt;v2&gt;</code></td><td class="num">1,200</td>' in page
-    assert "scenes: {home_&lt;v2&gt;: SCENE}  # one of 0, 1, 2, 3, 4" in page
+    assert "scenes: {home_&lt;v2&gt;: SCENE}  # one of 0,1,2,3,4" in page
     assert "ann" not in re.sub("masked|channel", "", page)
     refused = client.get(f"/quality/quarantine?day={day(0)}&reason=nope")
     assert refused.status_code == 400

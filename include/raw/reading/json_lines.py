@@ -7,30 +7,50 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from include.errors import InvalidInputError
 from include.mapping.mapping import Mapping
 from include.raw.reading.lines import decode_block, refuse_endless_line, utf8_blocks
 from include.raw.reading.records import Broken, FileCounts, Records
 from include.raw.reading.streams import is_undecodable, printable
 from include.raw.row_rules import MALFORMED, NOT_OF_ENCODING
 
+_NO_KEY = "none of the keys of the mapping"
 _AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
 
 
 def read_json_lines(stream: IO[bytes], mapping: Mapping, label: str, counts: FileCounts) -> Iterator[Records]:
-    """Yield the records of JSON lines; a line that holds no object is broken. A key that a record lacks is null."""
+    """Yield the records of JSON lines; a line that holds no object, or none of the mapping's keys, is broken.
+
+    A key that a record lacks is null. Raises `InvalidInputError` where no record has any of the keys.
+    """
     paths = {name: name.split(".") for name in mapping.sources()}
     line = 1
     rest = b""
+    fitting = 0
+    strange: Broken | None = None
     for block in utf8_blocks(stream, mapping.encoding, counts):
         rest += block
         cut = rest.rfind(b"\n") + 1
         if cut:
-            yield _records(decode_block(rest[: cut - 1], mapping.encoding).split("\n"), line, paths, mapping, counts)
+            records = _records(
+                decode_block(rest[: cut - 1], mapping.encoding).split("\n"), line, paths, mapping, counts
+            )
+            fitting += len(records.numbers)
+            strange = strange or _without_keys(records)
+            yield records
             line += rest.count(b"\n", 0, cut)
             rest = rest[cut:]
         refuse_endless_line(rest, label, line)
     if rest:
-        yield _records([decode_block(rest, mapping.encoding)], line, paths, mapping, counts)
+        records = _records([decode_block(rest, mapping.encoding)], line, paths, mapping, counts)
+        fitting += len(records.numbers)
+        strange = strange or _without_keys(records)
+        yield records
+    if strange and not fitting:
+        raise InvalidInputError(
+            f"{label} has none of the columns of the mapping: expected keys such as {', '.join(list(paths)[:5])}, found, on line "
+            f"{strange.line:,}, {printable(strange.text[:200])}. Correct the file, or 'columns' in the mapping."
+        )
     counts.check_conserved(label)
 
 
@@ -52,6 +72,8 @@ def _records(
             broken.append(Broken(counts.records, number, NOT_OF_ENCODING, fault, printable(line)))
         elif record is None:
             broken.append(Broken(counts.records, number, MALFORMED, "no JSON object", line))
+        elif not any(path[0] in record or name in record for name, path in paths.items()):
+            broken.append(Broken(counts.records, number, MALFORMED, _NO_KEY, line))
         else:
             numbers.append(counts.records)
             starts.append(number)
@@ -60,6 +82,10 @@ def _records(
         counts.records += 1
     arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
     return Records(np.array(numbers, np.int64), arrays, broken, np.array(starts, np.int64))
+
+
+def _without_keys(records: Records) -> Broken | None:
+    return next((record for record in records.broken if record.fault == _NO_KEY), None)
 
 
 def _object(line: str) -> dict[str, Any] | None:

@@ -104,7 +104,7 @@ def test_a_held_candidate_waits_until_the_answer_is_due():
 
 def test_a_running_day_names_its_task_and_one_tried_again():
     day_state = state_of(known(run=run("running", train="up_for_retry", monitor="success", report=None)), NOW)
-    assert day_state.words == "running: train; train failed and is tried again"
+    assert day_state.words == "running: train (failed, is tried again)"
 
 
 def test_a_failed_day_says_what_its_notice_says():

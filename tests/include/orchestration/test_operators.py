@@ -16,6 +16,7 @@ from include.errors import DataQualityError
 from include.lake.lake import get_lake
 from include.lake.manifest import Manifest, TableVersion
 from include.orchestration import alerts
+from include.orchestration.child_process import end_with_parent
 from include.orchestration.operators import (
     RETRY_POLICY,
     RawSensor,
@@ -79,8 +80,21 @@ def test_the_training_command_gets_the_interpreter_of_the_worker(monkeypatch):
         ),
     )
     assert operator.execute({}) == "ok"
-    assert seen[0][:4] == [sys.executable, "-m", "training", "gate"]
-    assert seen[0][-1] == "--may-promote"
+    (command,) = seen
+    assert command[: len(end_with_parent())] == end_with_parent()
+    assert command[len(end_with_parent()) :][:4] == [sys.executable, "-m", "training", "gate"]
+    assert command[-1] == "--may-promote"
+
+
+@pytest.mark.parametrize(
+    ("mode", "begin"), [("client", [*end_with_parent(), "spark-submit"]), ("cluster", ["spark-submit"])]
+)
+def test_a_driver_in_the_task_ends_with_it(monkeypatch, mode, begin):
+    extra = json.dumps({"deploy-mode": mode})
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "yarn", "extra": extra}))
+    operator = SparkDayOperator(task_id="ingest_logs", job="ingest")
+    command = operator._get_hook()._build_spark_submit_command("job.py")
+    assert command[: len(begin)] == begin
 
 
 def test_retry_policy_fails_data_errors_at_once_and_no_others():

@@ -120,7 +120,7 @@ def test_the_command_shows_values_and_what_to_write(reject):
     assert shown.exit_code == 0, shown.output
     words = " ".join(shown.stdout.split())
     assert "home_feed_v2 │ 1,200" in words
-    assert "scenes: {home_feed_v2: SCENE} # one of 0, 1, 2, 3, 4" in words
+    assert "scenes: {home_feed_v2: SCENE} # one of 0,1,2,3,4" in words
     assert '"Rejected rows: look, mend, replay"' in words
     data = json.loads(CliRunner().invoke(cli, ["quarantine", "--day", str(DAY), "--json"]).stdout)
     assert data["values"]["unknown_scene"]["most"] == [{"column": "scene", "value": "home_feed_v2", "rows": 1200}]

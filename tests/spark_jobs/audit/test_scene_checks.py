@@ -27,7 +27,7 @@ def test_each_scene_is_listed_with_the_line_that_adds_it(spark, lake):
     assert (check.status, check.failing_rows) == ("warning", 5)
     assert check.observed == (
         "home, new (3 rows, 0.30%), no scene (1 rows, 0.10%), x (1 rows, 0.10%); "
-        "to accept them: CTR_SCENES='0,1,2,3,4,\"home, new\",x'"
+        "to accept them: CTR_SCENES='0,1,2,3,4,\"home, new\",x', then `ctr quarantine --day DAY --replay`"
     )
 
 

@@ -147,6 +147,20 @@ def test_line_ends_are_no_part_of_a_value(end: str):
     assert ([row[5] for row in rows], broken, counts.lines) == (["a", "b", "c"], [], 3)
 
 
+def test_json_of_other_keys_is_no_record_and_a_file_of_it_is_refused():
+    """Not a row of nulls, whose content nobody would see."""
+    rule = mapping(format="json")
+    good = json.dumps(dict(zip(NAMES, ROW, strict=True)))
+    rows, broken, counts = read(f'{good}\n{{"user": 1}}\n{{}}\n{{"c": null}}\n'.encode(), rule)
+    assert (len(rows), counts.records) == (2, 4)
+    assert [(record.line, record.text) for record in broken] == [(2, '{"user": 1}'), (3, "{}")]
+    for text in ('{"user": 1}', '{"user": 1}\n{"user": 2}\n{\n'):
+        with pytest.raises(
+            InvalidInputError, match="none of the columns of the mapping: expected keys such as u, i, t"
+        ):
+            read(text.encode(), rule)
+
+
 def test_a_long_line_and_zero_bytes_come_in_whole():
     assert titles([line("x" * 3_000_000), line("a\0b"), line('"\0"')]) == ["x" * 3_000_000, "a\0b", "\0"]
 
