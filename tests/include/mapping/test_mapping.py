@@ -3,34 +3,14 @@
 from pathlib import Path
 
 import pytest
+from shop_log import SHOP, mapping
 
 from include.errors import InvalidInputError, MissingDataError
-from include.mapping.mapping import Mapping, read_mapping
+from include.mapping.mapping import read_mapping
 from include.raw.raw_mapping import raw_mapping, scenes_of
 from include.settings import get_settings
 
 pytestmark = pytest.mark.usefixtures("home")
-
-SHOP = """
-columns:
-  user_id: uid
-  item_id: product
-  log_time: at
-  label: clicked
-  item_title: name
-  scene: {constant: "0"}
-  query_entity_seq: searches
-time:
-  formats: ["%d.%m.%Y %H:%M", epoch_seconds]
-  zone: Asia/Shanghai
-delimiter: tab
-labels: {"true": 1, "false": 0}
-"""
-
-
-def mapping(home: Path, text: str = SHOP) -> Mapping:
-    (home / "mapping.yaml").write_text(text, encoding="utf-8")
-    return read_mapping(str(home / "mapping.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 from budget import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from shop_log import SHOP, mapping
 
 from include.errors import InvalidInputError
 from include.mapping.file_pattern import REJECTS
-from include.mapping.mapping import Mapping, read_mapping
+from include.mapping.mapping import read_mapping
 from include.raw.deliveries import Raw
 from include.raw.log_import import import_log
 from include.schemas import RAW_COLUMNS
@@ -20,27 +21,7 @@ from include.settings import get_settings
 
 pytestmark = pytest.mark.usefixtures("home")
 
-SHOP = """
-columns:
-  user_id: uid
-  item_id: product
-  log_time: at
-  label: clicked
-  item_title: name
-  scene: {constant: "0"}
-  query_entity_seq: searches
-time:
-  formats: ["%d.%m.%Y %H:%M", epoch_seconds]
-  zone: Asia/Shanghai
-delimiter: tab
-labels: {"true": 1, "false": 0}
-"""
 SHOP_HEADER = "uid\tproduct\tat\tclicked\tname\tsearches\textra\n"
-
-
-def mapping(home: Path, text: str = SHOP) -> Mapping:
-    (home / "mapping.yaml").write_text(text, encoding="utf-8")
-    return read_mapping(str(home / "mapping.yaml"))
 
 
 def raw_rows() -> dict[str, list[dict[str, str]]]:
