@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.errors import CtrError
@@ -47,9 +48,8 @@ def verify(version: int) -> TrialService:
         with _service(version) as (_, process):
             return TrialService(version=version, rows=0, largest_difference=None, memory_mib=_memory(process))
     with ThreadPoolExecutor(1) as beside:
-        predicted = beside.submit(
-            _predicted, path
-        )  # while the service starts, whose reason comes first where it does not
+        # While the service starts; its own reason comes first where it does not.
+        predicted = beside.submit(_predicted, path.parent, probe)
         with _service(version) as (client, process):
             rows = probe.select(list(client.get("/version").json()["columns"])).to_pylist()
             probabilities, milliseconds = _answers(client, version, rows)
@@ -66,12 +66,10 @@ def verify(version: int) -> TrialService:
     )
 
 
-def _predicted(path: Path) -> Doubles:
+def _predicted(folder: Path, probe: pa.Table) -> Doubles:
     """Return the model's probabilities of its probe `[n] float64`; as the service does, it reads no time of a row."""
-    probe = pq.read_table(path)
-    return (
-        load(path.parent).predict(probe.select([name for name in probe.column_names if name != "log_ts"])).probability
-    )
+    rows = probe.select([name for name in probe.column_names if name != "log_ts"])
+    return load(folder).predict(rows).probability
 
 
 def _answers(client: httpx.Client, version: int, rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
