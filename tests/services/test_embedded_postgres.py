@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,6 +72,14 @@ def killed(database: Database) -> None:
     psutil.wait_procs([process])
 
 
+def killed_while_its_processes_go_on(database: Database) -> None:
+    children = database.process.children()
+    for child in children:
+        child.suspend()
+    killed(database)
+    threading.Timer(1, lambda: [child.resume() for child in children]).start()
+
+
 def left_running(database: Database) -> None:
     """As by a call that was killed."""
 
@@ -81,7 +90,7 @@ def pid_of_another(database: Database) -> None:
     database.pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
 
 
-@pytest.mark.parametrize("end", [killed, left_running, pid_of_another])
+@pytest.mark.parametrize("end", [killed, killed_while_its_processes_go_on, left_running, pid_of_another])
 def test_data_are_there_after_a_start_that_follows(database, end: Callable[[Database], None]):
     ask(database.start(), "CREATE TABLE kept AS SELECT 7 AS number")
     first = database.process

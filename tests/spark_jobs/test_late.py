@@ -146,7 +146,7 @@ def test_late_rows_before_the_first_published_day_are_rejected(spark, lake, use)
     use(late_events="route")
     arrive([at(100, DAY)])
     quality = run_stage(spark, lake, "logs", ARRIVAL)
-    assert check(quality, "expect_no_late_events").observed == "1 rows of 1 earlier days quarantined"
+    assert check(quality, "expect_no_late_events").observed == "1 row of 1 earlier day quarantined"
     use(empty_days=str(NEXT))
     run_stage(spark, lake, "logs", NEXT)
     arrive([at(100, DAY), at(101, NEXT), at(102, NEXT, scene="9")])
