@@ -193,6 +193,10 @@ class Models(BaseModel):
     train_threads: int = Field(
         0, ge=0, description="Threads of a training step on a CPU; 0: two for steps of 1,024 rows or more, else one."
     )
+    train_precision: Literal["auto", "float32"] = Field(
+        "auto",
+        description="auto: the widest products of steps of 1,024 rows or more in bfloat16, on a CPU that has it.",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the dense parameters.")
     seed: int = Field(17, description="Seed of training and bootstrap.")
     keep_versions: int = Field(

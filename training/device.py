@@ -18,3 +18,8 @@ def steady_threads(count: int = 1) -> None:
 def encoder_threads() -> None:
     """Use half the cores for encoders, whose matrices are larger; the other half serves Spark and Airflow."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor has instructions for bfloat16."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

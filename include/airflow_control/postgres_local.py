@@ -45,7 +45,7 @@ def _command(program: str, *arguments: str) -> list[str]:
 
 
 def _holds_shared_memory(pid_file: list[str]) -> bool:
-    """Return True if a process is attached to the shared memory that these lines of a pid file name, as `key id` in the seventh."""
+    """Return True if a process holds the shared memory that these lines of a pid file name, as `key id` in the seventh."""
     table = Path("/proc/sysvipc/shm")
     identifier = pid_file[6].split()[1:] if len(pid_file) > 6 else []
     segments = (line.split() for line in table.read_text().splitlines()[1:]) if table.exists() else ()

@@ -29,6 +29,9 @@ _QUICK_BELOW = {
     "training_table": 1 << 30,
 }
 """Raw bytes below which a job ends sooner with the simpler compiler (measured on 2 cores): per row, ingest computes most."""
+_ROOM_FOR_CODE = "-XX:ReservedCodeCacheSize=512m"
+"""Spark generates thousands of classes; where their code is more than fits (48 MiB by default with the simpler compiler), the JVM
+throws it away and compiles it again and again."""
 _WIDE_ROWS_JAVA = "-XX:-DontCompileHugeMethods"
 _QUICK_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms1g -Xmn600m -XX:MetaspaceSize=300m"
 
@@ -46,7 +49,7 @@ def driver_java_options(job: str, raw: int, master: str) -> str:
     halves. Where they are many, the code that Spark generates for wide rows is longer than what the JVM compiles by default.
     """
     small = raw < _QUICK_BELOW[job] and master.startswith("local")
-    return f"-Duser.timezone=UTC {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
+    return f"-Duser.timezone=UTC {_ROOM_FOR_CODE} {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
 def driver_address_options(master: str) -> dict[str, str]:

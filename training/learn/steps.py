@@ -3,12 +3,14 @@
 from math import log2
 
 from include.settings import Settings
+from training.device import cpu_has_bfloat16
 
 FEWEST_ROWS = 256
 MOST_ROWS = 4096
 STEPS_A_DAY = 200
-_ROWS_FOR_TWO_THREADS = 1024
-"""Threads of smaller steps mostly wait for each other (ten times slower on a busy machine)."""
+LARGE_STEP = 1024
+"""Rows from which threads and half precision pay: threads of smaller steps mostly wait for each other (ten times slower on a busy
+machine)."""
 
 
 def rows_of_step(settings: Settings, rows: int) -> int:
@@ -20,4 +22,10 @@ def rows_of_step(settings: Settings, rows: int) -> int:
 
 def threads_of_step(settings: Settings, rows: int) -> int:
     """Return the threads of a step on a day with `rows` rows, on a CPU."""
-    return settings.train_threads or (2 if rows_of_step(settings, rows) >= _ROWS_FOR_TWO_THREADS else 1)
+    return settings.train_threads or (2 if rows_of_step(settings, rows) >= LARGE_STEP else 1)
+
+
+def bfloat16_in_step(settings: Settings, rows: int) -> bool:
+    """Return whether the widest products of a step on a day with `rows` rows are in bfloat16, on a CPU that computes in it."""
+    large = rows_of_step(settings, rows) >= LARGE_STEP
+    return settings.train_precision == "auto" and large and cpu_has_bfloat16()

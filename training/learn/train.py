@@ -138,7 +138,8 @@ def fit(
     """
     steady_threads(settings.train_threads or 1)
     torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # As `use_deterministic_algorithms`, which imports torch's compiler for 1.6 s.
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     config = base.state.config if base else fresh_config(lake, days, settings)
     if config.model != settings.model:
         raise InvalidInputError(

@@ -51,7 +51,8 @@ class Learning:
         texts = self.texts
         rows, item_texts = rows_of_day(self.lake, day, state, texts.table, texts.members, self.settings)
         steady_threads(threads_of_step(self.settings, len(rows)))
-        partial_day = partial_day or PartialDay(self._predict_day(rows))
+        with self.trainer.precision_of(len(rows)):
+            partial_day = partial_day or PartialDay(self._predict_day(rows))
         logit = partial_day.logit
         after = state_after(state, rows, item_texts, texts.members, logit)
 
@@ -60,7 +61,8 @@ class Learning:
                 self.checkpoints.write(self.trainer, train_state, PartialDay(logit, so_far))
 
         labelled = with_prior(rows, state.config)
-        loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, partial_day.so_far, keep)
+        with self.trainer.precision_of(len(rows)):
+            loss = self.trainer.learn(labelled, texts.lookup, day, self.advance, partial_day.so_far, keep)
         point = curve_point(day, rows, logit, loss, started)
         untrained = self.trainer.fresh and not train_state.curve  # predictions of untrained weights calibrate nothing
         held_out = None if untrained else self._held_out_day(day, labelled, logit)

@@ -20,8 +20,9 @@ from training.data.shuffle import blocks, generator_of
 from training.device import device
 from training.distributed import part_of, processes, sum_gradients, total
 from training.learn.calibration import Doubles
-from training.learn.steps import rows_of_step
-from training.models.network import Network, Output, sort_by_scene
+from training.learn.steps import bfloat16_in_step, rows_of_step
+from training.models.layers import ExpertBank
+from training.models.network import Network, Output, by_scene
 from training.models.text import TextLookup
 
 EMBEDDING_RATE = 0.05
@@ -30,7 +31,7 @@ AVERAGE_DECAY = 0.99
 """Of the moving average of the dense weights (Polyak), which looks back about a hundred steps."""
 AUXILIARY = 0.2
 """Weight of the losses of backbone and content alone, which keep both readable and neither idle."""
-PREDICT_BATCH = 8192
+PREDICT_BATCH = 4096
 
 
 class TrainingDivergedError(CtrError):
@@ -76,6 +77,23 @@ class Trainer:
         self._average = [weight.detach().clone() for weight in rest]
         self._sparse = torch.optim.Adagrad(tables, lr=EMBEDDING_RATE, initial_accumulator_value=0.1)
 
+    @contextmanager
+    def precision_of(self, rows: int) -> Iterator[None]:
+        """Compute in the precision of a day with `rows` rows inside the block, after it in float32 again.
+
+        On a CPU only the experts that read all inputs use bfloat16: for narrower products, casting costs more than it saves.
+        """
+        experts = [module for module in self.model.modules() if isinstance(module, ExpertBank)]
+        widest = [bank for bank in experts if bank.linear.in_features > bank.outputs]
+        half = self.device == "cpu" and bfloat16_in_step(self._settings, rows)
+        for bank in widest:
+            bank.in_bfloat16 = half
+        try:
+            yield
+        finally:
+            for bank in widest:
+                bank.in_bfloat16 = False
+
     def learn(
         self,
         rows: Rows,
@@ -119,7 +137,9 @@ class Trainer:
         for picks in positions[torch.randperm(len(positions), generator=generator)].split(size):
             draw = draw_chances(len(picks), generator)
             if len(picks) >= processes():
-                batch, _ = sort_by_scene(self._cold(rows.take(part_of(picks)), part_of(draw)))
+                own = part_of(picks)
+                order = by_scene(rows.scene[own])
+                batch = self._cold(rows.take(own[order]), part_of(draw)[:, order])
                 loss += self._step(batch.to(self.device), texts, day, len(picks)) * len(batch)
             advance(len(picks))
         return float(total(torch.tensor(loss, dtype=torch.float64, device=self.device)))
@@ -201,7 +221,8 @@ class Trainer:
 def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
     """Return outputs for rows, without calibration."""
     model.eval()
-    parts = [_predict_batch(model, rows.take(picks).to(model.device.type), texts) for picks in _chunks(len(rows))]
+    chunks = (slice(start, start + PREDICT_BATCH) for start in range(0, len(rows), PREDICT_BATCH))
+    parts = [_predict_batch(model, rows.between(chunk).to(model.device.type), texts) for chunk in chunks]
     if not parts:
         return Predicted(*(np.empty(0) for _ in range(4)))
     return Predicted(*(np.concatenate([part[index] for part in parts]) for index in range(4)))
@@ -209,14 +230,10 @@ def predict(model: Network, rows: Rows, texts: TextLookup) -> Predicted:
 
 @torch.inference_mode()
 def _predict_batch(model: Network, rows: Rows, texts: TextLookup) -> list[Doubles]:
-    batch, order = sort_by_scene(rows)
-    out: Output = model(batch, texts)
+    order = by_scene(rows.scene)
+    out: Output = model(rows.take(order), texts)
     back = torch.argsort(order)
     return [values[back].double().cpu().numpy() for values in (out.logit, out.alpha, out.backbone, out.content)]
-
-
-def _chunks(rows: int) -> Iterator[Tensor]:
-    return iter(torch.arange(rows).split(PREDICT_BATCH)) if rows else iter(())
 
 
 def curve_point(day: date, rows: Rows, logit: Doubles, train_loss: float, started: float) -> CurvePoint:

@@ -16,8 +16,11 @@ NORM_CLIP = 6.0
 class ExpertBank(nn.Module):
     """Several experts of one input in one matrix product: Linear, LayerNorm, SiLU.
 
-    LayerNorm keeps an expert from dying or from drowning the others; SiLU has a gradient everywhere.
+    LayerNorm keeps an expert from dying or from drowning the others; SiLU has a gradient everywhere. The product is by far the
+    widest of a network; with `in_bfloat16` set it is computed in that, and all else stays in float32.
     """
+
+    in_bfloat16 = False
 
     def __init__(self, inputs: int, experts: int, outputs: int) -> None:
         super().__init__()
@@ -28,7 +31,9 @@ class ExpertBank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, inputs]` to `[B, experts, outputs]`."""
-        hidden = self.linear(x).view(len(x), self.experts, self.outputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
+            product = self.linear(x)
+        hidden = product.float().view(len(x), self.experts, self.outputs)
         return nn.functional.silu(self.norm(hidden))
 
 

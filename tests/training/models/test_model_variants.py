@@ -23,7 +23,7 @@ from training.learn.artifact import load, save, text_keys
 from training.model_variants import MODEL_VARIANTS, BackboneName, model_variant
 from training.models.dnn import Dnn
 from training.models.mmoe import Mmoe
-from training.models.network import Network, Output, sort_by_scene
+from training.models.network import Network, Output, by_scene
 from training.models.pepnet import PepNet
 from training.models.ple import Ple
 from training.models.star import PartitionedNorm, Star
@@ -67,7 +67,7 @@ def day(made):
 
 
 def outputs(model: Network, rows: Rows, texts) -> Output:
-    batch, _ = sort_by_scene(rows)
+    batch = rows.take(by_scene(rows.scene))
     return model(batch, texts)
 
 

@@ -11,7 +11,7 @@ from training.data.item_texts import ItemTexts
 from training.data.rows import NEUTRAL_PRIOR, Rows, build_rows, with_prior
 from training.learn.artifact import load_texts, text_lookup
 from training.models.layers import NORM_CLIP, ExpertBank, InputNorm, PerScene
-from training.models.network import Network, sort_by_scene
+from training.models.network import Network, by_scene
 from training.text.text_table import keys_in
 
 
@@ -74,7 +74,7 @@ def test_per_scene_keeps_the_order_of_rows():
 
 def test_the_logit_mixes_backbone_and_content_by_alpha(model, rows_and_texts):
     rows, texts = rows_and_texts
-    batch, _ = sort_by_scene(rows)
+    batch = rows.take(by_scene(rows.scene))
     out = model(batch, texts)
     assert torch.allclose(out.logit, (1 - out.alpha) * out.backbone + out.alpha * out.content)
     assert ((out.alpha > 0) & (out.alpha < 1)).all()
@@ -82,7 +82,7 @@ def test_the_logit_mixes_backbone_and_content_by_alpha(model, rows_and_texts):
 
 def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
     rows, texts = rows_and_texts
-    batch, _ = sort_by_scene(rows)
+    batch = rows.take(by_scene(rows.scene))
     other = replace(
         batch,
         user=torch.zeros_like(batch.user),
@@ -100,7 +100,8 @@ def test_the_content_side_sees_no_id_and_no_history(model, rows_and_texts):
 def test_a_cold_item_counts_by_its_neighbours_not_its_embedding(model, rows_and_texts):
     rows, texts = rows_and_texts
     warm = (rows.weights.sum(1) > 0) & (rows.item > 0)
-    batch, _ = sort_by_scene(rows.take(warm.nonzero().flatten()))
+    warm_rows = rows.take(warm.nonzero().flatten())
+    batch = warm_rows.take(by_scene(warm_rows.scene))
     cold = replace(batch, item_cold=torch.ones_like(batch.item_cold))
     renamed = replace(cold, item=torch.ones_like(cold.item))
     alone = replace(cold, weights=torch.zeros_like(cold.weights))

@@ -91,3 +91,15 @@ def test_with_a_single_level_a_row_trains_only_its_own_scene():
         "0",
         "2",
     }
+
+
+def test_experts_in_bfloat16_are_near_those_in_float32():
+    model, x = ple(), torch.randn(7, INPUTS)
+    full = model(x, [3, 0, 4])
+    model.first.experts.in_bfloat16 = True
+    half = model(x, [3, 0, 4])
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert torch.allclose(half, full, atol=0.02)
+    half.sum().backward()
+    assert model.first.experts.linear.weight.grad.dtype == torch.float32
