@@ -40,6 +40,8 @@ from training.tables import read_day
 
 SIZES = {"levels": 2, "shared": 2, "own": 2, "expert": 64, "tower": 32, "embedding": 16}
 """The sizes of the project's default model."""
+ALONE = ("defaults", "lightgbm")
+"""Engines with threads and batches of their own."""
 Result = dict[str, Any]
 
 
@@ -119,6 +121,23 @@ def rechub_whole(days: Sequence[date], batch: int, threads: int) -> Result:
     return _speed(len(frame), time.monotonic() - started)
 
 
+def defaults_whole(days: Sequence[date]) -> Result:
+    """Measure the same with the default model at default settings; its text vectors are made before."""
+    started = time.monotonic()
+    trained = train.fit(get_lake(), list(days), get_settings(), None)
+    return _speed(trained.rows, time.monotonic() - started)
+
+
+def lightgbm_whole(days: Sequence[date]) -> Result:
+    """Measure LightGBM as the quality benchmark fits it: rounds chosen on held-out rows, then all rows fitted, one thread."""
+    from benchmarks.quality.lightgbm_models import LightGbm
+
+    started = time.monotonic()
+    LightGbm(get_lake(), get_settings()).fit(days)
+    rows = sum(get_lake().require("training", day, "A benchmark").table("training").rows for day in days)
+    return _speed(rows, time.monotonic() - started)
+
+
 def matmul(batch: int, threads: int, seconds: float) -> Result:
     """Measure the floating point operations a second of the first level's products alone, forward and backward."""
     torch.set_num_threads(threads)
@@ -173,7 +192,7 @@ def _speed(rows: int, seconds: float) -> Result:
 
 
 def main(
-    engine: Annotated[Literal["ours", "rechub", "matmul"], typer.Option()],
+    engine: Annotated[Literal["ours", "rechub", "matmul", "defaults", "lightgbm"], typer.Option()],
     threads: Annotated[int, typer.Option()],
     batch: Annotated[int, typer.Option()],
     days: Days,
@@ -183,6 +202,8 @@ def main(
     """Run one measurement of the training benchmark and print it as JSON."""
     if engine == "matmul":
         result = matmul(batch, threads, seconds)
+    elif engine in ALONE:
+        result = {"defaults": defaults_whole, "lightgbm": lightgbm_whole}[engine](days)
     elif what == "whole":
         result = {"ours": ours_whole, "rechub": rechub_whole}[engine](days, batch, threads)
     else:

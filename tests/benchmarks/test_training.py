@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import training_speed
-from benchmarks.training import summary
+from benchmarks.training import alone, summary
 from include.settings import get_settings
 from tests.training import fabricate
 
@@ -25,6 +25,13 @@ def days(home):
 @pytest.mark.parametrize("whole", [training_speed.ours_whole, training_speed.rechub_whole])
 def test_end_to_end_reads_every_row_of_all_days(whole, days):
     assert whole(days, 64, 1)["rows"] == DAYS * ROWS
+
+
+@pytest.mark.parametrize("whole", [training_speed.defaults_whole, training_speed.lightgbm_whole])
+def test_engines_with_threads_of_their_own_read_every_row(whole, days, monkeypatch):
+    monkeypatch.setenv("CTR_MODEL", "ple")  # these days have no text vectors
+    get_settings.cache_clear()
+    assert whole(days)["rows"] == DAYS * ROWS
 
 
 @pytest.mark.parametrize("step", [training_speed.ours_step, training_speed.rechub_step])
@@ -66,6 +73,11 @@ def test_the_summary_compares_medians():
     for speed in (100.0, 200.0, 900.0):
         found += [measurement("ours", "step", speed, flop_per_row=1e6), measurement("rechub", "step", 50.0)]
         found += [measurement("ours", "whole", speed), measurement("rechub", "whole", 20.0)]
+        found += [
+            {"engine": engine, "what": "whole", "threads": 0, "rows_per_second": speed, "peak_mib": 7}
+            for engine in ("defaults", "lightgbm")
+        ]
+    assert alone(found)["lightgbm"] == {"rows_per_second": 200, "peak_mib": 7}
     (row,) = summary(found)
     assert row["step"]["ratio"] == 4
     assert row["whole"]["ratio"] == 10
