@@ -20,8 +20,8 @@ _ENDING_SECONDS = 15.0
 
 
 def use_own_environment() -> Path:
-    """Takes out the settings of the shell and of `.env`, and gives this process and all that it starts a folder for
-    temporary files; returns the run's folder."""
+    """Takes out the settings of the shell, of `.env` and of what `make demo` left here, and gives this process and all that it
+    starts a folder for temporary files; returns the run's folder."""
     for name in [*os.environ]:
         if name.startswith(_ELSEWHERE) and not name.startswith("CTR_TEST_"):
             del os.environ[name]
@@ -33,6 +33,7 @@ def use_own_environment() -> Path:
     os.environ |= {
         RUN: str(folder),
         "CTR_ENV_FILE": "",
+        "CTR_HOME": str(folder / "home"),
         "TMPDIR": str(temporary),
         "SPARK_LOCAL_DIRS": str(temporary),
         "PYTEST_DEBUG_TEMPROOT": str(folder),
