@@ -233,7 +233,9 @@ def _folder_changed(raw: "Raw", folder: str) -> float:
     """Return when names in a folder changed last; 0 where the file system does not know, or has no folders."""
     try:
         return float(raw.fs.modified(raw.full(folder)).timestamp())
-    except (OSError, NotImplementedError, KeyError, TypeError):
+    except (FileNotFoundError, IsADirectoryError):  # a store of objects: a folder is but a part of their names
+        return 0.0
+    except (NotImplementedError, KeyError, TypeError):  # of a file system that keeps no such time
         return 0.0
 
 

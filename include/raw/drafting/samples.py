@@ -10,6 +10,7 @@ from pyarrow import orc, parquet
 from include.errors import InvalidInputError
 from include.raw.drafting.encodings import Encoding, guess_encoding
 from include.raw.import_files import open_input
+from include.raw.reading.columnar import json_texts
 from include.raw.reading.streams import DAMAGE, decoder, decompressed
 from include.raw.reading.values import text_of
 
@@ -193,8 +194,5 @@ def _texts(values: Any) -> Values:
             return [_json_text(value) for value in values.to_pylist()]
         texts: Values = text_of(values).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return [
-            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
-            for value in values.to_pylist()
-        ]
+        return json_texts(values)
     return [None if text == "nan" else text for text in texts] if pa.types.is_floating(values.type) else texts

@@ -73,6 +73,13 @@ def _at(batch: pa.RecordBatch, path: list[str]) -> pa.Array:
     return column
 
 
+def json_texts(column: pa.Array) -> list[str | None]:
+    """Return the values of a column that Arrow cannot cast to text, as JSON."""
+    return [
+        None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_pylist()
+    ]
+
+
 def _values(column: pa.Array, label: str) -> pa.Array:
     """Return a column as text, times, numbers or lists of text; other types as text, what is nested as JSON."""
     kind = column.type
@@ -85,11 +92,7 @@ def _values(column: pa.Array, label: str) -> pa.Array:
             return column.cast(pa.list_(pa.string()))
         return column.cast(pa.string())
     except pa.ArrowNotImplementedError:
-        texts = [
-            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
-            for value in column.to_pylist()
-        ]
-        return pa.array(texts, pa.string())
+        return pa.array(json_texts(column), pa.string())
     except pa.ArrowInvalid as error:
         raise InvalidInputError(
             f"{label}: expected text in UTF-8, found: {error}. Write the column as UTF-8 text."
