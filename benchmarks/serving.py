@@ -98,7 +98,7 @@ def _answers(url: str) -> bool:
 
 def request_bodies(rows: int) -> list[bytes]:
     """Return request bodies of `rows` rows of the last published day."""
-    columns = load_champion().columns()
+    columns = load_champion().columns
     table = read_day(get_lake(), "training", get_lake().days("training")[-1], "The benchmark", columns)
     starts = np.linspace(0, max(len(table) - rows, 0), BATCHES).astype(int)
     return [json.dumps({"rows": table.slice(start, rows).to_pylist()}).encode() for start in starts]

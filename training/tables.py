@@ -1,6 +1,6 @@
 """Published tables of the lake as Arrow tables: columnar from ORC to tensor, one day at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date
@@ -16,6 +16,9 @@ from include.stages import stage_of
 
 NEEDED_FOR = "Training"
 """The task that needs a table, in the error that it is missing."""
+Shards = Callable[[Sequence[str]], Iterator[pa.Table]]
+"""Yields some columns of a table in parts, the same at each call; one part is in memory at a time."""
+
 _FORBIDDEN_FROM: ContextVar[date] = ContextVar("forbidden_from", default=date.max)
 
 
@@ -46,6 +49,24 @@ def read_shards(
         columns=list(columns) if columns else None, batch_size=rows, batch_readahead=0, fragment_readahead=0
     )
     return (pa.Table.from_batches([batch]) for batch in batches if len(batch))
+
+
+def shards_of_day(lake: Lake, table: str, day: date, needed_for: str, rows: int) -> Shards:
+    """Return a reader of the same parts, for who reads them more than once; a day of at most `rows` rows is read once and
+    kept."""
+    if lake.require(stage_of(table), day, needed_for).table(table).rows <= rows:
+        return shards_of_table(read_day(lake, table, day, needed_for), rows)
+    return lambda columns: read_shards(lake, table, day, needed_for, rows, columns)
+
+
+def shards_of_table(table: pa.Table, rows: int) -> Shards:
+    """Return the same of a table in memory; one without rows is one part."""
+
+    def shards(columns: Sequence[str]) -> Iterator[pa.Table]:
+        chosen = table.select(list(columns))
+        yield from (chosen.slice(start, rows) for start in range(0, max(len(chosen), 1), rows))
+
+    return shards
 
 
 def _published(lake: Lake, table: str, day: date, needed_for: str) -> ds.Dataset:

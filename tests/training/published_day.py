@@ -18,6 +18,7 @@ from include.registry.model_version import ModelVersion
 from include.settings import get_settings
 from training.data.id_memory import Memory
 from training.data.vocabulary import Vocabulary
+from training.tables import Shards
 
 DAY = date(2023, 7, 17)
 
@@ -84,11 +85,12 @@ class NamedModels:
     def load(self, folder: Path) -> SimpleNamespace:
         values = self.predictions[(folder / "name.txt").read_text()]
 
-        def predict(rows: pa.Table) -> SimpleNamespace:
-            at = [int(event.split("#")[1]) for event in rows["event_id"].to_pylist()]
+        def predict(shards: Shards, lake: Lake, llm_through: date | None) -> SimpleNamespace:
+            events = (event for shard in shards(["event_id"]) for event in shard["event_id"].to_pylist())
+            at = [int(event.split("#")[1]) for event in events]
             return SimpleNamespace(probability=values[at], alpha=np.full(len(at), 0.25))
 
         nobody, nothing = Vocabulary.empty(), Memory.empty(1, 1, 1, 1)
         config = SimpleNamespace(scenes=get_settings().scenes)
         state = SimpleNamespace(config=config, users=nobody, items=nobody, memory=nothing)
-        return SimpleNamespace(predict=predict, state=state)
+        return SimpleNamespace(predict_shards=predict, state=state)

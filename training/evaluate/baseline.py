@@ -22,7 +22,7 @@ from include.settings import Settings
 from training.data.dense import columns_of
 from training.data.row_sample import KEY, sample
 from training.evaluate.metrics import Floats
-from training.tables import only_days_before, published_days, read_shards
+from training.tables import Shards, only_days_before, published_days, read_shards
 
 NEEDED_FOR = "The baseline"
 FEWEST_CLICKS = 50
@@ -36,8 +36,9 @@ _PARAMETERS: dict[str, Any] = {
 """Chosen beforehand; nothing was tuned."""
 
 
-def predict(lake: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[Floats | None, BaselineFit]:
-    """Fit the baseline on days before `day`; return its probabilities of the day's `rows` `[n]`, and a description of the fit.
+def predict(lake: Lake, day: date, shards: Shards, settings: Settings) -> tuple[Floats | None, BaselineFit]:
+    """Fit the baseline on days before `day`; return its probabilities of the rows of the day's shards `[n]`, and how it was
+    fitted.
 
     None where `CTR_BASELINE_ROWS` is 0 or the days before have too few clicks, which `note` says.
     """
@@ -56,7 +57,9 @@ def predict(lake: Lake, day: date, rows: pa.Table, settings: Settings) -> tuple[
     scene = [len(used) - 1]
     model = HistGradientBoostingClassifier(**_PARAMETERS, categorical_features=scene, random_state=settings.seed)
     model.fit(inputs[:, used], label)
-    probability = model.predict_proba(_inputs(rows, settings)[:, used])[:, 1]
+    probability = np.concatenate(
+        [model.predict_proba(_inputs(shard, settings)[:, used])[:, 1] for shard in shards(_columns())]
+    )
     seconds = round(time.monotonic() - started, 2)
     return probability, BaselineFit(**about, trees=model.n_iter_, seconds=seconds, note=None)
 

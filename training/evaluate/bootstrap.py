@@ -63,24 +63,21 @@ class GroupMetrics:
         order = np.argsort(rows.probability, kind="stable")
         position = np.empty_like(order)
         position[order] = np.arange(len(order))
-        index = np.concatenate([order[np.sort(position[members])] for members in groups])
-        size = np.array([len(members) for members in groups])
-        group = np.repeat(np.arange(len(groups)), size)
-        # Here the rows are sorted by group and, within it, by score; so are the bins.
-        probability = rows.probability[index]
-        lowest = first_of_run(changes(group) | changes(probability)) - (np.cumsum(size) - size)[group]
-        tied = np.where(size[group] > MAX_BINS, lowest * MAX_BINS // size[group], lowest)
-        new_bin = changes(group) | changes(tied)
-        calibration = lowest[new_bin] * CALIBRATION_BINS // size[group[new_bin]]
-        new_group = changes(group[new_bin])
-        self._group_starts = np.flatnonzero(new_group)
-        self._calibration_starts = np.flatnonzero(new_group | changes(calibration))
+        binned = [_Binned.of(rows.probability, order[np.sort(position[members])]) for members in groups]
+        bins = np.array([len(group.calibration) for group in binned])
+        self._group_starts = np.cumsum(bins) - bins
+        new_group = np.zeros(bins.sum(), bool)
+        new_group[self._group_starts] = True
+        self._calibration_starts = np.flatnonzero(
+            new_group | changes(np.concatenate([group.calibration for group in binned]))
+        )
         self._group_calibration = np.flatnonzero(new_group[self._calibration_starts])
         self.groups = len(groups)
         self.users = int(rows.user.max()) + 1
-        atom, self._atoms_of_bin = _atoms(len(rows.label), index, np.cumsum(new_bin) - 1, size)
+        atom, self._atoms_of_bin = _atoms(len(rows.label), binned)
+        self._user_areas = self._sums_of_users(rows, binned)
+        del binned, order, position
         self._atom_sums = self._sums_of_atoms(rows, atom)
-        self._user_areas = self._sums_of_users(rows, index, group)
         self.size = self.users + self._atom_sums.shape[0] + 6 * self._atoms_of_bin.shape[0]
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Floats]:
@@ -132,17 +129,19 @@ class GroupMetrics:
         data = np.r_[np.ones(len(atom)), values.ravel()].astype(np.float32)
         return csr_array((data, (line, np.tile(rows.user, 3))), shape=(4 * atoms, self.users))
 
-    def _sums_of_users(self, rows: Scored, index: Integers, group: Integers) -> csr_array:
+    def _sums_of_users(self, rows: Scored, binned: Sequence["_Binned"]) -> csr_array:
         """Return the weight and the weighted sum of GAUC, of each group: `[2 groups, users with both classes]`."""
         share = np.bincount(rows.user, weights=rows.label) / np.maximum(np.bincount(rows.user), 1)
         # Who has one class only among all rows has it in every group.
-        both = ((share > 0) & (share < 1))[rows.user[index]]
-        chosen = index[both]
-        of_group, user, impressions, area = metrics.user_auc(
-            rows.label[chosen], rows.probability[chosen], rows.user[chosen], group[both]
-        )
-        self.pairs = np.bincount(of_group, minlength=self.groups)
+        both = ((share > 0) & (share < 1))[rows.user]
+        parts = []
+        for group in binned:
+            chosen = group.rows[both[group.rows]]
+            parts.append(metrics.user_auc(rows.label[chosen], rows.probability[chosen], rows.user[chosen]))
+        user, impressions, area = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self.pairs = np.array([len(users) for users, _, _ in parts])
         self._with_both, column = np.unique(user, return_inverse=True)
+        of_group = np.repeat(np.arange(self.groups), self.pairs)
         line = np.r_[of_group, of_group + self.groups]
         values = np.r_[impressions, impressions * area]
         shape = (2 * self.groups, len(self._with_both))
@@ -159,22 +158,45 @@ class GroupMetrics:
         return np.add.reduceat(below, starts, axis=0) - before_group * all_clicks
 
 
-def _atoms(rows: int, index: Integers, in_bin: Integers, size: Integers) -> tuple[Integers, csr_array]:
-    """Return the atom of each row, and the atoms of each bin, `[bins, atoms]` of 0 and 1.
+@dataclass(frozen=True)
+class _Binned:
+    """A group: its `rows [size] int32` by ascending score, their rank bins from 0 `bin [size] int32`, and the calibration bin
+    of each rank bin."""
 
-    Rows of one atom are in the same bins. `index` are the rows of the groups, of `size`, one after the other, and
-    `in_bin` their bins, ascending.
+    rows: NDArray[np.int32]
+    bin: NDArray[np.int32]
+    calibration: Integers
+
+    @classmethod
+    def of(cls, probability: Floats, rows: Integers) -> "_Binned":
+        """Return the group of these rows, which are sorted by `probability [all rows]`."""
+        size = len(rows)
+        lowest = first_of_run(changes(probability[rows]))
+        new_bin = changes(lowest * MAX_BINS // size if size > MAX_BINS else lowest)
+        bins = np.cumsum(new_bin, dtype=np.int32) - np.int32(1)
+        return cls(rows.astype(np.int32), bins, lowest[new_bin] * CALIBRATION_BINS // size)
+
+
+def _atoms(rows: int, binned: Sequence[_Binned]) -> tuple[Integers, csr_array]:
+    """Return the atom of each row, and the atoms of each bin of all groups, `[bins, atoms]` of 0 and 1.
+
+    Rows of one atom are in the same bins.
     """
     atom = np.zeros(rows, np.int64)
-    bins = int(in_bin[-1]) + 1
-    ends = np.cumsum(size)
-    for start, end in zip(ends - size, ends, strict=True):
-        members = index[start:end]
-        part = np.unique(atom[members] * bins + in_bin[start:end], return_inverse=True)[1]
-        atom[members] = atom.max() + 1 + part
+    for group in binned:
+        part = np.unique(atom[group.rows] * len(group.calibration) + group.bin, return_inverse=True)[1]
+        atom[group.rows] = atom.max() + 1 + part
     _, example, atom = np.unique(atom, return_index=True, return_inverse=True)
-    chosen = example[atom[index]] == index
-    cells = (in_bin[chosen], atom[index[chosen]])
+    lines = []
+    columns = []
+    bins = 0
+    for group in binned:
+        of_row = atom[group.rows]
+        chosen = example[of_row] == group.rows
+        lines.append(bins + group.bin[chosen])
+        columns.append(of_row[chosen])
+        bins += len(group.calibration)
+    cells = (np.concatenate(lines), np.concatenate(columns))
     return atom, csr_array((np.ones(len(cells[0]), np.float32), cells), shape=(bins, len(example)))
 
 

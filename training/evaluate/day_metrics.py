@@ -22,7 +22,7 @@ from training.evaluate import metrics
 from training.evaluate.bootstrap import GroupMetrics, Scored, interval, point, reflected, resample
 from training.evaluate.groups import Group, reported_groups
 from training.evaluate.metric_names import CHANGES, METRICS, RANKING
-from training.evaluate.predictions import EvaluationRows, usable
+from training.evaluate.predictions import MODELS, EvaluationRows, usable
 
 MIN_CLASS = 10
 """AUC and PCOC need this many clicks (AUC also non-clicks), GAUC this many users with both."""
@@ -30,7 +30,6 @@ SMALL_SCENE = 20
 """A scene with fewer clicks or non-clicks is one of the small scenes, which are also reported together."""
 MIN_ROWS = {"ctr": 1, "log_loss": 20, "ece": 100}
 NORMAL_95 = NormalDist().inv_cdf(0.975)
-MODELS = ("candidate", "champion", "anchor", "baseline")
 WHOLE = MODELS[:2]
 """Models that are reported in every group, the cells too."""
 PAIRS = {

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,11 @@ from include.registry.outdated import outdated_versions
 from include.settings import Settings
 from training.evaluate import metrics, oracle, predictions
 from training.evaluate.champion_status import NOTES, champion_status
-from training.evaluate.day_metrics import MODELS, evaluate, mean_of_rows
+from training.evaluate.day_metrics import evaluate, mean_of_rows
 from training.evaluate.lineage_audit import audit
 from training.evaluate.logged_metrics import logged_metrics
 from training.evaluate.predictions import EvaluationRows, usable
-from training.tables import read_day
+from training.tables import Shards, shards_of_day
 
 if TYPE_CHECKING:
     from training.learn.artifact import Predictor
@@ -49,11 +49,11 @@ def run(day: date, settings: Settings) -> Evaluation:
     last = max((night for night in lake.record_days(Decision) if night < day), default=None)
     before = lake.record(Decision, last) if last else None
     anchor = _anchor(lake, champion, candidate, day, before) if status == "unseen" else None
-    of_day = rows_of(lake, day)
+    shards = shards_of_day(lake, "training", day, "Evaluation", settings.shard_rows)
+    table, order = rows_of(lake, day, shards)
     unseen = champion if status == "unseen" else None
-    table, anchor_note, baseline_fit = _predicted(lake, day, of_day, candidate, unseen, anchor, settings)
-    predictions.write(lake, day, table)
-    rows = EvaluationRows.of(table)
+    predicted, anchor_note, baseline_fit = _predicted(lake, day, shards, table, candidate, unseen, anchor, settings)
+    rows = _written(lake, day, table, {name: values[order] for name, values in predicted.items()})
     metrics_of_day = evaluate(rows, settings.scenes, settings.bootstrap_resamples, (settings.seed, day.toordinal()))
     record = Evaluation(
         day=day,
@@ -64,7 +64,7 @@ def run(day: date, settings: Settings) -> Evaluation:
         anchor=EvaluatedVersion(**_describe(anchor), note=anchor_note) if anchor else None,
         baseline=baseline_fit,
         **dict(metrics_of_day),
-        not_promoted=_not_promoted(of_day, before, rows),
+        not_promoted=_not_promoted(lake, day, shards, order, before, rows),
         oracle=_oracle(rows, day, settings),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - started, 2),
@@ -93,8 +93,11 @@ def _anchor(
     return None if anchor.version in outdated_versions(lake, versions) else anchor
 
 
-def _not_promoted(table: pa.Table, before: Decision | None, rows: EvaluationRows) -> NotPromoted | None:
-    """Return how the candidate of the last night's decision compares with the champion that stayed, on this day's rows."""
+def _not_promoted(
+    lake: Lake, day: date, shards: Shards, order: metrics.Integers, before: Decision | None, rows: EvaluationRows
+) -> NotPromoted | None:
+    """Return how the candidate of the last night's decision compares with the champion that stayed, on this day's rows,
+    which are those of the shards in `order`."""
     from training.learn import artifact
 
     if before is None or before.promoted is not False or rows.champion is None or not usable(rows.champion):
@@ -103,7 +106,8 @@ def _not_promoted(table: pa.Table, before: Decision | None, rows: EvaluationRows
     if held is None or held.pruned_at or before.champion != _number(registry.champion()):
         return None
     try:
-        probability = predict_known_scenes(artifact.load(registry.download(held.version)), table)
+        model = artifact.load(registry.download(held.version))
+        probability = predict_known_scenes(model, shards, lake, day)[order]
     except CtrError:
         return None
     if not usable(probability):
@@ -117,73 +121,86 @@ def _number(version: ModelVersion | None) -> int | None:
     return version.version if version else None
 
 
-def rows_of(lake: Lake, day: date) -> pa.Table:
-    """Return the training rows of the day, in the order of their events.
+def rows_of(lake: Lake, day: date, shards: Shards) -> tuple[pa.Table, metrics.Integers]:
+    """Return `predictions.ROW` of the day's training rows in the order of their events, and the place of each in the shards.
 
     Raises `NothingToDoError` for a day that was declared empty, and `CtrError` where rows are missing.
     """
     published = lake.require("training", day, "Evaluation").tables["training"].rows
     if not published:
         raise NothingToDoError(f"{day} has no rows (it was declared empty): no model is evaluated on it.")
-    table = read_day(lake, "training", day, "Evaluation").sort_by("event_id")
+    table = pa.concat_tables(shards(predictions.ROW))
     if table.num_rows != published:
         raise CtrError(
             f"Evaluation of {day} read {table.num_rows} rows of training, but the manifest says {published}: "
             "rows are missing. Next: clear build_training_table of that day."
         )
-    return table
+    order = pc.sort_indices(table["event_id"])
+    return table.take(order), order.to_numpy()
 
 
-def with_predictions(
-    table: pa.Table, predicted: Mapping[str, metrics.Floats | None], alpha: metrics.Floats
-) -> pa.Table:
-    """Return the rows in the form of `predictions.SCHEMA`; predictions `[rows]` of each of `MODELS`, null where there
-    are none."""
-    for name, values in [*((model, predicted.get(model)) for model in MODELS), ("alpha", alpha)]:
+def _written(lake: Lake, day: date, table: pa.Table, predicted: Mapping[str, metrics.Floats]) -> EvaluationRows:
+    """Write the rows with predictions `[rows]` by column, null in a column without them; return what was written."""
+    for name in predictions.PREDICTED:
+        values = predicted.get(name)
         column = pa.nulls(table.num_rows, pa.float64()) if values is None else pa.array(values, pa.float64())
         table = table.append_column(name, column)
-    return table.select(predictions.SCHEMA.names)
+    predictions.write(lake, day, table)
+    return EvaluationRows.of(table)
 
 
 def _predicted(
     lake: Lake,
     day: date,
+    shards: Shards,
     table: pa.Table,
     candidate: ModelVersion,
     champion: ModelVersion | None,
     anchor: ModelVersion | None,
     settings: Settings,
-) -> tuple[pa.Table, str | None, BaselineFit]:
-    """Return the day's training rows `table` with the models' predictions, why the anchor has none, and how the baseline
-    was fitted."""
+) -> tuple[dict[str, metrics.Floats], str | None, BaselineFit]:
+    """Return predictions of the rows of the shards by column of `predictions.PREDICTED`, why the anchor has none, and how
+    the baseline was fitted; `table` is `rows_of`."""
     from training.evaluate import baseline
     from training.learn import artifact
 
     folder = registry.download(candidate.version)
     model = artifact.load(folder)
     audit(lake, day, table, candidate.version, model, [candidate.trained_through, *artifact.trained_days(folder)])
-    of_candidate = model.predict(table)
+    of_candidate = model.predict_shards(shards, lake, day)
+    predicted = {"candidate": of_candidate.probability, "alpha": of_candidate.alpha}
+    del model, of_candidate  # one model is in memory at a time
 
     def of_version(other: ModelVersion) -> metrics.Floats:
-        return predict_known_scenes(artifact.load(registry.download(other.version)), table)
+        return predict_known_scenes(artifact.load(registry.download(other.version)), shards, lake, day)
 
-    predicted = {"candidate": of_candidate.probability, "champion": of_version(champion) if champion else None}
+    if champion:
+        predicted["champion"] = of_version(champion)
     anchor_note = None
     try:
-        predicted["anchor"] = of_version(anchor) if anchor else None
+        if anchor:
+            predicted["anchor"] = of_version(anchor)
     except CtrError as error:  # an old version whose encoder or features no longer exist: evaluate without it
         anchor_note = str(error)
-    predicted["baseline"], baseline_fit = baseline.predict(lake, day, table, settings)
-    return with_predictions(table, predicted, of_candidate.alpha), anchor_note, baseline_fit
+    of_baseline, baseline_fit = baseline.predict(lake, day, shards, settings)
+    if of_baseline is not None:
+        predicted["baseline"] = of_baseline
+    return predicted, anchor_note, baseline_fit
 
 
-def predict_known_scenes(model: "Predictor", table: pa.Table) -> metrics.Floats:
-    """Return a model's probabilities `[n]`, NaN for rows of scenes that it was not trained for."""
-    in_known_scene = pc.is_in(table["scene"], value_set=pa.array(model.state.config.scenes))
-    if pc.all(in_known_scene).as_py():
-        return model.predict(table).probability
-    probability = np.full(table.num_rows, np.nan)
-    probability[in_known_scene.to_numpy()] = model.predict(table.filter(in_known_scene)).probability
+def predict_known_scenes(model: "Predictor", shards: Shards, lake: Lake, day: date) -> metrics.Floats:
+    """Return a model's probabilities of the rows of a day `[n]`, NaN for rows of scenes that it was not trained for."""
+    scenes = pa.array(model.state.config.scenes)
+
+    def known(columns: Sequence[str]) -> Iterator[pa.Table]:
+        for shard in shards(list(dict.fromkeys([*columns, "scene"]))):
+            yield shard.filter(pc.is_in(shard["scene"], value_set=scenes)).select(list(columns))
+
+    in_known_scene = np.concatenate(
+        [pc.is_in(shard["scene"], value_set=scenes).to_numpy() for shard in shards(["scene"])]
+    )
+    probability = np.full(len(in_known_scene), np.nan)
+    probability[in_known_scene] = model.predict_shards(known, lake, day).probability
     return probability
 
 

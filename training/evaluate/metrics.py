@@ -32,38 +32,31 @@ def gauc(label: Integers, probability: Floats, user: Integers) -> float:
     It ignores what ranks users against each other, which no list that one user sees depends on
     (Zhu et al., "Optimized Cost per Click in Taobao Display Advertising", KDD 2017).
     """
-    _, _, impressions, of_user = user_auc(label, probability, user)
+    _, impressions, of_user = user_auc(label, probability, user)
     return float(np.average(of_user, weights=impressions)) if len(of_user) else float("nan")
 
 
-def user_auc(
-    label: Integers, probability: Floats, user: Integers, group: Integers | None = None
-) -> tuple[Integers, Integers, Floats, Floats]:
-    """Return the AUC within each user (within each group, where `group` is set): group, user, impressions and AUC, all
-    `[pairs]`.
+def user_auc(label: Integers, probability: Floats, user: Integers) -> tuple[Integers, Floats, Floats]:
+    """Return the AUC within each user: user, impressions and AUC, all `[users]`.
 
-    Pairs of one class only are left out. Uses the rank-sum form of AUC with mid-ranks for ties.
+    Users of one class only are left out. Uses the rank-sum form of AUC with mid-ranks for ties.
     """
-    group = np.zeros_like(user) if group is None else group
     by_score = np.argsort(probability, kind="stable")
-    pair_key = group * (user.max(initial=0) + 1) + user
-    order = by_score[np.argsort(pair_key[by_score], kind="stable")]
-    group = group[order]
+    order = by_score[np.argsort(user[by_score], kind="stable")]
     user = user[order]
-    probability = probability[order]
     clicked = label[order] > 0
-    new_pair = changes(group) | changes(user)
-    starts = np.flatnonzero(new_pair)
-    pair = np.cumsum(new_pair) - 1
-    rank = _mid_ranks(new_pair | changes(probability)) - starts[pair]
+    new_user = changes(user)
+    starts = np.flatnonzero(new_user)
+    number = np.cumsum(new_user) - 1
+    rank = _mid_ranks(new_user | changes(probability[order])) - starts[number]
     impressions = np.diff(np.append(starts, len(user))).astype(np.float64)
-    clicks = np.bincount(pair, weights=clicked, minlength=len(starts))
-    rank_sum = np.bincount(pair, weights=rank * clicked, minlength=len(starts))
+    clicks = np.bincount(number, weights=clicked, minlength=len(starts))
+    rank_sum = np.bincount(number, weights=rank * clicked, minlength=len(starts))
     both = (clicks > 0) & (clicks < impressions)
     clicks = clicks[both]
     impressions = impressions[both]
     area = (rank_sum[both] - clicks * (clicks + 1) / 2) / (clicks * (impressions - clicks))
-    return group[starts][both], user[starts][both], impressions, area
+    return user[starts][both], impressions, area
 
 
 def row_log_loss(label: Integers, probability: Floats) -> Floats:

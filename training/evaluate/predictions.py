@@ -32,6 +32,10 @@ SCHEMA = pa.schema(
     ]
 )
 """`champion`, `anchor` and `baseline` are null where there is none to compare with; `alpha` is the candidate's trust in text."""
+MODELS = ("candidate", "champion", "anchor", "baseline")
+PREDICTED = (*MODELS, "alpha")
+ROW = tuple(name for name in SCHEMA.names if name not in PREDICTED)
+"""The columns that come from `training`."""
 
 
 @dataclass(frozen=True)
@@ -116,4 +120,5 @@ def _predicted(table: pa.Table, model: str) -> Floats | None:
 
 
 def _names(table: pa.Table, column: str) -> Names:
-    return np.asarray(table[column].to_pylist(), dtype=np.str_)
+    encoded = table[column].combine_chunks().dictionary_encode()
+    return np.asarray(encoded.dictionary.to_pylist(), np.str_)[encoded.indices.to_numpy()]

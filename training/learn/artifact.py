@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from include.calendar import parse_day
 from include.errors import CtrError, InvalidInputError, MissingDataError
 from include.lake.lake import Lake, get_lake
 from include.settings import get_settings
-from training.data.dense import INPUTS, NAMES
+from training.data.dense import INPUTS, NAMES, columns_of
 from training.data.id_memory import Memory
-from training.data.item_texts import ItemTexts
+from training.data.item_texts import COLUMNS, ItemTexts
 from training.data.rows import build_rows
 from training.data.standardiser import Standardiser
 from training.data.state import ModelConfig, State
@@ -41,7 +42,8 @@ from training.learn.trainer import predict
 from training.model_variants import MODEL_VARIANTS, ModelVariant
 from training.models.network import Network, Widths
 from training.models.text import TextLookup
-from training.text.text_table import TextTable, keys_in
+from training.tables import Shards, shards_of_table
+from training.text.text_table import TEXT_KEYS, TextTable, keys_in
 from training.text.topics import Topics
 from training.text.vector_cache import Keys, VectorCache
 from training.text.whitening import Whitening
@@ -55,6 +57,8 @@ HASHED = (
     "model.json",
 )
 """The files that predictions depend on, in the order in which they are hashed."""
+
+ROW_COLUMNS = ("user_id", "item_id", "scene", "user_level", "item_level", "scene_ctr_7d")
 
 MEMORY = tuple(field.name for field in fields(Memory))
 
@@ -85,19 +89,31 @@ class Predictor:
     calibration: Calibration
 
     def predict(self, rows: pa.Table, lake: Lake | None = None) -> Predictions:
-        """Return click probabilities of rows with the columns of `training` (`label` and `log_ts` may be absent).
+        """Return click probabilities of rows with `columns`.
 
         Text vectors come from the lake's caches. With `log_ts`, the language model's vectors count up to the rows' last
         day only, so that a prediction does not change when later days are run.
         """
-        texts = load_texts(self.state, text_keys(rows, self.state.config.variant), lake or get_lake(), _last_day(rows))
+        shards = shards_of_table(rows, get_settings().shard_rows)
+        return self.predict_shards(shards, lake or get_lake(), _last_day(rows))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of `training` that a prediction reads."""
+        text = TEXT_KEYS if self.state.config.variant.text else ()
+        return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
+
+    def predict_shards(self, shards: Shards, lake: Lake, llm_through: date | None) -> Predictions:
+        """Return the same of the rows of all shards; the language model's vectors count up to the day `llm_through`."""
+        parts_of_keys = (keys_in(shard) for shard in shards(TEXT_KEYS)) if self.state.config.variant.text else ()
+        keys = reduce(np.union1d, parts_of_keys, np.empty(0, np.int64))
+        texts = load_texts(self.state, keys, lake, llm_through)
         lookup = text_lookup(texts, self.model.device.type)
         members = self.state.topics.of(texts)
-        item_texts = ItemTexts.of([rows], self.state, texts)
-        size = get_settings().shard_rows
+        item_texts = ItemTexts.of(shards(COLUMNS), self.state, texts)
         parts = []
-        for start in range(0, max(len(rows), 1), size):
-            built = build_rows(rows.slice(start, size), self.state, texts, item_texts, members)
+        for shard in shards(self.columns):
+            built = build_rows(shard, self.state, texts, item_texts, members)
             out = predict(self.model, built, lookup)
             probability = self.calibration.apply(out.logit, built.scene.numpy())
             parts.append((probability, out.alpha, out.backbone, out.content))

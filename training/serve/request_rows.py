@@ -79,7 +79,7 @@ class Column:
 def columns_of(champion: Champion) -> list[Column]:
     """Return the columns that a champion reads."""
     choices = {"scene": champion.predictor.state.config.scenes, "user_level": LEVELS, "item_level": LEVELS}
-    return [Column(name, _DDL[name], choices.get(name, ())) for name in champion.columns()]
+    return [Column(name, _DDL[name], choices.get(name, ())) for name in champion.columns]
 
 
 def read_rows(body: bytes, columns: Sequence[Column], most: int) -> pa.Table:

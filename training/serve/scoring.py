@@ -18,14 +18,13 @@ from include.raw.score_list import rows_path
 from include.records import Score
 from include.registry import registry
 from include.registry.model_version import ModelVersion
-from training.data.dense import columns_of
+from include.settings import get_settings
 from training.evaluate.evaluation import predict_known_scenes
 from training.learn import artifact
-from training.tables import read_day, read_orc, write_orc
-from training.text.text_table import BAGS, TEXT_KEYS
+from training.tables import read_orc, shards_of_day, shards_of_table, write_orc
+from training.text.text_table import BAGS
 
 NEEDED_FOR = "Scoring"
-ROW_COLUMNS = ("user_id", "item_id", "scene", "user_level", "item_level", "scene_ctr_7d")
 SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -45,10 +44,10 @@ class Champion:
     version: ModelVersion
     predictor: artifact.Predictor
 
+    @property
     def columns(self) -> list[str]:
-        """Return the columns that `predict` reads."""
-        text = TEXT_KEYS if self.predictor.state.config.variant.text else ()
-        return list(dict.fromkeys([*ROW_COLUMNS, *columns_of(), *text]))
+        """The columns that `predict` reads."""
+        return self.predictor.columns
 
     def predict(self, rows: pd.DataFrame | pa.Table) -> artifact.Predictions:
         """Return predictions of rows `[n]`, in their order, with `columns()`; text vectors come from the lake's caches.
@@ -56,19 +55,19 @@ class Champion:
         Raises `InvalidInputError` that names the columns that are missing, or a scene or level that is unknown.
         """
         table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
-        missing = [name for name in self.columns() if name not in table.column_names]
+        missing = [name for name in self.columns if name not in table.column_names]
         if missing:
             raise InvalidInputError(
                 f"Version {self.version.version} predicts rows with the columns of 'training'; {len(missing)} of "
-                f"{len(self.columns())} are missing: {', '.join(missing)}. spark_jobs/training_table.py makes them, "
+                f"{len(self.columns)} are missing: {', '.join(missing)}. spark_jobs/training_table.py makes them, "
                 "and docs/features.md describes them."
             )
-        if "title_key" in self.columns() and not pa.types.is_integer(table["title_key"].type):
+        if "title_key" in self.columns and not pa.types.is_integer(table["title_key"].type):
             raise InvalidInputError(
                 f"'title_key' is of type {table['title_key'].type}: expected 64-bit integers, which floats cannot hold. Use "
                 "pandas' nullable Int64, or an Arrow table."
             )
-        for name in set(BAGS) & set(self.columns()):  # of lists that are all empty pandas knows no type
+        for name in set(BAGS) & set(self.columns):  # of lists that are all empty pandas knows no type
             index = table.column_names.index(name)
             table = table.set_column(index, name, table[name].cast(pa.list_(pa.int64())))
         return self.predictor.predict(table)
@@ -91,11 +90,15 @@ def run(day: date, listed: str | None = None) -> Score:
     """
     lake = get_lake()
     champion = load_champion()
-    table = read_orc(lake, rows_path(listed, day)) if listed else read_day(lake, "training", day, NEEDED_FOR)
-    table = table.sort_by("event_id")
-    probability = predict_known_scenes(champion.predictor, table)
-    scores = table.select(SCHEMA.names[:-1]).append_column(
-        "probability", pa.array(probability, pa.float64(), from_pandas=True)
+    size = get_settings().shard_rows
+    if listed:
+        shards = shards_of_table(read_orc(lake, rows_path(listed, day)), size)
+    else:
+        shards = shards_of_day(lake, "training", day, NEEDED_FOR, size)
+    probability = predict_known_scenes(champion.predictor, shards, lake, day)
+    rows = pa.concat_tables(shards(SCHEMA.names[:-1]))
+    scores = rows.append_column("probability", pa.array(probability, pa.float64(), from_pandas=True)).sort_by(
+        "event_id"
     )
     name = f"version={champion.version.version}.orc"
     path = f"{listed}/scores/dt={day}/{name}" if listed else f"_scores/dt={day}/{name}"

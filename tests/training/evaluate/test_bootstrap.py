@@ -13,6 +13,7 @@ from training.evaluate.bootstrap import (
     GroupMetrics,
     Scored,
     _atoms,
+    _Binned,
     interval,
     point,
     reflected,
@@ -120,12 +121,11 @@ def test_groups_in_any_relation_give_what_each_gives_alone() -> None:
 def test_rows_of_an_atom_share_bins_and_bins_are_unions_of_atoms() -> None:
     random = np.random.default_rng(1)
     members = [np.arange(200), random.permutation(200)[:90], np.arange(50, 60)]
-    index, size = np.concatenate(members), np.array([len(each) for each in members])
-    bins = [np.sort(random.integers(0, 4, len(each))) + 4 * n for n, each in enumerate(members)]
-    in_bin = np.unique(np.concatenate(bins), return_inverse=True)[1]
-    atom, atoms_of_bin = _atoms(250, index, in_bin, size)
-    expected = np.zeros((in_bin.max() + 1, 250))
-    expected[in_bin, index] = 1
+    binned = [_Binned(each, np.sort(np.arange(len(each)) * 4 // len(each)), np.arange(4)) for each in members]
+    atom, atoms_of_bin = _atoms(250, binned)
+    expected = np.zeros((12, 250))
+    for n, group in enumerate(binned):
+        expected[4 * n + group.bin, group.rows] = 1
     assert np.array_equal(atoms_of_bin.toarray()[:, atom], expected)
     assert len(np.unique(expected, axis=1).T) == atoms_of_bin.shape[1]
 

@@ -22,4 +22,4 @@ def service(world, champion):
 
 @pytest.fixture
 def table(world, champion):
-    return read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns())
+    return read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns)

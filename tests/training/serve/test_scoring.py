@@ -10,7 +10,7 @@ from include.errors import InvalidInputError, MissingDataError
 from training.evaluate import evaluation
 from training.evaluate.predictions import SCHEMA as EVALUATED
 from training.serve import scoring
-from training.tables import read_day
+from training.tables import read_day, shards_of_day
 
 pytestmark = pytest.mark.long
 
@@ -37,8 +37,20 @@ def test_scores_of_a_day_are_those_of_the_evaluation_bit_for_bit(world, champion
     assert scoring.run(fabricate.day(3)).seen
 
 
+def test_a_day_in_parts_has_the_predictions_of_the_whole_day(world, champion):
+    model = champion.predictor
+    whole, parts = (
+        model.predict_shards(shards_of_day(world.lake, "training", LAST, "a test", rows), world.lake, LAST)
+        for rows in (10_000, 70)
+    )
+    table = pa.concat_tables(shards_of_day(world.lake, "training", LAST, "a test", 70)(["event_id"]))
+    assert table.equals(read_day(world.lake, "training", LAST, "a test", ["event_id"])), "in the order of the table"
+    np.testing.assert_allclose(parts.probability, whole.probability, rtol=1e-5)
+    np.testing.assert_allclose(parts.alpha, whole.alpha, rtol=1e-5)
+
+
 def test_a_frame_is_predicted_as_the_table_is_and_needs_no_label(world, champion):
-    table = read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns())
+    table = read_day(world.lake, "training", LAST, "a test").sort_by("event_id").select(champion.columns)
     whole = champion.predict(table).probability
     assert np.array_equal(champion.predict(table.to_pandas()).probability, whole)
     assert ((whole > 0) & (whole < 1)).all()

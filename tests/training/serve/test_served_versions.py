@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 def test_the_version_is_told_with_the_columns_that_it_expects(service, champion):
     response = service.client.get("/version").json()
     assert (response["version"], response["log_day"], response["model"]) == (1, str(LAST), "ple-alpha-llm")
-    assert list(response["columns"]) == champion.columns()
+    assert list(response["columns"]) == champion.columns
     assert (response["columns"]["user_id"], response["columns"]["title_key"]) == ("string", "bigint")
 
 
