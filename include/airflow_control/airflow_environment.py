@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.airflow_control.postgres_local import Postgres
+from include.orchestration.preloaded import SOCKET
 from include.setting_groups import PROJECT
 from include.settings import get_settings
 
@@ -76,6 +77,7 @@ def environment(instance: Instance) -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,  # a file that has changed is parsed at the next refresh
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 2,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.3,  # a night has some twenty tasks, most after the one before
         # A task waits for an api-server that is being started: each of its calls is tried for some three minutes.
         "WORKERS__EXECUTION_API_RETRIES": 40,
         "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": 10,
@@ -90,6 +92,7 @@ def environment(instance: Instance) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
         "GX_ANALYTICS_ENABLED": "false",
+        SOCKET: str(home / "jobs.sock"),
         "NO_PROXY": "127.0.0.1,localhost",
         **{f"AIRFLOW__{name}": str(value) for name, value in conf.items()},
     }

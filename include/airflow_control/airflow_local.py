@@ -38,6 +38,7 @@ from include.airflow_control.postgres_local import Postgres
 from include.airflow_control.supervisor import Component, Supervisor
 from include.errors import CtrError, InvalidInputError
 from include.orchestration.child_process import end_with_parent
+from include.orchestration.preloaded import SOCKET
 from include.setting_groups import PROJECT
 from include.settings import get_settings
 
@@ -188,6 +189,8 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
         command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", module, name, *options]
         supervisor.start(Component(name, command, env, logs / f"{name}.log"))
     _wait_until_up(client, own, supervisor)
+    serve = [sys.executable, "-m", "include.airflow_control.preloaded_jobs", env[SOCKET]]
+    supervisor.start(Component("jobs", [*end_with_parent(), *serve], env, logs / "jobs.log"))
     supervisor.watch()
     client.create_pools()
     client.wait_for_dag()

@@ -33,6 +33,7 @@ from include.orchestration.alerts import notice_of_change, notice_of_outdated, n
 from include.orchestration.child_process import end_with_parent
 from include.orchestration.links import model_page, quality_page
 from include.orchestration.pods import executor_config
+from include.orchestration.preloaded import preloaded
 from include.orchestration.spark_connection import SparkConnection
 from include.orchestration.spark_submit import driver_java_options, raw_bytes
 from include.setting_groups import PROJECT
@@ -196,12 +197,14 @@ class SparkDayOperator(SparkSubmitOperator):
         if hook._connection["deploy_mode"] != "cluster":
             hook._env = self.env_vars
             submit = hook._get_spark_binary_path()
+            if hook._connection["master"].startswith("local"):
+                submit = preloaded(submit)
             hook._get_spark_binary_path = lambda: [*end_with_parent(), *submit]  # type: ignore[method-assign]
         return hook
 
 
 class TrainingOperator(BaseOperator):
-    """Runs `python -m training COMMAND --day DAY` in a process of its own (CUDA does not survive a fork), on the GPU queue."""
+    """Runs `python -m training COMMAND --day DAY` in a process of its own, on the GPU queue."""
 
     template_fields = ("arguments",)
     operator_extra_links = (ModelLink(),)
@@ -219,8 +222,8 @@ class TrainingOperator(BaseOperator):
 
     def execute(self, context: "Context") -> str:  # noqa: ARG002
         """Run the command and return its last line; raises `UnretryableError` for exit status 2, and skips for 3."""
-        command = [*end_with_parent(), sys.executable, "-m", "training", self.command, *self.arguments]
-        result = self.hook.run_command(command, cwd=str(PROJECT))
+        command = preloaded([sys.executable, "-m", "training", self.command, *self.arguments])
+        result = self.hook.run_command([*end_with_parent(), *command], cwd=str(PROJECT))
         if result.exit_code == NothingToDoError.exit_status:
             raise AirflowSkipException(f"training {self.command}: {result.output}")
         if result.exit_code == CtrError.exit_status:

@@ -11,6 +11,7 @@ from typing import NoReturn
 from include.console import WARNING
 from include.errors import CtrError, NothingToDoError
 from include.orchestration.child_process import end_with_parent
+from include.orchestration.preloaded import preloaded
 from include.records import TrialService
 from include.settings import python_path
 
@@ -57,7 +58,7 @@ def verify(version: int) -> TrialService:
 
     Raises `CtrError` with what is wrong with it.
     """
-    command = _command(("verify", "--version", str(version), "--json"))
+    command = preloaded(_command(("verify", "--version", str(version), "--json")))
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     if done.returncode:
         try:

@@ -7,8 +7,8 @@ from include.setting_groups import PROJECT
 
 CODE = """
 import sys
-from include.airflow_control.preloaded_airflow import preload
-preload()
+from include.airflow_control.preloaded_jobs import preload
+preload(["include.orchestration.operators", "include.lake.lake"])
 assert not [name for name in sys.modules if name.partition(".")[0] in ("include", "training", "spark_jobs", "plugins")]
 before = {name.partition(".")[0] for name in sys.modules}
 import include.orchestration.operators

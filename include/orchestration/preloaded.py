@@ -1,0 +1,59 @@
+"""Starts a program as a fork of a process that has its libraries loaded, where the local Airflow runs one.
+
+    python -m include.orchestration.preloaded COMMAND …
+
+The command is `spark-submit … spark_jobs/JOB.py …` or `python -m training …`, as it would be started otherwise. This process
+hands it to the server (`include/airflow_control/preloaded_jobs.py`), with its environment and its output, waits, and ends with
+the command's exit status; when it ends, the command is ended. Without a server it becomes the command.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+SOCKET = "CTR_PRELOADED_SOCKET"
+"""Environment variable with the path of the server's socket."""
+
+
+def preloaded(command: list[str]) -> list[str]:
+    """Return the command that starts `command` through the server, where this environment names one."""
+    return [sys.executable, "-m", __name__, *command] if SOCKET in os.environ else command
+
+
+def main(command: list[str]) -> NoReturn:
+    """Run the command on the server, or become it."""
+    server = _connected(os.environ.get(SOCKET))
+    if server is None:
+        os.execvp(command[0], command)  # noqa: S606
+    with server:
+        socket.send_fds(server, [b"\n"], [1, 2])
+        request = {"command": command, "environment": dict(os.environ), "folder": str(Path.cwd())}
+        server.sendall(json.dumps(request).encode() + b"\n")
+        answer = server.makefile().readline()
+    if not answer:
+        print("Error: the process that had started this program ended before it.", file=sys.stderr)
+        raise SystemExit(1)
+    raise SystemExit(int(answer))
+
+
+def _connected(path: str | None) -> socket.socket | None:
+    if path is None:
+        return None
+    before = Path.cwd()
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        os.chdir(Path(path).parent)  # the path of a socket has at most 107 characters
+        server.connect(Path(path).name)
+    except OSError:
+        server.close()
+        return None
+    finally:
+        os.chdir(before)
+    return server
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,160 @@
+"""Programs are forks of a server that has their libraries, and behave as if they had been started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.orchestration.preloaded import SOCKET, preloaded
+from include.setting_groups import PROJECT
+
+SERVER = """
+import sys
+from pathlib import Path
+from include.airflow_control import preloaded_jobs
+preloaded_jobs._PROGRAMS = preloaded_jobs._LIBRARIES = ()
+preloaded_jobs._STOP_SECONDS = 1
+preloaded_jobs.main(Path(sys.argv[1]))
+"""
+SPARK_JOB = """
+import sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+java = spark.sparkContext._jvm.java
+print(java.lang.ProcessHandle.current().pid(), spark.range(5).count(), spark.conf.get("spark.sql.shuffle.partitions"), flush=True)
+sys.exit(int(sys.argv[1]))
+"""
+Client = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    deep = tmp_path / ("a-home-with-a-long-name-" * 5)  # longer than the path of a socket may be
+    deep.mkdir()
+    return deep
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[Client]:
+    """Starts a command through a server; without a first word it is a module of `folder`."""
+    python = {"PYTHONPATH": f"{PROJECT}:{folder}", "PYSPARK_PYTHON": sys.executable}
+    environment = {**os.environ, **python, SOCKET: str(folder / "jobs.sock")}
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, environment[SOCKET]], env=environment, stderr=(folder / "log").open("w")
+    )
+    wait_for(lambda: (folder / "jobs.sock").exists())
+
+    def start(*command: str, **more: str) -> "subprocess.Popen[str]":
+        run = [sys.executable, "-m", "include.orchestration.preloaded", *command]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(run, env={**environment, **more}, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+    yield start
+    children = psutil.Process(server.pid).children(recursive=True)
+    server.terminate()
+    server.wait()
+    assert not psutil.wait_procs(children, 10)[1], "all that it started ends with it"
+
+
+def module(folder: Path, text: str, name: str = "program") -> list[str]:
+    (folder / f"{name}.py").write_text(text)
+    return [sys.executable, "-m", name]
+
+
+def output(program: "subprocess.Popen[str]") -> list[str]:
+    out, err = program.communicate()
+    assert out, err
+    return out.split()
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_program_has_the_environment_folder_output_and_status_of_its_client(folder: Path, client: Client) -> None:
+    text = "import os, sys; print(os.environ['COLOUR'], os.getcwd(), sys.argv[1:]); print('no', file=sys.stderr); sys.exit(2)"
+    program = client(*module(folder, text), "--day", "x", COLOUR="blue")
+    assert program.communicate() == (f"blue {folder} ['--day', 'x']\n", "no\n")
+    assert program.returncode == 2
+    failing = client(*module(folder, "1 / 0"))
+    assert "ZeroDivisionError" in failing.communicate()[1]
+    assert failing.returncode == 1
+
+
+def test_programs_run_at_the_same_time_and_know_nothing_of_each_other(folder: Path, client: Client) -> None:
+    text = "import json, sys, time; print(hasattr(json, 'seen'), flush=True); json.seen = True; sys.stdin.read(); time.sleep({})"
+    first = client(*module(folder, text.format(60)))
+    assert first.stdout.readline() == "False\n"
+    second = client(*module(folder, text.format(0)))
+    assert second.communicate()[0] == "False\n", "the second has the text of now, and modules of its own"
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+
+
+def test_a_program_ends_with_its_client_and_a_killed_one_has_its_signal_as_status(folder: Path, client: Client) -> None:
+    text = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    program = client(*module(folder, text))
+    pid = int(program.stdout.readline())
+    program.send_signal(signal.SIGKILL)
+    wait_for(lambda: not psutil.pid_exists(pid))
+    program.communicate()
+    program = client(*module(folder, text))
+    os.kill(int(program.stdout.readline()), signal.SIGKILL)
+    program.communicate()
+    assert program.returncode == 128 + signal.SIGKILL
+
+
+def test_a_program_that_does_not_end_when_asked_is_killed(folder: Path, client: Client) -> None:
+    text = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+    program = client(*module(folder, text))
+    pid = int(program.stdout.readline())
+    program.terminate()
+    program.communicate()
+    wait_for(lambda: not psutil.pid_exists(pid))
+
+
+def test_without_a_server_the_client_becomes_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SOCKET, raising=False)
+    assert preloaded(["true"]) == ["true"]
+    monkeypatch.setenv(SOCKET, str(folder / "none.sock"))
+    command = preloaded([sys.executable, "-c", "import os; print(os.getppid()); raise SystemExit(3)"])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
+    assert (done.stdout, done.returncode) == (f"{os.getpid()}\n", 3)
+
+
+def test_spark_jobs_share_a_jvm_until_one_fails_or_needs_other_options(folder: Path, client: Client) -> None:
+    job = folder / "job.py"
+    job.write_text(SPARK_JOB)
+
+    def submit(status: int, partitions: int) -> "subprocess.Popen[str]":
+        options = (
+            "--master",
+            "local[1]",
+            "--name",
+            f"job {status}",
+            "--conf",
+            f"spark.sql.shuffle.partitions={partitions}",
+        )
+        return client("spark-submit", *options, str(job), str(status))
+
+    first, second = submit(0, 7), submit(0, 7)  # at the same time: the second waits for the first
+    (jvm, *result), other = (output(program) for program in (first, second))
+    assert result == ["5", "7"]
+    assert other[0] == jvm
+    failing = submit(2, 7)
+    assert output(failing)[0] == jvm
+    assert failing.returncode == 2
+    after = output(submit(0, 7))
+    assert after[0] != jvm, "what a failed job may have left running is gone"
+    assert not psutil.pid_exists(int(jvm))
+    assert output(submit(0, 8))[1:] == ["5", "8"]
