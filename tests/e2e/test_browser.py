@@ -189,7 +189,7 @@ def test_airflow_listens_on_loopback_only():
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # a task may end meanwhile; PostgreSQL may be another user's
             listening |= {
-                connection.laddr.ip
+                connection.laddr.ip.removeprefix("::ffff:")  # a JVM's, for IPv4
                 for connection in child.net_connections("inet")
                 if connection.status == psutil.CONN_LISTEN
             }
