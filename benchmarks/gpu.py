@@ -13,7 +13,7 @@ import sys
 import time
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow.orc as orc
@@ -21,7 +21,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.machine import console, result_file
-from benchmarks.options import Out
+from benchmarks.options import Out, one_of
 from include.console import exit_clearly
 from include.lake.lake import Lake
 from include.metrics_records import value_of
@@ -36,7 +36,6 @@ COMMANDS = ("embed-texts", "embed-cold", "train", "evaluate")
 LEAST_COSINE = 0.999
 MOST_CHANGE = 0.002
 MOST_MEAN_CHANGE = 0.005
-Device = Literal["cpu", "cuda"]
 Result = dict[str, Any]
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -61,10 +60,10 @@ def prepare(folder: Path, rows: Annotated[int, typer.Option(help="rows a day")] 
 @cli.command()
 def run(
     folder: Path,
-    device: Annotated[list[Device], typer.Option(help="the two devices that are compared; repeated")] = ["cpu", "cuda"],  # noqa: B006
+    device: Annotated[list[str], one_of(("cpu", "cuda"))] = ["cpu", "cuda"],  # noqa: B006
     out: Out = None,
 ) -> None:
-    """Run the commands on both devices, print a table, and end with status 1 where the results do not agree."""
+    """Run the commands on the two devices, print a table, and end with status 1 where the results do not agree."""
     import torch
 
     if "cuda" in device and not torch.cuda.is_available():
@@ -88,7 +87,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _run(tables: Path, home: Path, device: Device) -> dict[str, float]:
+def _run(tables: Path, home: Path, device: str) -> dict[str, float]:
     """Run the commands on a copy of the home, and return the seconds of each."""
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(tables, home)
@@ -108,8 +107,7 @@ def differences(one: Path, other: Path) -> dict[str, float]:
     """Return how far the results in two homes lie apart: vectors, metrics of the evaluated day, predictions."""
     vectors = [_vectors(home) for home in (one, other)]
     common = sorted(set(vectors[0]) & set(vectors[1]))
-    a, b = (np.stack([of_home[key] for key in common]) for of_home in vectors)
-    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    cosines = [_cosine(vectors[0][key], vectors[1][key]) for key in common]
     predicted = [
         orc.read_table(home / f"lake/_evaluation/dt={EVALUATED}/predictions.orc", columns=["event_id", "candidate"])
         for home in (one, other)
@@ -119,7 +117,7 @@ def differences(one: Path, other: Path) -> dict[str, float]:
     figures = [_figures(home) for home in (one, other)]
     return {
         "texts": float(len(common)),
-        "least_cosine": float(cosine.min()),
+        "least_cosine": min(cosines),
         "mean_change_of_predictions": float(change.mean()),
         "largest_change_of_predictions": float(change.max()),
         **{
@@ -137,6 +135,10 @@ def agree(found: dict[str, float]) -> bool:
         and found["mean_change_of_predictions"] <= MOST_MEAN_CHANGE
         and all(abs(found[f"{metric}_one"] - found[f"{metric}_other"]) <= MOST_CHANGE for metric in METRICS)
     )
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 def _figures(home: Path) -> dict[str, float]:
