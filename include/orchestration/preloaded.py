@@ -34,7 +34,8 @@ def main(command: list[str]) -> NoReturn:
         server.sendall(json.dumps(request).encode() + b"\n")
         answer = server.makefile().readline()
     if not answer:
-        print("Error: the process that had started this program ended before it.", file=sys.stderr)
+        log = Path(os.environ[SOCKET]).parent / "logs/jobs.log"
+        print(f"Error: Airflow's process 'jobs', which ran this program, has ended: see {log}.", file=sys.stderr)
         raise SystemExit(1)
     raise SystemExit(int(answer))
 

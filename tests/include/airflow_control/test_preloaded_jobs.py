@@ -56,7 +56,7 @@ def client(folder: Path) -> Iterator[Client]:
         return subprocess.Popen(run, env={**environment, **more}, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 
     yield start
-    children = psutil.Process(server.pid).children(recursive=True)
+    children = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
     server.terminate()
     server.wait()
     assert not psutil.wait_procs(children, 10)[1], "all that it started ends with it"
@@ -112,6 +112,17 @@ def test_a_program_ends_with_its_client_and_a_killed_one_has_its_signal_as_statu
     os.kill(int(program.stdout.readline()), signal.SIGKILL)
     program.communicate()
     assert program.returncode == 128 + signal.SIGKILL
+
+
+def test_a_client_whose_server_dies_says_so(folder: Path, client: Client) -> None:
+    program = client(*module(folder, "import os, time; print(os.getppid(), flush=True); time.sleep(60)"))
+    server = psutil.Process(int(program.stdout.readline()))
+    forks = server.children()
+    server.kill()
+    for fork in forks:  # as the supervisor does
+        fork.kill()
+    assert "process 'jobs', which ran this program, has ended" in program.communicate()[1]
+    assert program.returncode == 1
 
 
 def test_a_program_that_does_not_end_when_asked_is_killed(folder: Path, client: Client) -> None:
