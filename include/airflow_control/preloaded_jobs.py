@@ -230,13 +230,13 @@ class Server:
         """Become the program, in the forked process."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._listener.close()
-        for other in self._jobs:
-            other.client.close()
+        for number, descriptor in zip((1, 2), job.output, strict=True):
+            os.dup2(descriptor, number)
+        for other in self._jobs:  # whoever reads the output of another program would wait for the end of this one
+            self._close(other.client, other.output)
         if self._jvm:
             assert self._jvm.process.stdin is not None
             os.close(self._jvm.process.stdin.fileno())
-        for number, descriptor in zip((1, 2), job.output, strict=True):
-            os.dup2(descriptor, number)
         os.environ.clear()
         os.environ.update(job.environment)
         os.chdir(job.folder)

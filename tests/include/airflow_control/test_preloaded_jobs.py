@@ -101,6 +101,19 @@ def test_programs_run_at_the_same_time_and_know_nothing_of_each_other(folder: Pa
     first.communicate()
 
 
+def test_the_output_of_a_program_ends_with_it_while_later_ones_run(folder: Path, client: Client) -> None:
+    text = "import os, time; print(flush=True)\nwhile not os.path.exists('go'): time.sleep(0.05)"
+    first = client(*module(folder, text))
+    first.stdout.readline()
+    later = client(*module(folder, "import time; print(flush=True); time.sleep(60)", "later"))
+    later.stdout.readline()
+    (folder / "go").touch()
+    first.communicate(timeout=20)
+    assert later.poll() is None
+    later.kill()
+    later.communicate()
+
+
 def test_a_program_ends_with_its_client_and_a_killed_one_has_its_signal_as_status(folder: Path, client: Client) -> None:
     text = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     program = client(*module(folder, text))
