@@ -72,11 +72,11 @@ class TextTable:
         lengths = _lengths(lists)
         offsets = lists.offsets.to_numpy().astype(np.int64)
         values = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
-        padded = np.append(values.fill_null(0).to_numpy(zero_copy_only=False), 0)
+        rows = np.append(self.rows_of(values.fill_null(0).to_numpy(zero_copy_only=False)), 0)
         steps = np.arange(width)
         picks = (offsets[1:] - offsets[0] - lengths)[:, None] + steps
         inside = steps < lengths[:, None]
-        return np.where(inside, self.rows_of(padded[np.where(inside, picks, -1)]), 0)
+        return rows[np.where(inside, picks, -1)]
 
     def item_vectors(self, title: npt.NDArray[np.int64], entities: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return items' text at length one, for cosines, from their title's row `[n]` and their entities' rows `[n, …]`.
