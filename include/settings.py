@@ -44,7 +44,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def python_path() -> str:
     """Return `PYTHONPATH` for a process that runs code of this project: the project's folder before what is set."""
-    return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([str(PROJECT), *filter(None, others)]))
 
 
 def list_text(values: Iterable[object]) -> str:

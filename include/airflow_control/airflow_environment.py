@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.airflow_control.postgres_local import Postgres
-from include.orchestration.preloaded import SOCKET
 from include.setting_groups import PROJECT
 from include.settings import get_settings
 
@@ -92,7 +91,6 @@ def environment(instance: Instance) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
         "GX_ANALYTICS_ENABLED": "false",
-        SOCKET: str(home / "jobs.sock"),
         "NO_PROXY": "127.0.0.1,localhost",
         **{f"AIRFLOW__{name}": str(value) for name, value in conf.items()},
     }

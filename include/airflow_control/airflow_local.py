@@ -38,7 +38,7 @@ from include.airflow_control.postgres_local import Postgres
 from include.airflow_control.supervisor import Component, Supervisor
 from include.errors import CtrError, InvalidInputError
 from include.orchestration.child_process import end_with_parent
-from include.orchestration.preloaded import SOCKET
+from include.orchestration.preloaded import socket_file
 from include.setting_groups import PROJECT
 from include.settings import get_settings
 
@@ -105,7 +105,7 @@ def connected() -> Iterator[AirflowClient]:
             yield client
         return
     embedded = None if get_settings().airflow_url else instance()
-    if embedded:
+    if embedded and embedded.pid != os.getpid():
         log.info(f"Using the Airflow that runs at {embedded.url} ({embedded.holder})")
     try:
         yield client
@@ -183,14 +183,14 @@ def _start(own: Instance, supervisor: Supervisor, file: IO[str]) -> AirflowClien
         _start_postgres(postgres(own), supervisor)
     env = environment(own)
     logs = airflow_home() / "logs"
+    serve = [sys.executable, "-m", "include.airflow_control.preloaded_jobs", str(socket_file())]
+    supervisor.start(Component("jobs", [*end_with_parent(), *serve], env, logs / "jobs.log"))
     _migrate(env, logs)
     for name, *options in _COMPONENTS:
         module = "include.airflow_control.preloaded_airflow" if name in _FORKING else "airflow"
         command = [*end_with_parent(signal.SIGTERM), sys.executable, "-m", module, name, *options]
         supervisor.start(Component(name, command, env, logs / f"{name}.log"))
     _wait_until_up(client, own, supervisor)
-    serve = [sys.executable, "-m", "include.airflow_control.preloaded_jobs", env[SOCKET]]
-    supervisor.start(Component("jobs", [*end_with_parent(), *serve], env, logs / "jobs.log"))
     supervisor.watch()
     client.create_pools()
     client.wait_for_dag()

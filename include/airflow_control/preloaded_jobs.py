@@ -62,7 +62,7 @@ _JOBS_OF_A_JVM = 30
 _JVM_START_SECONDS = 60
 _STOP_SECONDS = 10
 _POLL_SECONDS = 1.0
-_OF_A_JVM = ("CTR_", "HADOOP_", "JAVA_", "LANG", "LC_", "PATH", "PY", "SPARK_", "TZ")
+_OF_A_JVM = ("CTR_", "HADOOP_", "JAVA_", "LANG", "LC_", "PYSPARK_", "PYTHON", "SPARK_", "TZ")
 """How the variables begin that a JVM, or a Python worker that it starts, reads."""
 
 
@@ -76,10 +76,10 @@ def preload(modules: Iterable[str]) -> None:
 
 @dataclass
 class _Jvm:
-    """A JVM that waits for Python programs: its options and environment, and how a program finds it."""
+    """A JVM that waits for Python programs: what it was started with, and how a program finds it."""
 
     process: "subprocess.Popen[bytes]"
-    options: tuple[list[str], Mapping[str, str]]
+    begun_with: tuple[list[str], Mapping[str, str]]
     address: Mapping[str, str]
     jobs: int = 0
     used: float = field(default_factory=time.monotonic)
@@ -103,11 +103,11 @@ class _Jvm:
             content = info.read_bytes()  # two numbers of 4 bytes, the port and the length of the secret, and the secret
         port = int.from_bytes(content[:4], "big")
         address = {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": content[8:].decode()}
-        return cls(process, (options, _read_by_a_jvm(environment)), address)
+        return cls(process, started_with(options, environment), address)
 
     def serves(self, options: list[str], environment: Mapping[str, str]) -> bool:
         """Return whether a job with these options may run in it."""
-        same = self.options == (options, _read_by_a_jvm(environment))
+        same = self.begun_with == started_with(options, environment)
         return same and self.jobs < _JOBS_OF_A_JVM and self.process.poll() is None
 
     def end(self) -> None:
@@ -285,8 +285,10 @@ class Server:
         self._jvm = None
 
 
-def _read_by_a_jvm(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_OF_A_JVM)}
+def started_with(options: list[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the options, in whatever order they were given, and the environment by which a JVM is as another one."""
+    read = {name: value for name, value in environment.items() if name.startswith(_OF_A_JVM)}
+    return sorted(options), read
 
 
 def _stop_spark() -> None:

@@ -48,12 +48,11 @@ def demo(
         return
     choose_home(data)
     err.print(
-        "Logs, a history load in Spark, then three nights in Airflow of a few minutes each on two cores; every step is shown"
+        "Logs, a history load in Spark, then three nights in Airflow of one or two minutes each on two cores; every step is shown"
     )
     days = generated_days() if data is Data.sample else imported_days(behaviors, news)
     nightly = days[-demo_module.NIGHTLY_DAYS :]
-    demo_module.load_history(days[: -demo_module.NIGHTLY_DAYS])
-    failed = run_nightly(nightly)
+    failed = run_nightly(nightly, after=days[: -demo_module.NIGHTLY_DAYS])
     show_results(data, nightly, as_json, time.monotonic() - began)
     if failed:
         raise CtrError(failed)
@@ -133,8 +132,9 @@ def imported_days(behaviors: Path | None, news: Path | None) -> list[date]:
     return days
 
 
-def run_nightly(days: list[date]) -> str:
-    """Run the days that are not finished; return what failed, or an empty text."""
+def run_nightly(days: list[date], after: list[date]) -> str:
+    """Run the days that are not finished, after a history of the days before; return what failed, or an empty text."""
+    from include.airflow_control import airflow_local
     from include.airflow_control import demo as demo_module
     from include.airflow_control.nightly_runs import failure_text
     from include.cli.progress import nightly_progress
@@ -145,8 +145,10 @@ def run_nightly(days: list[date]) -> str:
     if not open_days:
         out.print("Every nightly run is finished already.")
         return ""
-    with nightly_progress() as show:
-        outcomes = demo_module.nightly(open_days, on_progress=show)
+    with airflow_local.connected():  # first: the history is loaded in the JVM that the nights find warm
+        demo_module.load_history(after)
+        with nightly_progress() as show:
+            outcomes = demo_module.nightly(open_days, on_progress=show)
     for day, outcome in outcomes.items():
         get_lake().write_record(Run(day=day, state=outcome.state, seconds=round(outcome.seconds)))
     return failure_text(outcomes)

@@ -1,6 +1,6 @@
-"""Starts a program as a fork of a process that has its libraries loaded, where the local Airflow runs one.
+"""Starts a program as a fork of a process that has its libraries loaded, where this home's local Airflow runs one.
 
-    python -m include.orchestration.preloaded COMMAND …
+    python -m include.orchestration.preloaded SOCKET COMMAND …
 
 The command is `spark-submit … spark_jobs/JOB.py …` or `python -m training …`, as it would be started otherwise. This process
 hands it to the server (`include/airflow_control/preloaded_jobs.py`), with its environment and its output, waits, and ends with
@@ -14,18 +14,23 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-SOCKET = "CTR_PRELOADED_SOCKET"
-"""Environment variable with the path of the server's socket."""
+
+def socket_file() -> Path:
+    """Return the server's socket, in the folder of this home's local Airflow."""
+    from include.settings import get_settings
+
+    return get_settings().home.resolve() / "airflow/jobs.sock"
 
 
 def preloaded(command: list[str]) -> list[str]:
-    """Return the command that starts `command` through the server, where this environment names one."""
-    return [sys.executable, "-m", __name__, *command] if SOCKET in os.environ else command
+    """Return the command that starts `command` through the server, where this home has one."""
+    path = socket_file()
+    return [sys.executable, "-m", __name__, str(path), *command] if path.exists() else command
 
 
-def main(command: list[str]) -> NoReturn:
+def main(path: Path, command: list[str]) -> NoReturn:
     """Run the command on the server, or become it."""
-    server = _connected(os.environ.get(SOCKET))
+    server = _connected(path)
     if server is None:
         os.execvp(command[0], command)  # noqa: S606
     with server:
@@ -34,20 +39,18 @@ def main(command: list[str]) -> NoReturn:
         server.sendall(json.dumps(request).encode() + b"\n")
         answer = server.makefile().readline()
     if not answer:
-        log = Path(os.environ[SOCKET]).parent / "logs/jobs.log"
+        log = path.parent / "logs/jobs.log"
         print(f"Error: Airflow's process 'jobs', which ran this program, has ended: see {log}.", file=sys.stderr)
         raise SystemExit(1)
     raise SystemExit(int(answer))
 
 
-def _connected(path: str | None) -> socket.socket | None:
-    if path is None:
-        return None
+def _connected(path: Path) -> socket.socket | None:
     before = Path.cwd()
     server = socket.socket(socket.AF_UNIX)
     try:
-        os.chdir(Path(path).parent)  # the path of a socket has at most 107 characters
-        server.connect(Path(path).name)
+        os.chdir(path.parent)  # the path of a socket has at most 107 characters
+        server.connect(path.name)
     except OSError:
         server.close()
         return None
@@ -57,4 +60,4 @@ def _connected(path: str | None) -> socket.socket | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]), sys.argv[2:])

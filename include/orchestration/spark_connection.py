@@ -5,7 +5,6 @@ mode the driver runs elsewhere, from the same image or installation, and gets th
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,10 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import SecretStr
 
 from include.errors import SettingError
-from include.orchestration.spark_submit import driver_address_options
+from include.orchestration.spark_submit import DRIVER_JAVA, driver_environment, driver_options
 from include.setting_groups import PROJECT
-from include.settings import Settings, python_path
+from include.settings import Settings
 
-_DRIVER_JAVA = "spark.driver.extraJavaOptions"
 _DOCS = "docs/operations.md, 'Where things run', has an example for each place."
 _NOT_PASSED_ON = {"CTR_MLFLOW_URI", "CTR_MLFLOW_ARTIFACTS"} | {
     f"CTR_{name.upper()}" for name, field in Settings.model_fields.items() if field.annotation is SecretStr
@@ -74,15 +72,15 @@ class SparkConnection:
         elif self.cluster:
             own = {}  # the provider reads from spark-submit's messages at level INFO how the driver ended
         else:
-            own = {"spark.log.level": "ERROR", **driver_address_options(self.master)}
+            own = driver_options(self.master)
             if pod := os.environ.get("SPARK_DRIVER_POD_NAME"):  # executors are its own, and end with it
                 own["spark.kubernetes.driver.pod.name"] = pod
-        return {**own, **self.conf, _DRIVER_JAVA: f"{java} {self.conf.get(_DRIVER_JAVA, '')}".strip()}
+        return {**own, **self.conf, DRIVER_JAVA: f"{java} {self.conf.get(DRIVER_JAVA, '')}".strip()}
 
     def environment(self) -> dict[str, str]:
         """Return what the driver's process needs in its environment beyond what is there."""
         if not self.cluster:
-            return {"PYTHONPATH": python_path(), "PYSPARK_DRIVER_PYTHON": sys.executable}
+            return driver_environment()
         settings = {name: value for name, value in os.environ.items() if name.startswith("CTR_")}
         return {"PYTHONPATH": str(PROJECT)} | {
             name: value for name, value in settings.items() if name not in _NOT_PASSED_ON

@@ -14,11 +14,13 @@ from include import errors
 from include.calendar import days_between
 from include.errors import CtrError
 from include.orchestration.child_process import end_with_parent
+from include.orchestration.preloaded import preloaded
 from include.raw.deliveries import Raw
 from include.setting_groups import PROJECT
 from include.settings import get_settings, python_path
 
 SMALL_DAY_BYTES = 200 << 20
+DRIVER_JAVA = "spark.driver.extraJavaOptions"
 PUBLISH = ("--publish",)
 """Options of a job that publishes each day as soon as it is staged and checked."""
 _QUICK_BELOW = {
@@ -52,11 +54,21 @@ def driver_java_options(job: str, raw: int, master: str) -> str:
     return f"-Duser.timezone=UTC {_ROOM_FOR_CODE} {_QUICK_JAVA if small else _WIDE_ROWS_JAVA}"
 
 
-def driver_address_options(master: str) -> dict[str, str]:
-    """Return the options of a driver with a local master: no other machine has to reach it, so it listens on loopback only."""
-    if not master.startswith("local"):
-        return {}
-    return dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
+def driver_options(master: str) -> dict[str, str]:
+    """Return the options of a driver in client mode; no other machine has to reach one with a local master, so that it listens on
+    loopback only."""
+    addresses = ("spark.driver.bindAddress", "spark.driver.host") if master.startswith("local") else ()
+    return {"spark.log.level": "ERROR", **dict.fromkeys(addresses, "127.0.0.1")}
+
+
+def driver_environment() -> dict[str, str]:
+    """Return what a driver in client mode, and its Python workers, need in their environment: this home, code and Python."""
+    return {
+        "CTR_HOME": str(get_settings().home.resolve()),
+        "PYTHONPATH": python_path(),
+        "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
 
 
 def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
@@ -65,25 +77,19 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
     Raises `CtrError` with the job's own message, or the end of its log, when it fails.
     """
     raw = sum(raw_bytes(day) for day in days_between(first, last))
-    conf = {"spark.log.level": "ERROR", **driver_address_options(get_settings().spark_master)}
+    master = get_settings().spark_master
+    conf = {**driver_options(master), DRIVER_JAVA: driver_java_options(job, raw, master)}
     command = [
-        *end_with_parent(),
         str(Path(sys.executable).parent / "spark-submit"),
-        *("--master", get_settings().spark_master),
+        *("--master", master, "--deploy-mode", "client"),
         *("--driver-memory", get_settings().spark_driver_memory),
-        *("--driver-java-options", driver_java_options(job, raw, get_settings().spark_master)),
         *(part for name, value in conf.items() for part in ("--conf", f"{name}={value}")),
         str(PROJECT / "spark_jobs" / f"{job}.py"),
         *("--from", str(first), "--to", str(last)),
         *options,
     ]
-    environment = {
-        **os.environ,
-        "CTR_HOME": str(get_settings().home.resolve()),
-        "PYTHONPATH": python_path(),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
-    }
+    command = [*end_with_parent(), *(preloaded(command) if master.startswith("local") else command)]
+    environment = {**os.environ, **driver_environment()}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

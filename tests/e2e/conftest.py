@@ -68,8 +68,8 @@ def airflow_server(tmp_path_factory, _webhook) -> Iterator[SimpleNamespace]:
             demo.ctr("sample", "--from", str(FIRST), "--days", str(HISTORY + 1), "--rows-per-day", ROWS)
             demo.ctr("sample", "--from", str(BAD), "--days", "1", "--rows-per-day", ROWS, "--bad-day")
             add_hostile_rows(BAD)
-            demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
             client = stack.enter_context(airflow_local.running())
+            demo.load_history([FIRST + timedelta(days=n) for n in range(HISTORY)])
             there = {"CTR_AIRFLOW_URL": client.url, "CTR_AIRFLOW_PASSWORD": airflow_environment.password()}
         yield SimpleNamespace(client=client, environment=own | there)
 

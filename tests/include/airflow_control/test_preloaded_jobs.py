@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.orchestration.preloaded import SOCKET, preloaded
+from include.orchestration.preloaded import preloaded
 from include.setting_groups import PROJECT
 
 SERVER = """
@@ -44,14 +44,15 @@ def folder(tmp_path: Path) -> Path:
 def client(folder: Path) -> Iterator[Client]:
     """Starts a command through a server; without a first word it is a module of `folder`."""
     python = {"PYTHONPATH": f"{PROJECT}:{folder}", "PYSPARK_PYTHON": sys.executable}
-    environment = {**os.environ, **python, SOCKET: str(folder / "jobs.sock")}
+    environment = {**os.environ, **python}
+    path = folder / "jobs.sock"
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, environment[SOCKET]], env=environment, stderr=(folder / "log").open("w")
+        [sys.executable, "-c", SERVER, str(path)], env=environment, stderr=(folder / "log").open("w")
     )
-    wait_for(lambda: (folder / "jobs.sock").exists())
+    wait_for(path.exists)
 
     def start(*command: str, **more: str) -> "subprocess.Popen[str]":
-        run = [sys.executable, "-m", "include.orchestration.preloaded", *command]
+        run = [sys.executable, "-m", "include.orchestration.preloaded", str(path), *command]
         pipe = subprocess.PIPE
         return subprocess.Popen(run, env={**environment, **more}, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 
@@ -147,10 +148,11 @@ def test_a_program_that_does_not_end_when_asked_is_killed(folder: Path, client: 
     wait_for(lambda: not psutil.pid_exists(pid))
 
 
-def test_without_a_server_the_client_becomes_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SOCKET, raising=False)
+def test_without_a_server_the_client_becomes_the_command(home: Path) -> None:
     assert preloaded(["true"]) == ["true"]
-    monkeypatch.setenv(SOCKET, str(folder / "none.sock"))
+    left = home / "airflow/jobs.sock"  # of a server that was killed
+    left.parent.mkdir()
+    left.touch()
     command = preloaded([sys.executable, "-c", "import os; print(os.getppid()); raise SystemExit(3)"])
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
     assert (done.stdout, done.returncode) == (f"{os.getpid()}\n", 3)
@@ -161,14 +163,9 @@ def test_spark_jobs_share_a_jvm_until_one_fails_or_needs_other_options(folder: P
     job.write_text(SPARK_JOB)
 
     def submit(status: int, partitions: int) -> "subprocess.Popen[str]":
-        options = (
-            "--master",
-            "local[1]",
-            "--name",
-            f"job {status}",
-            "--conf",
-            f"spark.sql.shuffle.partitions={partitions}",
-        )
+        conf = ("--conf", f"spark.sql.shuffle.partitions={partitions}")
+        master = ("--master", "local[1]")
+        options = (*conf, *master) if status else (*master, "--name", "other", *conf)
         return client("spark-submit", *options, str(job), str(status))
 
     first, second = submit(0, 7), submit(0, 7)  # at the same time: the second waits for the first

@@ -2,15 +2,19 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
+from include.airflow_control.preloaded_jobs import started_with
 from include.errors import SettingError
+from include.orchestration import spark_submit
 from include.orchestration.operators import SparkDayOperator, UnretryableError
 from include.orchestration.spark_submit import driver_java_options
 from include.setting_groups import PROJECT
@@ -112,6 +116,22 @@ def test_only_local_jobs_on_small_days_use_the_simple_compiler(submit):
     for host in ("spark://spark.example:7077", "yarn", K8S):
         assert simple not in submit(host).conf["spark.driver.extraJavaOptions"], host
     assert simple not in driver_java_options("ingest", 1 << 40, "local[2]")
+
+
+def test_a_job_of_a_command_runs_in_the_jvm_of_the_nights(submit, monkeypatch):
+    def popen(command: list[str], env: dict[str, str], **_: object) -> None:
+        raise RuntimeError(command, env)
+
+    monkeypatch.setenv("CTR_SPARK_MASTER", "local[2]")
+    night = submit("local[2]", **{"deploy-mode": "client"})
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(RuntimeError) as called:
+        next(spark_submit.submit("history", date(2023, 7, 10), date(2023, 7, 16)))
+    command, environment = called.value.args
+    options = command[command.index("--master") : command.index(str(PROJECT / "spark_jobs/history.py"))]
+    named = night.argv.index("--name")
+    own = [*night.argv[:named], *night.argv[named + 2 : -5]]
+    assert started_with(options, environment) == started_with(own, night.environment)
 
 
 def test_a_driver_listens_on_loopback_unless_a_cluster_calls_it(submit):
