@@ -91,6 +91,7 @@ def environment(instance: Instance) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
         "GX_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "NO_PROXY": "127.0.0.1,localhost",
         **{f"AIRFLOW__{name}": str(value) for name, value in conf.items()},
     }

@@ -5,13 +5,15 @@
 Importing Great Expectations, torch and MLflow takes longer than the work of a small night, and so does the start of a JVM that
 loads and compiles Spark. Each program is a process of its own, with fresh modules of this project, so that a change of code or
 settings holds from the next one on. Spark jobs run one after another in a JVM that is kept, each with a Spark context of its
-own. A JVM serves jobs that are started with the same options and settings, until one of them fails, `_JOBS_OF_A_JVM` have run
-or none has come for `_IDLE_SECONDS`.
+own. A JVM serves jobs that are started with the same options and settings, until one of them fails, several have run or none
+has come for some minutes.
 
 Clients (`include/orchestration/preloaded.py`) send a command, an environment and the files of their output, and get the exit
-status; the socket is its owner's alone.
+status; the socket is its owner's alone. A command of another checkout or Python is left to its client, and so is a Spark job that
+is not to wait for another, or would be waited for by one.
 """
 
+import ctypes
 import importlib
 import json
 import logging
@@ -20,17 +22,19 @@ import os
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from include.airflow_control.kept_jvm import KeptJvm, release_jvm
+from include.orchestration.preloaded import RUN_IT_YOURSELF, runs_in
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +61,10 @@ _LIBRARIES = (
     "transformers.models.auto.tokenization_auto",
 )
 """What the programs import only where they need it."""
-_IDLE_SECONDS = 600
-_JOBS_OF_A_JVM = 30
-_JVM_START_SECONDS = 60
 _STOP_SECONDS = 10
 _POLL_SECONDS = 1.0
-_OF_A_JVM = ("CTR_", "HADOOP_", "JAVA_", "LANG", "LC_", "PYSPARK_", "PYTHON", "SPARK_", "TZ")
-"""How the variables begin that a JVM, or a Python worker that it starts, reads."""
+_SHORT_POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
 
 
 def preload(modules: Iterable[str]) -> None:
@@ -74,54 +75,7 @@ def preload(modules: Iterable[str]) -> None:
         del sys.modules[name]
 
 
-@dataclass
-class _Jvm:
-    """A JVM that waits for Python programs: what it was started with, and how a program finds it."""
-
-    process: "subprocess.Popen[bytes]"
-    begun_with: tuple[list[str], Mapping[str, str]]
-    address: Mapping[str, str]
-    jobs: int = 0
-    used: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def start(cls, options: list[str], environment: Mapping[str, str]) -> "_Jvm":
-        """Start it as pyspark does, which would end it with the program."""
-        with tempfile.TemporaryDirectory() as folder:
-            info = Path(folder) / "address"
-            process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "spark-submit"), *options, "pyspark-shell"],
-                env={**environment, "SPARK_CONNECT_MODE": "0", "_PYSPARK_DRIVER_CONN_INFO_PATH": str(info)},
-                stdin=subprocess.PIPE,  # it ends where this is closed
-            )
-            end = time.monotonic() + _JVM_START_SECONDS
-            while not info.exists():
-                if process.poll() is not None or time.monotonic() > end:
-                    process.kill()
-                    raise OSError(f"no JVM within {_JVM_START_SECONDS} s: its status is {process.wait()}")
-                time.sleep(0.05)
-            content = info.read_bytes()  # two numbers of 4 bytes, the port and the length of the secret, and the secret
-        port = int.from_bytes(content[:4], "big")
-        address = {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": content[8:].decode()}
-        return cls(process, started_with(options, environment), address)
-
-    def serves(self, options: list[str], environment: Mapping[str, str]) -> bool:
-        """Return whether a job with these options may run in it."""
-        same = self.begun_with == started_with(options, environment)
-        return same and self.jobs < _JOBS_OF_A_JVM and self.process.poll() is None
-
-    def end(self) -> None:
-        """End it, and wait until it has ended."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()  # so it removes its temporary files
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """A client's program: what it asked for, and its process while it runs."""
 
@@ -130,7 +84,10 @@ class _Job:
     command: list[str]
     environment: dict[str, str]
     folder: str
+    umask: int
+    waits: bool
     process: BaseProcess | None = None
+    exit: int = -1
     kill_at: float | None = None
 
     @property
@@ -147,105 +104,162 @@ class _Job:
             del options[named : named + 2]
         return options, self.command[at:]
 
+    def say(self, line: str) -> None:
+        """Write a line to its standard error; whoever read that may have gone."""
+        with suppress(OSError):
+            os.write(self.output[1], f"{line}\n".encode())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program and to what it has started."""
+        assert self.process is not None
+        assert self.process.pid is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
     def stop(self) -> None:
         """Ask the program to end, as its client has gone."""
         if self.process is not None and self.kill_at is None:
-            self.process.terminate()
+            self.signal(signal.SIGTERM)
             self.kill_at = time.monotonic() + _STOP_SECONDS
 
 
 class Server:
-    """Takes commands from the listening socket until it is interrupted."""
+    """Takes commands from the listening socket until it is interrupted, and ends then all that it has started."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._jobs: list[_Job] = []
-        self._jvm: _Jvm | None = None
+        self._jvm: KeptJvm | None = None
 
     def serve(self) -> None:
         """Take commands, for ever."""
-        while True:
-            clients = {job.client: job for job in self._jobs if job.kill_at is None}
-            running = {job.process.sentinel: job for job in self._jobs if job.process is not None}
-            ready: list[Any] = wait([self._listener, *clients, *running], timeout=_POLL_SECONDS)
-            for source in ready:
-                if source is self._listener:
-                    self._accept()
-                elif source in running:
-                    self._finish(running[source])
-            for source in ready:  # a client that is heard from before its job has ended has gone
-                if source in clients and clients[source] in self._jobs:
-                    self._abandon(clients[source])
-            for job in self._jobs:
-                if job.kill_at and job.process and time.monotonic() > job.kill_at:
-                    job.process.kill()
-            self._start_spark()
-            if self._jvm and not self._spark_runs() and time.monotonic() > self._jvm.used + _IDLE_SECONDS:
-                self._end_jvm()
+        try:
+            while True:
+                self._turn()
+        finally:
+            self._stop()
+
+    def _turn(self) -> None:
+        clients = {job.client: job for job in self._jobs if job.kill_at is None}
+        running = {job.exit: job for job in self._jobs if job.process is not None}
+        seconds = _SHORT_POLL_SECONDS if self._jvm and self._jvm.changing else _POLL_SECONDS
+        ready: list[Any] = wait([self._listener, *clients, *running], timeout=seconds)
+        for source in ready:
+            if source is self._listener:
+                self._accept()
+            elif source in running:
+                self._finish(running[source])
+        for source in ready:  # a client that is heard from before its job has ended has gone
+            if source in clients and clients[source] in self._jobs:
+                self._abandon(clients[source])
+        for job in self._jobs:
+            if job.kill_at and job.process and time.monotonic() > job.kill_at:
+                job.signal(signal.SIGKILL)
+        self._tend_jvm()
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            log.exception("A client could not be accepted")
+            return
         client.settimeout(_STOP_SECONDS)
         output: list[int] = []
         try:
             _, output, _, _ = socket.recv_fds(client, 1, 2)
             request = json.loads(client.makefile().readline())
-        except (OSError, ValueError):
+            own = request.pop("runs_in") == runs_in()
+            job = _Job(client, output, **request)
+            if job.is_spark:
+                job.split()
+        except (OSError, ValueError, KeyError, TypeError, StopIteration, IndexError):
             log.exception("A client's command could not be read")
             self._close(client, output)
             return
         client.settimeout(None)
-        job = _Job(client, output, **request)
         self._jobs.append(job)
-        if not job.is_spark:
+        others = [other for other in self._jobs if other.is_spark and other is not job]
+        takes_turns = job.waits and all(other.waits for other in others)
+        if not own or (job.is_spark and others and not takes_turns):
+            self._answer(job, RUN_IT_YOURSELF)
+        elif not job.is_spark:
             self._start(job, job.command, {})
+        elif others:
+            job.say("Waiting for another Spark job of this machine.")
 
-    def _start_spark(self) -> None:
-        """Start the first Spark job that waits, where none runs."""
-        job = next((job for job in self._jobs if job.is_spark), None)
-        if job is None or self._spark_runs():
+    def _tend_jvm(self) -> None:
+        """Start the first Spark job that waits, where none runs and the JVM is there; start or end that."""
+        if self._spark_runs():
             return
-        options, program = job.split()
-        if self._jvm is None or not self._jvm.serves(options, job.environment):
-            self._end_jvm()
-            try:
-                self._jvm = _Jvm.start(options, job.environment)
-            except OSError as error:
-                os.write(job.output[1], f"Spark did not start: {error}\n".encode())
-                self._answer(job, 1)
-                return
-        self._jvm.jobs += 1
-        self._start(job, program, self._jvm.address)
+        job = next((job for job in self._jobs if job.is_spark), None)
+        if self._jvm and (self._jvm.idle if job is None else not self._jvm.serves(*self._needs(job))):
+            self._jvm.end()
+        if self._jvm and self._jvm.gone():
+            self._jvm = None
+        if job is None:
+            return
+        try:
+            self._jvm = self._jvm or KeptJvm(*self._needs(job))
+            address = self._jvm.address() if self._jvm.serves(*self._needs(job)) else None
+        except OSError as error:
+            job.say(f"Spark did not start: {error}")
+            self._answer(job, 1)
+            if self._jvm:
+                self._jvm.end()
+            return
+        if address:
+            self._jvm.begin_job()
+            self._start(job, job.split()[1], address)
+
+    def _needs(self, job: _Job) -> tuple[list[str], Mapping[str, str], int]:
+        return job.split()[0], job.environment, job.umask
 
     def _spark_runs(self) -> bool:
         return any(job.is_spark and job.process is not None for job in self._jobs)
 
     def _start(self, job: _Job, program: list[str], more: Mapping[str, str]) -> None:
-        job.environment |= more
         context = multiprocessing.get_context("fork")
-        job.process = context.Process(target=self._run, args=(job, program))
-        job.process.start()
+        process = context.Process(target=self._run, args=(job, program, {**job.environment, **more}, os.getpid()))
+        try:
+            process.start()
+        except OSError as error:
+            job.say(f"The program did not start: {error}")
+            self._answer(job, 1)
+            return
+        assert process.pid is not None
+        with suppress(OSError):  # it does the same: whoever comes first
+            os.setpgid(process.pid, process.pid)
+        job.process = process
+        # A sentinel of multiprocessing is kept open by what the program forks.
+        job.exit = os.pidfd_open(process.pid) if sys.platform == "linux" else process.sentinel
 
-    def _run(self, job: _Job, program: list[str]) -> None:
+    def _run(self, job: _Job, program: list[str], environment: dict[str, str], server: int) -> None:
         """Become the program, in the forked process."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _end_with(server)
+        with suppress(OSError):
+            os.setpgid(0, 0)
         self._listener.close()
         for number, descriptor in zip((1, 2), job.output, strict=True):
             os.dup2(descriptor, number)
         for other in self._jobs:  # whoever reads the output of another program would wait for the end of this one
             self._close(other.client, other.output)
         if self._jvm:
-            assert self._jvm.process.stdin is not None
-            os.close(self._jvm.process.stdin.fileno())
+            os.close(self._jvm.stdin)
         os.environ.clear()
-        os.environ.update(job.environment)
+        os.environ.update(environment)
         os.chdir(job.folder)
+        os.umask(job.umask)
+        time.tzset()
+        tempfile.tempdir = None
+        paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = [path for path in paths if path and path not in sys.path]
         if job.is_spark:
             sys.argv = program
             try:
                 runpy.run_path(program[0], run_name="__main__")
             finally:
-                _stop_spark()
+                release_jvm()
         else:
             sys.argv = program[2:]  # python -m training …
             runpy.run_module(program[2], run_name="__main__", alter_sys=True)
@@ -254,13 +268,15 @@ class Server:
         assert job.process is not None
         job.process.join()
         status = job.process.exitcode or 0
-        if job.is_spark and self._jvm:
-            self._jvm.used = time.monotonic()
-            if status:
-                self._end_jvm()  # with all that the job may have left running there
+        if sys.platform == "linux":
+            os.close(job.exit)
         self._answer(job, 128 - status if status < 0 else status)
+        if job.is_spark and self._jvm:
+            self._jvm.end_job()
+            if status:
+                self._jvm.end()  # with all that the job may have left running there
 
-    def _answer(self, job: _Job, status: int) -> None:
+    def _answer(self, job: _Job, status: int | str) -> None:
         with suppress(OSError):
             job.client.sendall(f"{status}\n".encode())
         self._jobs.remove(job)
@@ -279,36 +295,39 @@ class Server:
         for descriptor in output:
             os.close(descriptor)
 
-    def _end_jvm(self) -> None:
+    def _stop(self) -> None:
+        """End the programs and the JVM."""
+        for job in self._jobs:
+            job.stop()
+        for job in self._jobs:
+            if job.process is not None:
+                job.process.join(_STOP_SECONDS)
+                job.signal(signal.SIGKILL)
         if self._jvm:
             self._jvm.end()
-        self._jvm = None
+            while not self._jvm.gone():
+                time.sleep(_SHORT_POLL_SECONDS)
 
 
-def started_with(options: list[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the options, in whatever order they were given, and the environment by which a JVM is as another one."""
-    read = {name: value for name, value in environment.items() if name.startswith(_OF_A_JVM)}
-    return sorted(options), read
-
-
-def _stop_spark() -> None:
-    """Stop the Spark context of this process, so that the JVM is free for the next."""
-    from pyspark import SparkContext
-
-    context = SparkContext._active_spark_context
-    if context is not None:
-        context.stop()
+def _end_with(server: int) -> None:
+    """Let this process be killed when the server ends, however that ends: nobody would know of it any more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:  # it has ended before
+        os._exit(1)
 
 
 def main(path: Path) -> None:
     """Load the libraries and serve at a socket, whose earlier file is replaced."""
     os.chdir(path.parent)  # the path of a socket has at most 107 characters
     Path(path.name).unlink(missing_ok=True)
-    os.umask(0o077)
     with socket.socket(socket.AF_UNIX) as listener:
+        before = os.umask(0o077)
         listener.bind(path.name)
+        os.umask(before)
         listener.listen(64)
         preload([*_LIBRARIES, *_PROGRAMS])
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
         Server(listener).serve()
 
 

@@ -187,11 +187,13 @@ class Supervisor:
         with suppress(FileNotFoundError, ValueError):
             for row in reversed(json.loads(self._record.read_text())):
                 with suppress(psutil.Error):
-                    process = psutil.Process(row["pid"])
-                    if abs(process.create_time() - row["started"]) < _SAME_START_SECONDS:
+                    with suppress(psutil.NoSuchProcess):
+                        process = psutil.Process(row["pid"])
+                        if abs(process.create_time() - row["started"]) >= _SAME_START_SECONDS:
+                            continue  # another process has its number now
                         process.send_signal(row["signal"])
                         psutil.wait_procs([process], _STOP_SECONDS)
-                        _end_session(row["pid"])
+                    _end_session(row["pid"])
 
 
 def _ended(status: int) -> str:

@@ -88,7 +88,7 @@ def submit(job: str, first: date, last: date, *, options: Sequence[str] = ()) ->
         *("--from", str(first), "--to", str(last)),
         *options,
     ]
-    command = [*end_with_parent(), *(preloaded(command) if master.startswith("local") else command)]
+    command = [*end_with_parent(), *(preloaded(command, wait=False) if master.startswith("local") else command)]
     environment = {**os.environ, **driver_environment()}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -22,12 +22,21 @@ preloaded_jobs._PROGRAMS = preloaded_jobs._LIBRARIES = ()
 preloaded_jobs._STOP_SECONDS = 1
 preloaded_jobs.main(Path(sys.argv[1]))
 """
-SPARK_JOB = """
+OTHER_CHECKOUT = """
 import sys
+from pathlib import Path
+from include.orchestration import preloaded
+preloaded.runs_in = lambda: ["another"]
+preloaded.main(Path(sys.argv[1]), sys.argv[2:], waits=True)
+"""
+SPARK_SUBMIT = str(Path(sys.executable).parent / "spark-submit")
+SPARK_JOB = """
+import sys, time
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 java = spark.sparkContext._jvm.java
 print(java.lang.ProcessHandle.current().pid(), spark.range(5).count(), spark.conf.get("spark.sql.shuffle.partitions"), flush=True)
+time.sleep(int(sys.argv[2]))
 sys.exit(int(sys.argv[1]))
 """
 Client = Callable[..., "subprocess.Popen[str]"]
@@ -86,6 +95,10 @@ def test_a_program_has_the_environment_folder_output_and_status_of_its_client(fo
     program = client(*module(folder, text), "--day", "x", COLOUR="blue")
     assert program.communicate() == (f"blue {folder} ['--day', 'x']\n", "no\n")
     assert program.returncode == 2
+    client(*module(folder, "open('written', 'w')")).communicate()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (folder / "written").stat().st_mode & 0o777 == 0o666 & ~umask
     failing = client(*module(folder, "1 / 0"))
     assert "ZeroDivisionError" in failing.communicate()[1]
     assert failing.returncode == 1
@@ -133,8 +146,7 @@ def test_a_client_whose_server_dies_says_so(folder: Path, client: Client) -> Non
     server = psutil.Process(int(program.stdout.readline()))
     forks = server.children()
     server.kill()
-    for fork in forks:  # as the supervisor does
-        fork.kill()
+    assert not psutil.wait_procs(forks, 10)[1], "its programs end with it"
     assert "process 'jobs', which ran this program, has ended" in program.communicate()[1]
     assert program.returncode == 1
 
@@ -148,6 +160,29 @@ def test_a_program_that_does_not_end_when_asked_is_killed(folder: Path, client: 
     wait_for(lambda: not psutil.pid_exists(pid))
 
 
+def test_what_a_program_has_started_ends_with_it_and_does_not_keep_it(folder: Path, client: Client) -> None:
+    text = "import os, subprocess; print(os.getpid(), subprocess.Popen(['sleep', '60']).pid, flush=True); os.wait()"
+    program = client(*module(folder, text))
+    pids = list(map(int, program.stdout.readline().split()))
+    program.kill()
+    program.communicate()
+    wait_for(lambda: not any(map(psutil.pid_exists, pids)))
+    text = "import os, time\npid = os.fork()\nif pid: print(pid)\nelse: os.closerange(0, 3); time.sleep(60)"
+    program = client(*module(folder, text))
+    left = int(program.communicate(timeout=20)[0])
+    assert program.returncode == 0
+    os.kill(left, signal.SIGKILL)
+
+
+def test_a_program_of_another_checkout_is_left_to_its_client(folder: Path, client: Client) -> None:
+    command = module(folder, "import os; print(os.getppid())")
+    server = int(output(client(*command))[0])
+    there = {**os.environ, "PYTHONPATH": f"{PROJECT}:{folder}"}
+    call = [sys.executable, "-c", OTHER_CHECKOUT, str(folder / "jobs.sock"), *command]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=folder, env=there)
+    assert int(done.stdout) == os.getpid() != server, done.stderr
+
+
 def test_without_a_server_the_client_becomes_the_command(home: Path) -> None:
     assert preloaded(["true"]) == ["true"]
     left = home / "airflow/jobs.sock"  # of a server that was killed
@@ -158,24 +193,36 @@ def test_without_a_server_the_client_becomes_the_command(home: Path) -> None:
     assert (done.stdout, done.returncode) == (f"{os.getpid()}\n", 3)
 
 
-def test_spark_jobs_share_a_jvm_until_one_fails_or_needs_other_options(folder: Path, client: Client) -> None:
+def test_spark_jobs_share_a_jvm_until_one_fails_is_cancelled_or_needs_other_options(
+    folder: Path, client: Client
+) -> None:
     job = folder / "job.py"
     job.write_text(SPARK_JOB)
 
-    def submit(status: int, partitions: int) -> "subprocess.Popen[str]":
+    def submit(status: int, partitions: int, seconds: str = "0", *first: str) -> "subprocess.Popen[str]":
         conf = ("--conf", f"spark.sql.shuffle.partitions={partitions}")
         master = ("--master", "local[1]")
         options = (*conf, *master) if status else (*master, "--name", "other", *conf)
-        return client("spark-submit", *options, str(job), str(status))
+        return client(*first, SPARK_SUBMIT, *options, str(job), str(status), seconds)
 
     first, second = submit(0, 7), submit(0, 7)  # at the same time: the second waits for the first
     (jvm, *result), other = (output(program) for program in (first, second))
     assert result == ["5", "7"]
     assert other[0] == jvm
+    running = submit(0, 7, "60")
+    assert running.stdout.readline().split()[0] == jvm
+    assert output(submit(0, 7, "0", "--no-wait"))[0] != jvm, "it has a JVM of its own"
+    running.kill()
+    running.communicate()
     failing = submit(2, 7)
-    assert output(failing)[0] == jvm
-    assert failing.returncode == 2
-    after = output(submit(0, 7))
-    assert after[0] != jvm, "what a failed job may have left running is gone"
+    second_jvm = output(failing)[0]
+    assert second_jvm != jvm, "what a cancelled job may have left running is gone"
     assert not psutil.pid_exists(int(jvm))
-    assert output(submit(0, 8))[1:] == ["5", "8"]
+    assert failing.returncode == 2
+    third_jvm, *result = output(submit(0, 8))
+    assert third_jvm != second_jvm
+    assert result == ["5", "8"]
+    broken = client(SPARK_SUBMIT, "--no-such-option", "x", str(job), "0", "0")
+    assert "Spark did not start: its JVM ended with status" in broken.communicate()[1]
+    assert broken.returncode == 1
+    assert output(client(*module(folder, "print('on')"))) == ["on"], "the server goes on"

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from include.airflow_control.preloaded_jobs import started_with
+from include.airflow_control.kept_jvm import started_with
 from include.errors import SettingError
 from include.orchestration import spark_submit
 from include.orchestration.operators import SparkDayOperator, UnretryableError
@@ -131,7 +131,7 @@ def test_a_job_of_a_command_runs_in_the_jvm_of_the_nights(submit, monkeypatch):
     options = command[command.index("--master") : command.index(str(PROJECT / "spark_jobs/history.py"))]
     named = night.argv.index("--name")
     own = [*night.argv[:named], *night.argv[named + 2 : -5]]
-    assert started_with(options, environment) == started_with(own, night.environment)
+    assert started_with(options, environment, 0) == started_with(own, night.environment, 0)
 
 
 def test_a_driver_listens_on_loopback_unless_a_cluster_calls_it(submit):
