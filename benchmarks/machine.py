@@ -58,8 +58,8 @@ def result_file(benchmark: str, path: Path | None) -> Path:
 class Watch:
     """Measures the cost of the commands started inside its `with` block; `taken` holds the result afterwards.
 
-    Memory is the largest sum of the peaks (VmHWM) of the processes that were there at one moment, JVM and Python apart; pages
-    that forked processes share count for each of them. `load` is the load average before: on a busy machine compare
+    Memory is the largest sum at one moment of what the processes hold, JVM and Python apart, without pages of files, which the
+    system drops where it needs room; pages that forked processes share count for each of them. `load` is the load average before: on a busy machine compare
     `cpu_seconds` rather than `wall_seconds`.
     """
 
@@ -92,8 +92,8 @@ class Watch:
             java = other = 0
             for pid, name in _descendants(os.getpid()):
                 with suppress(OSError):
-                    peak = _kib(Path(f"/proc/{pid}/status"), "VmHWM")
-                    java, other = (java + peak, other) if name == "java" else (java, other + peak)
+                    held = _kib(Path(f"/proc/{pid}/status"), "RssAnon", "RssShmem")
+                    java, other = (java + held, other) if name == "java" else (java, other + held)
             self._java, self._other = max(self._java, java), max(self._other, other)
 
 
@@ -114,9 +114,9 @@ def _descendants(root: int) -> list[tuple[int, str]]:
     return descendants
 
 
-def _kib(path: Path, name: str) -> int:
-    line = next((line for line in path.read_text().splitlines() if line.startswith(f"{name}:")), f"{name}: 0 kB")
-    return int(line.split()[1])
+def _kib(path: Path, *names: str) -> int:
+    lines = (line.partition(":") for line in path.read_text().splitlines())
+    return sum(int(value.split()[0]) for name, _, value in lines if name in names)
 
 
 def _cpu_of_children() -> float:
