@@ -1,5 +1,6 @@
 """A JVM that is kept for one Spark job after another, so that Spark's code is loaded and compiled once."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,9 @@ class KeptJvm:
     """A JVM that is started as pyspark does, which would end it with the program, and waits for Python programs."""
 
     def __init__(self, options: list[str], environment: Mapping[str, str], umask: int) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._info = Path(self._folder.name) / "address"
+        # No TemporaryDirectory: a fork that ends would remove it.
+        self._info = Path(tempfile.mkdtemp(prefix="ctr-jvm-")) / "address"
+        self._address: dict[str, str] | None = None
         self._start = started_with(options, environment, umask)
         self._jobs = 0
         self._used = time.monotonic()
@@ -54,12 +56,13 @@ class KeptJvm:
 
         Raises `OSError` where it does not.
         """
-        if self._info.exists():
-            content = (
-                self._info.read_bytes()
-            )  # numbers of 4 bytes, the port and the length of the secret, and the secret
-            port = int.from_bytes(content[:4], "big")
-            return {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": content[8:].decode()}
+        if self._address is None and self._info.exists():
+            content = self._info.read_bytes()
+            port, secret = int.from_bytes(content[:4], "big"), content[8:].decode()  # between them: the secret's length
+            self._address = {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret}
+            shutil.rmtree(self._info.parent)
+        if self._address is not None:
+            return self._address
         if self._process.poll() is not None:
             raise OSError(f"its JVM ended with status {self._process.returncode}")
         if time.monotonic() > self._used + _START_SECONDS:
@@ -77,7 +80,7 @@ class KeptJvm:
     @property
     def changing(self) -> bool:
         """Whether it starts or ends."""
-        return self._kill_at is not None or not self._info.exists()
+        return self._kill_at is not None or self._address is None
 
     @property
     def idle(self) -> bool:
@@ -97,7 +100,7 @@ class KeptJvm:
             if self._kill_at is not None and time.monotonic() > self._kill_at:
                 self._process.kill()
             return False
-        self._folder.cleanup()
+        shutil.rmtree(self._info.parent, ignore_errors=True)
         return self._kill_at is not None
 
 

@@ -205,10 +205,10 @@ def test_spark_jobs_share_a_jvm_until_one_fails_is_cancelled_or_needs_other_opti
         options = (*conf, *master) if status else (*master, "--name", "other", *conf)
         return client(*first, SPARK_SUBMIT, *options, str(job), str(status), seconds)
 
-    first, second = submit(0, 7), submit(0, 7)  # at the same time: the second waits for the first
-    (jvm, *result), other = (output(program) for program in (first, second))
+    jobs = [submit(0, 7) for _ in range(3)]  # at the same time: each waits for the one before
+    (jvm, *result), *others = (output(program) for program in jobs)
     assert result == ["5", "7"]
-    assert other[0] == jvm
+    assert [other[0] for other in others] == [jvm, jvm]
     running = submit(0, 7, "60")
     assert running.stdout.readline().split()[0] == jvm
     assert output(submit(0, 7, "0", "--no-wait"))[0] != jvm, "it has a JVM of its own"
