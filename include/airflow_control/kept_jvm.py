@@ -40,11 +40,10 @@ class KeptJvm:
             umask=umask,
         )
 
-    @property
-    def stdin(self) -> int:
-        """The descriptor by which it knows that it is still needed."""
+    def let_go(self) -> None:
+        """Close the stream by which it knows that it is needed: in a fork, that one does not keep it; in its owner, it ends."""
         assert self._process.stdin is not None
-        return self._process.stdin.fileno()
+        self._process.stdin.close()
 
     def serves(self, options: list[str], environment: Mapping[str, str], umask: int) -> bool:
         """Return whether a job with these options may run in it, once it has started."""
@@ -91,8 +90,7 @@ class KeptJvm:
         """Ask it to end, so that it removes its temporary files; `gone` tells when it has, and ends it after some seconds."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + _STOP_SECONDS
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self.let_go()
 
     def gone(self) -> bool:
         """Return whether it has ended since it was asked to."""

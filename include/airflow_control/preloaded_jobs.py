@@ -245,7 +245,7 @@ class Server:
         for other in self._jobs:  # whoever reads the output of another program would wait for the end of this one
             self._close(other.client, other.output)
         if self._jvm:
-            os.close(self._jvm.stdin)
+            self._jvm.let_go()
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(job.folder)
