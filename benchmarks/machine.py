@@ -59,8 +59,8 @@ class Watch:
     """Measures the cost of the commands started inside its `with` block; `taken` holds the result afterwards.
 
     Memory is the largest sum at one moment of what the processes hold, JVM and Python apart, without pages of files, which the
-    system drops where it needs room; pages that forked processes share count for each of them. `load` is the load average before: on a busy machine compare
-    `cpu_seconds` rather than `wall_seconds`.
+    system drops where it needs room; pages that forked processes share count for each of them. `load` is the load average
+    before: on a busy machine compare `cpu_seconds` rather than `wall_seconds`.
     """
 
     def __enter__(self) -> "Watch":
