@@ -1,7 +1,8 @@
 """Large raw days for measurements: AntM2C columns made by DuckDB from hashes, the same bytes for the same seed.
 
 `ctr sample` writes days that a model can learn from; these only have the key spaces of real ones (users and items that come
-and go, a long tail of items, five scenes, a CTR of about 10 %) and are made at some hundred thousand rows a second.
+and go, a long tail of items, five scenes or a multiple of it, a CTR of about 10 %) and are made at some hundred thousand rows a
+second.
 """
 
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ class RawDays:
     seed: int = 17
     bad_rows: bool = True
     rows_per_file: int = ROWS_PER_FILE
+    scenes: int = 5
 
     def write(self, root: Path, days: Iterable[date], threads: int = 2) -> None:
         """Write `{root}/date=…/part-….csv` for each day."""
@@ -75,7 +77,7 @@ class RawDays:
             "query_entity_seq": "query",
             "item_entity_names": "entities",
             "item_title": "title",
-            "scene": "CASE bad WHEN 6 THEN '9' ELSE scene::VARCHAR END",
+            "scene": "CASE bad WHEN 6 THEN '99' ELSE scene::VARCHAR END",
         }
         assert tuple(fields) == RAW_TEXT_COLUMNS
         fields |= {"deep": "v0.third_0, v1.third_1, CASE bad WHEN 9 THEN 'none' || v2.third_2 ELSE v2.third_2 END"}
@@ -86,7 +88,7 @@ class RawDays:
             WITH numbered AS (SELECT n - {repeats} AS n FROM range({first}, {last}) AS t(n)),
             hashed AS (SELECT {", ".join(f"{_hash(f'n, {salt}, {k}')} AS h{k}" for k in range(7))} FROM numbered),
             drawn AS (
-                SELECT *, {bad} AS bad, {_uniform("h2")} AS u2, {_scene("h3")} AS scene,
+                SELECT *, {bad} AS bad, {_uniform("h2")} AS u2, {_scene("h3", self.scenes)} AS scene,
                     floor({users} * pow({_uniform("h0")}, 1.5))::BIGINT AS active,
                     floor(20 * (pow({(self._items + 20) / 20}, {_uniform("h1")}) - 1))::BIGINT AS item_slot
                 FROM hashed
@@ -95,7 +97,8 @@ class RawDays:
             present AS (SELECT *, active * 5 + {_hash(f"active, {salt}")} % 5 AS slot FROM drawn),
             rows AS (
                 SELECT p.*, i.*, n.*, {_generation("slot", number, USER_LIFE, 5 * users)} AS user_no,
-                    0.1 * [1.6, 0.5, 1.0, 1.3, 0.6][scene + 1] * (0.4 + 1.2 * {_uniform(_hash("user_no, 'taste'"))}) * charm AS p
+                    0.1 * [1.6, 0.5, 1.0, 1.3, 0.6][scene % 5 + 1] * charm
+                        * (0.4 + 1.2 * {_uniform(_hash("user_no, 'taste'"))}) AS p
                 FROM present p
                 JOIN items i ON i.item_slot = p.item_slot
                 JOIN intents n ON n.intent = hash(slot) % {_INTENTS}
@@ -120,10 +123,10 @@ def _uniform(bits: str) -> str:
     return f"(({bits} >> 11)::DOUBLE / 9007199254740992)"
 
 
-def _scene(bits: str) -> str:
-    """35, 25, 20, 12 and 8 % of the rows."""
+def _scene(bits: str, scenes: int) -> str:
+    """35, 25, 20, 12 and 8 % of the rows; each part divided equally where there are more than five scenes."""
     ends = "".join(f" WHEN {bits} % 100 < {end} THEN {scene}" for scene, end in enumerate((35, 60, 80, 92, 100)))
-    return f"CASE{ends} END"
+    return f"CASE{ends} END + 5 * ({bits} // 100 % {scenes // 5})::INTEGER"
 
 
 def _generation(slot: str, day: int, life: int, slots: int) -> str:

@@ -75,7 +75,11 @@ def _mapped(size: Result) -> Table:
 def _days(history: Result) -> Table:
     early, late = f"days {history['early_days']}", f"days {history['late_days']}"
     columns = [early, late, "ratio", f"audit {early}", late, f"DuckDB {early}", late, "ratio"]
-    title = f"Median seconds of a day of {history['rows']:,} rows in one history, two steps at a time"
+    whole = history["spark"]
+    title = (
+        f"Median seconds of a day of {history['rows']:,} rows, {history['scenes']} scenes, in one history, two steps at a time; "
+        f"{len(history['days'])} days: {whole['wall_seconds']:.0f} s, processor {whole['cpu_seconds']:.0f} s"
+    )
     table = _table(title, "job", columns)
     for job, engines in history["medians"].items():
         build, audit, duckdb = (engines[name] for name in ("spark_build", "spark_audit", "duckdb"))

@@ -1,7 +1,7 @@
 """How fast the Spark jobs are, with DuckDB on the same machine in the same run as the single-node yardstick.
 
     python -m benchmarks.features.speed [--part jobs --part days …] [--rows 1000000 --rows …]
-        [--day-rows 100000] [--days 30]
+        [--day-rows 100000] [--days 30] [--scenes 5]
 
 - `jobs`: seconds, rows a second and peak memory of each job on the second of two days, through spark-submit as users run it.
 - `mapped`: the ingest of one day in the project's own form, and of the same day as text with tabs and as Parquet by a mapping.
@@ -55,14 +55,14 @@ Result = dict[str, Any]
 
 
 @contextmanager
-def home_of(folder: Path, memory: str, master: str, *, keep: bool) -> Iterator[Path]:
+def home_of(folder: Path, memory: str, master: str, *, keep: bool, scenes: int = 5) -> Iterator[Path]:
     """Use a lake, raw days and settings in `folder` inside the block, so that nothing of the user's is read or written."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "CTR_HOME": str(folder),
         "CTR_LAKE": "",
         "CTR_RAW": "",
-        "CTR_SCENES": "0,1,2,3,4",
+        "CTR_SCENES": ",".join(map(str, range(scenes))),
         "CTR_SPARK_DRIVER_MEMORY": memory,
         "CTR_SPARK_MASTER": master,
     }
@@ -145,12 +145,12 @@ def measure_jobs(home: Path, rows: int, seed: int, tell: Callable[[str], None]) 
     return {"rows": rows, "raw_day_mib": size, "raw_seconds_for_two_days": made, "day": str(second), "jobs": jobs}
 
 
-def measure_days(home: Path, rows: int, count: int, seed: int, tell: Callable[[str], None]) -> Result:
+def measure_days(home: Path, rows: int, count: int, scenes: int, seed: int, tell: Callable[[str], None]) -> Result:
     """Measure the seconds of early and late days of one history, and count the checks that failed on any of them."""
     days = days_from(FIRST, count)
     threads = cores(get_settings().spark_master)
     tell(f"{count} days of {rows:,} rows: raw days")
-    RawDays(rows, seed, bad_rows=False).write(home / "raw", days, threads)
+    RawDays(rows, seed, bad_rows=False, scenes=scenes).write(home / "raw", days, threads)
     tell(f"{count} days of {rows:,} rows: history in Spark")
     with Watch() as watch:
         list(submit("history", days[0], days[-1]))
@@ -166,6 +166,7 @@ def measure_days(home: Path, rows: int, count: int, seed: int, tell: Callable[[s
         }
     return {
         "rows": rows,
+        "scenes": scenes,
         "days": [str(day) for day in days],
         "early_days": "2-4",
         "late_days": f"{count - 2}-{count}",
@@ -269,6 +270,7 @@ def main(
     rows: Annotated[list[int], typer.Option(help="rows a day of the jobs, one size or several")] = JOB_ROWS,
     day_rows: Annotated[int, typer.Option(help="rows a day of the long history")] = 100_000,
     days: Annotated[int, typer.Option(help="days of the long history, at least 8")] = 30,
+    scenes: Annotated[int, typer.Option(help="scenes of the part `days`, a multiple of five")] = 5,
     seed: int = 17,
     memory: Annotated[str, typer.Option(help="Spark's driver memory, and DuckDB's limit")] = "8g",
     master: Annotated[str, typer.Option(help="Spark's master; DuckDB has as many threads")] = "local[2]",
@@ -280,7 +282,7 @@ def main(
     file = result_file("features", out)
     with (
         tempfile.TemporaryDirectory(prefix="ctr-bench-") as temporary,
-        home_of(home or Path(temporary), memory, master, keep=keep) as folder,
+        home_of(home or Path(temporary), memory, master, keep=keep, scenes=scenes) as folder,
     ):
         result: Result = {"machine": machine(), "seed": seed, "parts": {}}
         tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
@@ -301,7 +303,7 @@ def main(
                 mapped.append(measure_mapped(folder, size, seed, FIRST, lambda: spark_job("logs", FIRST)))
                 save("mapped", mapped)
         if "days" in part:
-            save("days", measure_days(folder, day_rows, days, seed, tell))
+            save("days", measure_days(folder, day_rows, days, scenes, seed, tell))
         elif "recompute" in part:
             load_features(folder, day_rows, days, seed, tell)
         if "recompute" in part:

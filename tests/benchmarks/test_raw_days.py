@@ -61,3 +61,13 @@ def test_users_and_items_change_and_one_row_in_ten_is_clicked(raw):
     )
     (new_items,) = duckdb.sql(new.format("item_id", DAYS[1], rows)).fetchall()[0]
     assert 0.01 < new_items < 0.08
+
+
+def test_more_scenes_share_the_rows_of_five(tmp_path):
+    RawDays(4_000, bad_rows=False, scenes=15).write(tmp_path, DAYS[:1])
+    scenes = duckdb.sql(
+        f"SELECT scene::INTEGER AS scene, count(*) FROM read_csv('{tmp_path}/*/*.csv') GROUP BY ALL ORDER BY ALL"
+    )
+    rows = dict(scenes.fetchall())
+    assert list(rows) == list(range(15))
+    assert rows[0] + rows[5] + rows[10] == pytest.approx(0.35 * 4_000, rel=0.1)
