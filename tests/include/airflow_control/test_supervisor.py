@@ -110,17 +110,26 @@ def test_the_first_component_is_stopped_last(watched):
     assert not (watched.folder / "processes.json").exists()
 
 
-def test_the_next_supervisor_ends_what_a_killed_one_left(watched):
+@pytest.mark.parametrize("leader_gone", [False, True])
+def test_the_next_supervisor_ends_what_a_killed_one_left(watched, leader_gone):
     script = (
         "import os, sys, time; from pathlib import Path; from include.airflow_control.supervisor import Component, Supervisor\n"
         "one = Supervisor(Path(sys.argv[1]) / 'processes.json', print, print)\n"
-        "one.start(Component('scheduler', ['sleep', '60'], os.environ, Path(sys.argv[1]) / 'log'))\n"
-        "print(one.pids('scheduler')[0], flush=True); time.sleep(60)"
+        "one.start(Component('scheduler', ['sh', '-c', 'sleep 60 & wait'], os.environ, Path(sys.argv[1]) / 'log'))\n"
+        "while len(one.pids('scheduler')) < 2: time.sleep(0.02)\n"
+        "print(*sorted(one.pids('scheduler')), flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, str(watched.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as killed:
-        left = psutil.Process(int(killed.stdout.readline()))
+        leader, child = (psutil.Process(int(pid)) for pid in killed.stdout.readline().split())
         killed.kill()
-    assert left.is_running()
+    if leader_gone:
+        leader.kill()
+        eventually(lambda: not is_alive(leader))
+    assert is_alive(child)
     watched.supervisor.end_earlier()
-    eventually(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not is_alive(leader) and not is_alive(child))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
