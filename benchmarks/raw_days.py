@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from include.errors import InvalidInputError
 from include.raw.deliveries import day_folder
 from include.schemas import RAW_COLUMNS, RAW_TEXT_COLUMNS
 
@@ -32,13 +33,20 @@ _LENGTHS = {"query": 8, "service": 4, "bill": 5}
 
 @dataclass(frozen=True)
 class RawDays:
-    """The size and the seed of the days; about `rows / 5` users and `rows / 50` items appear on a day."""
+    """The size and the seed of the days; about `rows / 5` users and `rows / 50` items appear on a day.
+
+    Raises `InvalidInputError` where `scenes` is no multiple of five.
+    """
 
     rows: int
     seed: int = 17
     bad_rows: bool = True
     rows_per_file: int = ROWS_PER_FILE
     scenes: int = 5
+
+    def __post_init__(self) -> None:
+        if self.scenes < 5 or self.scenes % 5:
+            raise InvalidInputError(f"raw days have 5, 10, 15, … scenes, found {self.scenes}: give a multiple of five.")
 
     def write(self, root: Path, days: Iterable[date], threads: int = 2) -> None:
         """Write `{root}/date=…/part-….csv` for each day."""

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from benchmarks.raw_days import RawDays, days_from
+from include.errors import InvalidInputError
 from include.raw.file_check import check_raw_day
 from include.settings import get_settings
 
@@ -71,3 +72,9 @@ def test_more_scenes_share_the_rows_of_five(tmp_path):
     rows = dict(scenes.fetchall())
     assert list(rows) == list(range(15))
     assert rows[0] + rows[5] + rows[10] == pytest.approx(0.35 * 4_000, rel=0.1)
+
+
+@pytest.mark.parametrize("scenes", [0, 7])
+def test_scenes_that_are_no_multiple_of_five_are_refused(scenes):
+    with pytest.raises(InvalidInputError, match=f"found {scenes}"):
+        RawDays(ROWS, scenes=scenes)

@@ -28,6 +28,10 @@ def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 class Watched:
     """A supervisor, what it told, and whether it has given up."""
 
@@ -129,7 +133,3 @@ def test_the_next_supervisor_ends_what_a_killed_one_left(watched, leader_gone):
     assert is_alive(child)
     watched.supervisor.end_earlier()
     eventually(lambda: not is_alive(leader) and not is_alive(child))
-
-
-def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
